@@ -1,0 +1,25 @@
+/** A record that cannot be counted, kept as it came. */
+
+/** The closed list of reasons, in the words of metrics, headers and the API. */
+export type DeadLetterReason =
+  | 'null-value'
+  | 'empty-value'
+  | 'too-large'
+  | 'not-utf8'
+  | 'not-json'
+  | 'wrong-shape'
+  | 'bad-type-name'
+  | 'unknown-event-type'
+
+export interface DeadLetter {
+  readonly offset: number
+  readonly leaderEpoch: number
+  /** ms since 1970, as the record carries it. */
+  readonly timestamp: number
+  readonly reason: DeadLetterReason
+  /** The original bytes; null where the record had null. */
+  readonly key: Buffer | null
+  readonly value: Buffer | null
+  /** In the record's order; repeated names stay repeated. */
+  readonly headers: readonly (readonly [key: Buffer, value: Buffer | null])[]
+}

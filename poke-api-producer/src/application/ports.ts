@@ -1,0 +1,84 @@
+/** What the controller needs of the world. Each port says its duties and what is not its job; one contract suite runs against each implementation. */
+import type { SweepProgress } from '../entities/capture-order.ts'
+import type { Capture } from '../entities/pokemon.ts'
+
+/** Obtains Pokémon. Caching, retrying and rate are its job; which Pokémon comes next is not. */
+export interface PokeApi {
+  /** The ids of all Pokémon that the API names, ascending. @throws PokeApiError */
+  list(signal: AbortSignal): Promise<readonly number[]>
+  /** One Pokémon; null where the API answers 404, which is final. @throws PokeApiError when it stays unobtainable. */
+  capture(id: number, signal: AbortSignal): Promise<Capture | null>
+}
+
+/** An event as it is stored and sent, the same bytes every time. */
+export interface OutboxEvent {
+  /** Position in the outbox, ascending; not the event's sequence. */
+  readonly row: number
+  /** ce_source: the run that captured it (rule P1). */
+  readonly source: string
+  /** ce_sequence. */
+  readonly sequence: number
+  /** Chosen once and stored before the first send (rule P3); null: not chosen yet. */
+  readonly partition: number | null
+  readonly key: string
+  readonly value: Buffer
+  readonly time: string
+  readonly origin: 'live' | 'bundled'
+}
+
+/** Keeps captures from the moment they were made until Kafka has acknowledged them. One process at a time. */
+export interface Outbox {
+  /** Events that wait, of all runs. */
+  readonly depth: number
+  /**
+   * In one synced transaction (rule P2): numbers and stores the captures under this run's source, stores the sweep's progress,
+   * and forgets the acknowledged rows.
+   * @param partitionOf chooses the partition of a key; null while the topic's partition count is not known.
+   */
+  commit(change: OutboxChange): void
+  /** The oldest events, at most `limit`. */
+  oldest(limit: number): OutboxEvent[]
+  /** Stores the partition of events that have none yet (rule P3), synced. */
+  assignPartitions(partitions: ReadonlyMap<number, number>): void
+  /** Where the sweep stands; null: none was begun or the last one is finished. */
+  sweep(): SweepProgress | null
+  close(): void
+}
+
+export interface OutboxChange {
+  readonly captures: readonly Capture[]
+  /** Rows that Kafka has acknowledged. */
+  readonly acknowledged: readonly number[]
+  /** The sweep's progress after this change; undefined: unchanged; null: no sweep under way. */
+  readonly sweep?: SweepProgress | null
+  readonly partitionOf: ((key: string) => number) | null
+}
+
+/** Publishes events to the topic. It never reorders, never keeps an event and never retries on its own (rule P4). */
+export interface EventPublisher {
+  /** Creates the topic where it is missing, and learns its partition count. @throws PublishError */
+  prepare(signal: AbortSignal): Promise<void>
+  /** Chooses a key's partition; null before `prepare`. */
+  readonly partitionOf: ((key: string) => number) | null
+  /**
+   * Resolves when all in-sync replicas have acknowledged every event. Every event has a partition.
+   * After a rejection the outcome is unknown: the same events must be sent again before any newer one.
+   * @throws PublishError
+   */
+  publish(events: readonly OutboxEvent[]): Promise<void>
+  close(): Promise<void>
+}
+
+/** Hears what happens, for metrics, logs and health. Must not throw. */
+export interface CaptureObserver {
+  captured(capture: Capture): void
+  /** 404: there is no such Pokémon. */
+  missing(id: number): void
+  captureFailed(error: Error): void
+  published(events: number, seconds: number): void
+  publishFailed(error: Error): void
+  outboxDepth(events: number): void
+  /** Capturing waits because the outbox is full, and goes on. */
+  paused(paused: boolean): void
+  sweepProgress(done: number, total: number): void
+}

@@ -1,6 +1,6 @@
 /** What the controller needs of the world. Each port says its duties and what is not its job; one contract suite runs against each implementation. */
 import type { DeadLetter } from '../entities/dead-letter.ts'
-import type { RecordView } from '../entities/tally.ts'
+import type { RecordView, TallySummary } from '../entities/tally.ts'
 import type { TypeCounts } from '../entities/type-counts.ts'
 
 /** A partition of one incarnation of a topic. Two topics of the same name made one after the other differ in `topicId` (a UUID). */
@@ -152,28 +152,28 @@ export interface TypeCountsSink {
 
 /** Hears what happens, for metrics, logs and health. Never called once for each record. Must not throw. */
 export interface CountObserver {
+  /** The counts of the whole group moved, or were looked at once more at rest. */
+  totals(totals: Totals): void
+  /** The store answered: whatever was said of it by `storeFailed` is over. */
   opened(partition: TopicPartition, position: FetchPosition): void
+  /** What a response came to; said when it is committed, at once where it was empty. */
   counted(partition: TopicPartition, response: CountedResponse): void
   committed(partition: TopicPartition, seconds: number): void
   fenced(partition: TopicPartition): void
   stopped(partition: TopicPartition, loss: DataLoss): void
   closed(partition: TopicPartition): void
+  /** An open or a commit failed; it is tried again. */
   storeFailed(error: Error): void
-  storeRecovered(): void
   fileWritten(): void
   fileFailed(error: Error): void
 }
 
-export interface CountedResponse {
-  readonly counted: number
-  readonly duplicates: number
-  /** Dead letters by reason. */
-  readonly deadLetters: ReadonlyMap<string, number>
+/** What one response came to. */
+export interface CountedResponse extends TallySummary {
+  /** Bytes of records. */
   readonly bytes: number
   /** The position after this response. */
   readonly position: number
   readonly highWatermark: number
   readonly lastStableOffset: number
-  /** Timestamp of the last counted record, ms since 1970; −1 if none was. */
-  readonly newestTimestamp: number
 }

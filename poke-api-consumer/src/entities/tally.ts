@@ -1,5 +1,11 @@
-/** stub: the shape of what is counted (the counting itself is being written) */
-/** Somebody who numbers events: one run of a producer. Interned: equal names are the same object. */
+/** Pure counting: each record of a partition is counted, recognised as a duplicate, or becomes a dead letter. */
+import { HEADER } from 'pokemon-event'
+import type { DeadLetter, DeadLetterReason } from './dead-letter.ts'
+import type { Pokemon } from './pokemon.ts'
+import { copyHeaders } from './record-headers.ts'
+import { type CountableValue, ValueTable } from './value-table.ts'
+
+/** Somebody who numbers events: one run of a producer. Interned: while it is in use, equal names are the same object. */
 export interface EventSource {
   readonly name: string
 }
@@ -25,4 +31,227 @@ export interface RecordView {
   /** Identity by rule C1, or null and −1. */
   readonly source: EventSource | null
   readonly sequence: number
+}
+
+/** What some records of a partition add up to. */
+export interface TallyDelta {
+  /** By type name, only types that were counted. */
+  readonly counts: Map<string, number>
+  /** By source name, only sources whose last sequence moved. */
+  readonly lastSequences: Map<string, number>
+  readonly deadLetters: DeadLetter[]
+  readonly counted: number
+  readonly duplicates: number
+}
+
+/** The same for people to watch. */
+export interface TallySummary {
+  readonly counted: number
+  readonly duplicates: number
+  /** By reason. */
+  readonly deadLetters: ReadonlyMap<string, number>
+  /** The last few Pokémon counted, oldest first. */
+  readonly recent: readonly Pokemon[]
+  /** Timestamp of the record counted last, ms since 1970; −1 if none was. */
+  readonly newestTimestamp: number
+  /** What that record's `ce_origin` says; null where it says nothing that we know. */
+  readonly newestOrigin: 'live' | 'bundled' | null
+}
+
+/** How many of the Pokémon counted last are remembered for people to watch: a power of two. */
+const RECENT = 8
+
+interface SourceState {
+  readonly name: string
+  last: number
+  changed: boolean
+}
+
+/**
+ * Counts for any number of partitions, one after the other: what is shared between them is the memory of decoded values.
+ * Nothing is allocated for a record whose value and source are known.
+ */
+export class Counter {
+  readonly #values: ValueTable
+  /** Values with sightings not yet drained. */
+  readonly #touched: CountableValue[] = []
+  readonly #drained: number[] = []
+
+  constructor() {
+    this.#values = new ValueTable((value) => this.#drain(value))
+  }
+
+  /** @param lastSequences the partition's, as its store has them */
+  tally(lastSequences: ReadonlyMap<string, number>): Tally {
+    return new Tally(this, lastSequences)
+  }
+
+  /** Counts a value once; gives the value, or the reason why it cannot be counted. */
+  count(record: RecordView): CountableValue | string {
+    const value = this.#values.find(record.bytes, record.valueStart, record.valueEnd)
+    if (typeof value === 'object' && value.pending++ === 0) this.#touched.push(value)
+    return value
+  }
+
+  /** Takes what was counted since the last call: by type name. */
+  take(): Map<string, number> {
+    for (const value of this.#touched) this.#drain(value)
+    this.#touched.length = 0
+    const counts = new Map<string, number>()
+    const names = this.#values.typeNames.names
+    for (let type = 0; type < this.#drained.length; type++) {
+      const count = this.#drained[type]
+      if (count) counts.set(names[type] as string, count)
+    }
+    this.#drained.fill(0)
+    return counts
+  }
+
+  #drain(value: CountableValue): void {
+    const drained = this.#drained
+    for (const type of value.types) {
+      while (drained.length <= type) drained.push(0)
+      drained[type] = (drained[type] as number) + value.pending
+    }
+    value.pending = 0
+  }
+}
+
+/** The records of one partition, from the position its store had at `open`. Add all records of a response, then `take`, without waiting between. */
+export class Tally {
+  readonly #counter: Counter
+  readonly #sources = new Map<string, SourceState>()
+  /** Finds a source's state without hashing its name. */
+  #byIdentity = new WeakMap<EventSource, SourceState>()
+  #lastSource: EventSource | null = null
+  #lastState: SourceState | null = null
+  #changed: SourceState[] = []
+  #deadLetters: DeadLetter[] = []
+  #counted = 0
+  #duplicates = 0
+  readonly #recent: Pokemon[] = []
+  #newestTimestamp = -1
+  #newestBytes: Buffer | null = null
+  #newestHeaders = 0
+  #newestHeadersEnd = 0
+
+  constructor(counter: Counter, lastSequences: ReadonlyMap<string, number>) {
+    this.#counter = counter
+    for (const [name, last] of lastSequences) this.#sources.set(name, { name, last, changed: false })
+  }
+
+  /** How many sources it knows. */
+  get sources(): number {
+    return this.#sources.size
+  }
+
+  /** Adds the record that the cursor stands on (rules C1 and C2). */
+  add(record: RecordView): void {
+    if (record.kind === 'unknown') {
+      this.#deadLetters.push(deadLetter(record, 'unknown-event-type'))
+      return
+    }
+    const source = record.source
+    if (source !== null) {
+      const state = source === this.#lastSource ? (this.#lastState as SourceState) : this.#stateOf(source)
+      const sequence = record.sequence
+      if (sequence <= state.last) {
+        this.#duplicates++
+        return
+      }
+      state.last = sequence
+      if (!state.changed) {
+        state.changed = true
+        this.#changed.push(state)
+      }
+    }
+    const value = this.#counter.count(record)
+    if (typeof value === 'string') {
+      this.#deadLetters.push(deadLetter(record, value as DeadLetterReason))
+      return
+    }
+    this.#recent[this.#counted & (RECENT - 1)] = value.pokemon
+    this.#counted++
+    this.#newestTimestamp = record.timestamp
+    this.#newestBytes = record.bytes
+    this.#newestHeaders = record.headersStart
+    this.#newestHeadersEnd = record.headersEnd
+  }
+
+  /** What was added since the last `take`. */
+  take(): TallyDelta {
+    const lastSequences = new Map<string, number>()
+    for (const state of this.#changed) {
+      lastSequences.set(state.name, state.last)
+      state.changed = false
+    }
+    const delta = {
+      counts: this.#counter.take(),
+      lastSequences,
+      deadLetters: this.#deadLetters,
+      counted: this.#counted,
+      duplicates: this.#duplicates,
+    }
+    this.#changed = []
+    this.#deadLetters = []
+    this.#counted = 0
+    this.#duplicates = 0
+    this.#newestTimestamp = -1
+    this.#newestBytes = null
+    return delta
+  }
+
+  /** What was added since the last `take`, for people; to be asked before it. */
+  summary(): TallySummary {
+    const deadLetters = new Map<string, number>()
+    for (const { reason } of this.#deadLetters) deadLetters.set(reason, (deadLetters.get(reason) ?? 0) + 1)
+    const recent: Pokemon[] = []
+    for (let i = Math.max(0, this.#counted - RECENT); i < this.#counted; i++) recent.push(this.#recent[i & (RECENT - 1)] as Pokemon)
+    return {
+      counted: this.#counted,
+      duplicates: this.#duplicates,
+      deadLetters,
+      recent,
+      newestTimestamp: this.#newestTimestamp,
+      newestOrigin: this.#newestBytes === null ? null : originOf(copyHeaders(this.#newestBytes, this.#newestHeaders, this.#newestHeadersEnd)),
+    }
+  }
+
+  #stateOf(source: EventSource): SourceState {
+    let state = this.#byIdentity.get(source)
+    if (state === undefined) {
+      state = this.#sources.get(source.name)
+      if (state === undefined) {
+        state = { name: source.name, last: -1, changed: false }
+        this.#sources.set(source.name, state)
+      }
+      this.#byIdentity.set(source, state)
+    }
+    this.#lastSource = source
+    this.#lastState = state
+    return state
+  }
+}
+
+function originOf(headers: ReturnType<typeof copyHeaders>): 'live' | 'bundled' | null {
+  for (const [key, value] of headers) {
+    if (key.toString() !== HEADER.origin) continue
+    const origin = value?.toString()
+    return origin === 'live' || origin === 'bundled' ? origin : null
+  }
+  return null
+}
+
+/** Copies a record out of the response, whose bytes are gone after it was counted. */
+function deadLetter(record: RecordView, reason: DeadLetterReason): DeadLetter {
+  const { bytes } = record
+  return {
+    offset: record.offset,
+    leaderEpoch: record.leaderEpoch,
+    timestamp: record.timestamp,
+    reason,
+    key: record.keyStart < 0 ? null : Buffer.from(bytes.subarray(record.keyStart, record.keyEnd)),
+    value: record.valueStart < 0 ? null : Buffer.from(bytes.subarray(record.valueStart, record.valueEnd)),
+    headers: copyHeaders(bytes, record.headersStart, record.headersEnd),
+  }
 }

@@ -1,0 +1,142 @@
+/** Orchestrates the counting: fetch, count, commit, export. Who fetches what is the source's, from where and who may write is the store's. */
+import { ServiceError } from 'service-kit'
+import { Counter } from '../entities/tally.ts'
+import { StoredPartitionReader } from './partition-reader.ts'
+import type {
+  CountObserver,
+  DataLoss,
+  FetchHandler,
+  FetchPosition,
+  GapStore,
+  PartitionReader,
+  PartitionState,
+  ReadOutcome,
+  RecordSource,
+  TallyStore,
+  TopicPartition,
+  TypeCountsSink,
+} from './ports.ts'
+import { TypeCountsExport } from './type-counts-export.ts'
+
+export interface ControllerOptions {
+  readonly source: RecordSource
+  readonly store: TallyStore & GapStore
+  readonly sink: TypeCountsSink
+  readonly observer: CountObserver
+  /** What to do where records are gone: leave the partition alone, or record the gap and go on after it. */
+  readonly onDataLoss: 'stop' | 'continue'
+  /** Resolves after that many ms, or as soon as the signal is aborted. */
+  readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
+  /** A clock that never goes backwards, in ms. */
+  readonly now: () => number
+  /** Uniform in [0, 1): spreads the retries of many instances. */
+  readonly random: () => number
+}
+
+/** Waits before the store is asked again, in ms: doubled each time, half of it at random. */
+const FIRST_RETRY = 100
+const LONGEST_RETRY = 5000
+
+export class Controller implements FetchHandler {
+  readonly #options: ControllerOptions
+  readonly #export: TypeCountsExport
+  readonly #counter = new Counter()
+  /** Where bytes could not be read once, by topic id and partition. */
+  readonly #doubts = new Map<string, number>()
+  #signal: AbortSignal = AbortSignal.abort()
+
+  constructor(options: ControllerOptions) {
+    this.#options = options
+    this.#export = new TypeCountsExport(options)
+  }
+
+  /**
+   * Counts until the signal is aborted; then what was counted is committed and published.
+   * @throws ServiceError where going on is hopeless
+   */
+  async run(signal: AbortSignal): Promise<void> {
+    const counting = new AbortController()
+    const exporting = new AbortController()
+    this.#signal = AbortSignal.any([signal, counting.signal])
+    const exported = this.#export.run(exporting.signal)
+    try {
+      await this.#options.source.run(this, this.#signal)
+    } finally {
+      counting.abort()
+      exporting.abort()
+      await exported
+    }
+  }
+
+  /** Opens a partition at the store's position, however long the store is away. */
+  async open(partition: TopicPartition): Promise<PartitionReader> {
+    const { store, observer } = this.#options
+    let state = await this.#stateOf(partition)
+    if (state.replacedTopicId !== null) {
+      const loss: DataLoss = {
+        kind: 'recreated',
+        message: `topic ${partition.topic} was deleted and made again: it had the id ${state.replacedTopicId}, now it has ${partition.topicId}`,
+        from: null,
+        to: null,
+      }
+      if (this.#options.onDataLoss === 'stop') {
+        observer.stopped(partition, loss)
+        return this.#reader(partition, state, true)
+      }
+      await store.recordGap({ partition, token: state.token, from: state.position, loss })
+      state = await this.#stateOf(partition)
+    }
+    observer.opened(partition, state.position)
+    return this.#reader(partition, state, false)
+  }
+
+  #reader(partition: TopicPartition, state: PartitionState, stopped: boolean): PartitionReader {
+    const { store, observer, now } = this.#options
+    const context = {
+      store,
+      observer,
+      now,
+      counter: this.#counter,
+      onCommitted: (_: TopicPartition, caughtUp: boolean) => this.#export.changed(caughtUp),
+      onLost: this.#lost.bind(this),
+      firstDoubt: this.#firstDoubt.bind(this),
+    }
+    return new StoredPartitionReader(partition, state, context, stopped)
+  }
+
+  /** The store's state of a partition; asked again for as long as it takes. */
+  async #stateOf(partition: TopicPartition): Promise<PartitionState> {
+    const { store, observer, wait, random } = this.#options
+    for (let delay = FIRST_RETRY; ; delay = Math.min(delay * 2, LONGEST_RETRY)) {
+      try {
+        return await store.open(partition)
+      } catch (error) {
+        if (this.#signal.aborted || (error instanceof ServiceError && !error.retriable)) throw error
+        observer.storeFailed(error as Error)
+        await wait(delay * (0.5 + random() / 2), this.#signal)
+      }
+    }
+  }
+
+  async #lost(partition: TopicPartition, position: FetchPosition, token: number, loss: DataLoss): Promise<ReadOutcome> {
+    const { store, observer, onDataLoss } = this.#options
+    if (onDataLoss === 'stop' || loss.kind === 'compacted' || loss.to === null) {
+      observer.stopped(partition, loss)
+      return 'stop'
+    }
+    try {
+      await store.recordGap({ partition, token, from: position, loss })
+      observer.skipped(partition, loss)
+    } catch (error) {
+      observer.storeFailed(error as Error)
+    }
+    return 'reopen'
+  }
+
+  #firstDoubt(partition: TopicPartition, offset: number): boolean {
+    const key = `${partition.topicId} ${partition.partition}`
+    const first = this.#doubts.get(key) !== offset
+    if (first) this.#doubts.set(key, offset)
+    return first
+  }
+}

@@ -1,0 +1,142 @@
+/** One opened partition: counts its responses and commits position and counts together, by the rules C1, C2, S1, S2 and F5. */
+import type { Counter, Tally } from '../entities/tally.ts'
+import type {
+  CountedResponse,
+  CountObserver,
+  DataLoss,
+  FetchedRecords,
+  FetchPosition,
+  PartitionChange,
+  PartitionReader,
+  PartitionState,
+  ReadOutcome,
+  TallyStore,
+  TopicPartition,
+} from './ports.ts'
+
+/** Opened anew when it knows this many sources: the store has forgotten the longest silent ones by then (rule C3). */
+const MOST_SOURCES = 20_000
+
+export interface PartitionReaderContext {
+  readonly store: TallyStore
+  readonly counter: Counter
+  readonly observer: CountObserver
+  readonly onCommitted: (partition: TopicPartition, caughtUp: boolean) => void
+  /** Decides what becomes of lost records; may record a gap. */
+  readonly onLost: (partition: TopicPartition, position: FetchPosition, token: number, loss: DataLoss) => Promise<ReadOutcome>
+  /** True the first time that bytes at this offset cannot be read: they are fetched once more (rule F5). */
+  readonly firstDoubt: (partition: TopicPartition, offset: number) => boolean
+  /** A clock that never goes backwards, in ms. */
+  readonly now: () => number
+}
+
+export class StoredPartitionReader implements PartitionReader {
+  readonly #partition: TopicPartition
+  readonly #context: PartitionReaderContext
+  readonly #tally: Tally
+  readonly #token: number
+  /** What the store has, once the commit under way is through. */
+  #position: FetchPosition
+  /** The offset that the next response must have been asked for; `log-start`: whichever the source found. */
+  #expected: number | 'log-start'
+  /** At most one commit is under way (rule S2). */
+  #committing: Promise<void> = Promise.resolve()
+  /** Why nothing more is counted here. */
+  #end: 'reopen' | 'stop' | null
+
+  constructor(partition: TopicPartition, state: PartitionState, context: PartitionReaderContext, stopped: boolean) {
+    this.#partition = partition
+    this.#context = context
+    this.#tally = context.counter.tally(state.lastSequences)
+    this.#token = state.token
+    this.#position = state.position
+    this.#expected = state.position.offset
+    this.#end = stopped ? 'stop' : null
+  }
+
+  get position(): FetchPosition {
+    return this.#position
+  }
+
+  get stopped(): boolean {
+    return this.#end === 'stop'
+  }
+
+  async count(fetched: FetchedRecords): Promise<ReadOutcome> {
+    if (this.#end !== null) return this.#end
+    // 1. Only the response that continues what was counted (rule S2).
+    if (this.#expected !== 'log-start' && fetched.fetchOffset !== this.#expected) return this.#die('reopen')
+    // 2. Every record, without waiting between them: the bytes and the counter are shared.
+    const { cursor } = fetched
+    while (cursor.next()) this.#tally.add(cursor)
+    const { nextOffset, corrupt } = cursor
+    const response = {
+      ...this.#tally.summary(),
+      bytes: fetched.bytes,
+      position: nextOffset,
+      highWatermark: fetched.highWatermark,
+      lastStableOffset: fetched.lastStableOffset,
+    }
+    const delta = this.#tally.take()
+    // 3. Position, counts, last sequences and dead letters together, after the commit before.
+    if (nextOffset > fetched.fetchOffset) {
+      const leaderEpoch = cursor.lastLeaderEpoch
+      await this.#committing
+      if (this.#end !== null) return this.#end
+      this.#expected = nextOffset
+      const firstOffset = this.#position.offset === 'log-start' ? fetched.fetchOffset : this.#position.offset
+      const change = { ...delta, partition: this.#partition, token: this.#token, from: this.#position, to: { offset: nextOffset, leaderEpoch }, firstOffset }
+      this.#committing = this.#commit(change, response)
+    } else this.#context.observer.counted(this.#partition, response)
+    // 4. What the walk has shown besides.
+    if (corrupt !== null) return await this.#doubt(nextOffset, corrupt)
+    if (this.#tally.sources > MOST_SOURCES) {
+      await this.#committing
+      return this.#die('reopen')
+    }
+    return 'next'
+  }
+
+  async lost(loss: DataLoss): Promise<ReadOutcome> {
+    await this.#committing
+    if (this.#end !== null) return this.#end
+    return this.#die(await this.#context.onLost(this.#partition, this.#position, this.#token, loss))
+  }
+
+  async close(): Promise<void> {
+    if (this.#end === null) this.#context.observer.closed(this.#partition)
+    this.#end = 'stop'
+    await this.#committing
+  }
+
+  /** Never rejects: any outcome but "committed" ends this reader, and the store is asked anew (rule S2). */
+  async #commit(change: PartitionChange, response: CountedResponse): Promise<void> {
+    const { store, observer, now, onCommitted } = this.#context
+    const began = now()
+    try {
+      if ((await store.commit(change)) === 'committed') {
+        this.#position = change.to
+        observer.committed(this.#partition, (now() - began) / 1000)
+        observer.counted(this.#partition, response)
+        onCommitted(this.#partition, response.position >= response.lastStableOffset)
+        return
+      }
+      observer.fenced(this.#partition)
+    } catch (error) {
+      observer.storeFailed(error as Error)
+    }
+    this.#end ??= 'reopen'
+  }
+
+  async #doubt(offset: number, corrupt: string): Promise<ReadOutcome> {
+    await this.#committing
+    if (this.#end !== null) return this.#end
+    if (this.#context.firstDoubt(this.#partition, offset)) return this.#die('reopen')
+    return await this.lost({ kind: 'corrupt', message: `bytes from offset ${offset} on cannot be read: ${corrupt}`, from: offset, to: null })
+  }
+
+  #die(outcome: ReadOutcome): ReadOutcome {
+    if (outcome !== 'next') this.#end = outcome
+    return outcome
+  }
+}

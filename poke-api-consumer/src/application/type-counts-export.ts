@@ -1,0 +1,79 @@
+/** Keeps what is published equal to what is committed: one loop feeds the file and the page. */
+import type { CountObserver, TallyStore, TypeCountsSink } from './ports.ts'
+
+/** While a partition is behind, the document is replaced at most this often, in ms. */
+const BUSY_INTERVAL = 50
+/** At rest it is compared with the store this often, in ms: another instance may have committed, or have written an older state. */
+const REST_INTERVAL = 1000
+
+export interface TypeCountsExportOptions {
+  readonly store: Pick<TallyStore, 'totals'>
+  readonly sink: TypeCountsSink
+  readonly observer: CountObserver
+  /** Resolves after that many ms, or as soon as the signal is aborted. */
+  readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
+  /** A clock that never goes backwards, in ms. */
+  readonly now: () => number
+}
+
+export class TypeCountsExport {
+  readonly #options: TypeCountsExportOptions
+  #revision = -1
+  #writtenAt = Number.NEGATIVE_INFINITY
+  /** Set by `changed` until the loop has seen it. */
+  #news: 'none' | 'behind' | 'caught-up' = 'none'
+  #wake = new AbortController()
+
+  constructor(options: TypeCountsExportOptions) {
+    this.#options = options
+  }
+
+  /**
+   * Something was committed.
+   * @param caughtUp whether everything that is known of was counted: then it is published at once
+   */
+  changed(caughtUp: boolean): void {
+    if (caughtUp) this.#news = 'caught-up'
+    else if (this.#news === 'none') this.#news = 'behind'
+    this.#wake.abort()
+  }
+
+  /** Runs until the signal is aborted, then publishes the last state. A failure is reported and tried again a second later. */
+  async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await this.#publish()
+      await this.#next(signal)
+    }
+    await this.#publish()
+  }
+
+  /** Waits until there is something to publish and its time has come. */
+  async #next(signal: AbortSignal): Promise<void> {
+    const { wait, now } = this.#options
+    const until = now() + REST_INTERVAL
+    while (!signal.aborted) {
+      const due = this.#news === 'caught-up' ? 0 : this.#news === 'behind' ? this.#writtenAt + BUSY_INTERVAL : until
+      const ms = Math.min(due, until) - now()
+      if (ms <= 0) return
+      this.#wake = new AbortController()
+      await wait(ms, AbortSignal.any([signal, this.#wake.signal]))
+    }
+  }
+
+  async #publish(): Promise<void> {
+    const { store, sink, observer, now } = this.#options
+    this.#news = 'none'
+    try {
+      const totals = await store.totals()
+      observer.totals(totals)
+      if (totals.revision === this.#revision && (await sink.matches(totals.counts))) return
+      this.#writtenAt = now()
+      await sink.write(totals.counts)
+      this.#revision = totals.revision
+      observer.fileWritten()
+    } catch (error) {
+      this.#revision = -1
+      observer.fileFailed(error as Error)
+    }
+  }
+}

@@ -1,0 +1,33 @@
+/** Reads a record's headers out of its bytes, for the few records that are kept or looked at whole. */
+
+/**
+ * @param bytes holds the headers in the record format v2: a count, then for each a length-prefixed key and value, all numbers zigzag varints
+ *   (https://kafka.apache.org/documentation/#recordheader)
+ * @returns copies, in the record's order
+ * @throws RangeError where they do not fit into [start, end), which a cursor rules out beforehand
+ */
+export function copyHeaders(bytes: Buffer, start: number, end: number): (readonly [key: Buffer, value: Buffer | null])[] {
+  let at = start
+  const varint = (): number => {
+    let value = 0
+    for (let shift = 0; shift < 35; shift += 7) {
+      if (at >= end) throw new RangeError(`a record's headers end at byte ${end}, in the middle of a number`)
+      const byte = bytes[at++] as number
+      value |= (byte & 0x7f) << shift
+      if (byte < 0x80) return (value >>> 1) ^ -(value & 1)
+    }
+    throw new RangeError('a number in a record’s headers has more than five bytes')
+  }
+  const copy = (length: number): Buffer => {
+    if (length < 0 || at + length > end) throw new RangeError(`a header of ${length} bytes does not fit into its record`)
+    at += length
+    return Buffer.from(bytes.subarray(at - length, at))
+  }
+  const headers: (readonly [Buffer, Buffer | null])[] = []
+  for (let count = varint(); count > 0; count--) {
+    const key = copy(varint())
+    const length = varint()
+    headers.push([key, length === -1 ? null : copy(length)])
+  }
+  return headers
+}

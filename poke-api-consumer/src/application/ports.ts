@@ -143,6 +143,23 @@ export interface TallyStore {
   close(): Promise<void>
 }
 
+/** Records that will not be counted because they are gone: recorded, so that nothing is skipped in silence. */
+export interface GapStore {
+  /**
+   * Records the loss, moves the position behind it and takes a new owner token, so that the partition must be opened again.
+   * For a topic that was made again, the new topic id is accepted instead and starts at its log's start; the old one's counts stay.
+   * @returns `fenced` where the token or the position is not the store's any more; nothing was changed
+   */
+  recordGap(gap: Gap): Promise<CommitOutcome>
+}
+
+export interface Gap {
+  readonly partition: TopicPartition
+  readonly token: number
+  readonly from: FetchPosition
+  readonly loss: DataLoss
+}
+
 /** Replaces the published document: whole, or not at all. */
 export interface TypeCountsSink {
   write(counts: TypeCounts): Promise<void>
@@ -161,6 +178,8 @@ export interface CountObserver {
   committed(partition: TopicPartition, seconds: number): void
   fenced(partition: TopicPartition): void
   stopped(partition: TopicPartition, loss: DataLoss): void
+  /** Records are gone, the gap is recorded, and reading goes on behind it. */
+  skipped(partition: TopicPartition, loss: DataLoss): void
   closed(partition: TopicPartition): void
   /** An open or a commit failed; it is tried again. */
   storeFailed(error: Error): void

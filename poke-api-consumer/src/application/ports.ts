@@ -160,6 +160,21 @@ export interface Gap {
   readonly loss: DataLoss
 }
 
+/** A dead letter as the store keeps it. */
+export interface KeptDeadLetter extends DeadLetter {
+  /** Rises in the order in which dead letters were kept. */
+  readonly id: number
+  readonly partition: TopicPartition
+}
+
+/** Shows the dead letters of the group. */
+export interface DeadLetterReader {
+  /** At most `limit` dead letters kept before the one with the id `before` (null: before now), newest first. */
+  deadLetters(before: number | null, limit: number): Promise<KeptDeadLetter[]>
+  /** How many there are, by reason. */
+  deadLetterReasons(): Promise<ReadonlyMap<string, number>>
+}
+
 /** Replaces the published document: whole, or not at all. */
 export interface TypeCountsSink {
   write(counts: TypeCounts): Promise<void>

@@ -12,11 +12,9 @@ export interface PokeApi {
 
 /** An event as it is stored and sent, the same bytes every time. */
 export interface OutboxEvent {
-  /** Position in the outbox, ascending; not the event's sequence. */
-  readonly row: number
   /** ce_source: the run that captured it (rule P1). */
   readonly source: string
-  /** ce_sequence. */
+  /** ce_sequence. It rises over all runs, so it is the event's position in the outbox too. */
   readonly sequence: number
   /** Chosen once and stored before the first send (rule P3); null: not chosen yet. */
   readonly partition: number | null
@@ -26,31 +24,32 @@ export interface OutboxEvent {
   readonly origin: 'live' | 'bundled'
 }
 
-/** Keeps captures from the moment they were made until Kafka has acknowledged them. One process at a time. */
+/** Keeps captures from the moment they were made until Kafka has acknowledged them. One process at a time. It decides nothing and retries nothing. */
 export interface Outbox {
   /** Events that wait, of all runs. */
   readonly depth: number
   /**
    * In one synced transaction (rule P2): numbers and stores the captures under this run's source, stores the sweep's progress,
-   * and forgets the acknowledged rows.
-   * @param partitionOf chooses the partition of a key; null while the topic's partition count is not known.
+   * and forgets the acknowledged events. After an error nothing of it happened.
+   * @throws OutboxError
    */
   commit(change: OutboxChange): void
-  /** The oldest events, at most `limit`. */
+  /** The oldest events, at most `limit`. @throws OutboxError */
   oldest(limit: number): OutboxEvent[]
-  /** Stores the partition of events that have none yet (rule P3), synced. */
+  /** Stores the partitions of events that have none yet, by sequence (rule P3), synced. @throws OutboxError */
   assignPartitions(partitions: ReadonlyMap<number, number>): void
-  /** Where the sweep stands; null: none was begun or the last one is finished. */
+  /** Where the sweep stands; null: none was begun or the last one is finished. @throws OutboxError */
   sweep(): SweepProgress | null
   close(): void
 }
 
 export interface OutboxChange {
   readonly captures: readonly Capture[]
-  /** Rows that Kafka has acknowledged. */
-  readonly acknowledged: readonly number[]
+  /** Kafka has acknowledged every event up to this sequence; 0: none since the last commit. */
+  readonly acknowledged: number
   /** The sweep's progress after this change; undefined: unchanged; null: no sweep under way. */
-  readonly sweep?: SweepProgress | null
+  readonly sweep?: SweepProgress | null | undefined
+  /** Chooses the partition of a key; null while the topic's partition count is not known. */
   readonly partitionOf: ((key: string) => number) | null
 }
 
@@ -77,6 +76,8 @@ export interface CaptureObserver {
   captureFailed(error: Error): void
   published(events: number, seconds: number): void
   publishFailed(error: Error): void
+  /** The outbox could not store what happened (a full disk, say); it is tried again, and nothing is captured meanwhile. */
+  storeFailed(error: Error): void
   outboxDepth(events: number): void
   /** Capturing waits because the outbox is full, and goes on. */
   paused(paused: boolean): void

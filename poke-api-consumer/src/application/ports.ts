@@ -131,10 +131,13 @@ export interface PartitionSummary {
   readonly counted: number
   readonly duplicates: number
   readonly deadLetters: number
+  /** The instance that opened it last, by the name the store was given; null or absent where it is not known. */
+  readonly owner?: string | null
 }
 
 /** Keeps positions and counts of one consumer group, and moves them together or not at all. It never retries and never decides. */
 export interface TallyStore {
+  /** Takes a new owner token, so that everybody else who has the partition open is fenced from now on (rule S1). */
   open(partition: TopicPartition): Promise<PartitionState>
   commit(change: PartitionChange): Promise<CommitOutcome>
   /** Counts and revision of the whole group in one snapshot. */
@@ -160,19 +163,86 @@ export interface Gap {
   readonly loss: DataLoss
 }
 
+/**
+ * What became of a dead letter. `kept`: in the store alone; `published`: in the dead-letter topic too; `counted`: by a replay; `purged`: its
+ * bytes were dropped; `superseded`: kept before a reset, and not met again since: replaying it could count its record a second time.
+ */
+export type DeadLetterState = 'kept' | 'published' | 'counted' | 'purged' | 'superseded'
+
 /** A dead letter as the store keeps it. */
 export interface KeptDeadLetter extends DeadLetter {
   /** Rises in the order in which dead letters were kept. */
   readonly id: number
   readonly partition: TopicPartition
+  readonly state: DeadLetterState
 }
 
-/** Shows the dead letters of the group. */
+/** Shows the dead letters of the group: those that are neither counted nor purged nor superseded. */
 export interface DeadLetterReader {
   /** At most `limit` dead letters kept before the one with the id `before` (null: before now), newest first. */
   deadLetters(before: number | null, limit: number): Promise<KeptDeadLetter[]>
   /** How many there are, by reason. */
   deadLetterReasons(): Promise<ReadonlyMap<string, number>>
+}
+
+/** Brings dead letters to their end. Publishing and decoding are not its job: it remembers what was done, each thing once. */
+export interface DeadLetterStore extends DeadLetterReader {
+  /**
+   * The dead letters of a partition that are to be published next, by offset.
+   * @param limit at most this many; fewer where their bytes add up to more than `maxBytes`, but at least one if there is any
+   */
+  unpublished(partition: TopicPartition, limit: number, maxBytes: number): Promise<KeptDeadLetter[]>
+  /** The dead-letter topic has acknowledged them. Those that were counted or purged meanwhile stay so. */
+  markPublished(ids: readonly number[]): Promise<void>
+  /**
+   * Counts a dead letter that can be counted now: its state and the counts move together, once, whoever else tries. Position, last
+   * sequences and owner of its partition are neither read nor moved.
+   * @returns false where it was counted, purged or superseded before; nothing was changed
+   */
+  replay(id: number, counts: ReadonlyMap<string, number>): Promise<boolean>
+  /**
+   * Drops the bytes of dead letters for good; what remains of them is where they were, and why.
+   * @param states only of those in one of these states
+   * @param keptBefore only of those kept before this time of the store's clock, ms since 1970
+   * @returns how many
+   */
+  purge(states: readonly DeadLetterState[], keptBefore: number): Promise<number>
+}
+
+/** One partition with everything that counting it anew must come to. */
+export interface PartitionSnapshot extends PartitionSummary {
+  /** The offset reading began at; null where nothing was read. */
+  readonly firstOffset: number | null
+  /** With those that were added by replays. */
+  readonly counts: TypeCounts
+  /** Oldest first. */
+  readonly gaps: readonly RecordedGap[]
+  /** Every dead letter, whatever became of it, but for the superseded ones; by offset. */
+  readonly letters: readonly Pick<KeptDeadLetter, 'id' | 'offset' | 'leaderEpoch' | 'reason' | 'state'>[]
+}
+
+export interface RecordedGap {
+  readonly kind: DataLoss['kind']
+  readonly message: string
+  readonly from: number | null
+  readonly to: number | null
+  /** By the store's clock, ms since 1970. */
+  readonly recordedAt: number
+}
+
+/** Shows one committed state of the whole group, for `verify`. */
+export interface SnapshotStore {
+  /** By topic, topic id and partition. `counted + duplicates + deadLetters` of a partition are the records that were read. */
+  snapshot(): Promise<PartitionSnapshot[]>
+}
+
+/** Begins again. */
+export interface ResettableStore {
+  /**
+   * Forgets positions, counts, last sequences and gaps of the whole group, so that everything is counted anew from each log's start.
+   * Every partition takes a new owner token: who has it open is fenced. Dead letters keep their bytes and are superseded.
+   */
+  reset(): Promise<void>
 }
 
 /** Replaces the published document: whole, or not at all. */

@@ -1,0 +1,53 @@
+/** The base of every error that a service expects: it knows its name, whether waiting helps, and what the process answers if it ends by it. */
+
+/** One kind of failure, as a service's closed list has it. */
+export interface ErrorKind {
+  /** Whether trying again later can succeed without anybody doing anything to the service. */
+  readonly retriable: boolean
+  /** What the process ends with, where this ends it: see `EXIT`. */
+  readonly exitCode: number
+  /** What happened, and what to do, for the documentation: one sentence each. */
+  readonly meaning: string
+  readonly remedy: string
+}
+
+/** Exit codes, in the sense of BSD's sysexits.h. */
+export const EXIT = {
+  ok: 0,
+  /** A command line that is not understood. */
+  usage: 64,
+  /** Something that must exist does not, or is damaged. */
+  data: 65,
+  /** A mistake in the program. */
+  software: 70,
+  /** Something cannot be made: a port, a folder. */
+  cannotCreate: 73,
+  /** Would have gone if tried again later. */
+  temporary: 75,
+  /** Not allowed to this user. */
+  notAllowed: 77,
+  /** A setting is wrong. */
+  config: 78,
+} as const
+
+export interface ServiceErrorOptions extends ErrorOptions {
+  /** `<area>/<kind>`, the same for ever: what documentation and alerts refer to. */
+  readonly code: string
+  readonly exitCode: number
+  readonly retriable: boolean
+}
+
+/** Its message says what happened, to what, and what to do; a service that ends by it shows the message without a stack. */
+export class ServiceError extends Error {
+  override readonly name: string = 'ServiceError'
+  readonly code: string
+  readonly exitCode: number
+  readonly retriable: boolean
+
+  constructor(message: string, options: ServiceErrorOptions) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    this.code = options.code
+    this.exitCode = options.exitCode
+    this.retriable = options.retriable
+  }
+}

@@ -1,0 +1,161 @@
+/** The HTTP API: what the page shows, for programs. It reads and never changes anything; its schemas are its description (`/api/openapi.json`). */
+import { createHash } from 'node:crypto'
+import type { FastifyInstance, FastifyReply } from 'fastify'
+import { Type } from 'typebox'
+import type { TypeCounts } from '../../entities/type-counts.ts'
+import { DeadLetterSchema, type DeadLetterView, viewDeadLetter } from './dead-letter-view.ts'
+import type { EventStream } from './event-stream.ts'
+import type { GroupStore } from './group-watch.ts'
+import type { LiveState } from './live-state.ts'
+import { PartitionSchema, SnapshotSchema } from './snapshot.ts'
+
+/** Dead letters in an answer: by default, and at most. */
+const DEFAULT_LIMIT = 20
+const MAX_LIMIT = 100
+/** Dead letters read from the store at once: each may be as large as the broker lets a record be. */
+const READ_AT_ONCE = 10
+
+const ErrorSchema = Type.Object(
+  { statusCode: Type.Integer(), error: Type.String(), message: Type.String({ description: 'What happened, and what to do.' }) },
+  { title: 'Error' },
+)
+
+const TypeCountsSchema = Type.Object(
+  {
+    types: Type.Record(Type.String(), Type.Integer({ minimum: 0 }), {
+      description: 'How many captured Pokémon have the type, by the name of the type.',
+      examples: [{ bug: 106, water: 190 }],
+    }),
+  },
+  { title: 'TypeCounts' },
+)
+
+const DeadLettersQuery = Type.Object({
+  limit: Type.Integer({ minimum: 1, maximum: MAX_LIMIT, default: DEFAULT_LIMIT, description: 'How many at most.' }),
+  before: Type.Optional(Type.Integer({ minimum: 1, description: 'Only those kept before this id: the `next` of the page before.' })),
+})
+
+const DeadLettersSchema = Type.Object(
+  {
+    deadLetters: Type.Array(DeadLetterSchema, { description: 'Newest first.' }),
+    next: Type.Union([Type.Integer(), Type.Null()], { description: 'Where the next page begins (`before`); null on the last one.' }),
+  },
+  { title: 'DeadLetters' },
+)
+
+const PartitionsSchema = Type.Object(
+  {
+    instance: Type.String({ description: 'The instance that answers.' }),
+    partitions: Type.Array(PartitionSchema, { description: 'All partitions that the group has ever read, at most a second old.' }),
+  },
+  { title: 'Partitions' },
+)
+
+export interface ApiOptions {
+  readonly state: LiveState
+  readonly store: GroupStore
+  readonly stream: EventStream
+  /** The published document of some counts, byte for byte. */
+  readonly document: (counts: TypeCounts) => string
+}
+
+/** Adds the routes. Their paths begin with `/api`. */
+export function addApi(app: FastifyInstance, { state, store, stream, document }: ApiOptions): void {
+  app.get(
+    '/api/type-counts',
+    {
+      schema: {
+        summary: 'The counts, as in type-counts.json',
+        description:
+          'The document of the whole group, at most a second old. It has an ETag: asked with If-None-Match, unchanged counts answer 304.',
+        response: { 200: TypeCountsSchema, 304: Type.Null({ description: 'Unchanged.' }), 503: ErrorSchema },
+      },
+      // The document goes out as it is: byte for byte what the file has.
+      serializerCompiler: () => String,
+    },
+    (request, reply) => {
+      if (state.counts === null) {
+        return refuse(reply, 503, 'Service Unavailable', 'The store has not been read yet. Ask again in a second.')
+      }
+      const body = document(state.counts)
+      const etag = `"${createHash('sha256').update(body).digest('base64url').slice(0, 22)}"`
+      reply.header('etag', etag).header('cache-control', 'no-cache')
+      if (matches(request.headers['if-none-match'], etag)) return reply.code(304).send()
+      return reply.type('application/json; charset=utf-8').send(body)
+    },
+  )
+
+  app.get(
+    '/api/partitions',
+    { schema: { summary: 'The partitions of the group, and who reads them', response: { 200: PartitionsSchema } } },
+    () => ({ instance: state.instance, partitions: state.partitions() }),
+  )
+
+  app.get<{ Querystring: Type.Static<typeof DeadLettersQuery> }>(
+    '/api/dead-letters',
+    {
+      schema: {
+        summary: 'Records that could not be counted, newest first',
+        querystring: DeadLettersQuery,
+        response: { 200: DeadLettersSchema, 400: ErrorSchema },
+      },
+    },
+    async ({ query }) => {
+      const shown: DeadLetterView[] = []
+      let before = query.before ?? null
+      let more = true
+      while (more && shown.length < query.limit) {
+        const wanted = Math.min(READ_AT_ONCE, query.limit - shown.length)
+        const read = await store.deadLetters(before, wanted)
+        shown.push(...read.map(viewDeadLetter))
+        before = read.at(-1)?.id ?? before
+        more = read.length === wanted
+      }
+      return { deadLetters: shown, next: more ? before : null }
+    },
+  )
+
+  app.get(
+    '/api/events',
+    {
+      exposeHeadRoute: false,
+      schema: {
+        summary: 'What the page shows, live',
+        description:
+          'Server-sent events. Each unnamed event carries a whole snapshot as JSON, at most four a second and only when something changed. ' +
+          'An event `beat` carries the clock of the server in ms since 1970: at the start, and after three quiet seconds.',
+        response: {
+          200: { description: 'The stream.', content: { 'text/event-stream': { schema: SnapshotSchema } } },
+          503: ErrorSchema,
+        },
+      },
+    },
+    (_request, reply) => {
+      if (stream.full) {
+        reply.header('retry-after', '5')
+        return refuse(
+          reply,
+          503,
+          'Service Unavailable',
+          `${stream.clients} pages are open here, which is as many as this instance serves. Close some.`,
+        )
+      }
+      reply.hijack()
+      stream.open(reply.raw, reply.getHeaders())
+    },
+  )
+}
+
+/** Answers with an error in the shape that Fastify gives its own. */
+export function refuse(reply: FastifyReply, statusCode: number, error: string, message: string): FastifyReply {
+  return reply
+    .code(statusCode)
+    .type('application/json; charset=utf-8')
+    .serializer((payload: unknown) => JSON.stringify(payload))
+    .send({ statusCode, error, message })
+}
+
+/** If-None-Match by weak comparison (RFC 9110, 13.1.2). */
+function matches(header: string | undefined, etag: string): boolean {
+  return (header ?? '').split(',').some((tag) => ['*', etag, `W/${etag}`].includes(tag.trim()))
+}

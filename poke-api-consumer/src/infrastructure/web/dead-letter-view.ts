@@ -1,0 +1,71 @@
+/** A dead letter as the API shows it: bounded, and harmless to whoever prints it. */
+import { Type } from 'typebox'
+import type { KeptDeadLetter } from '../../application/ports.ts'
+
+/** Bytes shown of a key, a value or a header; the store and the dead-letter topic have the rest. */
+const MAX_SHOWN_BYTES = 1024
+const MAX_SHOWN_HEADERS = 32
+const MAX_PREVIEW_CHARACTERS = 120
+
+const BytesSchema = Type.Object(
+  {
+    bytes: Type.Integer({ minimum: 0, description: 'How many there are.' }),
+    base64: Type.String({ description: `The first ${MAX_SHOWN_BYTES} of them.` }),
+    preview: Type.String({ description: 'The same as text, as far as it is text that can be printed.' }),
+  },
+  { title: 'Bytes' },
+)
+type Bytes = Type.Static<typeof BytesSchema>
+
+const BytesOrNull = Type.Union([BytesSchema, Type.Null()])
+
+export const DeadLetterSchema = Type.Object(
+  {
+    id: Type.Integer({ description: 'Rises in the order in which dead letters were kept.' }),
+    topic: Type.String(),
+    topicId: Type.String(),
+    partition: Type.Integer({ minimum: 0 }),
+    offset: Type.Integer({ minimum: 0 }),
+    timestamp: Type.Integer({ description: 'As the record carries it, ms since 1970.' }),
+    reason: Type.String(),
+    key: BytesOrNull,
+    value: BytesOrNull,
+    headers: Type.Array(Type.Object({ name: Type.String(), value: BytesOrNull })),
+    moreHeaders: Type.Integer({ minimum: 0, description: 'Headers left out of `headers`.' }),
+  },
+  { title: 'DeadLetter' },
+)
+export type DeadLetterView = Type.Static<typeof DeadLetterSchema>
+
+export function viewDeadLetter(letter: KeptDeadLetter): DeadLetterView {
+  const headers = letter.headers.slice(0, MAX_SHOWN_HEADERS)
+  return {
+    id: letter.id,
+    topic: letter.partition.topic,
+    topicId: letter.partition.topicId,
+    partition: letter.partition.partition,
+    offset: letter.offset,
+    timestamp: letter.timestamp,
+    reason: letter.reason,
+    key: view(letter.key),
+    value: view(letter.value),
+    headers: headers.map(([name, value]) => ({ name: printable(name), value: view(value) })),
+    moreHeaders: letter.headers.length - headers.length,
+  }
+}
+
+function view(bytes: Buffer | null): Bytes | null {
+  if (bytes === null) return null
+  const shown = bytes.subarray(0, MAX_SHOWN_BYTES)
+  return { bytes: bytes.length, base64: shown.toString('base64'), preview: printable(shown) }
+}
+
+/** Text without what moves a terminal's cursor, turns the direction of writing or hides: controls, formats, separators, lone surrogates. */
+export function printable(bytes: Buffer): string {
+  const characters = [...bytes.subarray(0, MAX_PREVIEW_CHARACTERS * 4).toString('utf8')]
+  const text = characters
+    .slice(0, MAX_PREVIEW_CHARACTERS)
+    .join('')
+    .replace(/[\p{Cc}\p{Cf}\p{Co}\p{Cn}\p{Zl}\p{Zp}]/gu, '�')
+  return characters.length > MAX_PREVIEW_CHARACTERS ? `${text}…` : text
+}

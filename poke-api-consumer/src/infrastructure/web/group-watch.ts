@@ -1,0 +1,36 @@
+/** Looks at the whole group's partitions in the store once a second: other instances count too, and only the store knows. */
+import type { DeadLetterReader, TallyStore } from '../../application/ports.ts'
+import type { LiveState } from './live-state.ts'
+
+/** In ms: what the page shows of the group is at most this old. */
+const INTERVAL = 1000
+
+/** What the page reads of the store. */
+export type GroupStore = Pick<TallyStore, 'partitions'> & DeadLetterReader
+
+/**
+ * Runs until the signal is aborted. A look that fails is shown, and taken again a second later.
+ * @param wait resolves after that many ms, or as soon as the signal is aborted
+ */
+export async function watchGroup(
+  store: GroupStore,
+  state: LiveState,
+  signal: AbortSignal,
+  wait: (ms: number, signal: AbortSignal) => Promise<void>,
+): Promise<void> {
+  let known = -1
+  let reasons: ReadonlyMap<string, number> = new Map()
+  while (!signal.aborted) {
+    try {
+      const partitions = await store.partitions()
+      const deadLetters = partitions.reduce((total, partition) => total + partition.deadLetters, 0)
+      // Counting them by reason reads them all, so only after there were new ones.
+      if (deadLetters !== known) reasons = deadLetters === 0 ? new Map() : await store.deadLetterReasons()
+      known = deadLetters
+      if (!signal.aborted) state.looked(partitions, reasons)
+    } catch (error) {
+      if (!signal.aborted) state.lookFailed(error as Error)
+    }
+    await wait(INTERVAL, signal)
+  }
+}

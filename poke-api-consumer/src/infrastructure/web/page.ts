@@ -1,0 +1,130 @@
+/** The page and the HTTP API as one Fastify plugin, to be registered on the service's HTTP server beside health and metrics. */
+import { createHash } from 'node:crypto'
+import { readdirSync, readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { dirname } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import helmet from '@fastify/helmet'
+import serveFiles from '@fastify/static'
+import swagger from '@fastify/swagger'
+import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
+import type { TypeCounts } from '../../entities/type-counts.ts'
+import { addApi, refuse } from './api.ts'
+import { EventStream } from './event-stream.ts'
+import { type GroupStore, watchGroup } from './group-watch.ts'
+import { isAllowedHost } from './host-check.ts'
+import type { LiveState } from './live-state.ts'
+
+/** Everything the page needs comes from here, and nothing that it shows can become script or style. */
+const CONTENT_SECURITY_POLICY = {
+  'default-src': ["'none'"],
+  'script-src': ["'self'"],
+  'style-src': ["'self'"],
+  'img-src': ["'self'"],
+  'connect-src': ["'self'"],
+  'base-uri': ["'none'"],
+  'form-action': ["'none'"],
+  'frame-ancestors': ["'none'"],
+}
+
+export interface WebPageOptions {
+  readonly state: LiveState
+  readonly store: GroupStore
+  /** The published document of some counts, byte for byte. */
+  readonly document: (counts: TypeCounts) => string
+  /** Names besides loopback's and IP literals that a request's Host header may carry (`HTTP_ALLOWED_HOSTS`). */
+  readonly allowedHosts: readonly string[]
+  /** Pages open at once. */
+  readonly maxPages?: number
+}
+
+/**
+ * Serves `/` and `/api`. Routes of the server that are registered elsewhere keep answering every Host.
+ * @returns a plugin without a prefix; it looks at the store from `ready` on until the server closes
+ */
+export function webPage(options: WebPageOptions): FastifyPluginAsync {
+  const { state, store, document } = options
+  const allowed = new Set(options.allowedHosts.map((name) => name.toLowerCase()))
+  const files = fileURLToPath(new URL('./public/', import.meta.url))
+  const build = hashOf(files)
+  const stream = new EventStream({
+    version: () => state.version,
+    snapshot: () => JSON.stringify(state.snapshot(build)),
+    now: Date.now,
+    maxClients: options.maxPages ?? 1000,
+  })
+
+  return async (app) => {
+    app.addHook('onRequest', async (request, reply) => {
+      if (isAllowedHost(request.headers.host, allowed)) return
+      return refuse(
+        reply,
+        421,
+        'Misdirected Request',
+        `This service does not answer to the name ${JSON.stringify(request.headers.host ?? '')}. To allow it, name it in HTTP_ALLOWED_HOSTS.`,
+      )
+    })
+    await app.register(helmet, {
+      contentSecurityPolicy: { useDefaults: false, directives: CONTENT_SECURITY_POLICY },
+      frameguard: { action: 'deny' },
+      referrerPolicy: { policy: 'no-referrer' },
+      // These three say something about other origins, or demand HTTPS: over plain HTTP a browser ignores them and complains on its console.
+      strictTransportSecurity: false,
+      crossOriginOpenerPolicy: false,
+      originAgentCluster: false,
+    })
+    await app.register(swagger, {
+      openapi: {
+        openapi: '3.1.0',
+        info: {
+          title: 'poke-api-consumer',
+          description: 'Counts of Pokémon types, each record counted exactly once. Read-only.',
+          version: '1',
+        },
+      },
+    })
+    await addFiles(app, files)
+    addApi(app, { state, store, document, stream })
+    app.get('/api/openapi.json', { schema: { hide: true } }, () => app.swagger())
+
+    const closing = new AbortController()
+    let watching = Promise.resolve()
+    app.addHook('onReady', async () => {
+      watching = watchGroup(store, state, closing.signal, wait)
+    })
+    // Before the server waits for its connections to end: a stream never does by itself.
+    app.addHook('preClose', async () => {
+      closing.abort()
+      stream.close()
+      await watching
+    })
+  }
+}
+
+/** The page's own files are asked for anew each time (they answer 304), ECharts is kept: its version is in its path. */
+async function addFiles(app: FastifyInstance, files: string): Promise<void> {
+  await app.register(serveFiles, {
+    root: files,
+    wildcard: false,
+    cacheControl: false,
+    schemaHide: true,
+    setHeaders: (reply, path) => void (path.startsWith(files) && reply.header('cache-control', 'no-cache')),
+  })
+  const require = createRequire(import.meta.url)
+  const echarts = require.resolve('echarts/dist/echarts.common.min')
+  const { version } = JSON.parse(readFileSync(new URL('../package.json', `file://${echarts}`), 'utf8'))
+  app.get(`/vendor/echarts-${version}.js`, { schema: { hide: true } }, (_request, reply) =>
+    reply.sendFile('echarts.common.min.js', dirname(echarts), { maxAge: '365d', immutable: true, cacheControl: true }),
+  )
+}
+
+function hashOf(folder: string): string {
+  const hash = createHash('sha256')
+  for (const name of readdirSync(folder).sort()) hash.update(name).update(readFileSync(`${folder}/${name}`))
+  return hash.digest('base64url').slice(0, 12)
+}
+
+async function wait(ms: number, signal: AbortSignal): Promise<void> {
+  await sleep(ms, undefined, { signal }).catch(() => {})
+}

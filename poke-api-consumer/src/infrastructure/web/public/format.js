@@ -1,0 +1,46 @@
+/** Numbers and names as people read them. */
+
+const whole = new Intl.NumberFormat('en')
+const tenths = new Intl.NumberFormat('en', { maximumFractionDigits: 1 })
+
+/** @param {number} n */
+export const formatCount = (n) => whole.format(n)
+
+/** @param {number} part from 0 to 1 */
+export const formatShare = (part) => `${(part * 100).toFixed(1)} %`
+
+/**
+ * A rate in the unit in which it is easiest to imagine.
+ * @param {number} perSecond
+ * @returns {[figure: string, unit: string]}
+ */
+export function formatRate(perSecond) {
+  if (perSecond >= 100) return [whole.format(Math.round(perSecond)), 'a second']
+  // A capture a second, the usual pace, must not jump between two units.
+  if (perSecond >= 2) return [tenths.format(perSecond), 'a second']
+  return [perSecond * 60 >= 10 ? whole.format(Math.round(perSecond * 60)) : tenths.format(perSecond * 60), 'a minute']
+}
+
+/**
+ * @param {number} ms may be a little below 0, where two clocks differ
+ * @returns {[figure: string, unit: string]}
+ */
+export function formatAge(ms) {
+  const seconds = Math.max(0, ms) / 1000
+  if (seconds < 2) return ['now', '']
+  if (seconds < 100) return [String(Math.floor(seconds)), 's ago']
+  if (seconds < 100 * 60) return [String(Math.floor(seconds / 60)), 'min ago']
+  if (seconds < 48 * 3600) return [String(Math.floor(seconds / 3600)), 'h ago']
+  return [whole.format(Math.floor(seconds / 86400)), 'days ago']
+}
+
+/**
+ * `mr-mime` as `Mr Mime`.
+ * @param {string} name
+ */
+export function formatName(name) {
+  return name
+    .split('-')
+    .map((word) => word.charAt(0).toUpperCase() + word.slice(1))
+    .join(' ')
+}

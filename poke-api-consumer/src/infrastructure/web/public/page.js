@@ -1,0 +1,472 @@
+/** The page: follows the stream of snapshots and shows each. It keeps nothing that a snapshot does not say, so it can lose its server at any time. */
+import { formatAge, formatCount, formatName, formatRate, formatShare } from './format.js'
+import { inkOn, lookOf } from './look.js'
+import { Race } from './race.js'
+import looks from './types.json' with { type: 'json' }
+
+/** @import { Snapshot, PartitionRow } from '../snapshot.ts' */
+/** @import { DeadLetterView } from '../dead-letter-view.ts' */
+
+/** ms without a word from the server after which the connection is taken for dead: three heartbeats. */
+const SILENCE = 10_000
+/** ms after which a refused stream is asked for again. (One that merely broke off, the browser asks for by itself, after one second.) */
+const RETRY = 1500
+/** ms between two of the Pokémon that slide in: more cannot be followed. */
+const FEED_PACE = 450
+const FEED_LENGTH = 8
+/** Samples of the rate, one a second. */
+const SPARK_LENGTH = 120
+const LETTERS = 4
+
+const REASONS = /** @type {Record<string, string>} */ ({
+  'null-value': 'no value (a tombstone)',
+  'empty-value': 'empty value',
+  'too-large': 'too large to be a Pokémon',
+  'not-utf8': 'not UTF-8',
+  'not-json': 'not JSON',
+  'wrong-shape': 'JSON, but no Pokémon',
+  'bad-type-name': 'a type with an impossible name',
+  'unknown-event-type': "somebody else's event type",
+})
+
+const calm = matchMedia('(prefers-reduced-motion: reduce)')
+
+/** @type {Snapshot | null} */ let shown = null
+/** @type {Race | null} */ let race = null
+/** The server's clock minus this one's, ms. */
+let clockSkew = 0
+
+// ---- the stream
+
+/** @type {EventSource | null} */ let source = null
+let retryTimer = 0
+let silenceTimer = 0
+
+function connect() {
+  disconnect()
+  source = new EventSource('/api/events')
+  source.addEventListener('message', (event) => {
+    heard()
+    show(/** @type {Snapshot} */ (JSON.parse(event.data)))
+  })
+  source.addEventListener('beat', (event) => {
+    heard()
+    clockSkew = Number(event.data) - Date.now()
+  })
+  source.addEventListener('error', () => {
+    setConnection('lost', 'reconnecting…')
+    if (source?.readyState === EventSource.CLOSED) retryTimer = window.setTimeout(connect, RETRY)
+  })
+  silenceTimer = window.setTimeout(silent, SILENCE)
+}
+
+function disconnect() {
+  clearTimeout(retryTimer)
+  clearTimeout(silenceTimer)
+  source?.close()
+  source = null
+}
+
+function heard() {
+  setConnection('live', 'live')
+  clearTimeout(silenceTimer)
+  silenceTimer = window.setTimeout(silent, SILENCE)
+}
+
+function silent() {
+  setConnection('lost', 'reconnecting…')
+  connect()
+}
+
+/**
+ * @param {'live' | 'lost' | 'paused'} state
+ * @param {string} text
+ */
+function setConnection(state, text) {
+  if (byId('connection').dataset.state === state) return
+  byId('connection').dataset.state = state
+  setText('connection-text', text)
+  document.body.classList.toggle('stale', state !== 'live')
+}
+
+// A browser opens six connections to a server and no more: a hidden tab gives its own back.
+document.addEventListener('visibilitychange', () => {
+  if (!document.hidden) return connect()
+  disconnect()
+  setConnection('paused', 'paused')
+})
+addEventListener('pagehide', disconnect)
+addEventListener('pageshow', (event) => event.persisted && connect())
+
+// ---- one snapshot
+
+/** @param {Snapshot} snapshot */
+function show(snapshot) {
+  // The server is of another version than this page.
+  if (shown !== null && shown.build !== snapshot.build) return location.reload()
+  const before = shown
+  shown = snapshot
+  const { group, instance } = snapshot
+  const typeTotal = group.types.reduce((sum, { count }) => sum + count, 0)
+
+  countUp(byId('counted'), group.counted)
+  setText('type-total', `${formatCount(typeTotal)} types, ${formatCount(group.duplicates)} duplicates left out`)
+  document.title = `${formatCount(group.counted)} · Pokémon types, counted live`
+  showLag(snapshot)
+  showAge()
+  showTypes(group, typeTotal)
+  showPartitions(snapshot)
+  showDeadLetters(group, before?.group.deadLetters ?? 0)
+  showNotices(snapshot)
+  feed(instance.recent)
+  setText('instance', instance.name)
+}
+
+/** @param {Snapshot} snapshot */
+function showLag({ group, instance }) {
+  if (instance.lag === null) {
+    setText('lag', '–')
+    setText('lag-note', instance.partitions === 0 ? 'this instance reads no partition' : 'not known yet')
+    return
+  }
+  const parts = `${instance.partitions} of ${group.partitions.length + group.morePartitions} partitions`
+  setText('lag', formatCount(instance.lag))
+  setText('lag-note', instance.lag === 0 ? `caught up, in ${parts}` : `records to go, in ${parts}`)
+}
+
+function showAge() {
+  const newest = shown?.instance.newest ?? null
+  if (newest === null) return
+  const [figure, unit] = formatAge(Date.now() + clockSkew - newest.at)
+  setText('age', figure)
+  setText('age-unit', unit)
+  const origin = { live: 'from the live PokeAPI', bundled: 'from the bundled Pokédex' }
+  setText('origin', newest.origin === null ? 'of unknown origin' : origin[newest.origin])
+}
+
+/**
+ * @param {Snapshot['group']} group
+ * @param {number} total
+ */
+function showTypes({ types, moreTypes }, total) {
+  race?.show(types)
+  const leader = types[0]
+  if (leader !== undefined) document.documentElement.style.setProperty('--leader', lookOf(looks, leader.name).colour)
+  replaceRows('counts', types, ({ name, count }, rank) => [
+    cell('td', formatCount(rank + 1)),
+    cell('th', chip(name)),
+    cell('td', formatCount(count)),
+    cell('td', formatShare(total === 0 ? 0 : count / total)),
+  ])
+  setNote('more-types', moreTypes, `${formatCount(moreTypes)} rarer types are not shown.`)
+}
+
+/** @param {Snapshot} snapshot */
+function showPartitions({ group, instance }) {
+  const topics = new Map(group.partitions.map(({ topicId, topic }) => [topicId, topic]))
+  replaceRows('partitions', group.partitions, (row) => [
+    // A topic that was made again has the name of the one before.
+    cell('th', topics.size > 1 ? `${row.topic} ${row.topicId.slice(0, 8)} ${row.partition}` : String(row.partition)),
+    owner(row),
+    cell('td', row.position === null ? '–' : formatCount(row.position)),
+    cell('td', formatCount(row.counted)),
+    cell('td', formatCount(row.duplicates)),
+    cell('td', formatCount(row.deadLetters)),
+    cell('td', row.stopped !== null ? 'stopped' : row.lag === null ? '–' : formatCount(row.lag)),
+  ])
+  setNote('more-partitions', group.morePartitions, `${formatCount(group.morePartitions)} more are at /api/partitions.`)
+
+  const names = new Set(group.partitions.map((row) => row.owner ?? (row.here ? instance.name : '')))
+  names.delete('')
+  const instances = `${names.size} ${names.size === 1 ? 'instance reads' : 'instances read'}`
+  const read = `${group.partitions.length + group.morePartitions} ${group.partitions.length === 1 ? 'partition' : 'partitions'}`
+  setText(
+    'instances',
+    names.size === 0 ? 'No partition is read yet.' : `${instances} ${read} of ${[...new Set(topics.values())].join(', ')}.`,
+  )
+}
+
+/** @param {PartitionRow} row */
+function owner(row) {
+  const td = cell('td', row.owner ?? 'another instance')
+  if (row.here) td.append(' ', element('span', { class: 'tag' }, 'this instance'))
+  return td
+}
+
+/** @param {Snapshot} snapshot */
+function showNotices({ group }) {
+  const stopped = group.partitions
+    .filter((row) => row.stopped !== null)
+    .map((row) => `${row.topic}-${row.partition} is stopped. ${row.stopped}`)
+  const notices = [...group.troubles, ...stopped]
+  const place = byId('notices')
+  if (place.dataset.shown === notices.join('\n')) return
+  place.dataset.shown = notices.join('\n')
+  place.replaceChildren(...notices.map((text) => element('p', { class: 'notice' }, text)))
+}
+
+// ---- dead letters
+
+let lettersShown = 0
+let lettersAsked = false
+
+/**
+ * @param {Snapshot['group']} group
+ * @param {number} before
+ */
+function showDeadLetters({ deadLetters, reasons }, before) {
+  setText('letters-total', formatCount(deadLetters))
+  byId('letters-none').hidden = deadLetters > 0
+  byId('letters-latest').hidden = deadLetters === 0
+  if (deadLetters === before && lettersShown === deadLetters) return
+  const most = reasons[0]?.count ?? 1
+  byId('reasons').replaceChildren(
+    ...reasons.map(({ reason, count }) => {
+      const bar = element('span', { class: 'reason-bar', 'aria-hidden': 'true' })
+      bar.style.setProperty('--part', String(count / most))
+      return element('li', {}, element('span', {}, REASONS[reason] ?? reason), bar, element('b', {}, formatCount(count)))
+    }),
+  )
+  void showLatestLetters()
+}
+
+/** Asks for the latest dead letters; while an answer is under way, only once more afterwards. */
+async function showLatestLetters() {
+  if (lettersAsked) return
+  lettersAsked = true
+  try {
+    while (shown !== null && lettersShown !== shown.group.deadLetters) {
+      const wanted = shown.group.deadLetters
+      const answer = await fetch(`/api/dead-letters?limit=${LETTERS}`)
+      if (!answer.ok) return
+      const { deadLetters } = /** @type {{ deadLetters: DeadLetterView[] }} */ (await answer.json())
+      byId('letters').replaceChildren(...deadLetters.map(letter))
+      lettersShown = wanted
+      await new Promise((resolve) => setTimeout(resolve, 1000))
+    }
+  } catch {
+    // The server went away; the next snapshot asks again.
+  } finally {
+    lettersAsked = false
+  }
+}
+
+/** @param {DeadLetterView} letter */
+function letter({ topic, partition, offset, reason, value }) {
+  const preview = value === null ? 'null' : value.bytes === 0 ? 'empty' : value.preview
+  return element(
+    'li',
+    {},
+    element('span', { class: 'where' }, `${topic}-${partition} at ${formatCount(offset)}`),
+    element('span', {}, REASONS[reason] ?? reason),
+    element('code', {}, preview),
+  )
+}
+
+// ---- what was just counted
+
+/** @typedef {Snapshot['instance']['recent'][number]} Recent */
+/** @type {Recent[]} */ let waiting = []
+let lastSeen = 0
+let feedTimer = 0
+
+/** @param {readonly Recent[]} recent newest first */
+function feed(recent) {
+  const newest = recent[0]
+  if (newest === undefined) return
+  // Numbered from 1 again: the instance is a new one.
+  if (newest.seen < lastSeen) lastSeen = 0
+  const news = recent.filter(({ seen }) => seen > lastSeen).reverse()
+  const first = lastSeen === 0
+  lastSeen = newest.seen
+  if (news.length === 0) return
+  byId('feed-empty').hidden = true
+  waiting = [...waiting, ...news].slice(-FEED_LENGTH)
+  if (first) while (waiting.length > 1) slideIn()
+  if (feedTimer === 0) nextOfFeed()
+}
+
+function nextOfFeed() {
+  feedTimer = 0
+  if (!slideIn()) return
+  feedTimer = window.setTimeout(nextOfFeed, FEED_PACE)
+}
+
+/** Moves the oldest that waits into the list; says whether there was one. */
+function slideIn() {
+  const pokemon = waiting.shift()
+  if (pokemon === undefined) return false
+  const list = byId('feed')
+  const item = element(
+    'li',
+    {},
+    badge(pokemon.types),
+    element('span', { class: 'name' }, formatName(pokemon.name)),
+    element('span', { class: 'number' }, `#${pokemon.id}`),
+    element('span', { class: 'chips' }, ...pokemon.types.map(chip)),
+  )
+  const [first, second = first] = pokemon.types.map((type) => lookOf(looks, type).colour)
+  if (first !== undefined && second !== undefined) {
+    item.style.setProperty('--first', first)
+    item.style.setProperty('--second', second)
+  }
+  list.prepend(item)
+  while (list.childElementCount > FEED_LENGTH) list.lastElementChild?.remove()
+  return true
+}
+
+/** @param {string} type */
+function chip(type) {
+  const { colour } = lookOf(looks, type)
+  const node = element('span', { class: 'chip' }, type)
+  node.style.setProperty('--colour', colour)
+  node.style.setProperty('--on-colour', inkOn(colour))
+  return node
+}
+
+/** A disc with the glyphs of the types. @param {readonly string[]} types */
+function badge(types) {
+  const node = element('span', { class: 'badge', 'aria-hidden': 'true' })
+  const type = types[0]
+  if (type === undefined) return node
+  const { colour, glyph } = lookOf(looks, type)
+  const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg')
+  svg.setAttribute('viewBox', '0 0 24 24')
+  const path = document.createElementNS('http://www.w3.org/2000/svg', 'path')
+  path.setAttribute('d', glyph)
+  path.setAttribute('fill-rule', 'evenodd')
+  path.setAttribute('fill', inkOn(colour))
+  svg.append(path)
+  node.append(svg)
+  return node
+}
+
+// ---- figures that move by themselves
+
+/** @type {number[]} */ const rates = []
+
+function everySecond() {
+  showAge()
+  const rate = shown?.group.rate ?? null
+  if (rate === null || byId('connection').dataset.state !== 'live') return
+  const [figure, unit] = formatRate(rate)
+  setText('rate', figure)
+  setText('rate-unit', unit)
+  rates.push(rate)
+  if (rates.length > SPARK_LENGTH) rates.shift()
+  const most = Math.max(...rates, 0.001)
+  const points = rates.map((value, i) => `${SPARK_LENGTH - rates.length + i},${(22 - (value / most) * 19).toFixed(1)}`)
+  byId('spark-line').setAttribute('d', `M${points.join('L')}`)
+  byId('spark-area').setAttribute('d', `M${SPARK_LENGTH - rates.length},24L${points.join('L')}L${SPARK_LENGTH - 1},24Z`)
+}
+
+let countUpFrame = 0
+
+/**
+ * Lets a figure run to its new value.
+ * @param {HTMLElement} node
+ * @param {number} target
+ */
+function countUp(node, target) {
+  cancelAnimationFrame(countUpFrame)
+  const from = Number(node.dataset.value ?? target)
+  const start = performance.now()
+  const step = () => {
+    const part = calm.matches ? 1 : Math.min(1, (performance.now() - start) / 600)
+    const value = Math.round(from + (target - from) * (1 - (1 - part) ** 3))
+    node.dataset.value = String(value)
+    setText(node.id, formatCount(value))
+    if (part < 1) countUpFrame = requestAnimationFrame(step)
+  }
+  step()
+}
+
+// ---- the document
+
+/** @param {string} id */
+function byId(id) {
+  const node = document.getElementById(id)
+  if (node === null) throw new Error(`The page has no element #${id}.`)
+  return node
+}
+
+/**
+ * Leaves alone what is there already, and with it a reader's selection and a screen reader's place.
+ * @param {string} id
+ * @param {string} text
+ */
+function setText(id, text) {
+  const node = byId(id)
+  if (node.textContent !== text) node.textContent = text
+}
+
+/**
+ * @param {string} id
+ * @param {number} count of what is left out
+ * @param {string} text
+ */
+function setNote(id, count, text) {
+  byId(id).hidden = count === 0
+  setText(id, text)
+}
+
+/**
+ * @param {string} name
+ * @param {Record<string, string>} attributes
+ * @param {(Node | string)[]} children
+ */
+function element(name, attributes, ...children) {
+  const node = document.createElement(name)
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value)
+  node.append(...children)
+  return node
+}
+
+/**
+ * @param {'td' | 'th'} name
+ * @param {Node | string} content
+ */
+function cell(name, content) {
+  return element(name, name === 'th' ? { scope: 'row' } : {}, content)
+}
+
+/**
+ * Makes the rows of a table anew, each only where it changed.
+ * @template T
+ * @param {string} id
+ * @param {readonly T[]} rows
+ * @param {(row: T, index: number) => HTMLElement[]} cells
+ */
+function replaceRows(id, rows, cells) {
+  const body = byId(id)
+  rows.forEach((row, index) => {
+    const made = element('tr', {}, ...cells(row, index))
+    const old = body.children[index]
+    if (old === undefined) body.append(made)
+    else if (!old.isEqualNode(made)) old.replaceWith(made)
+  })
+  while (body.children.length > rows.length) body.lastElementChild?.remove()
+}
+
+const view = byId('view')
+view.addEventListener('click', () => {
+  const asTable = view.getAttribute('aria-pressed') !== 'true'
+  setView(asTable)
+})
+
+/** @param {boolean} asTable */
+function setView(asTable) {
+  view.setAttribute('aria-pressed', String(asTable))
+  byId('race').hidden = asTable
+  byId('table-view').classList.toggle('hidden-view', !asTable)
+}
+
+addEventListener('load', () => {
+  const { echarts } = /** @type {{ echarts?: typeof import('echarts') }} */ (/** @type {unknown} */ (globalThis))
+  if (echarts === undefined) return setView(true)
+  race = new Race(echarts, byId('race'), looks)
+  if (shown !== null) race.show(shown.group.types)
+})
+
+setInterval(everySecond, 1000)
+connect()

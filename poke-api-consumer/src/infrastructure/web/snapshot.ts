@@ -1,0 +1,70 @@
+/** What the page shows, as one document: the data of every event of `/api/events`, and its schema for the API's description. */
+import { Type } from 'typebox'
+
+const count = (description: string) => Type.Integer({ minimum: 0, description })
+const orNull = <T extends Parameters<typeof Type.Union>[0][number]>(schema: T, description: string) =>
+  Type.Union([schema, Type.Null()], { description })
+
+export const PartitionSchema = Type.Object(
+  {
+    topic: Type.String(),
+    topicId: Type.String({ description: "The topic's id: a topic made again under the same name has another one." }),
+    partition: Type.Integer({ minimum: 0 }),
+    position: orNull(Type.Integer({ minimum: 0 }), 'The next offset to read; null where nothing was read yet.'),
+    counted: count('Records counted.'),
+    duplicates: count('Records recognised as sent before, and not counted again.'),
+    deadLetters: count('Records that could not be counted.'),
+    owner: orNull(Type.String(), 'The instance that opened it last; null where it is not known.'),
+    here: Type.Boolean({ description: 'Whether this instance reads it.' }),
+    lag: orNull(Type.Integer({ minimum: 0 }), 'Records not yet counted, as this instance knows; null where another one reads.'),
+    stopped: orNull(Type.String(), 'Why this instance does not read on; null while it reads.'),
+  },
+  { title: 'Partition' },
+)
+export type PartitionRow = Type.Static<typeof PartitionSchema>
+
+export const SnapshotSchema = Type.Object(
+  {
+    build: Type.String({ description: "Names the version of the page's files; a page of another version loads itself again." }),
+    group: Type.Object(
+      {
+        counted: count('Records counted by the whole group.'),
+        duplicates: count('Duplicates recognised by the whole group.'),
+        deadLetters: count('Dead letters of the whole group.'),
+        rate: orNull(Type.Number({ minimum: 0 }), 'Records counted a second; null until there are two looks to compare.'),
+        reasons: Type.Array(Type.Object({ reason: Type.String(), count: count('Dead letters with this reason.') })),
+        types: Type.Array(Type.Object({ name: Type.String(), count: count('Captured Pokémon that have the type.') }), {
+          description: 'The most frequent types, in descending order.',
+        }),
+        moreTypes: count('Types left out of `types`.'),
+        partitions: Type.Array(PartitionSchema),
+        morePartitions: count('Partitions left out of `partitions`.'),
+        troubles: Type.Array(Type.String(), { description: 'Why the figures of the group may be old.' }),
+      },
+      { description: 'Of the whole group, as the store has it, at most a second old.' },
+    ),
+    instance: Type.Object(
+      {
+        name: Type.String(),
+        partitions: count('Partitions that this instance reads.'),
+        lag: orNull(Type.Integer({ minimum: 0 }), 'Records of these partitions that are not yet counted; null where it reads none.'),
+        recent: Type.Array(
+          Type.Object({ seen: Type.Integer(), id: Type.Integer(), name: Type.String(), types: Type.Array(Type.String()) }),
+          {
+            description: 'Some of the Pokémon counted last, newest first; `seen` rises by one for each.',
+          },
+        ),
+        newest: orNull(
+          Type.Object({
+            at: Type.Number({ description: 'Timestamp of the record, ms since 1970.' }),
+            origin: orNull(Type.Union([Type.Literal('live'), Type.Literal('bundled')]), 'What its `ce_origin` says.'),
+          }),
+          'The record counted last; null where none was since the start.',
+        ),
+      },
+      { description: 'What this instance alone can tell.' },
+    ),
+  },
+  { title: 'Snapshot' },
+)
+export type Snapshot = Type.Static<typeof SnapshotSchema>

@@ -1,0 +1,178 @@
+/** One broker as a process: its folder prepared, started, awaited, ended. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
+import { closeSync, existsSync, openSync } from 'node:fs'
+import { copyFile, mkdir, readFile, rename, writeFile } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+import { END_PROCESS, whenThisProcessDies } from '../orphan-guard.ts'
+import { CLUSTER_ID, type JarDistribution, type KafkaDistribution } from './distribution.ts'
+import { answersApiVersions } from './readiness.ts'
+
+export interface BrokerLaunch {
+  readonly distribution: KafkaDistribution
+  readonly dir: string
+  readonly nodeId: number
+  readonly port: number
+  readonly logFile: string
+  readonly jvmOptions: readonly string[]
+  /** The broker's settings, for a data folder and a listening address as the broker sees them. */
+  readonly properties: (logDir: string, listenOn: string) => string
+}
+
+/** A broker that answers nothing for this long has failed. Three starting at once on a busy machine take some ten seconds. */
+const READY_WITHIN = 60_000
+
+/** Starts the process; `ready` then waits for it. */
+export async function launchBroker(launch: BrokerLaunch): Promise<BrokerProcess> {
+  await mkdir(launch.dir, { recursive: true })
+  return launch.distribution.kind === 'jars' ? launchJava(launch, launch.distribution) : launchContainer(launch, launch.distribution.image)
+}
+
+async function launchJava(launch: BrokerLaunch, distribution: JarDistribution): Promise<BrokerProcess> {
+  const dir = resolve(launch.dir)
+  const logDir = join(dir, 'log')
+  const settings = join(dir, 'server.properties')
+  await writeFile(settings, launch.properties(logDir, '127.0.0.1'))
+  await format(logDir, launch.nodeId, distribution.bootstrapCheckpoint)
+  const child = spawnDetached(
+    distribution.java,
+    [...distribution.jvmOptions, ...launch.jvmOptions, ...LOGGING, '-cp', distribution.classPath, 'kafka.Kafka', settings],
+    launch.logFile,
+  )
+  const endWatch = whenThisProcessDies(END_PROCESS, String(child.pid))
+  return new BrokerProcess(launch, child, (signal) => void child.kill(signal), endWatch)
+}
+
+/** What Kafka does, without the thousand lines of its settings and of the threads it starts and ends. */
+const LOGGING = [
+  ...Object.entries({
+    showDateTime: 'true',
+    dateTimeFormat: "yyyy-MM-dd'T'HH:mm:ss.SSSXXX",
+    showThreadName: 'false',
+    showShortLogName: 'true',
+    defaultLogLevel: 'info',
+    'log.org.apache.kafka.common.config': 'warn',
+    'log.org.apache.kafka.server.purgatory': 'warn',
+    'log.org.apache.kafka.server.quota': 'warn',
+    'log.org.apache.kafka.server.util': 'warn',
+    'log.org.apache.kafka.server.NodeToControllerRequestThread': 'warn',
+  }).map(([name, value]) => `-Dorg.slf4j.simpleLogger.${name}=${value}`),
+]
+
+/** What `kafka-storage format` does, without a Java start of its own for each new folder. */
+async function format(logDir: string, nodeId: number, bootstrapCheckpoint: string): Promise<void> {
+  const meta = join(logDir, 'meta.properties')
+  if (existsSync(meta)) return
+  await mkdir(logDir, { recursive: true })
+  await copyFile(bootstrapCheckpoint, join(logDir, 'bootstrap.checkpoint'))
+  const directoryId = Buffer.from(randomUUID().replaceAll('-', ''), 'hex').toString('base64url')
+  await writeFile(`${meta}.new`, `version=1\ncluster.id=${CLUSTER_ID}\nnode.id=${nodeId}\ndirectory.id=${directoryId}\n`)
+  await rename(`${meta}.new`, meta)
+}
+
+async function launchContainer(launch: BrokerLaunch, image: string): Promise<BrokerProcess> {
+  const dir = resolve(launch.dir)
+  await mkdir(join(dir, 'log'), { recursive: true })
+  await writeFile(join(dir, 'server.properties'), launch.properties('/kafka/log', '0.0.0.0'))
+  const name = `poke-kafka-${launch.port}-${randomUUID().slice(0, 8)}`
+  const user = process.getuid === undefined ? [] : ['--user', `${process.getuid()}:${process.getgid?.()}`]
+  const start =
+    `cd /opt/kafka && bin/kafka-storage.sh format --ignore-formatted -t ${CLUSTER_ID} -c /kafka/server.properties && ` +
+    'exec bin/kafka-server-start.sh /kafka/server.properties'
+  const child = spawnDetached(
+    'docker',
+    [
+      ...['run', '--rm', '--name', name, '--publish', `127.0.0.1:${launch.port}:${launch.port}`, '--volume', `${dir}:/kafka`, ...user],
+      ...['--env', 'KAFKA_HEAP_OPTS=-Xmx512m', '--env', 'LOG_DIR=/tmp/kafka-logs', '--entrypoint', '/bin/bash', image, '-c', start],
+    ],
+    launch.logFile,
+  )
+  const endWatch = whenThisProcessDies('docker stop --time 5 "$1" || docker kill "$1"', name)
+  const signalContainer = (signal: NodeJS.Signals) => {
+    // A failure means that the container is gone already, which the end of `docker run` tells.
+    spawn('docker', ['kill', '--signal', signal, name], { stdio: 'ignore' }).on('error', () => undefined)
+  }
+  return new BrokerProcess(launch, child, signalContainer, endWatch)
+}
+
+/** In a process group of its own: Ctrl-C in a terminal must not end the broker before those who still write to it. */
+function spawnDetached(command: string, args: string[], logFile: string): ChildProcess {
+  const log = openSync(logFile, 'a')
+  try {
+    const child = spawn(command, args, { stdio: ['ignore', log, log], detached: true })
+    child.unref()
+    return child
+  } finally {
+    closeSync(log)
+  }
+}
+
+/** A started broker. */
+export class BrokerProcess {
+  readonly pid: number
+  readonly ended: Promise<void>
+  readonly #launch: BrokerLaunch
+  readonly #child: ChildProcess
+  readonly #signal: (signal: NodeJS.Signals) => void
+  #startFailed: Error | null = null
+  #running = true
+
+  constructor(launch: BrokerLaunch, child: ChildProcess, signal: (signal: NodeJS.Signals) => void, endWatch: () => void) {
+    this.#launch = launch
+    this.#child = child
+    this.#signal = signal
+    this.pid = child.pid ?? -1
+    this.ended = new Promise((resolve) => {
+      const end = () => {
+        this.#running = false
+        endWatch()
+        resolve()
+      }
+      child.once('exit', end)
+      child.once('error', (error) => {
+        this.#startFailed = error
+        end()
+      })
+    })
+  }
+
+  get running(): boolean {
+    return this.#running
+  }
+
+  /** Waits until the broker answers. @throws where it ends before, or takes too long; then it is ended */
+  async ready(): Promise<void> {
+    const deadline = Date.now() + READY_WITHIN
+    while (this.#running && Date.now() < deadline) {
+      if ((await answersApiVersions(this.#launch.port)) && this.#running) return
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+    const what = this.#running ? `did not answer within ${READY_WITHIN / 1000} s` : 'ended before it answered'
+    await this.kill('SIGKILL')
+    const end = await lastLines(this.#launch.logFile, 15)
+    throw new Error(`Kafka on port ${this.#launch.port} ${what}. The end of ${this.#launch.logFile}:\n${end}`, { cause: this.#startFailed })
+  }
+
+  /** @param deadline milliseconds from SIGTERM to SIGKILL */
+  async stop(deadline: number): Promise<void> {
+    if (!this.#running) return
+    this.#child.ref()
+    this.#signal('SIGTERM')
+    const kill = setTimeout(() => this.#signal('SIGKILL'), deadline)
+    await this.ended
+    clearTimeout(kill)
+  }
+
+  async kill(signal: NodeJS.Signals): Promise<void> {
+    if (!this.#running) return
+    this.#signal(signal)
+    if (signal !== 'SIGKILL') return
+    this.#child.ref()
+    await this.ended
+  }
+}
+
+async function lastLines(file: string, count: number): Promise<string> {
+  const text = await readFile(file, 'utf8')
+  return text.trimEnd().split('\n').slice(-count).join('\n')
+}

@@ -236,6 +236,25 @@ export interface SnapshotStore {
   snapshot(): Promise<PartitionSnapshot[]>
 }
 
+/** Reads a topic anew, apart from any group. */
+export interface TopicReader {
+  /** What of the topic can be read now. @throws where it does not exist or cannot be reached */
+  describe(): Promise<TopicDescription>
+  /**
+   * Walks the records in [from, to) of a partition, in order; control batches and aborted transactions do not show.
+   * @param progress the offset reached, after each response
+   * @throws where they cannot be read to the end
+   */
+  read(partition: number, from: number, to: number, each: (record: RecordView) => void, progress: (offset: number) => void): Promise<void>
+}
+
+export interface TopicDescription {
+  readonly topicId: string
+  readonly compacted: boolean
+  /** By partition: the first offset that is still there, and the one after the last. */
+  readonly partitions: readonly { readonly logStartOffset: number; readonly endOffset: number }[]
+}
+
 /** Begins again. */
 export interface ResettableStore {
   /**

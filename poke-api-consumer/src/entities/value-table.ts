@@ -49,7 +49,7 @@ export class ValueTable {
   readonly #seen = new Int32Array(SLOTS)
   readonly #evicted: (value: CountableValue) => void
   #buffer: Buffer | null = null
-  #view = new DataView(new ArrayBuffer(0))
+  #view: DataView = new DataView(new ArrayBuffer(0))
 
   /** @param evicted called with a value that leaves the table while sightings of it are pending */
   constructor(evicted: (value: CountableValue) => void) {

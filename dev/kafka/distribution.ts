@@ -6,6 +6,7 @@ import { delimiter, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { freePort } from '../free-port.ts'
+import { END_PROCESS, whenThisProcessDies } from '../orphan-guard.ts'
 import { brokerProperties } from './broker-properties.ts'
 import { answersApiVersions } from './readiness.ts'
 
@@ -124,12 +125,14 @@ async function train(java: string, classPath: string, directory: string): Promis
   const broker = spawn(java, [`-XX:ArchiveClassesAtExit=${join(directory, 'classes.jsa')}`, ...options, 'kafka.Kafka', properties], {
     stdio: 'ignore',
   })
+  const endWatch = whenThisProcessDies(END_PROCESS, String(broker.pid))
   const ended = new Promise<void>((resolve) => broker.once('close', () => resolve()))
   try {
     while (broker.exitCode === null && !(await answersApiVersions(port))) await pause(50)
     broker.kill('SIGTERM')
   } finally {
     await ended
+    endWatch()
   }
   await rm(logDir, { recursive: true, force: true })
 }

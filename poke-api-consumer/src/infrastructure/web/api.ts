@@ -137,7 +137,7 @@ export function addApi(app: FastifyInstance, { state, store, stream, document }:
           reply,
           503,
           'Service Unavailable',
-          `${stream.clients} pages are open here, which is as many as this instance serves. Close some.`,
+          `This instance serves ${stream.clients} pages at once, and all of them are open. Close one.`,
         )
       }
       reply.hijack()

@@ -4,6 +4,8 @@ import type { LiveState } from './live-state.ts'
 
 /** In ms: what the page shows of the group is at most this old. */
 const INTERVAL = 1000
+/** Looks after which dead letters are counted by reason again though none is new: some may have been replayed or purged meanwhile. */
+const LOOKS_BETWEEN_REASONS = 10
 
 /** What the page reads of the store. */
 export type GroupStore = Pick<TallyStore, 'partitions'> & DeadLetterReader
@@ -18,15 +20,19 @@ export async function watchGroup(
   signal: AbortSignal,
   wait: (ms: number, signal: AbortSignal) => Promise<void>,
 ): Promise<void> {
-  let known = -1
+  let known = 0
+  let age = 0
   let reasons: ReadonlyMap<string, number> = new Map()
   while (!signal.aborted) {
     try {
       const partitions = await store.partitions()
       const deadLetters = partitions.reduce((total, partition) => total + partition.deadLetters, 0)
-      // Counting them by reason reads them all, so only after there were new ones.
-      if (deadLetters !== known) reasons = deadLetters === 0 ? new Map() : await store.deadLetterReasons()
-      known = deadLetters
+      // Counting them by reason reads them all: not every second.
+      if (deadLetters !== known || (deadLetters > 0 && ++age >= LOOKS_BETWEEN_REASONS)) {
+        reasons = await store.deadLetterReasons()
+        known = deadLetters
+        age = 0
+      }
       if (!signal.aborted) state.looked(partitions, reasons)
     } catch (error) {
       if (!signal.aborted) state.lookFailed(error as Error)

@@ -169,7 +169,7 @@ export class LiveState implements CountObserver {
       group: {
         counted: sum(this.#partitions, 'counted'),
         duplicates: sum(this.#partitions, 'duplicates'),
-        deadLetters: sum(this.#partitions, 'deadLetters'),
+        deadLetters: reasons.reduce((total, { count }) => total + count, 0),
         rate: this.#rate(),
         reasons,
         types: types.slice(0, MAX_TYPES),
@@ -208,7 +208,7 @@ function keyOf(partition: { readonly topicId: string; readonly partition: number
   return `${partition.topicId}/${partition.partition}`
 }
 
-function sum(partitions: readonly PartitionSummary[], field: 'counted' | 'duplicates' | 'deadLetters'): number {
+function sum(partitions: readonly PartitionSummary[], field: 'counted' | 'duplicates'): number {
   return partitions.reduce((total, partition) => total + partition[field], 0)
 }
 

@@ -30,7 +30,7 @@ export const SnapshotSchema = Type.Object(
       {
         counted: count('Records counted by the whole group.'),
         duplicates: count('Duplicates recognised by the whole group.'),
-        deadLetters: count('Dead letters of the whole group.'),
+        deadLetters: count('Dead letters of the whole group that were neither replayed nor purged.'),
         rate: orNull(Type.Number({ minimum: 0 }), 'Records counted a second; null until there are two looks to compare.'),
         reasons: Type.Array(Type.Object({ reason: Type.String(), count: count('Dead letters with this reason.') })),
         types: Type.Array(Type.Object({ name: Type.String(), count: count('Captured Pokémon that have the type.') }), {

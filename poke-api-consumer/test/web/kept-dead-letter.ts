@@ -1,0 +1,18 @@
+/** A dead letter as the store gives it, for tests to vary. */
+import type { KeptDeadLetter } from '../../src/application/ports.ts'
+
+export function deadLetter(id: number, more: Partial<KeptDeadLetter> = {}): KeptDeadLetter {
+  return {
+    id,
+    partition: { topic: 'poke-topic', topicId: '2c0e5c7e-6a53-4a5e-8f0b-0d7a51b4f0aa', partition: 0 },
+    offset: id * 10,
+    leaderEpoch: 0,
+    timestamp: 1_700_000_000_000,
+    reason: 'not-json',
+    state: 'kept',
+    key: Buffer.from('25'),
+    value: Buffer.from('{"id": "pika'),
+    headers: [],
+    ...more,
+  }
+}

@@ -1,0 +1,40 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { formatAge, formatCount, formatName, formatRate } from '../../src/infrastructure/web/public/format.js'
+import { contrast, inkOn, lookOf } from '../../src/infrastructure/web/public/look.js'
+import looks from '../../src/infrastructure/web/public/types.json' with { type: 'json' }
+
+const TYPES = 'normal fire water electric grass ice fighting poison ground flying psychic bug rock ghost dragon dark steel fairy'.split(' ')
+
+test('every type has its colour, and ink that can be read on it', () => {
+  for (const type of TYPES) {
+    assert.ok(type in looks, type)
+    const { colour } = lookOf(looks, type)
+    assert.ok(contrast(colour, inkOn(colour)) >= 4.5, `${type}: ${contrast(colour, inkOn(colour))}`)
+  }
+})
+
+test('a type that nobody knows has a look too, whatever its name', () => {
+  for (const type of ['constructor', 'toString', '__proto__', 'sound']) assert.match(lookOf(looks, type).colour, /^#[0-9a-f]{6}$/)
+})
+
+test('contrast is that of WCAG', () => {
+  assert.equal(contrast('#000000', '#ffffff'), 21)
+  assert.equal(contrast('#777777', '#777777'), 1)
+  assert.equal(contrast('#767676', '#ffffff').toFixed(2), '4.54')
+})
+
+test('numbers, rates, ages and names read well', () => {
+  assert.equal(formatCount(1234567), '1,234,567')
+  assert.deepEqual(formatRate(0), ['0', 'a minute'])
+  assert.deepEqual(formatRate(1 / 60), ['1', 'a minute'])
+  assert.deepEqual(formatRate(0.983), ['59', 'a minute'])
+  assert.deepEqual(formatRate(9.87), ['9.9', 'a second'])
+  assert.deepEqual(formatRate(123456.7), ['123,457', 'a second'])
+  assert.deepEqual(formatAge(-500), ['now', ''])
+  assert.deepEqual(formatAge(59_999), ['59', 's ago'])
+  assert.deepEqual(formatAge(3_600_000), ['60', 'min ago'])
+  assert.deepEqual(formatAge(86_400_000 * 3), ['3', 'days ago'])
+  assert.equal(formatName('mr-mime'), 'Mr Mime')
+  assert.equal(formatName('flabébé'), 'Flabébé')
+})

@@ -1,0 +1,191 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import Fastify, { type FastifyInstance } from 'fastify'
+import Schema from 'typebox/schema'
+import type { KeptDeadLetter } from '../../src/application/ports.ts'
+import type { TypeCounts } from '../../src/entities/type-counts.ts'
+import { LiveState } from '../../src/infrastructure/web/live-state.ts'
+import { webPage } from '../../src/infrastructure/web/page.ts'
+import { deadLetter } from './kept-dead-letter.ts'
+
+const partition = { topic: 'poke-topic', topicId: '2c0e5c7e-6a53-4a5e-8f0b-0d7a51b4f0aa', partition: 0 }
+const document = (counts: TypeCounts) => `${JSON.stringify({ types: Object.fromEntries(counts) })}\n`
+
+/** The page on a server with a probe beside it, as the service has it. */
+async function serve(t: { after: (close: () => Promise<void>) => void }, letters: KeptDeadLetter[] = []) {
+  const state = new LiveState({ instance: 'me', monotonic: () => performance.now() })
+  const reads: number[] = []
+  const store = {
+    partitions: async () => [
+      { ...partition, position: { offset: 3, leaderEpoch: 0 }, counted: 2, duplicates: 0, deadLetters: letters.length },
+    ],
+    deadLetters: async (before: number | null, limit: number) => {
+      reads.push(limit)
+      return letters
+        .filter(({ id }) => before === null || id < before)
+        .sort((a, b) => b.id - a.id)
+        .slice(0, limit)
+    },
+    deadLetterReasons: async () => new Map([['not-json', letters.length]]),
+  }
+  const app = Fastify()
+  app.get('/health/live', () => 'alive')
+  await app.register(webPage({ state, store, document, allowedHosts: ['Pokemon.Example'], maxPages: 1 }))
+  t.after(() => app.close())
+  await app.ready()
+  return { app, state, reads }
+}
+
+const get = (app: FastifyInstance, url: string, headers: Record<string, string> = {}) =>
+  app.inject({ url, headers: { host: 'localhost:8080', ...headers } })
+
+test('everything that the page names is there, and comes from here', async (t) => {
+  const { app } = await serve(t)
+  const page = await get(app, '/')
+  assert.equal(page.statusCode, 200)
+  const named = [...page.body.matchAll(/(?:src|href)="([^"#]+)"/g)].map((match) => match[1] ?? '')
+  assert.ok(named.length > 5)
+  for (const url of named.filter((url) => !url.startsWith('/api') && url !== '/metrics')) {
+    assert.match(url, /^\//)
+    assert.equal((await get(app, url)).statusCode, 200, url)
+  }
+  const script = await get(app, '/page.js')
+  for (const match of script.body.matchAll(/from '\.(\/[^']+)'/g)) {
+    const url = match[1] ?? ''
+    if (!url.endsWith('.ts')) assert.equal((await get(app, url)).statusCode, 200, url)
+  }
+})
+
+test('nothing but the files of the page is served', async (t) => {
+  const { app } = await serve(t)
+  for (const url of ['/page.ts', '/../page.ts', '/%2e%2e/page.ts', '/..%2fapi.ts', '/vendor/package.json', '/vendor/']) {
+    assert.equal((await get(app, url)).statusCode, 404, url)
+  }
+})
+
+test('the policy allows what comes from here and nothing inline', async (t) => {
+  const { app } = await serve(t)
+  for (const url of ['/', '/page.js', '/api/partitions']) {
+    const { headers } = await get(app, url)
+    assert.equal(
+      headers['content-security-policy'],
+      "default-src 'none';script-src 'self';style-src 'self';img-src 'self';connect-src 'self';base-uri 'none';form-action 'none';frame-ancestors 'none'",
+    )
+    assert.equal(headers['x-content-type-options'], 'nosniff')
+    assert.equal(headers['referrer-policy'], 'no-referrer')
+  }
+})
+
+test('the page is asked for anew each time, ECharts is kept', async (t) => {
+  const { app } = await serve(t)
+  const page = await get(app, '/page.js')
+  assert.equal(page.headers['cache-control'], 'no-cache')
+  assert.equal((await get(app, '/page.js', { 'if-none-match': String(page.headers.etag) })).statusCode, 304)
+  const echarts = (await get(app, '/')).body.match(/\/vendor\/[^"]+/)?.[0] ?? ''
+  assert.match(String((await get(app, echarts)).headers['cache-control']), /max-age=31536000, immutable/)
+})
+
+test('page and API refuse a foreign Host, probes do not', async (t) => {
+  const { app } = await serve(t)
+  for (const url of ['/', '/page.js', '/api/type-counts', '/api/events', '/api/openapi.json']) {
+    const refused = await get(app, url, { host: 'evil.example' })
+    assert.equal(refused.statusCode, 421, url)
+    assert.match(refused.json().message, /evil\.example.*HTTP_ALLOWED_HOSTS/)
+    assert.ok(!refused.body.includes('types'))
+  }
+  assert.equal((await get(app, '/', { host: 'pokemon.example' })).statusCode, 200)
+  assert.equal((await get(app, '/health/live', { host: '10.1.2.3:8080' })).body, 'alive')
+  assert.equal((await get(app, '/health/live', { host: 'evil.example' })).body, 'alive')
+})
+
+test('/api/type-counts is the document, byte for byte, and answers 304 to whoever has it', async (t) => {
+  const { app, state } = await serve(t)
+  const early = await get(app, '/api/type-counts')
+  assert.equal(early.statusCode, 503)
+  assert.match(early.json().message, /not been read yet/)
+  const counts = new Map([
+    ['bug', 106],
+    ['a-"quoted"-type', 1],
+  ])
+  state.totals({ counts, revision: 1 })
+  const answer = await get(app, '/api/type-counts')
+  assert.equal(answer.body, document(counts))
+  assert.equal(answer.headers['content-type'], 'application/json; charset=utf-8')
+  const etag = String(answer.headers.etag)
+  for (const header of [etag, `W/${etag}`, `"other", ${etag}`, '*']) {
+    const again = await get(app, '/api/type-counts', { 'if-none-match': header })
+    assert.deepEqual([again.statusCode, again.body, again.headers.etag], [304, '', etag])
+  }
+  state.totals({ counts: new Map([['bug', 107]]), revision: 2 })
+  assert.equal((await get(app, '/api/type-counts', { 'if-none-match': etag })).statusCode, 200)
+})
+
+test('/api/dead-letters goes through all of them, page by page, newest first, reading few at once', async (t) => {
+  const letters = Array.from({ length: 25 }, (_, i) => deadLetter(i + 1))
+  const { app, reads } = await serve(t, letters)
+  const seen: number[] = []
+  let next: number | null = null
+  do {
+    const answer = await get(app, `/api/dead-letters?limit=12${next === null ? '' : `&before=${next}`}`)
+    assert.equal(answer.statusCode, 200, answer.body)
+    const page = answer.json() as { deadLetters: { id: number }[]; next: number | null }
+    seen.push(...page.deadLetters.map(({ id }) => id))
+    next = page.next
+  } while (next !== null)
+  assert.deepEqual(seen, letters.map(({ id }) => id).reverse())
+  assert.ok(Math.max(...reads) <= 10)
+})
+
+test('a limit out of bounds is refused with a sentence', async (t) => {
+  const { app } = await serve(t)
+  for (const query of ['limit=0', 'limit=101', 'limit=ten', 'before=0']) {
+    const answer = await get(app, `/api/dead-letters?${query}`)
+    assert.equal(answer.statusCode, 400, query)
+    assert.match(answer.json().message, /querystring\/(limit|before) must/)
+  }
+})
+
+test('nothing can be changed through the API', async (t) => {
+  const { app } = await serve(t)
+  for (const method of ['POST', 'PUT', 'PATCH', 'DELETE'] as const) {
+    for (const url of ['/api/type-counts', '/api/dead-letters', '/api/partitions', '/api/events', '/']) {
+      assert.equal((await app.inject({ method, url, headers: { host: 'localhost' } })).statusCode, 404, `${method} ${url}`)
+    }
+  }
+})
+
+test('a stream beyond the bound is refused, and closing the server ends the open one', async (t) => {
+  const { app } = await serve(t)
+  const address = await app.listen({ port: 0, host: '127.0.0.1' })
+  const open = await fetch(`${address}/api/events`)
+  assert.equal(open.headers.get('content-type'), 'text/event-stream')
+  assert.match(open.headers.get('content-security-policy') ?? '', /default-src 'none'/)
+  const refused = await fetch(`${address}/api/events`)
+  assert.equal(refused.status, 503)
+  assert.equal(refused.headers.get('retry-after'), '5')
+  assert.match(((await refused.json()) as { message: string }).message, /serves 1 /)
+  const text = open.text()
+  await app.close()
+  assert.match(await text, /^retry: 1000\n/)
+})
+
+test('the description names every route, and the answers are as described', async (t) => {
+  const { app, state } = await serve(t, [deadLetter(1), deadLetter(2, { key: null, value: null, headers: [[Buffer.from('h'), null]] })])
+  state.totals({ counts: new Map([['bug', 1]]), revision: 1 })
+  state.opened(partition, { offset: 0, leaderEpoch: 0 })
+  const described = (await get(app, '/api/openapi.json')).json()
+  assert.equal(described.openapi, '3.1.0')
+  assert.deepEqual(Object.keys(described.paths).sort(), ['/api/dead-letters', '/api/events', '/api/partitions', '/api/type-counts'])
+  for (const [path, methods] of Object.entries<
+    Record<string, { responses: Record<string, { content: Record<string, { schema: object }> }> }>
+  >(described.paths)) {
+    assert.deepEqual(Object.keys(methods), ['get'], path)
+    if (path === '/api/events') continue
+    const answer = await get(app, path)
+    assert.equal(answer.statusCode, 200, path)
+    const schema = methods.get?.responses['200']?.content['application/json']?.schema ?? {}
+    assert.deepEqual(Schema.Errors(schema, answer.json()), [true, []], path)
+  }
+  const events = described.paths['/api/events'].get.responses['200'].content['text/event-stream'].schema
+  assert.deepEqual(Schema.Errors(events, state.snapshot('build')), [true, []])
+})

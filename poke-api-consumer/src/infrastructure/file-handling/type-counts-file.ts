@@ -1,0 +1,149 @@
+/** `type-counts.json`: always one whole document, replaced by a temporary file, fsync and rename, so that no reader and no crash sees half of one. */
+import { randomBytes } from 'node:crypto'
+import fs from 'node:fs/promises'
+import { basename, dirname, join, resolve } from 'node:path'
+import type { TypeCountsSink } from '../../application/ports.ts'
+import type { TypeCounts } from '../../entities/type-counts.ts'
+import { OutputFileError, type OutputFileErrorKind } from '../../errors.ts'
+
+/** What of `node:fs/promises` is used. */
+export type Files = Pick<typeof fs, 'mkdir' | 'open' | 'readdir' | 'readFile' | 'rename' | 'rm' | 'stat'>
+
+export interface TypeCountsFileOptions {
+  /** ms since 1970 */
+  readonly now?: () => number
+  readonly files?: Files
+}
+
+/** A temporary file this old, in ms, belongs to nobody any more: its writer was killed. Replacing a file takes some ms. */
+const LEFTOVER_AGE = 60_000
+/** A folder cannot be opened (Windows) or synced (some network disks) everywhere; the file's own bytes are synced all the same. */
+const FOLDER_WITHOUT_SYNC = new Set(['EACCES', 'EPERM', 'EISDIR', 'EINVAL', 'ENOTSUP', 'EBADF'])
+
+/**
+ * The published document: `{"types":{"bug":106,…}}` and a line's end, types in the order of their letters, so that equal counts are equal bytes.
+ * Written by hand, because an object would put a type named like a number first.
+ */
+export function typeCountsDocument(counts: TypeCounts): string {
+  const types = [...counts].sort(([a], [b]) => (a < b ? -1 : 1)).map(([type, count]) => `${JSON.stringify(type)}:${count}`)
+  return `{"types":{${types.join(',')}}}\n`
+}
+
+export class TypeCountsFile implements TypeCountsSink {
+  readonly #path: string
+  readonly #folder: string
+  readonly #now: () => number
+  readonly #files: Files
+  #tidy = false
+
+  /** @param path of the file; its folder is made when it is missing */
+  constructor(path: string, { now = Date.now, files = fs }: TypeCountsFileOptions = {}) {
+    this.#path = resolve(path)
+    this.#folder = dirname(this.#path)
+    this.#now = now
+    this.#files = files
+  }
+
+  /**
+   * Replaces the document. One call at a time: of two, the older state could be the last one.
+   * @throws OutputFileError, which names the path; what was published before is still there, and the next call starts afresh
+   */
+  async write(counts: TypeCounts): Promise<void> {
+    try {
+      await this.#files.mkdir(this.#folder, { recursive: true })
+      if (!this.#tidy) await this.#removeLeftovers()
+      this.#tidy = true
+      await this.#replace(typeCountsDocument(counts))
+    } catch (error) {
+      throw outputFileError('written', this.#path, error as NodeJS.ErrnoException)
+    }
+  }
+
+  /** @throws OutputFileError where the file is there and cannot be read */
+  async matches(counts: TypeCounts): Promise<boolean> {
+    try {
+      return (await this.#files.readFile(this.#path)).equals(Buffer.from(typeCountsDocument(counts)))
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false
+      throw outputFileError('read', this.#path, error as NodeJS.ErrnoException)
+    }
+  }
+
+  async #replace(document: string): Promise<void> {
+    // In the same folder, since a rename replaces only within one disk; at random, since in containers every process has the number 1.
+    const temporary = join(this.#folder, `${this.#temporaryPrefix()}${randomBytes(8).toString('hex')}`)
+    try {
+      const file = await this.#files.open(temporary, 'wx')
+      try {
+        await file.writeFile(document)
+        // Before the rename: otherwise a power cut could leave the new name with no bytes.
+        await file.sync()
+      } finally {
+        await file.close()
+      }
+      await this.#files.rename(temporary, this.#path)
+    } catch (error) {
+      await this.#files.rm(temporary, { force: true })
+      throw error
+    }
+    await this.#syncFolder()
+  }
+
+  /** Makes the rename itself survive a power cut. */
+  async #syncFolder(): Promise<void> {
+    try {
+      const folder = await this.#files.open(this.#folder, 'r')
+      try {
+        await folder.sync()
+      } finally {
+        await folder.close()
+      }
+    } catch (error) {
+      if (!FOLDER_WITHOUT_SYNC.has((error as NodeJS.ErrnoException).code ?? '')) throw error
+    }
+  }
+
+  /** Temporary files of writers that were killed; young ones may belong to another instance, which is about to rename them. */
+  async #removeLeftovers(): Promise<void> {
+    const prefix = this.#temporaryPrefix()
+    for (const name of await this.#files.readdir(this.#folder)) {
+      if (!name.startsWith(prefix)) continue
+      const path = join(this.#folder, name)
+      try {
+        if ((await this.#files.stat(path)).mtimeMs < this.#now() - LEFTOVER_AGE) await this.#files.rm(path, { force: true })
+      } catch (error) {
+        // Another instance was quicker, or it belongs to another user, and then it is for them to remove: no reason not to publish.
+        if (!['ENOENT', 'EACCES', 'EPERM'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error
+      }
+    }
+  }
+
+  #temporaryPrefix(): string {
+    return `.${basename(this.#path)}.tmp-`
+  }
+}
+
+const KINDS: Readonly<Record<string, OutputFileErrorKind>> = {
+  EACCES: 'not-writable',
+  EPERM: 'not-writable',
+  EROFS: 'not-writable',
+  EISDIR: 'not-writable',
+  ENOTDIR: 'not-writable',
+  EEXIST: 'not-writable',
+  EBUSY: 'not-writable',
+  ENOSPC: 'full',
+  EDQUOT: 'full',
+}
+
+function outputFileError(what: 'read' | 'written', path: string, error: NodeJS.ErrnoException): OutputFileError {
+  const code = error.code ?? ''
+  const why =
+    code === 'EISDIR'
+      ? 'there is a folder of that name'
+      : code === 'ENOTDIR' || code === 'EEXIST'
+        ? 'a part of its path is a file, not a folder'
+        : code === 'EBUSY'
+          ? 'it cannot be replaced, as a file that is mounted by itself cannot: mount its folder instead'
+          : error.message
+  return new OutputFileError(KINDS[code] ?? 'io', `the counts cannot be ${what}: ${path}: ${why}; it is tried again`, { cause: error })
+}

@@ -1,0 +1,126 @@
+/** What every `TypeCountsSink` must do: each implementation runs this suite by a short file of its own. */
+import assert from 'node:assert/strict'
+import { describe, type TestContext, test } from 'node:test'
+import type { TypeCountsSink } from '../../src/application/ports.ts'
+import type { TypeCounts } from '../../src/entities/type-counts.ts'
+
+export interface SinkHarness {
+  readonly sink: TypeCountsSink
+  /** What a reader finds published, or null. */
+  published(): Promise<string | null> | string | null
+  /** Publishes as another instance does. */
+  publishElsewhere(counts: TypeCounts): Promise<void>
+  /** From now on writing fails… */
+  breakIt(): Promise<void>
+  /** …and from now on it works again. */
+  mendIt(): Promise<void>
+}
+
+/** @param open gives a sink to which nothing was published yet; called for each test, which tells when it is over */
+export function testTypeCountsSink(name: string, open: (t: TestContext) => Promise<SinkHarness>): void {
+  describe(`${name} as a sink of type counts`, () => {
+    test('nothing is published before the first write, and that matches no counts', async (t) => {
+      const { sink, published } = await open(t)
+      assert.equal(await published(), null)
+      assert.equal(await sink.matches(new Map()), false)
+    })
+
+    test('publishes one line of JSON, types in the order of their letters', async (t) => {
+      const { sink, published } = await open(t)
+      await sink.write(
+        new Map([
+          ['water', 190],
+          ['bug', 106],
+          ['fire', 1],
+        ]),
+      )
+      assert.equal(await published(), '{"types":{"bug":106,"fire":1,"water":190}}\n')
+    })
+
+    test('publishes no counts as an empty object', async (t) => {
+      const { sink, published } = await open(t)
+      await sink.write(new Map())
+      assert.equal(await published(), '{"types":{}}\n')
+    })
+
+    test('keeps the order where a type is named like a number', async (t) => {
+      const { sink, published } = await open(t)
+      await sink.write(
+        new Map([
+          ['a', 1],
+          ['10', 2],
+          ['-', 3],
+        ]),
+      )
+      assert.equal(await published(), '{"types":{"-":3,"10":2,"a":1}}\n')
+    })
+
+    test('a write replaces what was there, shorter or longer', async (t) => {
+      const { sink, published } = await open(t)
+      await sink.write(
+        new Map([
+          ['electric', 1_000_000],
+          ['bug', 1],
+        ]),
+      )
+      await sink.write(new Map([['bug', 2]]))
+      assert.equal(await published(), '{"types":{"bug":2}}\n')
+      await sink.write(
+        new Map([
+          ['bug', 2],
+          ['electric', 1_000_001],
+        ]),
+      )
+      assert.equal(await published(), '{"types":{"bug":2,"electric":1000001}}\n')
+    })
+
+    test('matches the counts that are published, in whichever order they come, and no others', async (t) => {
+      const { sink } = await open(t)
+      await sink.write(
+        new Map([
+          ['bug', 1],
+          ['fire', 2],
+        ]),
+      )
+      assert.equal(
+        await sink.matches(
+          new Map([
+            ['fire', 2],
+            ['bug', 1],
+          ]),
+        ),
+        true,
+      )
+      assert.equal(await sink.matches(new Map([['fire', 2]])), false)
+      assert.equal(
+        await sink.matches(
+          new Map([
+            ['fire', 3],
+            ['bug', 1],
+          ]),
+        ),
+        false,
+      )
+    })
+
+    test('notices what another instance published', async (t) => {
+      const { sink, publishElsewhere, published } = await open(t)
+      await sink.write(new Map([['bug', 2]]))
+      await publishElsewhere(new Map([['bug', 1]]))
+      assert.equal(await sink.matches(new Map([['bug', 2]])), false)
+      await sink.write(new Map([['bug', 2]]))
+      assert.equal(await published(), '{"types":{"bug":2}}\n')
+    })
+
+    test('a write that fails leaves what was published, and the next one works', async (t) => {
+      const { sink, published, breakIt, mendIt } = await open(t)
+      await sink.write(new Map([['bug', 1]]))
+      await breakIt()
+      await assert.rejects(sink.write(new Map([['bug', 2]])))
+      await mendIt()
+      assert.equal(await published(), '{"types":{"bug":1}}\n')
+      await sink.write(new Map([['bug', 3]]))
+      assert.equal(await published(), '{"types":{"bug":3}}\n')
+    })
+  })
+}

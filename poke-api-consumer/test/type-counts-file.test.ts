@@ -1,0 +1,176 @@
+/** The real file: the contract, and what only files have: durability, leftovers, folders, users without rights. */
+import assert from 'node:assert/strict'
+import { existsSync } from 'node:fs'
+import fs from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { basename, dirname, join } from 'node:path'
+import { describe, type TestContext, test } from 'node:test'
+import { OutputFileError } from '../src/errors.ts'
+import { type Files, TypeCountsFile } from '../src/infrastructure/file-handling/type-counts-file.ts'
+import { testTypeCountsSink } from './contract/type-counts-sink.ts'
+
+async function newFolder(t: TestContext): Promise<string> {
+  const folder = await fs.mkdtemp(join(tmpdir(), 'type-counts-file-'))
+  t.after(() => fs.rm(folder, { recursive: true, force: true }))
+  return folder
+}
+
+testTypeCountsSink('the file', async (t) => {
+  const folder = await newFolder(t)
+  const path = join(folder, 'out', 'type-counts.json')
+  return {
+    sink: new TypeCountsFile(path),
+    published: async () => (existsSync(path) ? await fs.readFile(path, 'utf8') : null),
+    publishElsewhere: (counts) => new TypeCountsFile(path).write(counts),
+    // Root may write everywhere; but nobody makes a folder where a file is.
+    breakIt: async () => {
+      await fs.rename(dirname(path), join(folder, 'away'))
+      await fs.writeFile(dirname(path), '')
+    },
+    mendIt: async () => {
+      await fs.rm(dirname(path))
+      await fs.rename(join(folder, 'away'), dirname(path))
+    },
+  }
+})
+
+describe('the file on disk', () => {
+  test('is written to a temporary file, synced, renamed, and the folder synced', async (t) => {
+    const folder = await newFolder(t)
+    const path = join(folder, 'type-counts.json')
+    const steps: string[] = []
+    const files: Files = {
+      ...fs,
+      open: async (opened, ...rest) => {
+        const handle = await fs.open(opened, ...rest)
+        const name = String(opened).startsWith(join(folder, '.type-counts.json.tmp-')) ? 'temporary' : basename(String(opened))
+        steps.push(`open ${name}`)
+        for (const method of ['writeFile', 'sync', 'close'] as const) {
+          const original = handle[method] as (...args: unknown[]) => Promise<void>
+          handle[method] = (...args: unknown[]) => {
+            steps.push(`${method === 'writeFile' ? 'write' : method} ${name}`)
+            return original.apply(handle, args)
+          }
+        }
+        return handle
+      },
+      rename: async (from, to) => {
+        assert.equal(dirname(String(from)), folder, 'a rename between disks is not atomic')
+        steps.push(`rename temporary ${basename(String(to))}`)
+        await fs.rename(from, to)
+      },
+    }
+    await new TypeCountsFile(path, { files }).write(new Map([['bug', 1]]))
+    const parent = basename(folder)
+    assert.deepEqual(steps, [
+      'open temporary',
+      'write temporary',
+      'sync temporary',
+      'close temporary',
+      'rename temporary type-counts.json',
+      `open ${parent}`,
+      `sync ${parent}`,
+      `close ${parent}`,
+    ])
+  })
+
+  test('a reader never sees anything but one whole document', async (t) => {
+    const path = join(await newFolder(t), 'type-counts.json')
+    const sink = new TypeCountsFile(path)
+    await sink.write(new Map([['bug', 0]]))
+    let writing = true
+    const written = (async () => {
+      for (let n = 1; n <= 200; n++) await sink.write(new Map(Array.from({ length: n }, (_, i) => [`type-${i}`, n])))
+      writing = false
+    })()
+    while (writing) {
+      const { types } = JSON.parse(await fs.readFile(path, 'utf8')) as { types: Record<string, number> }
+      const counts = Object.values(types)
+      assert.ok(
+        counts.every((count) => count === counts.length || count === 0),
+        'counts of two states in one document',
+      )
+    }
+    await written
+  })
+
+  test('nothing but the file is left in its folder, also after a failure', async (t) => {
+    const folder = await newFolder(t)
+    const path = join(folder, 'type-counts.json')
+    const files: Files = { ...fs, rename: () => Promise.reject(Object.assign(new Error('disk on fire'), { code: 'EIO' })) }
+    await assert.rejects(new TypeCountsFile(path, { files }).write(new Map()), /disk on fire/)
+    assert.deepEqual(await fs.readdir(folder), [])
+    await new TypeCountsFile(path).write(new Map())
+    assert.deepEqual(await fs.readdir(folder), ['type-counts.json'])
+  })
+
+  test('what a killed writer left is removed at the first write, once it is old; a young one may be another instance’s', async (t) => {
+    const folder = await newFolder(t)
+    const old = '.type-counts.json.tmp-0011223344556677'
+    const young = '.type-counts.json.tmp-8899aabbccddeeff'
+    const foreign = 'type-counts.json.tmp'
+    for (const name of [old, young, foreign]) await fs.writeFile(join(folder, name), '{"ty')
+    await fs.utimes(join(folder, old), new Date(0), new Date(0))
+    await fs.utimes(join(folder, foreign), new Date(0), new Date(0))
+    await new TypeCountsFile(join(folder, 'type-counts.json')).write(new Map())
+    assert.deepEqual((await fs.readdir(folder)).sort(), [young, 'type-counts.json', foreign].sort())
+  })
+
+  test('its folder is made, and made again when somebody removed it', async (t) => {
+    const folder = await newFolder(t)
+    const path = join(folder, 'a', 'b', 'type-counts.json')
+    const sink = new TypeCountsFile(path)
+    await sink.write(new Map([['bug', 1]]))
+    await fs.rm(join(folder, 'a'), { recursive: true })
+    assert.equal(await sink.matches(new Map([['bug', 1]])), false)
+    await sink.write(new Map([['bug', 1]]))
+    assert.equal(await sink.matches(new Map([['bug', 1]])), true)
+  })
+
+  test('two instances writing at once leave a whole document of one of them', async (t) => {
+    const path = join(await newFolder(t), 'type-counts.json')
+    const [a, b] = [new TypeCountsFile(path), new TypeCountsFile(path)]
+    const [ours, theirs] = [new Map([['bug', 1]]), new Map([['fire', 22]])]
+    for (let i = 0; i < 50; i++) await Promise.all([a.write(ours), b.write(theirs)])
+    assert.ok((await a.matches(ours)) || (await a.matches(theirs)))
+  })
+
+  test('errors name the path, what is wrong, and can be tried again', async (t) => {
+    const folder = await newFolder(t)
+    await fs.mkdir(join(folder, 'taken', 'by-a-folder'), { recursive: true })
+    await fs.writeFile(join(folder, 'file'), '')
+    const cases: [path: string, message: RegExp][] = [
+      [join(folder, 'taken'), /taken: there is a folder of that name; it is tried again$/],
+      [join(folder, 'file', 'type-counts.json'), /type-counts\.json: a part of its path is a file, not a folder/],
+    ]
+    for (const [path, message] of cases) {
+      await assert.rejects(new TypeCountsFile(path).write(new Map()), (error) => {
+        assert.ok(error instanceof OutputFileError)
+        assert.match(error.message, message)
+        assert.equal(error.retriable, true)
+        return true
+      })
+    }
+    await assert.rejects(new TypeCountsFile(join(folder, 'taken')).matches(new Map()), /cannot be read: .*there is a folder of that name/)
+  })
+
+  test('a folder that may not be written is said, and written to once it may', {
+    skip: process.getuid?.() === 0 && 'root may write everywhere',
+  }, async (t) => {
+    const folder = await newFolder(t)
+    const sink = new TypeCountsFile(join(folder, 'type-counts.json'))
+    await fs.chmod(folder, 0o500)
+    await assert.rejects(sink.write(new Map()), (error) => error instanceof OutputFileError && error.kind === 'not-writable')
+    await fs.chmod(folder, 0o700)
+    await sink.write(new Map())
+    assert.equal(await sink.matches(new Map()), true)
+  })
+
+  test('everybody may read it where the user’s mask allows it', { skip: process.platform === 'win32' && 'no modes here' }, async (t) => {
+    const path = join(await newFolder(t), 'type-counts.json')
+    const umask = process.umask(0o022)
+    await new TypeCountsFile(path).write(new Map())
+    process.umask(umask)
+    assert.equal((await fs.stat(path)).mode & 0o777, 0o644)
+  })
+})

@@ -2,15 +2,14 @@
 import { Type } from 'typebox'
 import type { KeptDeadLetter } from '../../application/ports.ts'
 
-/** Bytes shown of a key, a value or a header; the store and the dead-letter topic have the rest. */
-const MAX_SHOWN_BYTES = 1024
-const MAX_SHOWN_HEADERS = 32
+/** What the API shows of a key, a value or a header, and how many headers; the store and the dead-letter topic have the rest. */
+const SHOWN = { bytes: 1024, headers: 32 }
 const MAX_PREVIEW_CHARACTERS = 120
 
 const BytesSchema = Type.Object(
   {
     bytes: Type.Integer({ minimum: 0, description: 'How many there are.' }),
-    base64: Type.String({ description: `The first ${MAX_SHOWN_BYTES} of them.` }),
+    base64: Type.String({ description: `The first ${SHOWN.bytes} of them.` }),
     preview: Type.String({ description: 'The same as text, as far as it is text that can be printed.' }),
   },
   { title: 'Bytes' },
@@ -38,8 +37,13 @@ export const DeadLetterSchema = Type.Object(
 )
 export type DeadLetterView = Type.Static<typeof DeadLetterSchema>
 
-export function viewDeadLetter(letter: KeptDeadLetter): DeadLetterView {
-  const headers = letter.headers.slice(0, MAX_SHOWN_HEADERS)
+/** @param shown how much of it; everything where both are Infinity */
+export function viewDeadLetter(
+  letter: KeptDeadLetter,
+  shown: { readonly bytes: number; readonly headers: number } = SHOWN,
+): DeadLetterView {
+  const view = (bytes: Buffer | null) => viewBytes(bytes, shown.bytes)
+  const headers = letter.headers.slice(0, shown.headers)
   return {
     id: letter.id,
     topic: letter.partition.topic,
@@ -56,10 +60,10 @@ export function viewDeadLetter(letter: KeptDeadLetter): DeadLetterView {
   }
 }
 
-function view(bytes: Buffer | null): Bytes | null {
+function viewBytes(bytes: Buffer | null, shown: number): Bytes | null {
   if (bytes === null) return null
-  const shown = bytes.subarray(0, MAX_SHOWN_BYTES)
-  return { bytes: bytes.length, base64: shown.toString('base64'), preview: printable(shown) }
+  const first = bytes.subarray(0, shown)
+  return { bytes: bytes.length, base64: first.toString('base64'), preview: printable(first) }
 }
 
 /** Text without what moves a terminal's cursor, turns the direction of writing or hides: controls, formats, separators, lone surrogates. */

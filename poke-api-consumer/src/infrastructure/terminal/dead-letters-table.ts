@@ -1,0 +1,36 @@
+/** Dead letters as a table for people. */
+import type { KeptDeadLetter } from '../../application/ports.ts'
+import { viewDeadLetter } from '../web/dead-letter-view.ts'
+import type { TerminalLook } from './look.ts'
+
+/**
+ * One line for each, in the order given: id, where it was, when, why, and the beginning of its value with nothing in it that a terminal obeys.
+ * @returns lines without a line feed at the end
+ */
+export function renderDeadLetters(letters: readonly KeptDeadLetter[], look: TerminalLook): string {
+  if (letters.length === 0) return 'No dead letters.'
+  const head = ['id', 'record', 'time', 'reason', 'value']
+  const rows = letters.map((letter) => {
+    const { value } = viewDeadLetter(letter)
+    return [
+      String(letter.id),
+      `${letter.partition.topic}-${letter.partition.partition} at ${letter.offset}`,
+      timeOf(letter.timestamp),
+      letter.reason,
+      value === null ? 'null' : `${value.preview} (${value.bytes.toLocaleString('en')} ${value.bytes === 1 ? 'byte' : 'bytes'})`,
+    ]
+  })
+  const widths = head.map((title, column) => Math.max(title.length, ...rows.map((row) => row[column]?.length ?? 0)))
+  return [head, ...rows].map((row) => cut(row.map((text, column) => text.padEnd(widths[column] ?? 0)).join('  '), look.columns)).join('\n')
+}
+
+/** A record may carry any number as its timestamp. */
+function timeOf(timestamp: number): string {
+  const time = new Date(timestamp)
+  return Number.isNaN(time.getTime()) ? String(timestamp) : time.toISOString()
+}
+
+function cut(line: string, columns: number): string {
+  const characters = [...line.trimEnd()]
+  return characters.length <= columns ? characters.join('') : `${characters.slice(0, columns - 1).join('')}…`
+}

@@ -1,0 +1,61 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { stripVTControlCharacters } from 'node:util'
+import { renderCounts } from '../../src/infrastructure/terminal/counts-table.ts'
+import { renderDeadLetters } from '../../src/infrastructure/terminal/dead-letters-table.ts'
+import { deadLetter } from '../web/kept-dead-letter.ts'
+
+const plain = { columns: 40, colours: false }
+
+test('counts are a table with bars, the most frequent first, equal ones by name', () => {
+  const counts = new Map([
+    ['bug', 500],
+    ['water', 1000],
+    ['fire', 500],
+    ['ice', 1],
+  ])
+  assert.equal(
+    renderCounts(counts, plain),
+    [
+      'water   1,000  ████████████████   50.0 %',
+      'bug       500  ████████           25.0 %',
+      'fire      500  ████████           25.0 %',
+      'ice         1  ▏                   0.0 %',
+      'in all  2,001',
+    ].join('\n'),
+  )
+})
+
+test('no line is longer than the terminal, and colours do not change the text', () => {
+  const counts = new Map([
+    ['electric', 123_456],
+    ['a-type-nobody-knows', 7],
+  ])
+  for (const columns of [50, 80, 200]) {
+    const text = renderCounts(counts, { columns, colours: false })
+    assert.ok(Math.max(...text.split('\n').map((line) => line.length)) <= columns)
+    const coloured = renderCounts(counts, { columns, colours: true })
+    assert.notEqual(coloured, text)
+    assert.equal(stripVTControlCharacters(coloured), text)
+  }
+})
+
+test('no counts and no dead letters are said in words', () => {
+  assert.equal(renderCounts(new Map(), plain), 'Nothing was counted yet.')
+  assert.equal(renderDeadLetters([], plain), 'No dead letters.')
+})
+
+test('dead letters are a table, cut at the edge, with nothing that a terminal obeys', () => {
+  const letters = [
+    deadLetter(12, { value: Buffer.from('\u001b[2Jnot json at all, and long enough to be cut somewhere along the line') }),
+    deadLetter(3, { reason: 'null-value', value: null, timestamp: Number.MAX_SAFE_INTEGER }),
+  ]
+  assert.equal(
+    renderDeadLetters(letters, { columns: 100, colours: true }),
+    [
+      'id  record               time                      reason      value',
+      '12  poke-topic-0 at 120  2023-11-14T22:13:20.000Z  not-json    �[2Jnot json at all, and long enough…',
+      '3   poke-topic-0 at 30   9007199254740991          null-value  null',
+    ].join('\n'),
+  )
+})

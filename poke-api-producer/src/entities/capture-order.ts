@@ -1,0 +1,156 @@
+/** Which Pokémon is captured next: any of them at random, or each of them once. */
+import { type PokemonEvent, typeNames } from './pokemon.ts'
+
+/** Names Pokémon for ever, each as likely as any other. */
+export class RandomOrder {
+  readonly #ids: readonly number[]
+  readonly #random: () => number
+
+  /**
+   * @param ids all Pokémon there are. They are not one range, so the order draws from the list and not from its bounds.
+   * @param random uniform in [0, 1)
+   * @throws RangeError where there is no Pokémon
+   */
+  constructor(ids: readonly number[], random: () => number) {
+    if (ids.length === 0) throw new RangeError('no Pokémon can be drawn from an empty list')
+    this.#ids = ids
+    this.#random = random
+  }
+
+  next(): number {
+    return this.#ids[Math.floor(this.#random() * this.#ids.length)] as number
+  }
+}
+
+/**
+ * Where a sweep stands, small and whole, so that it can be stored with every capture (rule P2) and a killed sweep goes on from it.
+ * Captures finish in any order, so what is kept is which are done and not how far it got. Survives JSON.
+ */
+export interface SweepProgress {
+  /** The Pokémon of this sweep as the API listed them when it began, ascending: `1-1025,10001-10326`. */
+  readonly ids: string
+  /** A bit for each of them in that order, lowest bit of the first byte first, set where it is done; base64. */
+  readonly done: string
+  /** Those of the done ones that were captured. The others do not exist (404). */
+  readonly captured: number
+  /** How many of the captured have each type: what the counts rise by when all of them are counted. */
+  readonly types: Readonly<Record<string, number>>
+}
+
+/** Names each Pokémon of a list once; those that could not be obtained are named again when the others were. */
+export class SweepOrder {
+  readonly #ids: readonly number[]
+  readonly #ranges: string
+  /** Where each id stands in the list. */
+  readonly #places: ReadonlyMap<number, number>
+  readonly #done: Uint8Array
+  #doneCount = 0
+  #captured = 0
+  readonly #types: Map<string, number>
+  /** Ids that wait to be named, from `#next` on. */
+  readonly #waiting: number[] = []
+  #next = 0
+
+  /** @param from the ids of a sweep that begins, or where one stood @throws RangeError where the progress contradicts itself */
+  constructor(from: readonly number[] | SweepProgress) {
+    const progress = 'ids' in from ? from : null
+    this.#ids = 'ids' in from ? parseRanges(from.ids) : [...new Set(from)].sort((a, b) => a - b)
+    this.#ranges = formatRanges(this.#ids)
+    this.#places = new Map(this.#ids.map((id, place) => [id, place]))
+    const bytes = Math.ceil(this.#ids.length / 8)
+    this.#done = progress === null ? new Uint8Array(bytes) : Uint8Array.fromBase64(progress.done)
+    if (this.#done.length !== bytes)
+      throw new RangeError(`progress of ${this.#done.length} bytes is not that of ${this.#ids.length} Pokémon`)
+    this.#captured = progress?.captured ?? 0
+    this.#types = new Map(Object.entries(progress?.types ?? {}))
+    for (const [place, id] of this.#ids.entries()) {
+      if (this.#isDone(place)) this.#doneCount++
+      else this.#waiting.push(id)
+    }
+  }
+
+  /** Pokémon of this sweep. */
+  get total(): number {
+    return this.#ids.length
+  }
+
+  /** Those of them that are captured or do not exist. */
+  get done(): number {
+    return this.#doneCount
+  }
+
+  get finished(): boolean {
+    return this.#doneCount === this.#ids.length
+  }
+
+  /** The next Pokémon to capture; null while all that are left are under way, and at the end. */
+  next(): number | null {
+    if (this.#next === this.#waiting.length) return null
+    return this.#waiting[this.#next++] as number
+  }
+
+  /**
+   * A Pokémon that was named is obtained. Whoever stores the progress stores the capture with it.
+   * @param pokemon null where it does not exist
+   * @returns the progress with it
+   */
+  complete(id: number, pokemon: PokemonEvent | null): SweepProgress {
+    const place = this.#placeOf(id)
+    if (this.#isDone(place)) throw new RangeError(`Pokémon ${id} was completed before: it would be captured twice`)
+    this.#done[place >> 3] = (this.#done[place >> 3] as number) | (1 << (place & 7))
+    this.#doneCount++
+    if (pokemon !== null) {
+      this.#captured++
+      for (const name of typeNames(pokemon)) this.#types.set(name, (this.#types.get(name) ?? 0) + 1)
+    }
+    return this.progress
+  }
+
+  /** A Pokémon that was named could not be obtained: it is named again after those that wait. */
+  putBack(id: number): void {
+    if (this.#isDone(this.#placeOf(id))) throw new RangeError(`Pokémon ${id} is completed: it would be captured twice`)
+    this.#waiting.push(id)
+  }
+
+  get progress(): SweepProgress {
+    return { ids: this.#ranges, done: this.#done.toBase64(), captured: this.#captured, types: Object.fromEntries(this.#types) }
+  }
+
+  #isDone(place: number): boolean {
+    return ((this.#done[place >> 3] as number) & (1 << (place & 7))) !== 0
+  }
+
+  #placeOf(id: number): number {
+    const place = this.#places.get(id)
+    if (place === undefined) throw new RangeError(`Pokémon ${id} is not part of this sweep`)
+    return place
+  }
+}
+
+/** @param ids ascending, each once */
+function formatRanges(ids: readonly number[]): string {
+  const ranges: string[] = []
+  for (let first = 0; first < ids.length; ) {
+    let last = first
+    while (ids[last + 1] === (ids[last] as number) + 1) last++
+    ranges.push(last === first ? `${ids[first]}` : `${ids[first]}-${ids[last]}`)
+    first = last + 1
+  }
+  return ranges.join()
+}
+
+/** The way back. @throws RangeError where the ranges do not ascend */
+function parseRanges(ranges: string): number[] {
+  const ids: number[] = []
+  for (const range of ranges === '' ? [] : ranges.split(',')) {
+    const [first, last = first] = range.split('-').map(Number)
+    const ascending =
+      Number.isSafeInteger(first) &&
+      Number.isSafeInteger(last) &&
+      (ids.at(-1) ?? 0) < (first as number) &&
+      (first as number) <= (last as number)
+    if (!ascending) throw new RangeError(`'${range}' in '${ranges}' is no range of Pokémon`)
+    for (let id = first as number; id <= (last as number); id++) ids.push(id)
+  }
+  return ids
+}

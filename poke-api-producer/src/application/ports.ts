@@ -82,4 +82,6 @@ export interface CaptureObserver {
   /** Capturing waits because the outbox is full, and goes on. */
   paused(paused: boolean): void
   sweepProgress(done: number, total: number): void
+  /** Every Pokémon of the sweep is captured, or does not exist, and Kafka has acknowledged all of it; `progress` sums it up, over restarts too. */
+  sweepFinished(progress: SweepProgress): void
 }

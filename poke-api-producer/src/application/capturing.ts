@@ -1,0 +1,183 @@
+/** Steps 1 and 2 of a capture's way: obtains the Pokémon that the capture order names, at its pace, and hands them to the outbox. */
+import { ServiceError } from 'service-kit'
+import { RandomOrder, SweepOrder, type SweepProgress } from '../entities/capture-order.ts'
+import type { Capture } from '../entities/pokemon.ts'
+import type { Backoff } from './backoff.ts'
+import type { Changes } from './changes.ts'
+import type { CrashHook } from './crash-points.ts'
+import type { OutboxWriter } from './outbox-writer.ts'
+import type { CaptureObserver, PokeApi } from './ports.ts'
+
+export interface CapturingOptions {
+  readonly api: PokeApi
+  readonly writer: OutboxWriter
+  readonly observer: CaptureObserver
+  readonly changes: Changes
+  readonly backoff: Backoff
+  readonly crashPoint: CrashHook
+  /** Most captures under way at once. */
+  readonly concurrency: number
+  /** Most events that wait in the outbox; then capturing pauses until a fifth of it is free. */
+  readonly maxEvents: number
+  readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
+  readonly now: () => number
+  readonly random: () => number
+}
+
+/** What the API names is asked for again after this long, in ms: Pokémon are added now and then. */
+const LIST_AGE = 24 * 60 * 60 * 1000
+
+export class Capturing {
+  readonly #options: CapturingOptions
+  #underWay = 0
+  #paused = false
+  /** No capture begins before this time: the API has failed. */
+  #notBefore = Number.NEGATIVE_INFINITY
+  #hopeless: unknown = null
+
+  constructor(options: CapturingOptions) {
+    this.#options = options
+  }
+
+  /**
+   * Captures one Pokémon after each interval until the signal is aborted.
+   * @param interval in ms. The beginnings keep to its grid; one that cannot be kept, because the outbox is full or the API is away, is left out.
+   * @throws PokeApiError where it is hopeless
+   */
+  async atRandom(interval: number, signal: AbortSignal): Promise<void> {
+    const { now, wait, random } = this.#options
+    let order: RandomOrder | null = null
+    let listed = 0
+    let due = now()
+    while (!signal.aborted) {
+      if (order === null || now() - listed > LIST_AGE) {
+        const ids = await this.#list(signal)
+        if (ids === null) break
+        order = new RandomOrder(ids, random)
+        listed = now()
+      }
+      if (due > now()) await wait(due - now(), signal)
+      if (!(await this.#mayBegin(signal))) break
+      this.#begin(order.next(), signal, (id, capture) => this.#options.writer.captured(id, capture))
+      due += interval
+      if (due < now()) due = interval > 0 ? due + Math.ceil((now() - due) / interval) * interval : now()
+    }
+    await this.#settled()
+  }
+
+  /**
+   * Captures every Pokémon once, as many at a time as are allowed, going on where `progress` says.
+   * One that cannot be obtained is tried again after all others, for as long as it takes.
+   * @param progress where an earlier run stood; null: the sweep begins
+   * @returns the progress when all are captured; null where the signal was aborted before
+   * @throws PokeApiError where it is hopeless
+   */
+  async sweep(progress: SweepProgress | null, signal: AbortSignal): Promise<SweepProgress | null> {
+    const { writer, observer, changes } = this.#options
+    const from = progress ?? (await this.#list(signal))
+    if (from === null) return null
+    const sweep = new SweepOrder(from)
+    observer.sweepProgress(sweep.done, sweep.total)
+    const finished = (id: number, capture: Capture | null) => {
+      sweep.complete(id, capture?.pokemon ?? null)
+      writer.captured(id, capture, () => sweep.progress)
+      observer.sweepProgress(sweep.done, sweep.total)
+    }
+    while (!sweep.finished && (await this.#mayBegin(signal))) {
+      const id = sweep.next()
+      // The last ones are under way, and one of them may come back.
+      if (id === null) await changes.next()
+      else this.#begin(id, signal, finished, () => sweep.putBack(id))
+    }
+    await this.#settled()
+    return sweep.finished ? sweep.progress : null
+  }
+
+  /** The ids that the API names, however long it is away; null once the signal is aborted. */
+  async #list(signal: AbortSignal): Promise<readonly number[] | null> {
+    const { api } = this.#options
+    while (await this.#mayBegin(signal)) {
+      try {
+        const ids = await api.list(signal)
+        this.#options.backoff.reset()
+        return ids
+      } catch (error) {
+        if (signal.aborted) break
+        this.#failed(error, this.#options.now())
+      }
+    }
+    return null
+  }
+
+  /** Waits until one more capture may begin; false once the signal is aborted. */
+  async #mayBegin(signal: AbortSignal): Promise<boolean> {
+    const { changes, concurrency, wait, now } = this.#options
+    for (;;) {
+      if (this.#hopeless !== null) throw this.#hopeless
+      if (signal.aborted) return false
+      if (this.#underWay >= concurrency || !this.#hasRoom()) await changes.next()
+      else if (now() < this.#notBefore) await wait(this.#notBefore - now(), signal)
+      else return true
+    }
+  }
+
+  /** What is under way takes its place too, so that the bound holds when all of it arrives. */
+  #hasRoom(): boolean {
+    const { writer, maxEvents, observer } = this.#options
+    const { depth } = writer
+    const paused = writer.failing || (this.#paused ? depth > maxEvents * 0.8 : depth >= maxEvents)
+    if (paused !== this.#paused) {
+      this.#paused = paused
+      observer.paused(paused)
+    }
+    return !paused && depth + this.#underWay < maxEvents
+  }
+
+  #begin(id: number, signal: AbortSignal, finished: (id: number, capture: Capture | null) => void, failed?: () => void): void {
+    this.#options.crashPoint('named')
+    this.#underWay++
+    // Never rejects: what goes wrong is told, or ends capturing at its next step.
+    void this.#obtain(id, signal, finished, failed)
+  }
+
+  async #obtain(
+    id: number,
+    signal: AbortSignal,
+    finished: (id: number, capture: Capture | null) => void,
+    failed?: () => void,
+  ): Promise<void> {
+    const { api, backoff, changes, crashPoint, now } = this.#options
+    const began = now()
+    try {
+      const capture = await api.capture(id, signal)
+      crashPoint('obtained')
+      backoff.reset()
+      this.#notBefore = Number.NEGATIVE_INFINITY
+      finished(id, capture)
+    } catch (error) {
+      // After an abort it is our own doing.
+      if (!signal.aborted) {
+        this.#failed(error, began)
+        failed?.()
+      }
+    }
+    this.#underWay--
+    changes.notify()
+  }
+
+  /** @param began when the attempt began: of attempts that fail side by side only the first lengthens the wait */
+  #failed(error: unknown, began: number): void {
+    const { observer, backoff, now } = this.#options
+    if (!(error instanceof ServiceError && error.retriable)) {
+      this.#hopeless ??= error
+      return
+    }
+    observer.captureFailed(error)
+    if (began >= this.#notBefore) this.#notBefore = now() + backoff.next()
+  }
+
+  async #settled(): Promise<void> {
+    while (this.#underWay > 0) await this.#options.changes.next()
+    if (this.#hopeless !== null) throw this.#hopeless
+  }
+}

@@ -1,0 +1,145 @@
+/** Publishes the outbox's events to the topic: rules P3 and P4. */
+import { type BaseOptions, type ClusterTopicMetadata, ProduceAcks, Producer } from '@platformatic/kafka'
+import { encodeHeaders } from 'pokemon-event'
+import type { EventPublisher, OutboxEvent } from '../../application/ports.ts'
+import { PublishError } from '../../errors.ts'
+import { closeByForce } from './close-by-force.ts'
+import { withDeadline } from './deadline.ts'
+import { partitionerFor } from './partitioner.ts'
+import { publishError } from './publish-failure.ts'
+import { createTopic, findTopic } from './topic.ts'
+
+export interface KafkaEventPublisherOptions {
+  /** host:port of brokers to begin with. */
+  readonly brokers: readonly string[]
+  readonly topic: string
+  /** Partitions and replicas of the topic where it has to be made; an existing topic is left as it is. */
+  readonly partitions: number
+  readonly replication: number
+  /** For how long a send, or preparing the topic, may take, in ms. */
+  readonly sendDeadline?: number
+  /** How to connect: TLS, SASL. */
+  readonly clientOptions?: Pick<BaseOptions, 'tls' | 'tlsServerName' | 'sasl'>
+}
+
+type KafkaProducer = Producer<Buffer, Buffer, Buffer, Buffer>
+
+const CLIENT_ID = 'poke-api-producer'
+const SEND_DEADLINE = 10_000
+
+/**
+ * One send is exactly one Produce request to each leader, acknowledged by all in-sync replicas. The library's retries and its
+ * idempotent mode are off: after a failure it takes a new producer id anyway, in silence, so that idempotence would promise nothing that
+ * `ce_sequence` does not keep (rule P4), and its retries have no end.
+ */
+export class KafkaEventPublisher implements EventPublisher {
+  readonly #options: KafkaEventPublisherOptions
+  readonly #deadline: number
+  #producer: KafkaProducer | null = null
+  /** How many clients were made: each begins with another broker, so that a frozen one cannot hold up all of them. */
+  #clients = 0
+  #partitions = 0
+  #partitionOf: ((key: string) => number) | null = null
+
+  constructor(options: KafkaEventPublisherOptions) {
+    this.#options = options
+    this.#deadline = options.sendDeadline ?? SEND_DEADLINE
+  }
+
+  get partitionOf(): ((key: string) => number) | null {
+    return this.#partitionOf
+  }
+
+  async prepare(signal: AbortSignal): Promise<void> {
+    const producer = this.#connect()
+    try {
+      await withDeadline(this.#prepare(producer, signal), this.#deadline, `looking for topic ${this.#options.topic}`, signal)
+    } catch (error) {
+      await this.#disconnect()
+      signal.throwIfAborted()
+      throw publishError(error, { ...this.#options, events: 0 })
+    }
+  }
+
+  async publish(events: readonly OutboxEvent[]): Promise<void> {
+    const producer = this.#connect()
+    try {
+      await withDeadline(this.#send(producer, events), this.#deadline, `sending ${events.length} events`)
+    } catch (error) {
+      // The outcome is unknown, and so is this client's state: the same events go out through a new one (rule P4).
+      await this.#disconnect()
+      throw publishError(error, { ...this.#options, events: events.length })
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#disconnect()
+  }
+
+  async #prepare(producer: KafkaProducer, signal: AbortSignal): Promise<void> {
+    const topic = await findTopic(producer, this.#options.topic)
+    this.#learn(topic ?? (await createTopic(producer, this.#clientOptions(), this.#options, signal)))
+  }
+
+  async #send(producer: KafkaProducer, events: readonly OutboxEvent[]): Promise<void> {
+    const { topic } = this.#options
+    // Answered from the client's memory while it is fresh; so partitions that are added are seen, and chosen for keys from then on.
+    const metadata = await findTopic(producer, topic)
+    if (metadata === null) throw new PublishError('no-topic', `topic ${topic} is gone`)
+    this.#learn(metadata)
+    const messages = events.map((event) => {
+      if (event.partition === null) throw new TypeError(`event ${event.sequence} has no partition yet`)
+      // The library would send it to the remainder instead (rule P3).
+      if (event.partition >= this.#partitions)
+        throw new PublishError('fewer-partitions', fewerPartitions(topic, this.#partitions, event.partition))
+      return {
+        topic,
+        partition: event.partition,
+        key: Buffer.from(event.key),
+        value: event.value,
+        headers: headersOf(event),
+        timestamp: BigInt(Date.parse(event.time)),
+      }
+    })
+    await producer.send({ messages, acks: ProduceAcks.ALL })
+  }
+
+  #learn(metadata: ClusterTopicMetadata): void {
+    if (metadata.partitionsCount === this.#partitions) return
+    this.#partitions = metadata.partitionsCount
+    this.#partitionOf = partitionerFor(metadata.partitionsCount)
+  }
+
+  #connect(): KafkaProducer {
+    this.#producer ??= new Producer({ ...this.#clientOptions(), idempotent: false, repeatOnStaleMetadata: false })
+    return this.#producer
+  }
+
+  async #disconnect(): Promise<void> {
+    const producer = this.#producer
+    this.#producer = null
+    if (producer !== null) await closeByForce(producer)
+  }
+
+  #clientOptions(): BaseOptions {
+    const { brokers, clientOptions } = this.#options
+    const first = this.#clients++ % brokers.length
+    return {
+      ...clientOptions,
+      clientId: CLIENT_ID,
+      bootstrapBrokers: [...brokers.slice(first), ...brokers.slice(0, first)],
+      retries: 0,
+      timeout: this.#deadline,
+      requestTimeout: this.#deadline,
+    }
+  }
+}
+
+/** In the order of the contract; the client takes names and values as bytes. */
+function headersOf(event: OutboxEvent): Map<Buffer, Buffer> {
+  return new Map(encodeHeaders(event).map(([name, value]) => [Buffer.from(name), Buffer.from(value)]))
+}
+
+function fewerPartitions(topic: string, partitions: number, partition: number): string {
+  return `topic ${topic} has ${partitions} partitions, and stored events belong to partition ${partition}: it was made again with fewer; add partitions (kafka-topics.sh --alter), it goes on by itself`
+}

@@ -1,0 +1,113 @@
+/** Says in a sentence why Kafka did not take the events, and whether trying again can help. */
+import { AuthenticationError, ProtocolError, UnsupportedApiError } from '@platformatic/kafka'
+import { PublishError } from '../../errors.ts'
+import { DeadlinePassed } from './deadline.ts'
+
+export interface Attempt {
+  readonly brokers: readonly string[]
+  readonly topic: string
+  /** How many events were sent; 0: none, the topic was being prepared. */
+  readonly events: number
+}
+
+/** @param error what the Kafka client threw; a PublishError is given back as it is, and so is what is not Kafka's doing */
+export function publishError(error: unknown, attempt: Attempt): Error {
+  const cause = error as Error
+  if (cause instanceof PublishError || cause instanceof TypeError) return cause
+  const kafka = `Kafka at ${attempt.brokers.join(', ')}`
+  if (cause instanceof DeadlinePassed)
+    return new PublishError('deadline', `${kafka} did not answer in time: ${cause.message}; it is tried again`, { cause })
+  const errors = [...chain(cause)]
+  const details = (errors.at(-1) ?? cause).message
+  if (errors.some((e) => e instanceof AuthenticationError)) {
+    return new PublishError('not-authorised', `${kafka} refused the login (${details}): check user and password`, { cause })
+  }
+  if (errors.some((e) => e instanceof UnsupportedApiError)) {
+    return new PublishError('unsupported-broker', `${kafka} is too old (${details}): use Kafka 3.1 or newer`, { cause })
+  }
+  const refused = errors.find((e) => e instanceof ProtocolError)
+  if (refused !== undefined) return refusal(refused as unknown as BrokerError, kafka, attempt, cause)
+  if (/requires TLS|supports TLS/.test(details)) {
+    return new PublishError('tls', `${kafka} and this service disagree about TLS (${details}): check the settings for TLS`, { cause })
+  }
+  return new PublishError('unreachable', `${kafka} cannot be reached (${details}); it is tried again`, { cause })
+}
+
+/** What the library's ProtocolError carries and does not declare. */
+interface BrokerError extends Error {
+  readonly apiId: string
+  readonly serverErrorMessage: string | null
+}
+
+/** By the broker's error code: https://kafka.apache.org/protocol#protocol_error_codes */
+function refusal(broker: BrokerError, kafka: string, { topic, events }: Attempt, cause: Error): PublishError {
+  const details = broker.serverErrorMessage ? `${broker.apiId}: ${broker.serverErrorMessage}` : broker.apiId
+  switch (broker.apiId) {
+    case 'TOPIC_AUTHORIZATION_FAILED':
+    case 'CLUSTER_AUTHORIZATION_FAILED': {
+      const wanted = events === 0 ? 'Describe on the topic, and Create where it is missing' : 'Write on the topic'
+      return new PublishError('not-authorised', `${kafka} does not allow topic ${topic} to this user (${details}): grant ${wanted}`, {
+        cause,
+      })
+    }
+    case 'MESSAGE_TOO_LARGE':
+    case 'RECORD_LIST_TOO_LARGE':
+      if (events > 1)
+        return new PublishError('too-large', `${events} events at once are more than topic ${topic} takes (${details}); fewer are sent`, {
+          cause,
+        })
+      return new PublishError(
+        'event-refused',
+        `an event is larger than topic ${topic} takes (${details}): raise the topic's max.message.bytes`,
+        { cause },
+      )
+    case 'INVALID_RECORD':
+      return new PublishError(
+        'event-refused',
+        `topic ${topic} does not take the events of this service (${details}): check the topic's settings`,
+        { cause },
+      )
+    case 'INVALID_TOPIC_EXCEPTION':
+    case 'INVALID_PARTITIONS':
+    case 'INVALID_CONFIG':
+    case 'POLICY_VIOLATION':
+      return new PublishError(
+        'topic-refused',
+        `${kafka} does not make topic ${topic} (${details}): correct KAFKA_TOPIC or KAFKA_TOPIC_PARTITIONS, or make the topic by hand`,
+        { cause },
+      )
+    case 'UNSUPPORTED_VERSION':
+      return new PublishError('unsupported-broker', `${kafka} is too old (${details}): use Kafka 3.1 or newer`, { cause })
+    case 'INVALID_REPLICATION_FACTOR':
+      return new PublishError(
+        'not-enough-brokers',
+        `${kafka} cannot make topic ${topic} (${details}): start more brokers, or lower KAFKA_TOPIC_REPLICATION; it is tried again`,
+        { cause },
+      )
+    case 'NOT_ENOUGH_REPLICAS':
+    case 'NOT_ENOUGH_REPLICAS_AFTER_APPEND':
+      return new PublishError(
+        'not-enough-brokers',
+        `topic ${topic} has too few replicas in sync (${details}): start more brokers; it is tried again`,
+        { cause },
+      )
+    case 'LEADER_NOT_AVAILABLE':
+      return new PublishError(
+        'no-leader',
+        `a partition of topic ${topic} has no leader: start the broker that keeps it; it is tried again`,
+        { cause },
+      )
+    default:
+      return new PublishError('refused', `${kafka} did not take ${events} events for topic ${topic} (${details}); it is tried again`, {
+        cause,
+      })
+  }
+}
+
+/** The error and everything inside it, the root cause last. */
+function* chain(error: unknown): Generator<Error> {
+  if (!(error instanceof Error)) return
+  yield error
+  if (error instanceof AggregateError) for (const inner of error.errors) yield* chain(inner)
+  yield* chain(error.cause)
+}

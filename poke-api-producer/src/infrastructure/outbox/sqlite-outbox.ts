@@ -1,0 +1,183 @@
+/** Keeps captures in an SQLite file until Kafka has acknowledged them: rules P1 and P2. */
+import { randomUUID } from 'node:crypto'
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { DatabaseSync, type StatementSync } from 'node:sqlite'
+import { encodeKey, encodeValue } from 'pokemon-event'
+import type { Outbox, OutboxChange, OutboxEvent } from '../../application/ports.ts'
+import type { SweepProgress } from '../../entities/capture-order.ts'
+import { OutboxError } from '../../errors.ts'
+import { migrate } from './migrations.ts'
+import { damaged, outboxError } from './outbox-failure.ts'
+
+export interface SqliteOutboxOptions {
+  /** The outbox's folder, made where it is missing. */
+  readonly dir: string
+  /** Names this process start in ce_source. Random, so that a copied or restored folder can never number events that exist already (rule P1). */
+  readonly run?: string
+}
+
+/** For how long an outbox that another process is just leaving is waited for, in ms. */
+const LOCK_TIMEOUT = 1000
+
+export class SqliteOutbox implements Outbox {
+  /** ce_source of the events that this run captures. */
+  readonly source: string
+  readonly #dir: string
+  readonly #db: DatabaseSync
+  readonly #statements: Statements
+  #depth: number
+
+  /** Opens the folder's outbox and locks it until `close` or the end of the process, however it ends. @throws OutboxError */
+  constructor(options: SqliteOutboxOptions) {
+    this.#dir = options.dir
+    this.source = `/poke-api-producer/${options.run ?? randomUUID()}`
+    let db: DatabaseSync | null = null
+    try {
+      mkdirSync(options.dir, { recursive: true })
+      db = new DatabaseSync(join(options.dir, 'outbox.db'), { timeout: LOCK_TIMEOUT })
+      prepareFile(db, options.dir)
+      this.#statements = prepareStatements(db)
+      this.#depth = Number(db.prepare('SELECT count(*) AS depth FROM event').get()?.depth)
+    } catch (error) {
+      if (db?.isOpen) db.close()
+      throw outboxError(error, options.dir)
+    }
+    this.#db = db
+  }
+
+  get depth(): number {
+    return this.#depth
+  }
+
+  /** How the file is kept, as SQLite tells it: `synchronous` 2 is FULL. */
+  get durability(): { readonly journalMode: string; readonly synchronous: number; readonly lockingMode: string } {
+    return {
+      journalMode: String(this.#db.prepare('PRAGMA journal_mode').get()?.journal_mode),
+      synchronous: Number(this.#db.prepare('PRAGMA synchronous').get()?.synchronous),
+      lockingMode: String(this.#db.prepare('PRAGMA locking_mode').get()?.locking_mode),
+    }
+  }
+
+  commit(change: OutboxChange): void {
+    const { lastSequence, setLastSequence, insert, forget, setSweep, endSweep } = this.#statements
+    const { captures, acknowledged, sweep, partitionOf } = change
+    this.#depth = this.#transaction(() => {
+      let depth = this.#depth
+      if (captures.length > 0) {
+        let sequence = Number(lastSequence.get()?.last_sequence)
+        for (const { pokemon, time, origin } of captures) {
+          const key = encodeKey(pokemon)
+          insert.run(++sequence, this.source, partitionOf === null ? null : partitionOf(key), key, encodeValue(pokemon), time, origin)
+        }
+        setLastSequence.run(sequence)
+        depth += captures.length
+      }
+      if (acknowledged > 0) depth -= Number(forget.run(acknowledged).changes)
+      if (sweep === null) endSweep.run()
+      else if (sweep !== undefined) setSweep.run(JSON.stringify(sweep))
+      return depth
+    })
+  }
+
+  oldest(limit: number): OutboxEvent[] {
+    try {
+      return this.#statements.oldest.all(limit).map(eventOf)
+    } catch (error) {
+      throw outboxError(error, this.#dir)
+    }
+  }
+
+  assignPartitions(partitions: ReadonlyMap<number, number>): void {
+    this.#transaction(() => {
+      for (const [sequence, partition] of partitions) this.#statements.assign.run(partition, sequence)
+    })
+  }
+
+  sweep(): SweepProgress | null {
+    try {
+      const row = this.#statements.sweep.get()
+      return row === undefined ? null : (JSON.parse(String(row.progress)) as SweepProgress)
+    } catch (error) {
+      throw outboxError(error, this.#dir)
+    }
+  }
+
+  close(): void {
+    if (this.#db.isOpen) this.#db.close()
+  }
+
+  /** All of it or nothing, synced when it returns. */
+  #transaction<T>(work: () => T): T {
+    const db = this.#db
+    try {
+      db.exec('BEGIN IMMEDIATE')
+      const result = work()
+      db.exec('COMMIT')
+      return result
+    } catch (error) {
+      if (db.isOpen && db.isTransaction) db.exec('ROLLBACK')
+      throw outboxError(error, this.#dir)
+    }
+  }
+}
+
+interface Statements {
+  readonly lastSequence: StatementSync
+  readonly setLastSequence: StatementSync
+  readonly insert: StatementSync
+  readonly forget: StatementSync
+  readonly oldest: StatementSync
+  readonly assign: StatementSync
+  readonly sweep: StatementSync
+  readonly setSweep: StatementSync
+  readonly endSweep: StatementSync
+}
+
+/** Locks the file, makes every commit durable, and brings the schema up to date. */
+function prepareFile(db: DatabaseSync, dir: string): void {
+  // The lock is the operating system's and ends with the process, so a killed one leaves nothing behind. Set before the first access.
+  db.exec('PRAGMA locking_mode = EXCLUSIVE')
+  const mode = db.prepare('PRAGMA journal_mode = WAL').get()?.journal_mode
+  if (mode !== 'wal') {
+    throw new OutboxError(
+      'unusable',
+      `the outbox in ${dir} cannot be kept with a write-ahead log (SQLite chose ${mode}): use a folder on a local disk`,
+    )
+  }
+  // FULL: an event that was sent must not be forgotten by a power cut, or its sequence would be given to another one (rule P2).
+  db.exec('PRAGMA synchronous = FULL')
+  // macOS answers fsync before the drive has written; this asks the drive.
+  db.exec('PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON')
+  const damage = db.prepare('PRAGMA quick_check(1)').get()?.quick_check
+  if (damage !== 'ok') throw new OutboxError('damaged', damaged(dir, String(damage)))
+  migrate(db, dir)
+}
+
+function prepareStatements(db: DatabaseSync): Statements {
+  return {
+    lastSequence: db.prepare('SELECT last_sequence FROM counter'),
+    setLastSequence: db.prepare('UPDATE counter SET last_sequence = ?'),
+    insert: db.prepare('INSERT INTO event (sequence, source, partition, key, value, time, origin) VALUES (?, ?, ?, ?, ?, ?, ?)'),
+    forget: db.prepare('DELETE FROM event WHERE sequence <= ?'),
+    oldest: db.prepare('SELECT sequence, source, partition, key, value, time, origin FROM event ORDER BY sequence LIMIT ?'),
+    // Once chosen, a partition stays (rule P3).
+    assign: db.prepare('UPDATE event SET partition = ? WHERE sequence = ? AND partition IS NULL'),
+    sweep: db.prepare('SELECT progress FROM sweep'),
+    setSweep: db.prepare('INSERT INTO sweep VALUES (1, ?) ON CONFLICT (only_row) DO UPDATE SET progress = excluded.progress'),
+    endSweep: db.prepare('DELETE FROM sweep'),
+  }
+}
+
+function eventOf(row: Record<string, unknown>): OutboxEvent {
+  const value = row.value as Uint8Array
+  return {
+    source: row.source as string,
+    sequence: row.sequence as number,
+    partition: row.partition as number | null,
+    key: row.key as string,
+    value: Buffer.from(value.buffer, value.byteOffset, value.byteLength),
+    time: row.time as string,
+    origin: row.origin as OutboxEvent['origin'],
+  }
+}

@@ -85,7 +85,14 @@ export class StoredPartitionReader implements PartitionReader {
       if (this.#end !== null) return this.#end
       this.#expected = nextOffset
       const firstOffset = this.#position.offset === 'log-start' ? fetched.fetchOffset : this.#position.offset
-      const change = { ...delta, partition: this.#partition, token: this.#token, from: this.#position, to: { offset: nextOffset, leaderEpoch }, firstOffset }
+      const change = {
+        ...delta,
+        partition: this.#partition,
+        token: this.#token,
+        from: this.#position,
+        to: { offset: nextOffset, leaderEpoch },
+        firstOffset,
+      }
       this.#committing = this.#commit(change, response)
     } else this.#context.observer.counted(this.#partition, response)
     // 4. What the walk has shown besides.
@@ -132,7 +139,12 @@ export class StoredPartitionReader implements PartitionReader {
     await this.#committing
     if (this.#end !== null) return this.#end
     if (this.#context.firstDoubt(this.#partition, offset)) return this.#die('reopen')
-    return await this.lost({ kind: 'corrupt', message: `bytes from offset ${offset} on cannot be read: ${corrupt}`, from: offset, to: null })
+    return await this.lost({
+      kind: 'corrupt',
+      message: `bytes from offset ${offset} on cannot be read: ${corrupt}`,
+      from: offset,
+      to: null,
+    })
   }
 
   #die(outcome: ReadOutcome): ReadOutcome {

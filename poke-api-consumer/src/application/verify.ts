@@ -32,7 +32,12 @@ interface Range {
  * @param topic the topic's name: partitions of other topics that the group has counted are left out
  * @throws where store or topic cannot be read
  */
-export async function verify(store: SnapshotStore, reader: TopicReader, topic: string, progress: (p: VerifyProgress) => void): Promise<Verdict> {
+export async function verify(
+  store: SnapshotStore,
+  reader: TopicReader,
+  topic: string,
+  progress: (p: VerifyProgress) => void,
+): Promise<Verdict> {
   const [snapshot, description] = [await store.snapshot(), await reader.describe()]
   const partitions = snapshot.filter((partition) => partition.topic === topic && partition.firstOffset !== null)
   const unknowable = partitions.flatMap((partition) => whyUnknowable(partition, description))
@@ -45,7 +50,13 @@ export async function verify(store: SnapshotStore, reader: TopicReader, topic: s
   for (const [partition, parts] of ranges) {
     const pass = recount.partition(partition)
     for (const { from, to } of parts) {
-      await reader.read(partition.partition, from, to, (record) => pass.add(record), (offset) => progress({ done: before + offset - from, total }))
+      await reader.read(
+        partition.partition,
+        from,
+        to,
+        (record) => pass.add(record),
+        (offset) => progress({ done: before + offset - from, total }),
+      )
       before += to - from
     }
     pass.finish()
@@ -58,7 +69,8 @@ export async function verify(store: SnapshotStore, reader: TopicReader, topic: s
 
 function whyUnknowable(partition: PartitionSnapshot, description: TopicDescription): string[] {
   const name = `partition ${partition.partition}`
-  if (partition.topicId !== description.topicId) return [`${name}: the topic that was counted (id ${partition.topicId}) was deleted; now it has the id ${description.topicId}`]
+  if (partition.topicId !== description.topicId)
+    return [`${name}: the topic that was counted (id ${partition.topicId}) was deleted; now it has the id ${description.topicId}`]
   if (description.compacted) return [`${name}: the topic is compacted`]
   const now = description.partitions[partition.partition]
   if (now === undefined) return [`${name}: the topic has it no longer`]
@@ -107,13 +119,15 @@ class Recount {
           if (letter !== undefined) this.remarks.push(`${name}, offset ${record.offset}: a duplicate is kept as a dead letter`)
           return
         }
-        const pokemon = record.kind === 'unknown' ? 'unknown-event-type' : decodePokemon(valueOf(record))
+        const pokemon = record.kind === 'unknown' ? 'unknown-event-type' : decodePokemon(bytesOf(record))
         if (letter !== undefined && letter !== 'counted') return
         if (typeof pokemon === 'object') for (const type of pokemon.types) this.counts.set(type, (this.counts.get(type) ?? 0) + 1)
-        else if (letter === undefined) this.remarks.push(`${name}, offset ${record.offset}: cannot be counted (${pokemon}), and is not among the dead letters`)
+        else if (letter === undefined)
+          this.remarks.push(`${name}, offset ${record.offset}: cannot be counted (${pokemon}), and is not among the dead letters`)
       },
       finish: () => {
-        for (const offset of letters.keys()) this.remarks.push(`${name}, offset ${offset}: is among the dead letters, but there is no such record`)
+        for (const offset of letters.keys())
+          this.remarks.push(`${name}, offset ${offset}: is among the dead letters, but there is no such record`)
         const read = this.records - before
         const known = snapshot.counted + snapshot.duplicates + snapshot.deadLetters
         if (read !== known) this.remarks.push(`${name}: the store knows ${known} records, the topic has ${read}`)
@@ -124,8 +138,11 @@ class Recount {
   #isDuplicate(record: RecordView, name: string): boolean {
     if (record.source === null) return false
     let events = this.#events.get(record.source.name)
-    if (events === undefined) this.#events.set(record.source.name, (events = new SeenEvents()))
-    const value = valueOf(record)
+    if (events === undefined) {
+      events = new SeenEvents()
+      this.#events.set(record.source.name, events)
+    }
+    const value = bytesOf(record)
     const seen = events.see(record.sequence, value === null ? 0 : crc32(value))
     if (seen === 'different') {
       this.remarks.push(`${name}, offset ${record.offset}: ${record.source.name} used sequence ${record.sequence} for two different events`)
@@ -134,7 +151,7 @@ class Recount {
   }
 }
 
-function valueOf(record: RecordView): Buffer | null {
+function bytesOf(record: RecordView): Buffer | null {
   return record.valueStart < 0 ? null : record.bytes.subarray(record.valueStart, record.valueEnd)
 }
 

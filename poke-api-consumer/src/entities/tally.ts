@@ -213,7 +213,8 @@ export class Tally {
       deadLetters,
       recent,
       newestTimestamp: this.#newestTimestamp,
-      newestOrigin: this.#newestBytes === null ? null : originOf(copyHeaders(this.#newestBytes, this.#newestHeaders, this.#newestHeadersEnd)),
+      newestOrigin:
+        this.#newestBytes === null ? null : originOf(copyHeaders(this.#newestBytes, this.#newestHeaders, this.#newestHeadersEnd)),
     }
   }
 

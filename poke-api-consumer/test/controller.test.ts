@@ -1,0 +1,282 @@
+/** The controller between a mocked Kafka, a mocked store and a mocked file: what is counted, committed and written, and what every trouble ends in. */
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { encodeValue } from 'pokemon-event'
+import { ServiceError } from 'service-kit'
+import { Controller, type ControllerOptions } from '../src/application/controller.ts'
+import { MockFileHandler } from './mock-file-handler.ts'
+import { type MockEntry, MockKafkaConsumer, type MockKafkaConsumerOptions, type MockRecord } from './mock-kafka-consumer.ts'
+import { MockTallyStore } from './mock-tally-store.ts'
+import { RecordingObserver } from './recording-observer.ts'
+
+const TYPES = ['grass', 'poison']
+const POKEMON = encodeValue({ id: 1, name: 'bulbasaur', types: TYPES.map((name, i) => ({ slot: i + 1, type: { name } })) })
+
+function ours(sequence: number, source = 'a'): MockRecord {
+  return { value: POKEMON, source, sequence }
+}
+
+function setUp(logs: MockEntry[][], options: MockKafkaConsumerOptions & Partial<ControllerOptions> & { failingOpens?: Error[] } = {}) {
+  const source = new MockKafkaConsumer(logs, options)
+  const store = new MockTallyStore()
+  store.failingOpens = options.failingOpens ?? []
+  const sink = new MockFileHandler()
+  const observer = new RecordingObserver()
+  const controller = new Controller({
+    source,
+    store,
+    sink,
+    observer,
+    onDataLoss: 'stop',
+    wait,
+    now: () => performance.now(),
+    random: () => 0,
+    ...options,
+  })
+  const stop = new AbortController()
+  const running = controller.run(stop.signal)
+  const finish = async () => {
+    stop.abort()
+    await running
+  }
+  /** Waits until the store's records, duplicates and dead letters add up to `records`. */
+  const handled = async (records: number) => {
+    const sum = () => [...store.rows.values()].reduce((n, row) => n + row.counted + row.duplicates + row.deadLetters.length, 0)
+    await until(() => sum() >= records)
+    assert.equal(sum(), records)
+  }
+  return { source, store, sink, observer, controller, running, finish, handled }
+}
+
+/** As the service waits. */
+function wait(ms: number, signal: AbortSignal): Promise<void> {
+  return sleep(ms, undefined, { signal }).catch(() => {})
+}
+
+/** So that a second of rest passes at once. */
+function nearlyNoTime(ms: number, signal: AbortSignal): Promise<void> {
+  return wait(Math.min(ms, 5), signal)
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setImmediate(resolve))
+}
+
+function expected(records: number): Record<string, number> {
+  return Object.fromEntries(TYPES.map((type) => [type, records]))
+}
+
+describe('consumer controller', () => {
+  test('counts the types of each record and writes them to the file', async () => {
+    const { sink, store, finish, handled } = setUp([[ours(1), ours(2)], [ours(3, 'b')]])
+    await handled(3)
+    await finish()
+    assert.deepEqual(Object.fromEntries((await store.totals()).counts), expected(3))
+    assert.deepEqual(Object.fromEntries(sink.written.at(-1) ?? []), expected(3))
+  })
+
+  test('goes on where the store stands after a restart, and counts nothing twice', async () => {
+    const log = [ours(1), ours(2), ours(3)]
+    const first = setUp([log])
+    await first.handled(3)
+    await first.finish()
+    const source = new MockKafkaConsumer([log])
+    source.append(0, ours(4))
+    const stop = new AbortController()
+    const again = new Controller({
+      source,
+      store: first.store,
+      sink: first.sink,
+      observer: first.observer,
+      onDataLoss: 'stop',
+      wait,
+      now: () => performance.now(),
+      random: () => 0,
+    })
+    const running = again.run(stop.signal)
+    await first.handled(4)
+    stop.abort()
+    await running
+    assert.deepEqual(Object.fromEntries((await first.store.totals()).counts), expected(4))
+  })
+
+  test('a record that cannot be counted is kept, and what follows it is counted', async () => {
+    const { store, finish, handled } = setUp([[ours(1), { value: 'OK' }, { value: null }, ours(2)]])
+    await handled(4)
+    await finish()
+    const [row] = store.rows.values()
+    assert.deepEqual(
+      row?.deadLetters.map(({ reason }) => reason),
+      ['not-json', 'null-value'],
+    )
+    assert.equal(row?.counted, 2)
+  })
+
+  test('the position moves over holes at the end', async () => {
+    const { store, finish } = setUp([[ours(1), 'hole', 'hole']])
+    await until(() => [...store.rows.values()][0]?.position.offset === 3)
+    await finish()
+  })
+})
+
+describe('every trouble ends in opening the partition again (rule S2)', () => {
+  for (const fault of ['refused', 'applied-but-lost'] as const) {
+    test(`a commit that was ${fault} counts once`, async () => {
+      const { store, source, observer, finish } = setUp([[ours(1), ours(2), ours(3)]], { fetchSize: 1 })
+      store.commitFaults.push(undefined, fault)
+      await until(() => [...store.rows.values()][0]?.position.offset === 3)
+      await finish()
+      assert.deepEqual(Object.fromEntries((await store.totals()).counts), expected(3))
+      assert.deepEqual(source.opened, [0, 0])
+      assert.equal(observer.errors.length, 1)
+    })
+  }
+
+  test('a partition that another one opened meanwhile is fenced, and nothing of ours is written', async () => {
+    const { store, source, observer, finish, handled } = setUp([[ours(1), ours(2)]], { fetchSize: 1 })
+    let stolen = false
+    store.beforeCommit = async () => {
+      if (stolen) return
+      stolen = true
+      await store.open(source.partition(0))
+    }
+    await handled(2)
+    await finish()
+    assert.ok(observer.heard.includes('fenced 0'))
+    assert.deepEqual(Object.fromEntries((await store.totals()).counts), expected(2))
+  })
+
+  test('responses counted while a commit is under way are dropped with it', async () => {
+    const { store, finish } = setUp([[ours(1), ours(2), ours(3), ours(4)]], { fetchSize: 1 })
+    const gate = Promise.withResolvers<void>()
+    store.beforeCommit = () => gate.promise
+    store.commitFaults.push('refused')
+    await until(() => store.rows.size === 1)
+    store.beforeCommit = null
+    gate.resolve()
+    await until(() => [...store.rows.values()][0]?.position.offset === 4)
+    await finish()
+    assert.deepEqual(Object.fromEntries((await store.totals()).counts), expected(4))
+  })
+
+  test('a response that does not continue the position is not counted', async () => {
+    const { controller, store, source, finish } = setUp([[]])
+    const reader = await controller.open({ ...source.partition(0), partition: 5 })
+    const { MockCursor } = await import('./mock-kafka-consumer.ts')
+    const fetched = (offset: number) => ({
+      fetchOffset: offset,
+      cursor: new MockCursor([ours(1), ours(2), ours(3)], offset, offset + 1, 0),
+      bytes: 1,
+      highWatermark: 3,
+      lastStableOffset: 3,
+      logStartOffset: 0,
+    })
+    assert.equal(await reader.count(fetched(0)), 'next')
+    assert.equal(await reader.count(fetched(2)), 'reopen')
+    assert.equal(await reader.count(fetched(1)), 'reopen', 'a dead reader counts nothing more')
+    await reader.close()
+    assert.equal([...store.rows.values()].find((row) => row.partition === 5)?.counted, 1)
+    await finish()
+  })
+
+  test('a store that is away is asked again until it answers', async () => {
+    const failingOpens = [new Error('refused'), new Error('refused')]
+    const { observer, finish, handled } = setUp([[ours(1)]], { wait: nearlyNoTime, failingOpens })
+    await handled(1)
+    await finish()
+    assert.deepEqual(
+      observer.errors.map(({ message }) => message),
+      ['refused', 'refused'],
+    )
+  })
+
+  test('a store that can never answer ends the service', async () => {
+    const hopeless = new ServiceError('the schema is newer than this program', { code: 'SCHEMA', exitCode: 78, retriable: false })
+    const source = new MockKafkaConsumer([[ours(1)]])
+    const store = new MockTallyStore()
+    store.failingOpens = [hopeless]
+    const controller = new Controller({
+      source,
+      store,
+      sink: new MockFileHandler(),
+      observer: new RecordingObserver(),
+      onDataLoss: 'stop',
+      wait,
+      now: () => performance.now(),
+      random: () => 0,
+    })
+    await assert.rejects(controller.run(new AbortController().signal), hopeless)
+  })
+})
+
+describe('nothing is skipped in silence', () => {
+  test('bytes that cannot be read are fetched once more (rule F5)', async () => {
+    const { store, finish, observer } = setUp([[ours(1), { corrupt: 'CRC', times: 1 }, ours(2)]])
+    await until(() => [...store.rows.values()][0]?.position.offset === 3)
+    await finish()
+    assert.deepEqual(Object.fromEntries((await store.totals()).counts), expected(2))
+    assert.deepEqual(observer.losses, [])
+  })
+
+  test('if they still cannot be read the partition stops, and what was before them is counted', async () => {
+    const { store, finish, observer } = setUp([[ours(1), { corrupt: 'CRC-32C is wrong', times: 99 }, ours(2)], [ours(1, 'b')]])
+    await until(() => observer.losses.length > 0 && [...store.rows.values()].every((row) => row.counted === 1))
+    await finish()
+    assert.equal(observer.losses[0]?.kind, 'corrupt')
+    assert.match(observer.losses[0]?.message ?? '', /offset 1 .*CRC-32C is wrong/)
+  })
+
+  test('a topic made again stops its partitions', async () => {
+    const first = setUp([[ours(1)]])
+    await first.handled(1)
+    await first.finish()
+    const source = new MockKafkaConsumer([[ours(1)]], { topicId: '00000000-0000-4000-8000-000000000002' })
+    const observer = new RecordingObserver()
+    const controller = new Controller({
+      source,
+      store: first.store,
+      sink: first.sink,
+      observer,
+      onDataLoss: 'stop',
+      wait,
+      now: () => performance.now(),
+      random: () => 0,
+    })
+    const stop = new AbortController()
+    const running = controller.run(stop.signal)
+    await until(() => observer.losses.length > 0)
+    stop.abort()
+    await running
+    assert.equal(observer.losses[0]?.kind, 'recreated')
+    assert.deepEqual(Object.fromEntries((await first.store.totals()).counts), expected(1))
+  })
+})
+
+describe('the file', () => {
+  test('is written again after it could not be written', async () => {
+    const { sink, handled, observer, finish } = setUp([[ours(1)]], {
+      wait: (ms, signal) => sleep(Math.min(ms, 5), undefined, { signal }).catch(() => {}),
+    })
+    sink.failures.push(new Error('read-only file system'))
+    await handled(1)
+    await until(() => Object.fromEntries(sink.written.at(-1) ?? [])[TYPES[0] as string] === 1)
+    await finish()
+    assert.deepEqual(
+      observer.errors.map(({ message }) => message),
+      ['read-only file system'],
+    )
+  })
+
+  test('an older state that another instance wrote is corrected', async () => {
+    const { sink, handled, finish } = setUp([[ours(1), ours(2)]], {
+      wait: (ms, signal) => sleep(Math.min(ms, 5), undefined, { signal }).catch(() => {}),
+    })
+    await handled(2)
+    await until(() => sink.written.length > 0)
+    sink.overwrite(new Map([['old', 1]]))
+    await until(() => !Object.hasOwn(Object.fromEntries(sink.content ?? []), 'old'))
+    await finish()
+    assert.deepEqual(Object.fromEntries(sink.content ?? []), expected(2))
+  })
+})

@@ -1,0 +1,209 @@
+/** Simulates the Kafka side: a log of records per partition, read by the handler in responses of a few, with the faults that its data asks for. */
+import type {
+  FetchedRecords,
+  FetchHandler,
+  PartitionReader,
+  ReadOutcome,
+  RecordCursor,
+  RecordSource,
+  TopicPartition,
+} from '../src/application/ports.ts'
+import type { EventSource } from '../src/entities/tally.ts'
+
+/** One record of the log. Its offset is its place in the log. */
+export interface MockRecord {
+  readonly key?: string | null
+  readonly value: string | Buffer | null
+  readonly headers?: readonly (readonly [string, string | null])[]
+  readonly timestamp?: number
+  readonly kind?: 'ours' | 'other' | 'unknown'
+  readonly source?: string
+  readonly sequence?: number
+}
+
+/** What a log may hold: a record; a hole, as compaction or a control batch leaves it; or bytes that cannot be read `times` times. */
+export type MockEntry = MockRecord | 'hole' | { readonly corrupt: string; times: number }
+
+const sources = new Map<string, EventSource>()
+function sourceOf(name: string): EventSource {
+  let source = sources.get(name)
+  if (source === undefined) {
+    source = { name }
+    sources.set(name, source)
+  }
+  return source
+}
+
+/** A cursor over a piece of a mock log: it lays the parts of each record into one buffer, as a record batch would. */
+export class MockCursor implements RecordCursor {
+  offset = -1
+  leaderEpoch = 0
+  timestamp = -1
+  bytes: Buffer = Buffer.alloc(0)
+  keyStart = -1
+  keyEnd = -1
+  valueStart = -1
+  valueEnd = -1
+  headersStart = 0
+  headersEnd = 0
+  kind: 'ours' | 'other' | 'unknown' = 'other'
+  source: EventSource | null = null
+  sequence = -1
+  nextOffset: number
+  lastLeaderEpoch: number
+  corrupt: string | null = null
+  readonly #entries: readonly MockEntry[]
+  readonly #end: number
+
+  constructor(entries: readonly MockEntry[], from: number, end: number, leaderEpoch: number) {
+    this.#entries = entries
+    this.#end = Math.min(end, entries.length)
+    this.nextOffset = from
+    this.lastLeaderEpoch = leaderEpoch
+    this.leaderEpoch = leaderEpoch
+  }
+
+  next(): boolean {
+    while (this.nextOffset < this.#end) {
+      const entry = this.#entries[this.nextOffset] as MockEntry
+      if (entry === 'hole') {
+        this.nextOffset++
+        continue
+      }
+      if ('corrupt' in entry) {
+        if (entry.times-- > 0) {
+          this.corrupt = entry.corrupt
+          return false
+        }
+        this.nextOffset++
+        continue
+      }
+      this.offset = this.nextOffset++
+      this.#lay(entry)
+      return true
+    }
+    return false
+  }
+
+  #lay(record: MockRecord): void {
+    const parts: Buffer[] = []
+    let at = 0
+    const add = (part: Buffer) => {
+      parts.push(part)
+      at += part.length
+    }
+    const key = record.key == null ? null : Buffer.from(record.key)
+    const value = record.value === null ? null : Buffer.from(record.value)
+    this.keyStart = key === null ? -1 : at
+    if (key !== null) add(key)
+    this.keyEnd = at
+    this.valueStart = value === null ? -1 : at
+    if (value !== null) add(value)
+    this.valueEnd = at
+    this.headersStart = at
+    const headers = record.headers ?? []
+    add(varint(headers.length))
+    for (const [name, text] of headers) {
+      const bytes = Buffer.from(name)
+      add(varint(bytes.length))
+      add(bytes)
+      const data = text === null ? null : Buffer.from(text)
+      add(varint(data === null ? -1 : data.length))
+      if (data !== null) add(data)
+    }
+    this.headersEnd = at
+    this.bytes = Buffer.concat(parts)
+    this.timestamp = record.timestamp ?? 0
+    this.kind = record.kind ?? (record.source === undefined ? 'other' : 'ours')
+    this.source = record.source === undefined ? null : sourceOf(record.source)
+    this.sequence = record.sequence ?? -1
+  }
+}
+
+/** A zigzag varint of the record format. */
+export function varint(value: number): Buffer {
+  let rest = (value << 1) ^ (value >> 31)
+  const bytes: number[] = []
+  do {
+    bytes.push((rest & 0x7f) | (rest > 0x7f ? 0x80 : 0))
+    rest >>>= 7
+  } while (rest > 0)
+  return Buffer.from(bytes)
+}
+
+export interface MockKafkaConsumerOptions {
+  readonly topic?: string
+  readonly topicId?: string
+  /** Records in a response at most. */
+  readonly fetchSize?: number
+  /** Asked before each response is handed over; may wait, so that a test decides what happens first. */
+  readonly before?: (partition: number, offset: number) => Promise<void> | void
+}
+
+export class MockKafkaConsumer implements RecordSource {
+  readonly logs: MockEntry[][]
+  /** What the handler answered, in order. */
+  readonly outcomes: ReadOutcome[] = []
+  readonly opened: number[] = []
+  readonly #options: MockKafkaConsumerOptions
+  #grown: PromiseWithResolvers<void> = Promise.withResolvers()
+
+  constructor(logs: MockEntry[][], options: MockKafkaConsumerOptions = {}) {
+    this.logs = logs
+    this.#options = options
+  }
+
+  partition(partition: number): TopicPartition {
+    return {
+      topic: this.#options.topic ?? 'poke-topic',
+      topicId: this.#options.topicId ?? '00000000-0000-4000-8000-000000000001',
+      partition,
+    }
+  }
+
+  /** Records arrive. */
+  append(partition: number, ...entries: MockEntry[]): void {
+    this.logs[partition]?.push(...entries)
+    this.#grown.resolve()
+    this.#grown = Promise.withResolvers()
+  }
+
+  async run(handler: FetchHandler, signal: AbortSignal): Promise<void> {
+    await Promise.all(this.logs.map((log, partition) => this.#read(handler, partition, log, signal)))
+  }
+
+  async #read(handler: FetchHandler, partition: number, log: MockEntry[], signal: AbortSignal): Promise<void> {
+    const aborted = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
+    let reader: PartitionReader | null = null
+    let offset = 0
+    while (!signal.aborted) {
+      if (reader === null) {
+        reader = await handler.open(this.partition(partition))
+        this.opened.push(partition)
+        offset = reader.position.offset === 'log-start' ? 0 : reader.position.offset
+        if (reader.stopped) return
+      }
+      const end = log.length
+      const cursor = new MockCursor(log, offset, offset + (this.#options.fetchSize ?? 100), 1)
+      const fetched: FetchedRecords = {
+        fetchOffset: offset,
+        cursor,
+        bytes: 0,
+        highWatermark: end,
+        lastStableOffset: end,
+        logStartOffset: 0,
+      }
+      await this.#options.before?.(partition, offset)
+      const outcome = await reader.count(fetched)
+      this.outcomes.push(outcome)
+      if (outcome === 'stop') return
+      if (outcome === 'reopen') reader = null
+      else {
+        const moved = cursor.nextOffset > offset
+        offset = cursor.nextOffset
+        if (!moved && offset >= log.length) await Promise.race([this.#grown.promise, aborted])
+      }
+    }
+    await reader?.close()
+  }
+}

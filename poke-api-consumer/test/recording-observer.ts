@@ -1,0 +1,48 @@
+/** An observer that hears everything and keeps what tests ask about. */
+import type { CountedResponse, CountObserver, DataLoss, FetchPosition, TopicPartition, Totals } from '../src/application/ports.ts'
+
+export class RecordingObserver implements CountObserver {
+  readonly heard: string[] = []
+  readonly responses: CountedResponse[] = []
+  readonly losses: DataLoss[] = []
+  readonly errors: Error[] = []
+  latest: Totals | null = null
+
+  totals(totals: Totals): void {
+    this.latest = totals
+  }
+  opened(partition: TopicPartition, position: FetchPosition): void {
+    this.heard.push(`opened ${partition.partition} at ${position.offset}`)
+  }
+  counted(_: TopicPartition, response: CountedResponse): void {
+    this.responses.push(response)
+  }
+  committed(partition: TopicPartition): void {
+    this.heard.push(`committed ${partition.partition}`)
+  }
+  fenced(partition: TopicPartition): void {
+    this.heard.push(`fenced ${partition.partition}`)
+  }
+  stopped(partition: TopicPartition, loss: DataLoss): void {
+    this.heard.push(`stopped ${partition.partition}`)
+    this.losses.push(loss)
+  }
+  skipped(partition: TopicPartition, loss: DataLoss): void {
+    this.heard.push(`skipped ${partition.partition}`)
+    this.losses.push(loss)
+  }
+  closed(partition: TopicPartition): void {
+    this.heard.push(`closed ${partition.partition}`)
+  }
+  storeFailed(error: Error): void {
+    this.heard.push('store failed')
+    this.errors.push(error)
+  }
+  fileWritten(): void {
+    this.heard.push('file written')
+  }
+  fileFailed(error: Error): void {
+    this.heard.push('file failed')
+    this.errors.push(error)
+  }
+}

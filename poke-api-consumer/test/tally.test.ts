@@ -1,0 +1,213 @@
+/** Counting as a pure function: what counts, what is a duplicate, what becomes a dead letter. */
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { Counter, type Tally } from '../src/entities/tally.ts'
+import { MockCursor, type MockRecord } from './mock-kafka-consumer.ts'
+
+const PIKACHU = '{"id":25,"name":"pikachu","types":[{"slot":1,"type":{"name":"electric"}}]}'
+const BULBASAUR = '{"id":1,"name":"bulbasaur","types":[{"slot":1,"type":{"name":"grass"}},{"slot":2,"type":{"name":"poison"}}]}'
+
+function add(tally: Tally, ...records: MockRecord[]): void {
+  const cursor = new MockCursor(records, 0, records.length, 7)
+  while (cursor.next()) tally.add(cursor)
+}
+
+function fresh(lastSequences: Record<string, number> = {}): Tally {
+  return new Counter().tally(new Map(Object.entries(lastSequences)))
+}
+
+describe('counting', () => {
+  test('each type of each Pokémon counts once', () => {
+    const tally = fresh()
+    add(tally, { value: PIKACHU }, { value: BULBASAUR }, { value: PIKACHU })
+    const delta = tally.take()
+    assert.deepEqual(Object.fromEntries(delta.counts), { electric: 2, grass: 1, poison: 1 })
+    assert.equal(delta.counted, 3)
+  })
+
+  test('what was taken is not taken again', () => {
+    const tally = fresh()
+    add(tally, { value: PIKACHU, source: 'a', sequence: 1 })
+    tally.take()
+    const delta = tally.take()
+    assert.deepEqual([...delta.counts, ...delta.lastSequences, ...delta.deadLetters], [])
+    assert.equal(delta.counted, 0)
+  })
+
+  test('two partitions that share a counter keep their counts apart', () => {
+    const counter = new Counter()
+    const [one, two] = [counter.tally(new Map()), counter.tally(new Map())]
+    add(one, { value: PIKACHU }, { value: PIKACHU })
+    assert.deepEqual([...one.take().counts], [['electric', 2]])
+    add(two, { value: PIKACHU })
+    assert.deepEqual([...two.take().counts], [['electric', 1]])
+  })
+
+  test('more distinct values than the table keeps are counted exactly', () => {
+    const tally = fresh()
+    const records = Array.from({ length: 70_000 }, (_, id) => ({
+      value: `{"id":${id + 1},"name":"n","types":[{"slot":1,"type":{"name":"t${id % 7}"}}]}`,
+    }))
+    for (let pass = 0; pass < 3; pass++) for (const record of records) add(tally, record)
+    const counts = tally.take().counts
+    assert.deepEqual(Object.fromEntries(counts), Object.fromEntries([0, 1, 2, 3, 4, 5, 6].map((t) => [`t${t}`, 30_000])))
+  })
+
+  test('values that differ only in the bytes that the hash does not see are told apart', () => {
+    const value = (type: string) => `{"id":25,"name":"pikachu","types":[{"slot":1,"type":{"name":"${type}"}}],"padding":"0123456789abcdef"}`
+    const tally = fresh()
+    for (let i = 0; i < 4; i++) add(tally, { value: value('water') }, { value: value('fairy') }, { value: value('ghost') })
+    assert.deepEqual(Object.fromEntries(tally.take().counts), { water: 4, fairy: 4, ghost: 4 })
+  })
+})
+
+describe('recognising duplicates (rules C1, C2)', () => {
+  test('a sequence at or below the last of its source is a duplicate, in this response and in those before', () => {
+    const tally = fresh({ a: 5 })
+    add(
+      tally,
+      { value: PIKACHU, source: 'a', sequence: 5 },
+      { value: PIKACHU, source: 'a', sequence: 6 },
+      { value: PIKACHU, source: 'a', sequence: 6 },
+    )
+    const delta = tally.take()
+    assert.equal(delta.counted, 1)
+    assert.equal(delta.duplicates, 2)
+    assert.deepEqual([...delta.lastSequences], [['a', 6]])
+  })
+
+  test('gaps are normal, and a late one below the last is a duplicate', () => {
+    const tally = fresh()
+    add(
+      tally,
+      { value: PIKACHU, source: 'a', sequence: 1 },
+      { value: PIKACHU, source: 'a', sequence: 9 },
+      { value: PIKACHU, source: 'a', sequence: 3 },
+    )
+    const delta = tally.take()
+    assert.deepEqual([delta.counted, delta.duplicates], [2, 1])
+  })
+
+  test('sources do not know each other', () => {
+    const tally = fresh()
+    add(
+      tally,
+      { value: PIKACHU, source: 'a', sequence: 4 },
+      { value: PIKACHU, source: 'b', sequence: 4 },
+      { value: PIKACHU, source: 'a', sequence: 4 },
+    )
+    const delta = tally.take()
+    assert.deepEqual([delta.counted, delta.duplicates], [2, 1])
+    assert.deepEqual(Object.fromEntries(delta.lastSequences), { a: 4, b: 4 })
+  })
+
+  test('a dead letter moves its source’s last sequence, and its repetition is a duplicate', () => {
+    const tally = fresh()
+    add(tally, { value: 'no json', source: 'a', sequence: 2 }, { value: 'no json', source: 'a', sequence: 2 })
+    const delta = tally.take()
+    assert.equal(delta.deadLetters.length, 1)
+    assert.equal(delta.duplicates, 1)
+    assert.deepEqual([...delta.lastSequences], [['a', 2]])
+  })
+
+  test('somebody else’s ce_type is a dead letter and takes no part in recognition', () => {
+    const tally = fresh()
+    add(tally, { value: PIKACHU, kind: 'unknown', source: 'a', sequence: 9 }, { value: PIKACHU, source: 'a', sequence: 1 })
+    const delta = tally.take()
+    assert.deepEqual(
+      delta.deadLetters.map((letter) => letter.reason),
+      ['unknown-event-type'],
+    )
+    assert.equal(delta.counted, 1)
+    assert.deepEqual([...delta.lastSequences], [['a', 1]])
+  })
+
+  test('a record without identity is counted each time it comes', () => {
+    const tally = fresh()
+    add(tally, { value: PIKACHU }, { value: PIKACHU }, { value: PIKACHU, kind: 'ours' })
+    assert.equal(tally.take().counted, 3)
+  })
+
+  test('only sources that moved are written', () => {
+    const tally = fresh({ a: 5, b: 7 })
+    add(tally, { value: PIKACHU, source: 'b', sequence: 8 }, { value: PIKACHU, source: 'a', sequence: 5 })
+    assert.deepEqual([...tally.take().lastSequences], [['b', 8]])
+  })
+})
+
+describe('dead letters', () => {
+  test('keep every byte: key, value, headers in order and repeated', () => {
+    const tally = fresh()
+    const headers: [string, string | null][] = [
+      ['a', '1'],
+      ['a', null],
+      ['ce_type', 'x'],
+    ]
+    add(tally, { value: Buffer.from([0xff, 0, 1]), key: 'k', headers, timestamp: 12 })
+    const [letter] = tally.take().deadLetters
+    assert.ok(letter)
+    assert.equal(letter.reason, 'not-utf8')
+    assert.deepEqual([letter.offset, letter.leaderEpoch, letter.timestamp], [0, 7, 12])
+    assert.equal(letter.key?.toString(), 'k')
+    assert.deepEqual([...(letter.value ?? [])], [0xff, 0, 1])
+    assert.deepEqual(
+      letter.headers.map(([name, value]) => [name.toString(), value?.toString() ?? null]),
+      headers,
+    )
+  })
+
+  test('null and empty values are told apart, and what follows is counted', () => {
+    const tally = fresh()
+    add(tally, { value: null }, { value: '' }, { value: '{"id":1}' }, { value: PIKACHU })
+    const delta = tally.take()
+    assert.deepEqual(
+      delta.deadLetters.map(({ reason, offset }) => [offset, reason]),
+      [
+        [0, 'null-value'],
+        [1, 'empty-value'],
+        [2, 'wrong-shape'],
+      ],
+    )
+    assert.equal(delta.deadLetters[0]?.value, null)
+    assert.equal(delta.deadLetters[1]?.value?.length, 0)
+    assert.equal(delta.counted, 1)
+  })
+
+  test('outlive the bytes of their response', () => {
+    const tally = fresh()
+    const cursor = new MockCursor([{ value: 'garbage', key: 'k' }], 0, 1, 0)
+    cursor.next()
+    tally.add(cursor)
+    cursor.bytes.fill(0)
+    assert.equal(tally.take().deadLetters[0]?.value?.toString(), 'garbage')
+  })
+})
+
+describe('summary', () => {
+  test('tells the last few Pokémon, the newest time and where it came from', () => {
+    const tally = fresh()
+    const records = Array.from({ length: 12 }, (_, i) => ({
+      value: PIKACHU.replace('25', String(i + 1)),
+      timestamp: 100 + i,
+      headers: [['ce_origin', i === 11 ? 'bundled' : 'live'] as const],
+    }))
+    add(tally, ...records, { value: null })
+    const summary = tally.summary()
+    assert.deepEqual(
+      summary.recent.map(({ id }) => id),
+      [5, 6, 7, 8, 9, 10, 11, 12],
+    )
+    assert.equal(summary.newestTimestamp, 111)
+    assert.equal(summary.newestOrigin, 'bundled')
+    assert.deepEqual(Object.fromEntries(summary.deadLetters), { 'null-value': 1 })
+    tally.take()
+    assert.deepEqual(tally.summary(), {
+      counted: 0,
+      duplicates: 0,
+      deadLetters: new Map(),
+      recent: [],
+      newestTimestamp: -1,
+      newestOrigin: null,
+    })
+  })
+})

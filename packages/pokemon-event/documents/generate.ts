@@ -1,0 +1,15 @@
+/** Writes the documents that follow from the code. A test fails where they were forgotten. */
+import { writeFileSync } from 'node:fs'
+import { asyncApiDocument } from './async-api.ts'
+import { jsonSchemaDocument } from './json-schema.ts'
+import { vectorsDocument } from './vectors.ts'
+
+const documents = {
+  'asyncapi.json': asyncApiDocument(),
+  'pokemon-event.schema.json': jsonSchemaDocument(),
+  'vectors.json': vectorsDocument(),
+}
+for (const [file, document] of Object.entries(documents)) {
+  writeFileSync(new URL(`../${file}`, import.meta.url), `${JSON.stringify(document, null, 2)}\n`)
+  console.log(`wrote ${file}`)
+}

@@ -1,0 +1,19 @@
+/** The contract between whoever captures Pokémon and whoever counts their types. Nothing here loads TypeBox (see `schema.ts`). */
+export { default as asyncApi } from '../asyncapi.json' with { type: 'json' }
+export { default as jsonSchema } from '../pokemon-event.schema.json' with { type: 'json' }
+export { type DecodeFailure, type DecodeResult, decodeValue } from './decode.ts'
+export { encodeKey, encodeValue } from './encode.ts'
+export { eventFault, isPokemonEvent, type PokemonEvent } from './event.ts'
+export {
+  CE_TYPE,
+  CONTENT_TYPE,
+  type EventHeaders,
+  encodeHeaders,
+  formatSequence,
+  HEADER,
+  MAX_SOURCE_BYTES,
+  SEQUENCE_DIGITS,
+} from './headers.ts'
+export { type Identity, readIdentity } from './identity.ts'
+export { MAX_NAME_LENGTH, MAX_TYPES, MAX_VALUE_BYTES, TYPE_NAME } from './limits.ts'
+export { pickPokemon } from './pick-pokemon.ts'

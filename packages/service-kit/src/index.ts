@@ -1,2 +1,15 @@
-/** What every service needs once: configuration, logs, metrics, health, HTTP and shutdown. */
-export { type ErrorKind, EXIT, ServiceError, type ServiceErrorOptions } from './service-error.ts'
+/** What every service needs once: configuration, logs, metrics, health, HTTP, shutdown and command line. */
+export * from './closed-output.ts'
+export * from './command-line.ts'
+export * from './connection-settings.ts'
+export * from './failure.ts'
+export * from './health.ts'
+export * from './http.ts'
+export * from './logger.ts'
+export * from './metrics.ts'
+export * from './parent-process.ts'
+export * from './service-error.ts'
+export * from './service-process.ts'
+export * from './setting-kinds.ts'
+export * from './settings.ts'
+export * from './trouble.ts'

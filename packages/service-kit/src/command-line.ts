@@ -1,0 +1,147 @@
+/** The command line of a service: which commands there are, their options and help, and what the process answers. */
+import { parseArgs } from 'node:util'
+import { failureOf } from './failure.ts'
+import { EXIT, ServiceError } from './service-error.ts'
+import type { Settings } from './settings.ts'
+
+export interface CommandOption {
+  readonly type: 'boolean' | 'string'
+  /** How its value shows in the help, as `sweep|random`. */
+  readonly value?: string
+  readonly meaning: string
+}
+
+export interface CommandInput {
+  /** Options as they were given, by name without dashes. */
+  readonly options: Readonly<Record<string, string | boolean | undefined>>
+  /** What stood behind the command's words. */
+  readonly args: readonly string[]
+  readonly env: Readonly<Record<string, string | undefined>>
+}
+
+export interface Command {
+  /** Its words, as `dead-letters list`; empty: what is done without any. */
+  readonly name: string
+  readonly meaning: string
+  readonly options?: Readonly<Record<string, CommandOption>>
+  /** How further arguments show in the help, as `[id…]`; without it there are none. */
+  readonly args?: string
+  /** @returns the exit code @throws UsageError for arguments that are not understood */
+  run(input: CommandInput): Promise<number>
+}
+
+export interface CommandLine {
+  readonly name: string
+  readonly version: string
+  readonly description: string
+  readonly commands: readonly Command[]
+  /** Shown in the help. */
+  readonly settings: Settings
+}
+
+/** Where the words go. */
+export interface Output {
+  out(text: string): void
+  error(text: string): void
+}
+
+/** The command line was not understood. */
+export class UsageError extends ServiceError {
+  override readonly name = 'UsageError'
+
+  constructor(message: string) {
+    super(message, { code: 'usage/wrong', exitCode: EXIT.usage, retriable: false })
+  }
+}
+
+/**
+ * Finds the command, parses its options and runs it. Every error ends here: one message for what was expected, the stack as well for a
+ * mistake in the program.
+ * @param argv without the program's own name
+ * @returns the exit code
+ */
+export async function runCommandLine(
+  line: CommandLine,
+  argv: readonly string[],
+  env: CommandInput['env'],
+  output: Output,
+): Promise<number> {
+  try {
+    const { command, rest } = findCommand(line, argv)
+    if (rest.includes('--help') || rest.includes('-h')) {
+      output.out(helpText(line))
+      return EXIT.ok
+    }
+    if (rest.includes('--version')) {
+      output.out(`${line.name} ${line.version}\n`)
+      return EXIT.ok
+    }
+    return await command.run({ ...parse(command, rest), env })
+  } catch (error) {
+    const { message, expected, exitCode } = failureOf(error)
+    output.error(`${line.name}: ${message}\n`)
+    if (error instanceof UsageError) output.error(`\n${usageText(line)}`)
+    if (!expected && error instanceof Error) output.error(`${error.stack}\n`)
+    return exitCode
+  }
+}
+
+/** The command with the most words that the arguments begin with. */
+function findCommand({ commands }: CommandLine, argv: readonly string[]): { command: Command; rest: string[] } {
+  const firstOption = argv.findIndex((word) => word.startsWith('-'))
+  const words = firstOption === -1 ? argv : argv.slice(0, firstOption)
+  for (let count = words.length; count >= 0; count--) {
+    const command = commands.find(({ name }) => name === words.slice(0, count).join(' '))
+    if (command === undefined) continue
+    if (count < words.length && command.args === undefined) break
+    return { command, rest: argv.slice(count) }
+  }
+  throw new UsageError(`there is no command ${JSON.stringify(words.join(' '))}`)
+}
+
+function parse(command: Command, rest: string[]): Pick<CommandInput, 'options' | 'args'> {
+  const options = Object.fromEntries(Object.entries(command.options ?? {}).map(([name, { type }]) => [name, { type }]))
+  try {
+    const { values, positionals } = parseArgs({ args: rest, options, allowPositionals: command.args !== undefined, strict: true })
+    return { options: values as CommandInput['options'], args: positionals }
+  } catch (error) {
+    throw new UsageError((error as Error).message)
+  }
+}
+
+function usageText({ name, commands }: CommandLine): string {
+  const lines = commands.map((command) => `${name} ${synopsis(command)}`.trimEnd())
+  lines.push(`${name} --help | --version`)
+  return `Usage: ${lines.join('\n       ')}\n`
+}
+
+function synopsis({ name, options = {}, args = '' }: Command): string {
+  const flags = Object.entries(options).map(([option, { value }]) => `[--${option}${value === undefined ? '' : ` ${value}`}]`)
+  return [name, ...flags, args].filter((part) => part !== '').join(' ')
+}
+
+function helpText(line: CommandLine): string {
+  const commands = line.commands.map((command): [string, string] => [`${line.name} ${command.name}`.trimEnd(), command.meaning])
+  const options = line.commands.flatMap(({ options: of = {} }) =>
+    Object.entries(of).map(([name, { value, meaning }]): [string, string] => [
+      `--${name}${value === undefined ? '' : ` ${value}`}`,
+      meaning,
+    ]),
+  )
+  const settings = Object.entries(line.settings).map(([name, { default: text, meaning }]): [string, string] => [
+    name,
+    text === '' ? meaning : `${meaning} [${text}]`,
+  ])
+  return [
+    `${line.description}\n`,
+    usageText(line),
+    section('Commands', commands),
+    ...(options.length > 0 ? [section('Options', options)] : []),
+    section('Settings, from the environment [and their defaults]', settings),
+  ].join('\n')
+}
+
+function section(heading: string, rows: readonly (readonly [string, string])[]): string {
+  const width = Math.max(...rows.map(([left]) => left.length))
+  return `${heading}:\n${rows.map(([left, right]) => `  ${left.padEnd(width)}  ${right}\n`).join('')}`
+}

@@ -1,0 +1,115 @@
+/** The service's HTTP server: health, metrics, and whatever else the service registers on it. */
+import type { AddressInfo } from 'node:net'
+import { type FastifyInstance, type FastifyPluginAsync, fastify } from 'fastify'
+import type { Health } from './health.ts'
+import type { Logger } from './logger.ts'
+import type { Registry } from './metrics.ts'
+import { EXIT, ServiceError } from './service-error.ts'
+
+/** What a client may send and how long it may take, in bytes and ms: nobody holds a connection by sending slowly. */
+const MAX_HEADER_BYTES = 16 * 1024
+const MAX_BODY_BYTES = 16 * 1024
+const MAX_CONNECTIONS = 4096
+const REQUEST_TIMEOUT = 10_000
+const KEEP_ALIVE_TIMEOUT = 5000
+
+export interface HttpServerOptions {
+  readonly host: string
+  /** 0: any free port. */
+  readonly port: number
+  readonly health: Health
+  readonly registry: Registry
+  readonly logger: Logger
+  /** Further routes, for the page and the API. */
+  readonly plugins?: readonly FastifyPluginAsync[]
+}
+
+export interface HttpServer {
+  /** The port it listens on. */
+  readonly port: number
+  /** `http://host:port`, as a browser on this machine takes it. */
+  readonly url: string
+  readonly app: FastifyInstance
+  close(): Promise<void>
+}
+
+/** Listens. @throws ServiceError where the address cannot be had; it names host, port and the setting to change */
+export async function startHttpServer(options: HttpServerOptions): Promise<HttpServer> {
+  const { host, port } = options
+  const app = fastify({
+    logger: false,
+    bodyLimit: MAX_BODY_BYTES,
+    requestTimeout: REQUEST_TIMEOUT,
+    keepAliveTimeout: KEEP_ALIVE_TIMEOUT,
+    http: { maxHeaderSize: MAX_HEADER_BYTES, headersTimeout: REQUEST_TIMEOUT, connectionsCheckingInterval: 1000 },
+    // A client that does not read its answer must not hold up the end of the service.
+    forceCloseConnections: true,
+  })
+  app.server.maxConnections = MAX_CONNECTIONS
+  addOperatorRoutes(app, options)
+  for (const plugin of options.plugins ?? []) app.register(plugin)
+  try {
+    await app.listen({ host, port })
+  } catch (error) {
+    await app.close()
+    throw addressError(error as NodeJS.ErrnoException, host, port)
+  }
+  const address = app.server.address() as AddressInfo
+  return { port: address.port, url: `http://${hostInUrl(host)}:${address.port}`, app, close: () => app.close() }
+}
+
+/** `/health/live`: the process turns. `/health/ready`: it can do its work, or why not. `/metrics`: for Prometheus. */
+function addOperatorRoutes(app: FastifyInstance, { health, registry, logger }: HttpServerOptions): void {
+  app.setErrorHandler(async (error: Error & { statusCode?: number }, request, reply) => {
+    const statusCode = error.statusCode ?? 500
+    if (statusCode < 500) return reply.code(statusCode).send(error)
+    logger.error({ err: error, url: request.url }, 'an HTTP request failed')
+    return reply
+      .code(statusCode)
+      .send({ statusCode, error: 'Internal Server Error', message: 'The request failed; the log of the service says why.' })
+  })
+  // Hidden from the API's description: they are for operators and probes.
+  const schema = { hide: true }
+  app.get('/health/live', { schema }, async (_, reply) => reply.header('cache-control', 'no-store').send({ status: 'live' }))
+  app.get('/health/ready', { schema }, async (_, reply) => {
+    const reasons = health.reasons()
+    const ready = reasons.length === 0
+    return reply
+      .code(ready ? 200 : 503)
+      .header('cache-control', 'no-store')
+      .send({ status: ready ? 'ready' : 'not-ready', reasons })
+  })
+  app.get('/metrics', { schema }, async (_, reply) => reply.type(registry.contentType).send(await registry.metrics()))
+}
+
+function addressError(error: NodeJS.ErrnoException, host: string, port: number): Error {
+  const build = (code: string, message: string) =>
+    new ServiceError(message, { code: `http/${code}`, exitCode: EXIT.cannotCreate, retriable: false, cause: error })
+  switch (error.code) {
+    case 'EADDRINUSE':
+      return build(
+        'port-taken',
+        `port ${port} of ${host} is taken by another program: end that one, or set HTTP_PORT to another port (0: any free one)`,
+      )
+    case 'EACCES':
+      return build(
+        'port-not-allowed',
+        `port ${port} of ${host} is not allowed to this user: set HTTP_PORT to a port above 1023 (0: any free one)`,
+      )
+    case 'EADDRNOTAVAIL':
+    case 'ENOTFOUND':
+    case 'EAI_AGAIN':
+    case 'EINVAL':
+      return build(
+        'no-such-host',
+        `${host} is no address of this machine (${error.code}): correct HTTP_HOST (127.0.0.1: this machine alone; 0.0.0.0: every address)`,
+      )
+    default:
+      return error
+  }
+}
+
+function hostInUrl(host: string): string {
+  if (host === '0.0.0.0' || host === '::') return 'localhost'
+  return host.includes(':') ? `[${host}]` : host
+}

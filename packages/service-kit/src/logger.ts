@@ -1,0 +1,54 @@
+/** The service's log: JSON lines for machines, one readable line each in a terminal. */
+import { type DestinationStream, destination, type Logger, type LoggerOptions, pino } from 'pino'
+import { ServiceError } from './service-error.ts'
+
+export type { Logger } from 'pino'
+
+export const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
+export type LogLevel = (typeof LOG_LEVELS)[number]
+
+export interface CreateLoggerOptions {
+  /** The service's name, in every line. */
+  readonly service: string
+  readonly level: LogLevel
+  /** For people instead of machines. */
+  readonly readable: boolean
+  /** Where lines go instead of the standard output. */
+  readonly stream?: DestinationStream
+}
+
+/**
+ * Lines are written before the call returns, so that the last words of a process are never lost. Where the reader of the standard output
+ * is gone (EPIPE), they go nowhere, and the service goes on.
+ */
+export async function createLogger({ service, level, readable, stream }: CreateLoggerOptions): Promise<Logger> {
+  const options: LoggerOptions = {
+    level,
+    base: { service },
+    timestamp: pino.stdTimeFunctions.isoTime,
+    formatters: { level: (label) => ({ level: label }) },
+    serializers: { err: describeError },
+  }
+  if (!readable) return pino(options, stream ?? destination({ dest: 1, sync: true }))
+  // Loaded for a terminal only: it costs a service in a container nothing.
+  const { default: pretty } = await import('pino-pretty')
+  return pino(
+    options,
+    pretty({
+      sync: true,
+      destination: (stream as NodeJS.WritableStream | undefined) ?? 1,
+      ignore: 'service',
+      translateTime: 'SYS:HH:MM:ss',
+      singleLine: true,
+    }),
+  )
+}
+
+/** An error that a service expects is its message and code; an unexpected one is a mistake in the program, and its stack is what helps. */
+export function describeError(error: unknown): unknown {
+  if (!(error instanceof Error)) return error
+  const { name, message } = error
+  const cause = error.cause instanceof Error ? { cause: `${error.cause.name}: ${error.cause.message}` } : {}
+  if (error instanceof ServiceError) return { type: name, code: error.code, message, ...cause }
+  return { type: name, message, ...cause, stack: error.stack }
+}

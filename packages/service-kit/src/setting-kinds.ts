@@ -1,0 +1,199 @@
+/** What a setting can be: durations, sizes, addresses; each kind says what it accepts and reads it from text. */
+import { readFileSync } from 'node:fs'
+
+/** What a text came to; `why` adds to what is accepted where that alone does not explain it. */
+export type Parsed<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly why?: string }
+
+export interface SettingKind<T> {
+  /** Completes "accepted: …". */
+  readonly accepts: string
+  parse(text: string): Parsed<T>
+  /** The text as it may be shown; without it, all of it may. */
+  show?(text: string): string
+}
+
+const accept = <T>(value: T): Parsed<T> => ({ ok: true, value })
+const refuse = (why?: string): Parsed<never> => (why === undefined ? { ok: false } : { ok: false, why })
+
+export interface Bounds {
+  readonly min?: number
+  readonly max?: number
+}
+
+const within = (value: number, { min = Number.NEGATIVE_INFINITY, max = Number.POSITIVE_INFINITY }: Bounds) => value >= min && value <= max
+
+/** A whole number. */
+export function integer(bounds: { readonly min: number; readonly max: number }): SettingKind<number> {
+  return {
+    accepts: `a whole number from ${bounds.min} to ${bounds.max}`,
+    parse(text) {
+      const value = Number(text)
+      return /^-?\d{1,15}$/.test(text) && within(value, bounds) ? accept(value) : refuse()
+    },
+  }
+}
+
+/** A number, as `0.5`. */
+export function number(bounds: { readonly min: number; readonly max: number }): SettingKind<number> {
+  return {
+    accepts: `a number from ${bounds.min} to ${bounds.max}`,
+    parse(text) {
+      const value = Number(text)
+      return /^\d{1,15}(\.\d{1,9})?$/.test(text) && within(value, bounds) ? accept(value) : refuse()
+    },
+  }
+}
+
+const DURATION_UNITS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const
+const SIZE_UNITS = { B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 } as const
+
+/** A length of time with its unit, as `60s`; in ms. The bounds are texts of the same form. */
+export function duration(bounds: { readonly min: string; readonly max: string }): SettingKind<number> {
+  return quantity('a duration', DURATION_UNITS, bounds)
+}
+
+/** An amount of memory with its unit, as `4MiB`; in bytes. The bounds are texts of the same form. */
+export function size(bounds: { readonly min: string; readonly max: string }): SettingKind<number> {
+  return quantity('a size', SIZE_UNITS, bounds)
+}
+
+function quantity(
+  what: string,
+  units: Readonly<Record<string, number>>,
+  bounds: { readonly min: string; readonly max: string },
+): SettingKind<number> {
+  const names = Object.keys(units)
+  const form = new RegExp(`^(\\d{1,9}(?:\\.\\d{1,3})?) ?(${names.join('|')})$`)
+  const read = (text: string): number | null => {
+    const [, amount, unit] = form.exec(text) ?? []
+    return amount === undefined || unit === undefined ? null : Math.round(Number(amount) * (units[unit] as number))
+  }
+  const limits = { min: read(bounds.min) as number, max: read(bounds.max) as number }
+  return {
+    accepts: `${what} with its unit (${names.join(', ')}), from ${bounds.min} to ${bounds.max}`,
+    parse(text) {
+      const value = read(text)
+      return value !== null && within(value, limits) ? accept(value) : refuse()
+    },
+  }
+}
+
+/** One of some words. */
+export function oneOf<const T extends string>(...words: readonly [T, ...T[]]): SettingKind<T> {
+  return {
+    accepts: words.join(' or '),
+    parse: (text) => ((words as readonly string[]).includes(text) ? accept(text as T) : refuse()),
+  }
+}
+
+/** Text of a form. @param accepts completes "accepted: …" */
+export function text(form: RegExp, accepts: string): SettingKind<string> {
+  return { accepts, parse: (given) => (form.test(given) ? accept(given) : refuse()) }
+}
+
+/** A path of the file system, absolute or relative to the working directory. */
+export function path(): SettingKind<string> {
+  return { accepts: 'a path, absolute or from the working directory', parse: (given) => (given.includes('\0') ? refuse() : accept(given)) }
+}
+
+/** Names separated by commas; none is allowed. */
+export function names(form: RegExp, accepts: string): SettingKind<readonly string[]> {
+  return {
+    accepts,
+    parse(given) {
+      const list = splitList(given)
+      return list.every((name) => form.test(name)) ? accept(list) : refuse()
+    },
+  }
+}
+
+/** `host:port` of at least one server, separated by commas. */
+export function servers(): SettingKind<readonly string[]> {
+  const form = /^(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9._-]*)):(\d{1,5})$/
+  return {
+    accepts: 'host:port, several separated by commas',
+    parse(given) {
+      const list = splitList(given)
+      const sound = list.every((server) => {
+        const port = Number(form.exec(server)?.[1])
+        return port >= 1 && port <= 65_535
+      })
+      return list.length > 0 && sound ? accept(list) : refuse()
+    },
+  }
+}
+
+/** A URL of the web, without user and password; without the slash at its end. */
+export function webUrl(): SettingKind<string> {
+  return {
+    accepts: 'an http:// or https:// URL without user, password, query and fragment',
+    parse(given) {
+      const url = URL.parse(given)
+      if (url === null || !/^https?:$/.test(url.protocol)) return refuse()
+      if (url.username || url.password || url.search || url.hash) return refuse()
+      return accept(url.href.replace(/\/+$/, ''))
+    },
+    show: withoutPassword,
+  }
+}
+
+/** A URL of one of some schemes, which may carry a password: that part is never shown. @param accepts completes "accepted: …" */
+export function url(schemes: readonly string[], accepts: string): SettingKind<string> {
+  return {
+    accepts,
+    parse: (given) =>
+      schemes.some((scheme) => given.startsWith(`${scheme}:`) && given.length > scheme.length + 1) ? accept(given) : refuse(),
+    show: withoutPassword,
+  }
+}
+
+/** A file that has a secret; its content, without the line's end. Not even the path is shown: the secret itself may stand there by mistake. */
+export function secretFile(): SettingKind<string> {
+  return {
+    accepts: 'the path of a readable file with the secret in it',
+    show: () => '***',
+    parse(given) {
+      const content = readText(given)
+      if (typeof content !== 'string') return content
+      const secret = content.replace(/\r?\n$/, '')
+      return secret === '' ? refuse('the file is empty') : accept(secret)
+    },
+  }
+}
+
+/** A file with text in it; its content. */
+export function textFile(form: RegExp, accepts: string): SettingKind<string> {
+  return {
+    accepts,
+    parse(given) {
+      const content = readText(given)
+      if (typeof content !== 'string') return content
+      return form.test(content) ? accept(content) : refuse('the file has something else in it')
+    },
+  }
+}
+
+/** A kind that may be left out: null then. */
+export function optional<T>(kind: SettingKind<T>): SettingKind<T | null> {
+  return { ...kind, parse: (given) => (given === '' ? accept(null) : kind.parse(given)) }
+}
+
+function readText(file: string): string | Parsed<never> {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch (error) {
+    return refuse(`the file cannot be read (${(error as NodeJS.ErrnoException).code ?? (error as Error).message})`)
+  }
+}
+
+function splitList(given: string): string[] {
+  return given
+    .split(',')
+    .map((item) => item.trim())
+    .filter((item) => item !== '')
+}
+
+/** Hides whatever stands between the scheme and the last @, and a password in the query. */
+function withoutPassword(given: string): string {
+  return given.replace(/^([a-z]+:\/\/[^/@:]*):.*@/i, '$1:***@').replace(/([?&]password=)[^&]*/gi, '$1***')
+}

@@ -1,0 +1,62 @@
+/** A failure that lasts until it is over: said once when it begins and when it changes, now and then while it lasts, and when it ends. */
+import type { Logger } from './logger.ts'
+import { ServiceError } from './service-error.ts'
+
+/** While it lasts it is said again this often, in ms. */
+const REMIND_AFTER = 60_000
+
+export interface TroubleOptions {
+  readonly logger: Logger
+  /** What is said when it is over. */
+  readonly over: string
+  /** A clock that never goes backwards, in ms. */
+  readonly now: () => number
+}
+
+export class Trouble {
+  readonly #options: TroubleOptions
+  #reason: string | null = null
+  /** What it was last said by: code where there is one, for messages may carry amounts that change. */
+  #said = ''
+  #saidAt = 0
+  #began = 0
+  #times = 0
+
+  constructor(options: TroubleOptions) {
+    this.#options = options
+  }
+
+  /** Why, in the words of the last failure; null where there is no trouble. */
+  get reason(): string | null {
+    return this.#reason
+  }
+
+  /** It failed, perhaps again. */
+  failed(error: Error): void {
+    const { logger, now } = this.#options
+    const at = now()
+    if (this.#reason === null) {
+      this.#began = at
+      this.#times = 0
+      this.#said = ''
+    }
+    this.#times++
+    this.#reason = error.message
+    const key = error instanceof ServiceError ? error.code : error.message
+    if (key === this.#said && at - this.#saidAt < REMIND_AFTER) return
+    this.#said = key
+    this.#saidAt = at
+    logger.warn(
+      { err: error, ...(this.#times > 1 ? { times: this.#times, seconds: Math.round((at - this.#began) / 1000) } : {}) },
+      error.message,
+    )
+  }
+
+  /** It worked. */
+  worked(): void {
+    if (this.#reason === null) return
+    this.#reason = null
+    const { logger, now, over } = this.#options
+    logger.info({ times: this.#times, seconds: Math.round((now() - this.#began) / 1000) }, over)
+  }
+}

@@ -1,0 +1,86 @@
+/** Every setting of the consumer: its environment variable, default, unit and meaning. `docs/settings.md` is made of it. */
+import {
+  certificateRule,
+  duration,
+  integer,
+  KAFKA_SETTINGS,
+  loginRule,
+  names,
+  oneOf,
+  optional,
+  path,
+  processSettings,
+  readSettings,
+  type SettingRule,
+  type SettingValues,
+  secretFile,
+  setting,
+  size,
+  text,
+  url,
+} from 'service-kit'
+
+export const SETTINGS = {
+  ...KAFKA_SETTINGS,
+  KAFKA_GROUP_ID: setting(
+    text(/^[\x21-\x7e]{1,249}$/, 'up to 249 printable characters without spaces'),
+    'poke-api-consumer',
+    'The consumer group: its members share the partitions and count together.',
+  ),
+  KAFKA_SESSION_TIMEOUT: setting(
+    duration({ min: '6s', max: '5m' }),
+    '10s',
+    'After this long without a sign of life a member’s partitions go to others.',
+  ),
+  FETCH_MAX_BYTES: setting(size({ min: '64KiB', max: '64MiB' }), '4MiB', 'How much is asked for in one response.'),
+  FETCH_MAX_WAIT: setting(
+    duration({ min: '10ms', max: '5s' }),
+    '500ms',
+    'How long a broker may wait for new records before it answers that there are none.',
+  ),
+  STORE_URL: setting(
+    url(['sqlite', 'postgres', 'postgresql'], 'sqlite:<file> or postgres://user@host:port/database'),
+    'sqlite:data/type-counts.db',
+    'Where counts and positions are kept.',
+  ),
+  STORE_PASSWORD_FILE: setting(optional(secretFile()), '', 'A file with the password of PostgreSQL’s user in it.'),
+  SOURCE_MAX_AGE: setting(
+    duration({ min: '1m', max: '366d' }),
+    '7d',
+    'After this long a silent producer’s last sequence is forgotten; what it sends again later counts as new.',
+  ),
+  SOURCE_MAX_COUNT: setting(
+    integer({ min: 1, max: 1_000_000 }),
+    '10000',
+    'How many producers’ last sequences are remembered for each partition.',
+  ),
+  ON_DATA_LOSS: setting(
+    oneOf('stop', 'continue'),
+    'stop',
+    'What to do where records are gone before they were counted: leave the partition alone, or record the gap and go on after it.',
+  ),
+  OUTPUT_FILE: setting(path(), 'type-counts.json', 'The file with the counts.'),
+  ...processSettings(8080),
+  HTTP_ALLOWED_HOSTS: setting(
+    names(/^[a-z0-9](?:[a-z0-9.-]{0,252})$/i, 'names of hosts, separated by commas'),
+    '',
+    'Names besides `localhost` and addresses by which the page may be called.',
+  ),
+} as const
+
+export type Config = SettingValues<typeof SETTINGS>
+
+/** A password for a store that has none would be silently unused. */
+const passwordRule: SettingRule<typeof SETTINGS> = ({ STORE_URL, STORE_PASSWORD_FILE }) =>
+  STORE_PASSWORD_FILE !== null && STORE_URL.startsWith('sqlite:')
+    ? 'STORE_PASSWORD_FILE is set, and STORE_URL is an SQLite file, which has no password: leave one of them out'
+    : null
+
+/** @throws ConfigError which names every wrong setting */
+export function readConfig(env: Readonly<Record<string, string | undefined>>): {
+  readonly config: Config
+  readonly warnings: readonly string[]
+} {
+  const { values, warnings } = readSettings(SETTINGS, env, [loginRule, certificateRule, passwordRule])
+  return { config: values, warnings }
+}

@@ -1,0 +1,57 @@
+/** Every setting of the producer: its environment variable, default, unit and meaning. `docs/settings.md` is made of it. */
+import {
+  certificateRule,
+  duration,
+  integer,
+  KAFKA_SETTINGS,
+  loginRule,
+  number,
+  oneOf,
+  path,
+  processSettings,
+  readSettings,
+  type SettingValues,
+  setting,
+  size,
+  webUrl,
+} from 'service-kit'
+
+export const SETTINGS = {
+  ...KAFKA_SETTINGS,
+  KAFKA_TOPIC_PARTITIONS: setting(integer({ min: 1, max: 10_000 }), '3', 'Partitions of the topic, where the producer has to make it.'),
+  KAFKA_TOPIC_REPLICATION: setting(
+    integer({ min: 1, max: 100 }),
+    '1',
+    'Copies of each partition, where the producer has to make the topic.',
+  ),
+  KAFKA_SEND_TIMEOUT: setting(
+    duration({ min: '100ms', max: '10m' }),
+    '10s',
+    'How long Kafka may take to acknowledge events before they are sent again.',
+  ),
+  POKE_API_URL: setting(webUrl(), 'https://pokeapi.co/api/v2', 'Where PokeAPI answers.'),
+  POKE_API_MAX_RATE: setting(number({ min: 0, max: 1_000_000 }), '10', 'Requests a second at most; 0: unlimited.'),
+  POKE_API_TIMEOUT: setting(duration({ min: '100ms', max: '10m' }), '10s', 'How long one request may take.'),
+  POKE_API_MAX_BYTES: setting(size({ min: '1KiB', max: '256MiB' }), '4MiB', 'How large a body may be.'),
+  CAPTURE_MODE: setting(
+    oneOf('random', 'sweep'),
+    'random',
+    'Which Pokémon is captured next: `random` any one, for ever; `sweep` each one once, and then the producer ends.',
+  ),
+  CAPTURE_INTERVAL: setting(duration({ min: '0ms', max: '7d' }), '60s', 'From one random capture to the next. A sweep does not wait.'),
+  CAPTURE_CONCURRENCY: setting(integer({ min: 1, max: 256 }), '4', 'How many Pokémon of a sweep are captured at the same time.'),
+  DATA_DIR: setting(path(), 'data/producer', 'The folder of the outbox and of the cache of PokeAPI’s answers, on a local disk.'),
+  OUTBOX_MAX_EVENTS: setting(integer({ min: 1, max: 10_000_000 }), '10000', 'How many events may wait for Kafka before capturing pauses.'),
+  ...processSettings(8081),
+} as const
+
+export type Config = SettingValues<typeof SETTINGS>
+
+/** @throws ConfigError which names every wrong setting */
+export function readConfig(env: Readonly<Record<string, string | undefined>>): {
+  readonly config: Config
+  readonly warnings: readonly string[]
+} {
+  const { values, warnings } = readSettings(SETTINGS, env, [loginRule, certificateRule])
+  return { config: values, warnings }
+}

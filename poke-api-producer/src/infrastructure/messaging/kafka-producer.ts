@@ -62,9 +62,10 @@ export class KafkaEventPublisher implements EventPublisher {
   }
 
   async publish(events: readonly OutboxEvent[]): Promise<void> {
+    const messages = events.map((event) => messageOf(event, this.#options.topic))
     const producer = this.#connect()
     try {
-      await withDeadline(this.#send(producer, events), this.#deadline, `sending ${events.length} events`)
+      await withDeadline(this.#send(producer, messages), this.#deadline, `sending ${events.length} events`)
     } catch (error) {
       // The outcome is unknown, and so is this client's state: the same events go out through a new one (rule P4).
       await this.#disconnect()
@@ -81,27 +82,16 @@ export class KafkaEventPublisher implements EventPublisher {
     this.#learn(topic ?? (await createTopic(producer, this.#clientOptions(), this.#options, signal)))
   }
 
-  async #send(producer: KafkaProducer, events: readonly OutboxEvent[]): Promise<void> {
+  async #send(producer: KafkaProducer, messages: readonly Message[]): Promise<void> {
     const { topic } = this.#options
     // Answered from the client's memory while it is fresh; so partitions that are added are seen, and chosen for keys from then on.
     const metadata = await findTopic(producer, topic)
-    if (metadata === null) throw new PublishError('no-topic', `topic ${topic} is gone`)
+    if (metadata === null) throw new PublishError('no-topic', `topic ${topic} is gone; it is made again`)
     this.#learn(metadata)
-    const messages = events.map((event) => {
-      if (event.partition === null) throw new TypeError(`event ${event.sequence} has no partition yet`)
-      // The library would send it to the remainder instead (rule P3).
-      if (event.partition >= this.#partitions)
-        throw new PublishError('fewer-partitions', fewerPartitions(topic, this.#partitions, event.partition))
-      return {
-        topic,
-        partition: event.partition,
-        key: Buffer.from(event.key),
-        value: event.value,
-        headers: headersOf(event),
-        timestamp: BigInt(Date.parse(event.time)),
-      }
-    })
-    await producer.send({ messages, acks: ProduceAcks.ALL })
+    const highest = Math.max(...messages.map(({ partition }) => partition))
+    // The library would send to the remainder instead (rule P3).
+    if (highest >= this.#partitions) throw new PublishError('fewer-partitions', fewerPartitions(topic, this.#partitions, highest))
+    await producer.send({ messages: [...messages], acks: ProduceAcks.ALL })
   }
 
   #learn(metadata: ClusterTopicMetadata): void {
@@ -135,9 +125,13 @@ export class KafkaEventPublisher implements EventPublisher {
   }
 }
 
-/** In the order of the contract; the client takes names and values as bytes. */
-function headersOf(event: OutboxEvent): Map<Buffer, Buffer> {
-  return new Map(encodeHeaders(event).map(([name, value]) => [Buffer.from(name), Buffer.from(value)]))
+type Message = ReturnType<typeof messageOf>
+
+function messageOf(event: OutboxEvent, topic: string) {
+  const { partition, key, value, time } = event
+  if (partition === null) throw new TypeError(`event ${event.sequence} of ${event.source} has no partition yet`)
+  const headers = new Map(encodeHeaders(event).map(([name, text]) => [Buffer.from(name), Buffer.from(text)]))
+  return { topic, partition, key: Buffer.from(key), value, headers, timestamp: BigInt(Date.parse(time)) }
 }
 
 function fewerPartitions(topic: string, partitions: number, partition: number): string {

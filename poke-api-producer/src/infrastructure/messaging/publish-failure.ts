@@ -1,5 +1,5 @@
 /** Says in a sentence why Kafka did not take the events, and whether trying again can help. */
-import { AuthenticationError, ProtocolError, UnsupportedApiError } from '@platformatic/kafka'
+import { AuthenticationError, NetworkError, ProtocolError, UnsupportedApiError } from '@platformatic/kafka'
 import { PublishError } from '../../errors.ts'
 import { DeadlinePassed } from './deadline.ts'
 
@@ -10,10 +10,10 @@ export interface Attempt {
   readonly events: number
 }
 
-/** @param error what the Kafka client threw; a PublishError is given back as it is, and so is what is not Kafka's doing */
-export function publishError(error: unknown, attempt: Attempt): Error {
+/** @param error what the Kafka client threw; a PublishError is given back as it is */
+export function publishError(error: unknown, attempt: Attempt): PublishError {
   const cause = error as Error
-  if (cause instanceof PublishError || cause instanceof TypeError) return cause
+  if (cause instanceof PublishError) return cause
   const kafka = `Kafka at ${attempt.brokers.join(', ')}`
   if (cause instanceof DeadlinePassed)
     return new PublishError('deadline', `${kafka} did not answer in time: ${cause.message}; it is tried again`, { cause })
@@ -29,6 +29,10 @@ export function publishError(error: unknown, attempt: Attempt): Error {
   if (refused !== undefined) return refusal(refused as unknown as BrokerError, kafka, attempt, cause)
   if (/requires TLS|supports TLS/.test(details)) {
     return new PublishError('tls', `${kafka} and this service disagree about TLS (${details}): check the settings for TLS`, { cause })
+  }
+  if (!errors.some((e) => (e as { code?: unknown }).code === NetworkError.code)) {
+    // The library throws plain TypeErrors where an answer is not what it expects, as while a topic is being made.
+    return new PublishError('refused', `the Kafka client failed (${details}); it is tried again`, { cause })
   }
   return new PublishError('unreachable', `${kafka} cannot be reached (${details}); it is tried again`, { cause })
 }

@@ -1,0 +1,160 @@
+/** The outbox in SQLite: the port's contract, and what only a file can do wrong. */
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { closeSync, cpSync, mkdtempSync, openSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync, writeSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { type TestContext, test } from 'node:test'
+import { OutboxError, type OutboxErrorKind } from '../src/errors.ts'
+import { outboxError } from '../src/infrastructure/outbox/outbox-failure.ts'
+import { SqliteOutbox } from '../src/infrastructure/outbox/sqlite-outbox.ts'
+import { testOutbox } from './contract/outbox.ts'
+import { capture } from './pokemon.ts'
+
+function folder(t: TestContext): string {
+  const dir = mkdtempSync(join(tmpdir(), 'outbox-'))
+  t.after(() => rmSync(dir, { recursive: true }))
+  return dir
+}
+
+function opened(t: TestContext, dir: string): SqliteOutbox {
+  const outbox = new SqliteOutbox({ dir })
+  t.after(() => outbox.close())
+  return outbox
+}
+
+testOutbox('SqliteOutbox', (t) => {
+  let dir = folder(t)
+  return {
+    open: () => opened(t, dir),
+    // What a process leaves when it dies are its files, as they are at that moment.
+    die() {
+      const left = folder(t)
+      cpSync(dir, left, { recursive: true })
+      dir = left
+    },
+  }
+})
+
+/** Events that are in it, then the outbox is closed. */
+function fill(dir: string, events: number): void {
+  const outbox = new SqliteOutbox({ dir })
+  outbox.commit({ captures: Array.from({ length: events }, (_, i) => capture(i + 1)), acknowledged: 0, partitionOf: null })
+  outbox.close()
+}
+
+function failure(kind: OutboxErrorKind, ...words: (string | RegExp)[]): (error: unknown) => boolean {
+  return (error) => {
+    assert.ok(error instanceof OutboxError, `not an OutboxError: ${error}`)
+    assert.equal(error.kind, kind, error.message)
+    for (const word of words) assert.match(error.message, new RegExp(word))
+    return true
+  }
+}
+
+test('every commit is synced before it returns: a write-ahead log with synchronous=FULL', (t) => {
+  assert.deepEqual(opened(t, folder(t)).durability, { journalMode: 'wal', synchronous: 2, lockingMode: 'exclusive' })
+})
+
+test('the folder is made where it is missing', (t) => {
+  const dir = join(folder(t), 'a', 'b')
+  assert.equal(opened(t, dir).depth, 0)
+})
+
+test('a second process on an outbox ends with a sentence, and a killed one leaves no lock behind', async (t) => {
+  const dir = folder(t)
+  const script = `
+    import { SqliteOutbox } from ${JSON.stringify(new URL('../src/infrastructure/outbox/sqlite-outbox.ts', import.meta.url).href)}
+    const outbox = new SqliteOutbox({ dir: ${JSON.stringify(dir)} })
+    outbox.commit({ captures: [${JSON.stringify(capture(25))}], acknowledged: 0, partitionOf: null })
+    console.log(outbox.source)
+    setInterval(() => {}, 1000)`
+  const other = spawn(process.execPath, ['--input-type=module', '--eval', script], { stdio: ['ignore', 'pipe', 'inherit'] })
+  t.after(() => other.kill('SIGKILL'))
+  const [source] = await once(other.stdout, 'data')
+  assert.throws(() => new SqliteOutbox({ dir }), failure('locked', dir, 'in use by another process'))
+  other.kill('SIGKILL')
+  await once(other, 'exit')
+  const outbox = opened(t, dir)
+  assert.deepEqual(
+    outbox.oldest(10).map((event) => event.source),
+    [String(source).trim()],
+  )
+  assert.notEqual(outbox.source, String(source).trim())
+})
+
+test('an outbox of a newer version is refused and left as it is', (t) => {
+  const dir = folder(t)
+  fill(dir, 1)
+  const db = new DatabaseSync(join(dir, 'outbox.db'))
+  db.exec('PRAGMA user_version = 99')
+  db.close()
+  const before = readFileSync(join(dir, 'outbox.db'))
+  assert.throws(() => new SqliteOutbox({ dir }), failure('newer-schema', dir, 'schema 99'))
+  assert.deepEqual(readFileSync(join(dir, 'outbox.db')), before)
+})
+
+test('a file that is no database is said to be damaged', (t) => {
+  const dir = folder(t)
+  writeFileSync(join(dir, 'outbox.db'), 'not a database at all. '.repeat(1000))
+  assert.throws(() => new SqliteOutbox({ dir }), failure('damaged', dir))
+})
+
+test('a database with overwritten pages is said to be damaged, not sent half', (t) => {
+  const dir = folder(t)
+  fill(dir, 1000)
+  const file = join(dir, 'outbox.db')
+  const middle = Math.floor(statSync(file).size / 8192) * 4096
+  const fd = openSync(file, 'r+')
+  writeSync(fd, Buffer.alloc(4096, 0xa5), 0, 4096, middle)
+  closeSync(fd)
+  assert.throws(() => new SqliteOutbox({ dir }), failure('damaged', dir))
+})
+
+test('a database that was cut off is said to be damaged', (t) => {
+  const dir = folder(t)
+  fill(dir, 1000)
+  const file = join(dir, 'outbox.db')
+  truncateSync(file, Math.floor(statSync(file).size / 2))
+  assert.throws(() => new SqliteOutbox({ dir }), failure('damaged', dir))
+})
+
+test('a folder that cannot be made is named', (t) => {
+  const dir = folder(t)
+  writeFileSync(join(dir, 'file'), '')
+  const below = join(dir, 'file', 'outbox')
+  assert.throws(() => new SqliteOutbox({ dir: below }), failure('unusable', below))
+})
+
+test('a full disk and a failing one are waited for, a damaged file is not', () => {
+  const sqlite = (errcode: number) => Object.assign(new Error('from SQLite'), { code: 'ERR_SQLITE_ERROR', errcode })
+  const [SQLITE_IOERR, SQLITE_IOERR_FSYNC, SQLITE_FULL, SQLITE_CORRUPT] = [10, 1034, 13, 11]
+  const kinds = [SQLITE_FULL, SQLITE_IOERR, SQLITE_IOERR_FSYNC, SQLITE_CORRUPT].map((code) => {
+    const error = outboxError(sqlite(code), 'data')
+    assert.ok(error instanceof OutboxError)
+    return [error.kind, error.retriable]
+  })
+  assert.deepEqual(kinds, [
+    ['full', true],
+    ['io', true],
+    ['io', true],
+    ['damaged', false],
+  ])
+})
+
+test('a copied outbox gives its events again under their old identity, and new ones under a new one (rule P1)', (t) => {
+  const dir = folder(t)
+  const copy = folder(t)
+  fill(dir, 2)
+  cpSync(dir, copy, { recursive: true })
+  const [one, other] = [opened(t, dir), opened(t, copy)]
+  assert.deepEqual(one.oldest(10), other.oldest(10))
+  for (const outbox of [one, other]) outbox.commit({ captures: [capture(9)], acknowledged: 0, partitionOf: null })
+  const identities = [one, other].map((outbox) => {
+    const event = outbox.oldest(10).at(-1)
+    return `${event?.source} ${event?.sequence}`
+  })
+  assert.equal(new Set(identities).size, 2, `two captures share the identity ${identities[0]}`)
+})

@@ -76,7 +76,7 @@ const passwordRule: SettingRule<typeof SETTINGS> = ({ STORE_URL, STORE_PASSWORD_
     ? 'STORE_PASSWORD_FILE is set, and STORE_URL is an SQLite file, which has no password: leave one of them out'
     : null
 
-/** @throws ConfigError which names every wrong setting */
+/** @throws ServiceError (exit code 78) which names every wrong setting */
 export function readConfig(env: Readonly<Record<string, string | undefined>>): {
   readonly config: Config
   readonly warnings: readonly string[]

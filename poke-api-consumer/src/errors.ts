@@ -1,30 +1,27 @@
 /** The closed list of the consumer's errors: each kind with a code, whether waiting helps, and the exit code where it ends the service. */
-import { type ErrorKind, EXIT, ServiceError } from 'service-kit'
-
-const goesOn = (meaning: string, remedy: string): ErrorKind => ({ retriable: true, exitCode: EXIT.temporary, meaning, remedy })
-const ends = (exitCode: number, meaning: string, remedy: string): ErrorKind => ({ retriable: false, exitCode, meaning, remedy })
+import { type ErrorKind, EXIT, final, retried, ServiceError } from 'service-kit'
 
 /** Kafka did not give records, or a place in the group. */
 export const KAFKA_ERRORS = {
-  unreachable: goesOn('No broker can be reached.', 'Start Kafka, or correct `KAFKA_BROKERS`; counting goes on by itself.'),
-  deadline: goesOn('Kafka did not answer in time.', 'It is tried again with a new connection.'),
-  'no-topic': goesOn('The topic does not exist.', 'Start the producer, which makes it, or correct `KAFKA_TOPIC`.'),
-  'no-leader': goesOn('A partition of the topic has no leader.', 'Start the broker that keeps it.'),
-  membership: goesOn('The place in the consumer group was lost.', 'It is joined again by itself.'),
-  refused: goesOn('Kafka refused a request for another reason.', 'The message has the broker’s words; it is tried again.'),
-  'bad-response': goesOn('A response of Kafka cannot be read.', 'It is fetched again with a new connection.'),
-  'two-stores': ends(
+  unreachable: retried('No broker can be reached.', 'Start Kafka, or correct `KAFKA_BROKERS`; counting goes on by itself.'),
+  deadline: retried('Kafka did not answer in time.', 'It is tried again with a new connection.'),
+  'no-topic': retried('The topic does not exist.', 'Start the producer, which makes it, or correct `KAFKA_TOPIC`.'),
+  'no-leader': retried('A partition of the topic has no leader.', 'Start the broker that keeps it.'),
+  membership: retried('The place in the consumer group was lost.', 'It is joined again by itself.'),
+  refused: retried('Kafka refused a request for another reason.', 'The message has the broker’s words; it is tried again.'),
+  'bad-response': retried('A response of Kafka cannot be read.', 'It is fetched again with a new connection.'),
+  'two-stores': final(
     EXIT.config,
     'Members of one group count into two stores, each of which would have a part.',
     'Give all members the same `STORE_URL`, or one of them another `KAFKA_GROUP_ID`.',
   ),
-  'not-authorised': ends(
+  'not-authorised': final(
     EXIT.notAllowed,
     'Kafka refuses the login, or does not allow topic or group to this user.',
     'Check user and password, and grant what the message names.',
   ),
-  tls: ends(EXIT.config, 'Kafka and this service disagree about TLS.', 'Correct `KAFKA_SECURITY`.'),
-  'unsupported-broker': ends(EXIT.config, 'The broker is too old for topic ids.', 'Use Kafka 3.1 or newer.'),
+  tls: final(EXIT.config, 'Kafka and this service disagree about TLS.', 'Correct `KAFKA_SECURITY`.'),
+  'unsupported-broker': final(EXIT.config, 'The broker is too old for topic ids.', 'Use Kafka 3.1 or newer.'),
 } as const satisfies Record<string, ErrorKind>
 export type KafkaErrorKind = keyof typeof KAFKA_ERRORS
 
@@ -40,31 +37,31 @@ export class KafkaError extends ServiceError {
 
 /** The store could not keep or give counts and positions. Nothing is half done: what was not committed is counted again. */
 export const STORE_ERRORS = {
-  unreachable: goesOn('The database cannot be reached.', 'Start it, or correct `STORE_URL`; counting goes on by itself.'),
-  busy: goesOn('Another process holds the store’s lock.', 'It is tried again; a frozen process must be thawed or killed.'),
-  full: goesOn('The disk of the store is full.', 'Make room; counting goes on by itself.'),
-  io: goesOn('The store failed.', 'The message has its words; it is tried again.'),
-  unusable: ends(
+  unreachable: retried('The database cannot be reached.', 'Start it, or correct `STORE_URL`; counting goes on by itself.'),
+  busy: retried('Another process holds the store’s lock.', 'It is tried again; a frozen process must be thawed or killed.'),
+  full: retried('The disk of the store is full.', 'Make room; counting goes on by itself.'),
+  io: retried('The store failed.', 'The message has its words; it is tried again.'),
+  unusable: final(
     EXIT.cannotCreate,
     'The store cannot be made or opened.',
     'Make its folder writable, on a local disk, or correct `STORE_URL`.',
   ),
-  damaged: ends(
+  damaged: final(
     EXIT.data,
     'The store is no sound database any more.',
     'Put a backup in its place, or move it away to count from the beginning.',
   ),
-  'newer-schema': ends(
+  'newer-schema': final(
     EXIT.config,
     'A newer version of this service wrote the store.',
     'Run that version, or give this one another `STORE_URL`.',
   ),
-  'not-authorised': ends(
+  'not-authorised': final(
     EXIT.notAllowed,
     'The database refuses the login, or does not allow its tables to this user.',
     'Check `STORE_URL` and the password, and grant what the message names.',
   ),
-  unsupported: ends(
+  unsupported: final(
     EXIT.config,
     'The database is too old, or set up so that it cannot keep the promises.',
     'Change what the message names.',
@@ -84,12 +81,12 @@ export class StoreError extends ServiceError {
 
 /** The file of counts could not be replaced. The counts themselves are in the store. */
 export const OUTPUT_FILE_ERRORS = {
-  'not-writable': goesOn(
+  'not-writable': retried(
     'The file or its folder cannot be written.',
     'Make the folder of `OUTPUT_FILE` writable; the file is written then.',
   ),
-  full: goesOn('The disk of the file is full.', 'Make room; the file is written then.'),
-  io: goesOn('Writing the file failed.', 'The message has the system’s words; it is tried again.'),
+  full: retried('The disk of the file is full.', 'Make room; the file is written then.'),
+  io: retried('Writing the file failed.', 'The message has the system’s words; it is tried again.'),
 } as const satisfies Record<string, ErrorKind>
 export type OutputFileErrorKind = keyof typeof OUTPUT_FILE_ERRORS
 

@@ -47,7 +47,7 @@ export const SETTINGS = {
 
 export type Config = SettingValues<typeof SETTINGS>
 
-/** @throws ConfigError which names every wrong setting */
+/** @throws ServiceError (exit code 78) which names every wrong setting */
 export function readConfig(env: Readonly<Record<string, string | undefined>>): {
   readonly config: Config
   readonly warnings: readonly string[]

@@ -1,26 +1,23 @@
 /** The closed list of the producer's errors: each kind with a code, whether waiting helps, and the exit code where it ends the service. */
-import { type ErrorKind, EXIT, ServiceError } from 'service-kit'
-
-const goesOn = (meaning: string, remedy: string): ErrorKind => ({ retriable: true, exitCode: EXIT.temporary, meaning, remedy })
-const ends = (exitCode: number, meaning: string, remedy: string): ErrorKind => ({ retriable: false, exitCode, meaning, remedy })
+import { type ErrorKind, EXIT, final, retried, ServiceError } from 'service-kit'
 
 /** PokeAPI did not give what was asked for. */
 export const POKE_API_ERRORS = {
-  unreachable: goesOn('PokeAPI cannot be reached.', 'Check the network and `POKE_API_URL`; it is tried again.'),
-  deadline: goesOn('PokeAPI did not answer in time.', 'It is tried again; `POKE_API_TIMEOUT` is how long it may take.'),
-  status: goesOn('PokeAPI answered with an error.', 'It is tried again later.'),
-  'rate-limited': goesOn(
+  unreachable: retried('PokeAPI cannot be reached.', 'Check the network and `POKE_API_URL`; it is tried again.'),
+  deadline: retried('PokeAPI did not answer in time.', 'It is tried again; `POKE_API_TIMEOUT` is how long it may take.'),
+  status: retried('PokeAPI answered with an error.', 'It is tried again later.'),
+  'rate-limited': retried(
     'PokeAPI asks for fewer requests (status 429).',
     'Lower `POKE_API_MAX_RATE`; what the answer says about waiting is honoured.',
   ),
-  redirected: goesOn('PokeAPI sends this service to another origin, which it does not follow.', 'Set `POKE_API_URL` to the API itself.'),
-  'too-large': goesOn('A body is larger than a Pokémon can be.', 'Check what answers at `POKE_API_URL`.'),
-  'not-a-pokemon': goesOn(
+  redirected: retried('PokeAPI sends this service to another origin, which it does not follow.', 'Set `POKE_API_URL` to the API itself.'),
+  'too-large': retried('A body is larger than a Pokémon can be.', 'Check what answers at `POKE_API_URL`.'),
+  'not-a-pokemon': retried(
     'A body is no Pokémon, and stayed none when asked for again.',
     'Check what answers at the URL in the message; nothing was published for it.',
   ),
-  'not-a-list': goesOn('The list of all Pokémon is none.', 'Check what answers at the URL in the message.'),
-  cache: ends(
+  'not-a-list': retried('The list of all Pokémon is none.', 'Check what answers at the URL in the message.'),
+  cache: final(
     EXIT.cannotCreate,
     'The cache of PokeAPI’s answers cannot be used.',
     'Make `DATA_DIR` writable, or remove the cache: it is filled again.',
@@ -40,16 +37,16 @@ export class PokeApiError extends ServiceError {
 
 /** The outbox could not keep or give what it should. */
 export const OUTBOX_ERRORS = {
-  full: goesOn('The disk of `DATA_DIR` is full.', 'Make room; capturing goes on by itself.'),
-  io: goesOn('The disk of `DATA_DIR` failed.', 'See to the disk; capturing goes on by itself.'),
-  locked: ends(EXIT.temporary, 'Another process uses this outbox.', 'End that process, or give this one another `DATA_DIR`.'),
-  unusable: ends(EXIT.cannotCreate, 'The outbox cannot be made or opened.', 'Make `DATA_DIR` writable, on a local disk.'),
-  damaged: ends(
+  full: retried('The disk of `DATA_DIR` is full.', 'Make room; capturing goes on by itself.'),
+  io: retried('The disk of `DATA_DIR` failed.', 'See to the disk; capturing goes on by itself.'),
+  locked: final(EXIT.temporary, 'Another process uses this outbox.', 'End that process, or give this one another `DATA_DIR`.'),
+  unusable: final(EXIT.cannotCreate, 'The outbox cannot be made or opened.', 'Make `DATA_DIR` writable, on a local disk.'),
+  damaged: final(
     EXIT.data,
     'The outbox is no sound database any more.',
     'Put a backup in its place, or move it away to begin an empty one.',
   ),
-  'newer-schema': ends(
+  'newer-schema': final(
     EXIT.config,
     'A newer version of this service wrote the outbox.',
     'Run that version, or give this one another `DATA_DIR`.',
@@ -69,34 +66,34 @@ export class OutboxError extends ServiceError {
 
 /** Kafka did not take events. What was sent stays in the outbox and is sent again. */
 export const PUBLISH_ERRORS = {
-  unreachable: goesOn('No broker can be reached.', 'Start Kafka, or correct `KAFKA_BROKERS`; captures wait in the outbox.'),
-  deadline: goesOn('Kafka did not answer in time.', 'It is tried again with a new connection.'),
-  'no-topic': goesOn('The topic is gone.', 'It is made again.'),
-  'no-leader': goesOn('A partition of the topic has no leader.', 'Start the broker that keeps it.'),
-  'not-enough-brokers': goesOn(
+  unreachable: retried('No broker can be reached.', 'Start Kafka, or correct `KAFKA_BROKERS`; captures wait in the outbox.'),
+  deadline: retried('Kafka did not answer in time.', 'It is tried again with a new connection.'),
+  'no-topic': retried('The topic is gone.', 'It is made again.'),
+  'no-leader': retried('A partition of the topic has no leader.', 'Start the broker that keeps it.'),
+  'not-enough-brokers': retried(
     'Too few brokers for the topic’s replication.',
     'Start more brokers, or lower `KAFKA_TOPIC_REPLICATION` before the topic is made.',
   ),
-  'fewer-partitions': goesOn('The topic has fewer partitions than when events were stored for it.', 'Add partitions to the topic.'),
-  'too-large': goesOn('So many events at once are more than the topic takes.', 'Fewer are sent by themselves.'),
-  refused: goesOn('Kafka refused the events for another reason.', 'The message has the broker’s words; it is tried again.'),
-  'event-refused': ends(
+  'fewer-partitions': retried('The topic has fewer partitions than when events were stored for it.', 'Add partitions to the topic.'),
+  'too-large': retried('So many events at once are more than the topic takes.', 'Fewer are sent by themselves.'),
+  refused: retried('Kafka refused the events for another reason.', 'The message has the broker’s words; it is tried again.'),
+  'event-refused': final(
     EXIT.config,
     'The topic does not take an event of this service.',
     'Correct the topic’s settings named in the message.',
   ),
-  'topic-refused': ends(
+  'topic-refused': final(
     EXIT.config,
     'Kafka does not make the topic.',
     'Correct `KAFKA_TOPIC` or `KAFKA_TOPIC_PARTITIONS`, or make the topic by hand.',
   ),
-  'not-authorised': ends(
+  'not-authorised': final(
     EXIT.notAllowed,
     'Kafka refuses the login, or does not allow the topic to this user.',
     'Check user and password, and grant what the message names.',
   ),
-  tls: ends(EXIT.config, 'Kafka and this service disagree about TLS.', 'Correct `KAFKA_SECURITY`.'),
-  'unsupported-broker': ends(EXIT.config, 'The broker is too old.', 'Use Kafka 3.1 or newer.'),
+  tls: final(EXIT.config, 'Kafka and this service disagree about TLS.', 'Correct `KAFKA_SECURITY`.'),
+  'unsupported-broker': final(EXIT.config, 'The broker is too old.', 'Use Kafka 3.1 or newer.'),
 } as const satisfies Record<string, ErrorKind>
 export type PublishErrorKind = keyof typeof PUBLISH_ERRORS
 

@@ -1,6 +1,7 @@
 /** The command line of a service: which commands there are, their options and help, and what the process answers. */
 import { parseArgs } from 'node:util'
 import { failureOf } from './failure.ts'
+import { ownError } from './own-errors.ts'
 import { EXIT, ServiceError } from './service-error.ts'
 import type { Settings } from './settings.ts'
 
@@ -26,7 +27,7 @@ export interface Command {
   readonly options?: Readonly<Record<string, CommandOption>>
   /** How further arguments show in the help, as `[id…]`; without it there are none. */
   readonly args?: string
-  /** @returns the exit code @throws UsageError for arguments that are not understood */
+  /** @returns the exit code @throws usageError for arguments that are not understood */
   run(input: CommandInput): Promise<number>
 }
 
@@ -43,15 +44,6 @@ export interface CommandLine {
 export interface Output {
   out(text: string): void
   error(text: string): void
-}
-
-/** The command line was not understood. */
-export class UsageError extends ServiceError {
-  override readonly name = 'UsageError'
-
-  constructor(message: string) {
-    super(message, { code: 'usage/wrong', exitCode: EXIT.usage, retriable: false })
-  }
 }
 
 /**
@@ -80,10 +72,15 @@ export async function runCommandLine(
   } catch (error) {
     const { message, expected, exitCode } = failureOf(error)
     output.error(`${line.name}: ${message}\n`)
-    if (error instanceof UsageError) output.error(`\n${usageText(line)}`)
+    if (error instanceof ServiceError && error.exitCode === EXIT.usage) output.error(`\n${usageText(line)}`)
     if (!expected && error instanceof Error) output.error(`${error.stack}\n`)
     return exitCode
   }
+}
+
+/** For arguments that a command does not understand. */
+export function usageError(message: string): ServiceError {
+  return ownError('usage/wrong', message)
 }
 
 /** The command with the most words that the arguments begin with. */
@@ -96,7 +93,7 @@ function findCommand({ commands }: CommandLine, argv: readonly string[]): { comm
     if (count < words.length && command.args === undefined) break
     return { command, rest: argv.slice(count) }
   }
-  throw new UsageError(`there is no command ${JSON.stringify(words.join(' '))}`)
+  throw usageError(`there is no command ${JSON.stringify(words.join(' '))}`)
 }
 
 function parse(command: Command, rest: string[]): Pick<CommandInput, 'options' | 'args'> {
@@ -105,7 +102,7 @@ function parse(command: Command, rest: string[]): Pick<CommandInput, 'options' |
     const { values, positionals } = parseArgs({ args: rest, options, allowPositionals: command.args !== undefined, strict: true })
     return { options: values as CommandInput['options'], args: positionals }
   } catch (error) {
-    throw new UsageError((error as Error).message)
+    throw usageError((error as Error).message)
   }
 }
 

@@ -1,7 +1,7 @@
 /** Settings that every service of a Kafka pipeline has: how to reach the brokers, where to listen, how much to say, how long to take leave. */
 import { isIP } from 'node:net'
 import { LOG_LEVELS } from './logger.ts'
-import { duration, integer, oneOf, optional, secretFile, servers, text, textFile } from './setting-kinds.ts'
+import { duration, integer, oneOf, optional, readSecret, secretFile, servers, text, textFile } from './setting-kinds.ts'
 import { type SettingRule, type SettingValues, setting } from './settings.ts'
 
 /** https://kafka.apache.org/43/configuration/topic-configs/: the characters of a topic's name, which is a folder's at the broker. */
@@ -56,7 +56,11 @@ export interface KafkaSecurity {
   readonly tls?: { readonly ca?: string }
   /** Each broker is told by which name it was called (SNI): brokers that share an address need it. */
   readonly tlsServerName?: boolean
-  readonly sasl?: { readonly mechanism: 'PLAIN' | 'SCRAM-SHA-256' | 'SCRAM-SHA-512'; readonly username: string; readonly password: string }
+  readonly sasl?: {
+    readonly mechanism: 'PLAIN' | 'SCRAM-SHA-256' | 'SCRAM-SHA-512'
+    readonly username: string
+    readonly password: () => string
+  }
 }
 
 export function kafkaSecurity(values: SettingValues<typeof KAFKA_SETTINGS>): KafkaSecurity {
@@ -68,7 +72,7 @@ export function kafkaSecurity(values: SettingValues<typeof KAFKA_SETTINGS>): Kaf
     security.tlsServerName = KAFKA_BROKERS.every((server) => isIP(hostOf(server)) === 0)
   }
   if (KAFKA_SASL_MECHANISM !== 'none' && KAFKA_USERNAME !== null && KAFKA_PASSWORD_FILE !== null) {
-    security.sasl = { mechanism: KAFKA_SASL_MECHANISM, username: KAFKA_USERNAME, password: KAFKA_PASSWORD_FILE }
+    security.sasl = { mechanism: KAFKA_SASL_MECHANISM, username: KAFKA_USERNAME, password: () => readSecret(KAFKA_PASSWORD_FILE) }
   }
   return security
 }

@@ -4,7 +4,7 @@ import { type FastifyInstance, type FastifyPluginAsync, fastify } from 'fastify'
 import type { Health } from './health.ts'
 import type { Logger } from './logger.ts'
 import type { Registry } from './metrics.ts'
-import { EXIT, ServiceError } from './service-error.ts'
+import { ownError } from './own-errors.ts'
 
 /** What a client may send and how long it may take, in bytes and ms: nobody holds a connection by sending slowly. */
 const MAX_HEADER_BYTES = 16 * 1024
@@ -83,26 +83,28 @@ function addOperatorRoutes(app: FastifyInstance, { health, registry, logger }: H
 }
 
 function addressError(error: NodeJS.ErrnoException, host: string, port: number): Error {
-  const build = (code: string, message: string) =>
-    new ServiceError(message, { code: `http/${code}`, exitCode: EXIT.cannotCreate, retriable: false, cause: error })
+  const cause = error
   switch (error.code) {
     case 'EADDRINUSE':
-      return build(
-        'port-taken',
+      return ownError(
+        'http/port-taken',
         `port ${port} of ${host} is taken by another program: end that one, or set HTTP_PORT to another port (0: any free one)`,
+        { cause },
       )
     case 'EACCES':
-      return build(
-        'port-not-allowed',
+      return ownError(
+        'http/port-not-allowed',
         `port ${port} of ${host} is not allowed to this user: set HTTP_PORT to a port above 1023 (0: any free one)`,
+        { cause },
       )
     case 'EADDRNOTAVAIL':
     case 'ENOTFOUND':
     case 'EAI_AGAIN':
     case 'EINVAL':
-      return build(
-        'no-such-host',
+      return ownError(
+        'http/no-such-host',
         `${host} is no address of this machine (${error.code}): correct HTTP_HOST (127.0.0.1: this machine alone; 0.0.0.0: every address)`,
+        { cause },
       )
     default:
       return error

@@ -30,6 +30,16 @@ export const EXIT = {
   config: 78,
 } as const
 
+/** A kind of failure that is tried again for as long as it takes. */
+export function retried(meaning: string, remedy: string): ErrorKind {
+  return { retriable: true, exitCode: EXIT.temporary, meaning, remedy }
+}
+
+/** A kind of failure that no waiting mends: the service ends with this code. */
+export function final(exitCode: number, meaning: string, remedy: string): ErrorKind {
+  return { retriable: false, exitCode, meaning, remedy }
+}
+
 export interface ServiceErrorOptions extends ErrorOptions {
   /** `<area>/<kind>`, the same for ever: what documentation and alerts refer to. */
   readonly code: string

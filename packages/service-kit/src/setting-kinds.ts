@@ -147,7 +147,7 @@ export function url(schemes: readonly string[], accepts: string): SettingKind<st
   }
 }
 
-/** A file that has a secret; its content, without the line's end. Not even the path is shown: the secret itself may stand there by mistake. */
+/** The path of a file with a secret in it. Not even the path is shown: the secret itself may stand there by mistake. */
 export function secretFile(): SettingKind<string> {
   return {
     accepts: 'the path of a readable file with the secret in it',
@@ -155,10 +155,14 @@ export function secretFile(): SettingKind<string> {
     parse(given) {
       const content = readText(given)
       if (typeof content !== 'string') return content
-      const secret = content.replace(/\r?\n$/, '')
-      return secret === '' ? refuse('the file is empty') : accept(secret)
+      return withoutLineEnd(content) === '' ? refuse('the file is empty') : accept(given)
     },
   }
+}
+
+/** The secret in a file, without the line's end. Read when it is needed, so that it can be changed under a running service. */
+export function readSecret(file: string): string {
+  return withoutLineEnd(readFileSync(file, 'utf8'))
 }
 
 /** A file with text in it; its content. */
@@ -184,6 +188,10 @@ function readText(file: string): string | Parsed<never> {
   } catch (error) {
     return refuse(`the file cannot be read (${(error as NodeJS.ErrnoException).code ?? (error as Error).message})`)
   }
+}
+
+function withoutLineEnd(content: string): string {
+  return content.replace(/\r?\n$/, '')
 }
 
 function splitList(given: string): string[] {

@@ -1,6 +1,6 @@
 /** Reads a service's declared settings from the environment, and tells everything that is wrong with them at once. */
 import { misspelt } from './misspelt-settings.ts'
-import { EXIT, ServiceError } from './service-error.ts'
+import { ownError } from './own-errors.ts'
 import type { SettingKind } from './setting-kinds.ts'
 
 export interface Setting<T> {
@@ -20,20 +20,6 @@ export type SettingValues<S extends Settings> = { readonly [Name in keyof S]: S[
 /** Something that no setting shows alone: names the settings, says what is wrong and what to do; null where all is well. */
 export type SettingRule<S extends Settings> = (values: SettingValues<S>) => string | null
 
-export class ConfigError extends ServiceError {
-  override readonly name = 'ConfigError'
-
-  /** @param problems each names its setting, what was given and what is accepted */
-  constructor(problems: readonly string[]) {
-    const heading = problems.length === 1 ? 'a setting is wrong' : `${problems.length} settings are wrong`
-    super([`${heading}:`, ...problems.map((problem) => `  ${problem}`)].join('\n'), {
-      code: 'config/wrong',
-      exitCode: EXIT.config,
-      retriable: false,
-    })
-  }
-}
-
 /** Declares a setting, so that its type follows from its kind. */
 export function setting<T>(kind: SettingKind<T>, defaultText: string, meaning: string): Setting<T> {
   return { kind, default: defaultText, meaning }
@@ -43,7 +29,7 @@ export function setting<T>(kind: SettingKind<T>, defaultText: string, meaning: s
  * Reads the settings. A variable that is empty counts as one that is not set: compose files and .env files leave them so.
  * @param rules are asked once every setting by itself is right
  * @returns the values, and a warning for each variable whose name is nearly that of a setting
- * @throws ConfigError which names every wrong setting, what was given and what is accepted; no secret
+ * @throws ServiceError (exit code 78) which names every wrong setting, what was given and what is accepted; no secret
  */
 export function readSettings<S extends Settings>(
   settings: S,
@@ -63,7 +49,10 @@ export function readSettings<S extends Settings>(
   }
   const complete = values as SettingValues<S>
   if (problems.length === 0) problems.push(...rules.map((rule) => rule(complete)).filter((problem) => problem !== null))
-  if (problems.length > 0) throw new ConfigError(problems)
+  if (problems.length > 0) {
+    const heading = problems.length === 1 ? 'a setting is wrong' : `${problems.length} settings are wrong`
+    throw ownError('config/wrong', [`${heading}:`, ...problems.map((problem) => `  ${problem}`)].join('\n'))
+  }
   const warnings = misspelt(Object.keys(settings), Object.keys(env)).map(
     ([given, meant]) => `the environment variable ${given} is not a setting of this service: was ${meant} meant?`,
   )

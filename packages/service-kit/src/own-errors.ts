@@ -1,0 +1,24 @@
+/** The closed list of the errors that every service has: a wrong command line or setting, an address that cannot be had. */
+import { type ErrorKind, EXIT, final, ServiceError } from './service-error.ts'
+
+export const OWN_ERRORS = {
+  'usage/wrong': final(EXIT.usage, 'The command line is not understood.', 'The message has the usage.'),
+  'config/wrong': final(EXIT.config, 'Settings are wrong.', 'The message names each, what was given and what is accepted.'),
+  'http/port-taken': final(
+    EXIT.cannotCreate,
+    'Another program has the port.',
+    'End that program, or set `HTTP_PORT` to another port (0: any free one).',
+  ),
+  'http/port-not-allowed': final(
+    EXIT.cannotCreate,
+    'The port is not allowed to this user.',
+    'Set `HTTP_PORT` to a port above 1023 (0: any free one).',
+  ),
+  'http/no-such-host': final(EXIT.cannotCreate, 'The address is none of this machine.', 'Correct `HTTP_HOST`.'),
+} as const satisfies Record<string, ErrorKind>
+export type OwnErrorCode = keyof typeof OWN_ERRORS
+
+/** @param message what happened, to what, and what to do */
+export function ownError(code: OwnErrorCode, message: string, options?: ErrorOptions): ServiceError {
+  return new ServiceError(message, { ...options, ...OWN_ERRORS[code], code })
+}

@@ -17,6 +17,8 @@ const FEED_LENGTH = 8
 /** Samples of the rate, one a second. */
 const SPARK_LENGTH = 120
 const LETTERS = 4
+/** ms between two looks at them. */
+const LETTERS_PACE = 2000
 
 const REASONS = /** @type {Record<string, string>} */ ({
   'null-value': 'no value (a tombstone)',
@@ -230,24 +232,22 @@ function showDeadLetters({ deadLetters, reasons }, before) {
   void showLatestLetters()
 }
 
-/** Asks for the latest dead letters; while an answer is under way, only once more afterwards. */
+/** Asks for the latest dead letters, at most once in a while; where there were more meanwhile or it failed, the next snapshot asks again. */
 async function showLatestLetters() {
-  if (lettersAsked) return
+  if (lettersAsked || shown === null) return
   lettersAsked = true
-  try {
-    while (shown !== null && lettersShown !== shown.group.deadLetters) {
-      const wanted = shown.group.deadLetters
-      const answer = await fetch(`/api/dead-letters?limit=${LETTERS}`)
-      if (!answer.ok) return
-      const { deadLetters } = /** @type {{ deadLetters: DeadLetterView[] }} */ (await answer.json())
-      byId('letters').replaceChildren(...deadLetters.map(letter))
-      lettersShown = wanted
-      await new Promise((resolve) => setTimeout(resolve, 1000))
-    }
-  } catch {
-    // The server went away; the next snapshot asks again.
-  } finally {
+  setTimeout(() => {
     lettersAsked = false
+  }, LETTERS_PACE)
+  const wanted = shown.group.deadLetters
+  try {
+    const answer = await fetch(`/api/dead-letters?limit=${LETTERS}`)
+    if (!answer.ok) return
+    const { deadLetters } = /** @type {{ deadLetters: DeadLetterView[] }} */ (await answer.json())
+    byId('letters').replaceChildren(...deadLetters.map(letter))
+    lettersShown = wanted
+  } catch {
+    // The server went away, which the page says already.
   }
 }
 

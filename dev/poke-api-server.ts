@@ -1,6 +1,6 @@
 /**
  * A PokeAPI of one's own: the same addresses, shapes and cache headers as https://pokeapi.co/api/v2, for the endpoint `pokemon`.
- * Serves the bundled Pokédex, or a folder of real bodies: `node dev/poke-api-server.ts [--bodies FOLDER] [--port PORT] [--delay MILLISECONDS]`.
+ * Serves the bundled Pokédex, or a folder of real bodies: `node dev/poke-api-server.ts [--bodies FOLDER] [--host ADDRESS] [--port PORT] [--delay MILLISECONDS]`.
  */
 import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
@@ -11,6 +11,8 @@ import { parseArgs } from 'node:util'
 import type { Pokedex } from './make-pokedex.ts'
 
 export interface PokeApiServerOptions {
+  /** The address to listen on; absent: this machine alone. */
+  readonly host?: string
   /** 0 or absent: any free port. */
   readonly port?: number
   /** A folder with `index.json` and `{id}.json`, URLs in them relative (as in PokeAPI/api-data); absent: the bundled Pokédex. */
@@ -28,9 +30,9 @@ export interface PokeApiServer {
   close(): Promise<void>
 }
 
-/** Serves on the loopback interface until closed. @throws where the port is taken or the folder has no `index.json` */
+/** Serves until closed. @throws where the port is taken or the folder has no `index.json` */
 export async function servePokeApi(options: PokeApiServerOptions = {}): Promise<PokeApiServer> {
-  const { port = 0, bodies, delay = 0 } = options
+  const { host = '127.0.0.1', port = 0, bodies, delay = 0 } = options
   const collection = bodies === undefined ? await bundledPokedex() : await folderOfBodies(bodies)
   const answered = new Map<number, number>()
 
@@ -42,11 +44,11 @@ export async function servePokeApi(options: PokeApiServerOptions = {}): Promise<
   })
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
-    server.listen(port, '127.0.0.1', resolve)
+    server.listen(port, host, resolve)
   })
   const bound = (server.address() as AddressInfo).port
   return {
-    url: `http://127.0.0.1:${bound}/api/v2`,
+    url: `http://${host}:${bound}/api/v2`,
     port: bound,
     answered,
     close: () =>
@@ -136,11 +138,16 @@ function send(response: ServerResponse, status: number, text: string): void {
 }
 
 if (import.meta.main) {
-  const { values } = parseArgs({ options: { bodies: { type: 'string' }, port: { type: 'string' }, delay: { type: 'string' } } })
+  const { values } = parseArgs({
+    options: { bodies: { type: 'string' }, host: { type: 'string' }, port: { type: 'string' }, delay: { type: 'string' } },
+  })
   const server = await servePokeApi({
     port: Number(values.port ?? 8000),
     delay: Number(values.delay ?? 0),
+    ...(values.host === undefined ? {} : { host: values.host }),
     ...(values.bodies === undefined ? {} : { bodies: values.bodies }),
   })
   console.log(`POKE_API_URL=${server.url} (${values.bodies === undefined ? 'the bundled Pokédex' : values.bodies})`)
+  // Process 1 of a container gets no default answer to signals from the kernel.
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void server.close())
 }

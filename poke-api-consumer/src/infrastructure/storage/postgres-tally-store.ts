@@ -1,0 +1,195 @@
+/** The store of many machines: one PostgreSQL database, which any number of instances share. */
+import type {
+  CommitOutcome,
+  DataLoss,
+  DeadLetterState,
+  Gap,
+  KeptDeadLetter,
+  PartitionChange,
+  PartitionSnapshot,
+  PartitionState,
+  PartitionSummary,
+  TopicPartition,
+  Totals,
+} from '../../application/ports.ts'
+import type { DeadLetterReason } from '../../entities/dead-letter.ts'
+import { encodeHeaders } from './header-bytes.ts'
+import { PostgresDatabase } from './postgres-database.ts'
+import { STATEMENTS } from './postgres-statements.ts'
+import { letterOf, offsetOf, positionOf, type Row, summaryOf } from './rows.ts'
+import type { FullStoreOptions, Store } from './store.ts'
+
+export class PostgresTallyStore implements Store {
+  readonly id: string
+  readonly #database: PostgresDatabase
+  readonly #options: FullStoreOptions
+
+  private constructor(id: string, database: PostgresDatabase, options: FullStoreOptions) {
+    this.id = id
+    this.#database = database
+    this.#options = options
+  }
+
+  /** @throws StoreError where the database cannot be reached or used, or is of a newer version */
+  static async open(url: string, options: FullStoreOptions): Promise<PostgresTallyStore> {
+    const database = new PostgresDatabase(url, options)
+    try {
+      await database.migrate()
+      const [row] = await database.query({ name: 'store', text: 'SELECT id FROM store' }, [])
+      return new PostgresTallyStore(row?.id as string, database, options)
+    } catch (error) {
+      await database.close()
+      throw error
+    }
+  }
+
+  async open(partition: TopicPartition): Promise<PartitionState> {
+    const { groupId, owner, sourceMaxAge, sourceMaxCount } = this.#options
+    const { topic, topicId } = partition
+    await this.#database.query(STATEMENTS.meetTopic, [groupId, topicId, topic])
+    const [own] = await this.#database.query(STATEMENTS.own, [groupId, topic, topicId, partition.partition, owner])
+    const { id, token } = own as { id: number; token: number }
+    const [forgotten] = await this.#database.query(STATEMENTS.forget, [id, sourceMaxAge, sourceMaxCount])
+    this.#tellForgotten(partition, forgotten as Row)
+    const rows = await this.#database.query(STATEMENTS.state, [id])
+    const lastSequences = new Map<string, number>()
+    for (const { source, sequence } of rows) if (source !== null) lastSequences.set((source as Buffer).toString(), sequence as number)
+    const [row] = rows as [Row]
+    return { position: positionOf(row), token, lastSequences, replacedTopicId: row.replaced_topic_id as string | null }
+  }
+
+  async commit(change: PartitionChange): Promise<CommitOutcome> {
+    const { groupId, sourceMaxAge, sourceMaxCount } = this.#options
+    const { partition, from, to, counts, lastSequences, deadLetters } = change
+    const [row] = await this.#database.query(STATEMENTS.commit, [
+      ...[groupId, partition.topicId, partition.partition, change.token, offsetOf(from), from.leaderEpoch],
+      ...[to.offset, to.leaderEpoch, change.firstOffset, change.counted, change.duplicates],
+      ...[[...counts.keys()], [...counts.values()]],
+      ...[[...lastSequences.keys()].map((source) => Buffer.from(source)), [...lastSequences.values()], sourceMaxAge, sourceMaxCount],
+      deadLetters.map(({ offset }) => offset),
+      deadLetters.map(({ leaderEpoch }) => leaderEpoch),
+      deadLetters.map(({ timestamp }) => timestamp),
+      deadLetters.map(({ reason }) => reason),
+      deadLetters.map(({ key }) => key),
+      deadLetters.map(({ headers }) => encodeHeaders(headers)),
+      deadLetters.map(({ value }) => value),
+    ])
+    if (row?.moved !== 1) return 'fenced'
+    this.#tellForgotten(partition, row)
+    return 'committed'
+  }
+
+  async totals(): Promise<Totals> {
+    const counts = new Map<string, number>()
+    let revision = 0
+    for (const { type, number } of await this.#database.query(STATEMENTS.totals, [this.#options.groupId])) {
+      if (type === null) revision = number as number
+      else counts.set(type as string, number as number)
+    }
+    return { counts, revision }
+  }
+
+  async partitions(): Promise<PartitionSummary[]> {
+    return (await this.#database.query(STATEMENTS.partitions, [this.#options.groupId])).map(summaryOf)
+  }
+
+  async recordGap({ partition, token, from, loss }: Gap): Promise<CommitOutcome> {
+    const recorded = await this.#database.query(STATEMENTS.recordGap, [
+      ...[this.#options.groupId, partition.topicId, partition.partition, token, offsetOf(from), from.leaderEpoch],
+      // A topic that was made again is read from its log's start, where its partition stands already.
+      ...[loss.kind, loss.message, loss.kind === 'recreated' ? null : loss.to, loss.from, loss.to],
+    ])
+    return recorded.length === 1 ? 'committed' : 'fenced'
+  }
+
+  async snapshot(): Promise<PartitionSnapshot[]> {
+    return await this.#database.transaction('repeatable read', async (client) => {
+      const values = [this.#options.groupId]
+      const partitions: Row[] = (await client.query(STATEMENTS.partitions.text, values)).rows
+      const counts = byPartition((await client.query(STATEMENTS.snapshotCounts.text, values)).rows)
+      const gaps = byPartition((await client.query(STATEMENTS.snapshotGaps.text, values)).rows)
+      const letters = byPartition((await client.query(STATEMENTS.snapshotLetters.text, values)).rows)
+      return partitions.map((row) => ({
+        ...summaryOf(row),
+        firstOffset: row.first_offset as number | null,
+        counts: new Map((counts.get(row.id) ?? []).map(({ type, count }) => [type as string, count as number])),
+        gaps: (gaps.get(row.id) ?? []).map(({ kind, message, from, to, recorded_at }) => ({
+          kind: kind as DataLoss['kind'],
+          message: message as string,
+          from: from as number | null,
+          to: to as number | null,
+          recordedAt: recorded_at as number,
+        })),
+        letters: (letters.get(row.id) ?? []).map(({ id, record_offset, leader_epoch, reason, state }) => ({
+          id: id as number,
+          offset: record_offset as number,
+          leaderEpoch: leader_epoch as number,
+          reason: reason as DeadLetterReason,
+          state: state as DeadLetterState,
+        })),
+      }))
+    })
+  }
+
+  async reset(): Promise<void> {
+    const { groupId } = this.#options
+    await this.#database.transaction('read committed', async (client) => {
+      const { rows } = await client.query(STATEMENTS.resetPartitions.text, [groupId])
+      const ids = rows.map(({ id }) => id)
+      for (const { text } of [STATEMENTS.resetCounts, STATEMENTS.resetSequences, STATEMENTS.resetGaps, STATEMENTS.resetLetters]) {
+        await client.query(text, [ids])
+      }
+      await client.query(STATEMENTS.resetTopics.text, [groupId])
+    })
+  }
+
+  async deadLetters(before: number | null, limit: number): Promise<KeptDeadLetter[]> {
+    const values = [this.#options.groupId, before ?? Number.MAX_SAFE_INTEGER, limit]
+    return (await this.#database.query(STATEMENTS.newestLetters, values)).map(letterOf)
+  }
+
+  async deadLetterReasons(): Promise<ReadonlyMap<string, number>> {
+    const rows = await this.#database.query(STATEMENTS.letterReasons, [this.#options.groupId])
+    return new Map(rows.map(({ reason, letters }) => [reason as string, letters as number]))
+  }
+
+  async unpublished({ topicId, partition }: TopicPartition, limit: number, maxBytes: number): Promise<KeptDeadLetter[]> {
+    const values = [this.#options.groupId, topicId, partition, limit, maxBytes]
+    return (await this.#database.query(STATEMENTS.unpublished, values)).map(letterOf)
+  }
+
+  async markPublished(ids: readonly number[]): Promise<void> {
+    await this.#database.query(STATEMENTS.markPublished, [this.#options.groupId, ids])
+  }
+
+  async replay(id: number, counts: ReadonlyMap<string, number>): Promise<boolean> {
+    const values = [this.#options.groupId, id, [...counts.keys()], [...counts.values()]]
+    return (await this.#database.query(STATEMENTS.replay, values)).length === 1
+  }
+
+  async purge(states: readonly DeadLetterState[], keptBefore: number): Promise<number> {
+    return await this.#database.transaction('read committed', async (client) => {
+      return (await client.query(STATEMENTS.purge.text, [this.#options.groupId, states, keptBefore])).rowCount ?? 0
+    })
+  }
+
+  async close(): Promise<void> {
+    await this.#database.close()
+  }
+
+  #tellForgotten(partition: TopicPartition, row: Row): void {
+    const [silent, tooMany] = [row.silent as number, row.too_many as number]
+    if (silent > 0) this.#options.onSourcesForgotten(partition, 'silent', silent)
+    if (tooMany > 0) this.#options.onSourcesForgotten(partition, 'too-many', tooMany)
+  }
+}
+
+function byPartition(rows: readonly Row[]): Map<unknown, Row[]> {
+  const groups = new Map<unknown, Row[]>()
+  for (const row of rows) {
+    const group = groups.get(row.partition_id)
+    if (group === undefined) groups.set(row.partition_id, [row])
+    else group.push(row)
+  }
+  return groups
+}

@@ -1,0 +1,47 @@
+/** What the columns of a store mean: the same in both databases. */
+import type { DeadLetterState, FetchPosition, KeptDeadLetter, PartitionSummary } from '../../application/ports.ts'
+import type { DeadLetterReason } from '../../entities/dead-letter.ts'
+import { decodeHeaders } from './header-bytes.ts'
+
+export type Row = Record<string, unknown>
+
+/** The column of a position: null where nothing was read. */
+export function offsetOf(position: FetchPosition): number | null {
+  return position.offset === 'log-start' ? null : position.offset
+}
+
+export function positionOf(row: Row): FetchPosition {
+  return { offset: (row.position as number | null) ?? 'log-start', leaderEpoch: row.leader_epoch as number }
+}
+
+export function summaryOf(row: Row): PartitionSummary {
+  return {
+    topic: row.topic as string,
+    topicId: row.topic_id as string,
+    partition: row.partition as number,
+    position: positionOf(row),
+    counted: row.counted as number,
+    duplicates: row.duplicates as number,
+    deadLetters: row.dead_letters as number,
+    owner: row.owner as string | null,
+  }
+}
+
+export function letterOf(row: Row): KeptDeadLetter {
+  return {
+    id: row.id as number,
+    partition: { topic: row.topic as string, topicId: row.topic_id as string, partition: row.partition as number },
+    state: row.state as DeadLetterState,
+    offset: row.record_offset as number,
+    leaderEpoch: row.leader_epoch as number,
+    timestamp: row.record_timestamp as number,
+    reason: row.reason as DeadLetterReason,
+    key: bytesOf(row.key),
+    value: bytesOf(row.value),
+    headers: decodeHeaders(bytesOf(row.headers) as Buffer),
+  }
+}
+
+function bytesOf(column: unknown): Buffer | null {
+  return column instanceof Uint8Array ? Buffer.from(column.buffer, column.byteOffset, column.byteLength) : null
+}

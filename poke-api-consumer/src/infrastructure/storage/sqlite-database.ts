@@ -1,0 +1,184 @@
+/** Opens the SQLite file of a store: pragmas, schema, transactions, and errors that say what to do. */
+import { mkdirSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
+import { DatabaseSync, type SQLOutputValue, type StatementSync } from 'node:sqlite'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { StoreError, type StoreErrorKind } from '../../errors.ts'
+import { type Migration, readMigrations, refuseNewerSchema } from './migrations.ts'
+
+/** How long another process may hold the lock, in ms. While we wait the whole process stands still, heartbeats too (rule S3). */
+const BUSY_TIMEOUT = 500
+/** When many instances start at once on a new file, each waits this long for the others, in ms. */
+const START_TIMEOUT = 10_000
+const START_RETRY = 25
+/** `PRAGMA application_id` of the first migration. */
+const APPLICATION_ID = 0x506f6b65
+
+export class SqliteDatabase {
+  readonly path: string
+  readonly #database: DatabaseSync
+  readonly #beginWrite: StatementSync
+  readonly #beginRead: StatementSync
+  readonly #commit: StatementSync
+  readonly #rollback: StatementSync
+
+  private constructor(path: string, database: DatabaseSync) {
+    this.path = path
+    this.#database = database
+    this.#beginWrite = database.prepare('BEGIN IMMEDIATE')
+    this.#beginRead = database.prepare('BEGIN DEFERRED')
+    this.#commit = database.prepare('COMMIT')
+    this.#rollback = database.prepare('ROLLBACK')
+  }
+
+  /**
+   * @param path of the file; it and its folder are made when they are missing
+   * @throws StoreError
+   */
+  static async open(path: string): Promise<SqliteDatabase> {
+    const migrations = readMigrations('sqlite')
+    const absolute = resolve(path)
+    makeFolder(absolute)
+    const deadline = performance.now() + START_TIMEOUT
+    for (;;) {
+      let database: DatabaseSync | undefined
+      try {
+        database = new DatabaseSync(absolute, { timeout: BUSY_TIMEOUT, enableForeignKeyConstraints: true })
+        prepareFile(absolute, database, migrations)
+        return new SqliteDatabase(absolute, database)
+      } catch (error) {
+        if (database?.isOpen) database.close()
+        const cause = storeError(absolute, error)
+        // Changing the journal mode does not wait for others as everything else does.
+        if (cause.kind !== 'busy' || performance.now() > deadline) throw cause
+      }
+      await sleep(START_RETRY)
+    }
+  }
+
+  /** @throws StoreError */
+  prepare(sql: string): StatementSync {
+    return this.run(() => this.#database.prepare(sql))
+  }
+
+  /** A read of one statement. @throws StoreError */
+  run<T>(work: () => T): T {
+    try {
+      return work()
+    } catch (error) {
+      throw storeError(this.path, error)
+    }
+  }
+
+  /**
+   * Everything that `work` changes, or nothing. The lock is taken first: a transaction that reads and then wants to write could not wait for it.
+   * @throws StoreError; nothing was changed then
+   */
+  transaction<T>(work: () => T): T {
+    return this.#within(this.#beginWrite, work)
+  }
+
+  /** Several reads of one committed state; writers go on meanwhile. @throws StoreError */
+  snapshot<T>(work: () => T): T {
+    return this.#within(this.#beginRead, work)
+  }
+
+  #within<T>(begin: StatementSync, work: () => T): T {
+    return this.run(() => {
+      begin.run()
+      try {
+        const result = work()
+        this.#commit.run()
+        return result
+      } catch (error) {
+        // A full disk has ended the transaction by itself.
+        if (this.#database.isOpen && this.#database.isTransaction) this.#rollback.run()
+        throw error
+      }
+    })
+  }
+
+  /** What the promises rest on, as the database itself has it. */
+  durability(): { readonly journalMode: string; readonly synchronous: number; readonly busyTimeout: number } {
+    return {
+      journalMode: String(pragma(this.#database, 'journal_mode')),
+      synchronous: Number(pragma(this.#database, 'synchronous')),
+      busyTimeout: Number(pragma(this.#database, 'busy_timeout')),
+    }
+  }
+
+  close(): void {
+    if (this.#database.isOpen) this.#database.close()
+  }
+}
+
+function makeFolder(path: string): void {
+  try {
+    mkdirSync(dirname(path), { recursive: true })
+  } catch (error) {
+    throw new StoreError('unusable', `the folder of the store ${path} cannot be made: ${(error as Error).message}`, { cause: error })
+  }
+}
+
+function prepareFile(path: string, database: DatabaseSync, migrations: readonly Migration[]): void {
+  refuseForeignFile(path, database)
+  if (pragma(database, 'journal_mode') !== 'wal') {
+    const mode = pragma(database, 'journal_mode = WAL')
+    if (mode !== 'wal') {
+      throw new StoreError('unsupported', `the store ${path} cannot have a write-ahead log (journal mode ${mode}): put it on a local disk`)
+    }
+  }
+  // NORMAL does not sync at each commit: a power cut may take the last commits, though never a part of one. That is safe here, because
+  // positions and counts go together, and the topic still has the records behind the older position. A killed process loses nothing.
+  database.exec('PRAGMA synchronous = NORMAL')
+  if (Number(pragma(database, 'user_version')) < migrations.length) migrate(database, migrations)
+  refuseNewerSchema(path, Number(pragma(database, 'user_version')), migrations)
+}
+
+/** Somebody else's database is never touched. */
+function refuseForeignFile(path: string, database: DatabaseSync): void {
+  const { tables } = database.prepare('SELECT count(*) AS tables FROM sqlite_schema').get() as { tables: number }
+  if (tables === 0 || pragma(database, 'application_id') === APPLICATION_ID) return
+  throw new StoreError('unusable', `${path} is a database of another program: name another file in STORE_URL`)
+}
+
+/** Brings the schema up to date; of many processes that try, one does it and the others find it done. */
+function migrate(database: DatabaseSync, migrations: readonly Migration[]): void {
+  database.exec('BEGIN IMMEDIATE')
+  try {
+    for (const { version, sql } of migrations) {
+      if (version <= Number(pragma(database, 'user_version'))) continue
+      database.exec(sql)
+      database.exec(`PRAGMA user_version = ${version}`)
+    }
+    database.exec('COMMIT')
+  } catch (error) {
+    if (database.isTransaction) database.exec('ROLLBACK')
+    throw error
+  }
+}
+
+function pragma(database: DatabaseSync, pragma: string): SQLOutputValue | undefined {
+  return Object.values(database.prepare(`PRAGMA ${pragma}`).get() ?? {})[0]
+}
+
+/** By SQLite's primary result code (https://www.sqlite.org/rescode.html). */
+const KINDS: Readonly<Record<number, readonly [kind: StoreErrorKind, what: string]>> = {
+  5: ['busy', 'is locked by another process'],
+  6: ['busy', 'is locked by another process'],
+  8: ['io', 'cannot be written'],
+  10: ['io', 'failed'],
+  11: ['damaged', 'is damaged: put a backup in its place, or move it away to count from the beginning'],
+  13: ['full', 'cannot grow, its disk is full: make room'],
+  14: ['unusable', 'cannot be opened'],
+  26: ['damaged', 'is no SQLite database: name another file in STORE_URL, or move it away to count from the beginning'],
+}
+
+function storeError(path: string, error: unknown): StoreError {
+  if (error instanceof StoreError) return error
+  const { errcode, message, code } = error as { errcode?: number; message: string; code?: string }
+  if (code === 'ERR_INVALID_STATE') return new StoreError('io', `the store ${path} was closed`, { cause: error })
+  if (errcode === undefined) throw error
+  const [kind, what] = KINDS[errcode & 0xff] ?? ['io', 'failed']
+  return new StoreError(kind, `the store ${path} ${what} (SQLite: ${message}, code ${errcode})`, { cause: error })
+}

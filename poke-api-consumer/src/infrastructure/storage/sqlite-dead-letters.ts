@@ -1,0 +1,115 @@
+/** The dead letters of a SQLite store. */
+import type { StatementSync } from 'node:sqlite'
+import type { DeadLetterState, KeptDeadLetter, PartitionSnapshot, TopicPartition } from '../../application/ports.ts'
+import type { DeadLetter } from '../../entities/dead-letter.ts'
+import { encodeHeaders } from './header-bytes.ts'
+import { letterOf } from './rows.ts'
+import type { SqliteDatabase } from './sqlite-database.ts'
+import type { FullStoreOptions } from './store.ts'
+
+export class SqliteDeadLetters {
+  readonly #database: SqliteDatabase
+  readonly #groupId: string
+  readonly #now: () => number
+  readonly #statements: ReturnType<typeof prepareStatements>
+
+  constructor(database: SqliteDatabase, { groupId, now }: FullStoreOptions) {
+    this.#database = database
+    this.#groupId = groupId
+    this.#now = now
+    this.#statements = prepareStatements(database)
+  }
+
+  /** Keeps what a response brought; inside the transaction of its commit. */
+  keep(partitionId: number, letters: readonly DeadLetter[], time: number): void {
+    for (const { offset, leaderEpoch, timestamp, reason, key, value, headers } of letters) {
+      this.#statements.keep.run(partitionId, offset, leaderEpoch, timestamp, reason, time, key, encodeHeaders(headers), value)
+    }
+  }
+
+  /** From dead to counted, inside the transaction that counts it. @returns its partition's row, or null where it is not to be counted */
+  markCounted(id: number): number | null {
+    return (this.#statements.markCounted.get(id, this.#groupId)?.partition_id as number | undefined) ?? null
+  }
+
+  newest(before: number | null, limit: number): KeptDeadLetter[] {
+    return this.#read(this.#statements.newest, this.#groupId, before ?? Number.MAX_SAFE_INTEGER, limit)
+  }
+
+  unpublished({ topicId, partition }: TopicPartition, limit: number, maxBytes: number): KeptDeadLetter[] {
+    return this.#read(this.#statements.unpublished, this.#groupId, topicId, partition, limit, maxBytes)
+  }
+
+  reasons(): Map<string, number> {
+    const rows = this.#database.run(() => this.#statements.reasons.all(this.#groupId))
+    return new Map(rows.map(({ reason, letters }) => [reason as string, letters as number]))
+  }
+
+  ofPartition(partitionId: number): PartitionSnapshot['letters'] {
+    return this.#statements.ofPartition.all(partitionId) as unknown as PartitionSnapshot['letters']
+  }
+
+  markPublished(ids: readonly number[]): void {
+    this.#database.transaction(() => {
+      for (const id of ids) this.#statements.markPublished.run(id, this.#groupId)
+    })
+  }
+
+  purge(states: readonly DeadLetterState[], keptBefore: number): number {
+    const time = this.#now()
+    return this.#database.transaction(() => {
+      let purged = 0
+      for (const state of states) purged += Number(this.#statements.purge.run(time, state, keptBefore, this.#groupId).changes)
+      return purged
+    })
+  }
+
+  #read(statement: StatementSync, ...values: (string | number)[]): KeptDeadLetter[] {
+    return this.#database.run(() => statement.all(...values)).map(letterOf)
+  }
+}
+
+function prepareStatements(database: SqliteDatabase) {
+  const columns = 'letters.*, partitions.topic, partitions.topic_id, partitions.partition'
+  const ofGroup = 'partition_id IN (SELECT id FROM partitions WHERE group_id = ?)'
+  return {
+    // One that is met again after a reset is kept anew.
+    keep: database.prepare(`
+      INSERT INTO dead_letters (partition_id, record_offset, leader_epoch, record_timestamp, reason, state, kept_at, key, headers, value)
+      VALUES (?, ?, ?, ?, ?, 'kept', ?, ?, ?, ?)
+      ON CONFLICT DO UPDATE SET reason = excluded.reason, state = 'kept', kept_at = excluded.kept_at, purged_at = NULL,
+        key = excluded.key, headers = excluded.headers, value = excluded.value`),
+    markCounted: database.prepare(`
+      UPDATE dead_letters SET state = 'counted' WHERE id = ? AND state IN ('kept', 'published') AND ${ofGroup} RETURNING partition_id`),
+    markPublished: database.prepare(`UPDATE dead_letters SET state = 'published' WHERE id = ? AND state = 'kept' AND ${ofGroup}`),
+    newest: database.prepare(`
+      SELECT ${columns} FROM dead_letters letters JOIN partitions ON partitions.id = letters.partition_id
+      WHERE partitions.group_id = ? AND letters.id < ? AND letters.state IN ('kept', 'published')
+      ORDER BY letters.id DESC LIMIT ?`),
+    // The sizes of those before it must leave room; the first one always fits.
+    unpublished: database.prepare(`
+      WITH waiting AS (
+        SELECT id, row_number() OVER before AS place,
+          sum(coalesce(length(key), 0) + coalesce(length(value), 0) + length(headers)) OVER before AS bytes
+        FROM (
+          SELECT letters.* FROM dead_letters letters JOIN partitions ON partitions.id = letters.partition_id
+          WHERE partitions.group_id = ?1 AND partitions.topic_id = ?2 AND partitions.partition = ?3 AND letters.state = 'kept'
+          ORDER BY letters.record_offset, letters.leader_epoch LIMIT ?4)
+        WINDOW before AS (ORDER BY record_offset, leader_epoch)
+      )
+      SELECT ${columns} FROM waiting JOIN dead_letters letters USING (id) JOIN partitions ON partitions.id = letters.partition_id
+      WHERE waiting.place = 1 OR waiting.bytes <= ?5
+      ORDER BY waiting.place`),
+    reasons: database.prepare(`
+      SELECT reason, count(*) AS letters FROM dead_letters WHERE state IN ('kept', 'published') AND ${ofGroup}
+      GROUP BY reason ORDER BY reason`),
+    ofPartition: database.prepare(`
+      SELECT id, record_offset AS "offset", leader_epoch AS leaderEpoch, reason, state FROM dead_letters
+      WHERE partition_id = ? AND state <> 'superseded' ORDER BY record_offset, leader_epoch`),
+    // What was counted stays counted: verify needs to know it.
+    purge: database.prepare(`
+      UPDATE dead_letters SET purged_at = ?, key = NULL, headers = NULL, value = NULL,
+        state = CASE state WHEN 'counted' THEN 'counted' WHEN 'superseded' THEN 'superseded' ELSE 'purged' END
+      WHERE state = ? AND purged_at IS NULL AND kept_at < ? AND ${ofGroup}`),
+  }
+}

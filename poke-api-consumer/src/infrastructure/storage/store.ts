@@ -1,0 +1,41 @@
+/** What a store is, whichever database is below it, and what it must be told. */
+import type { DeadLetterStore, GapStore, ResettableStore, SnapshotStore, TallyStore, TopicPartition } from '../../application/ports.ts'
+
+/** Everything that is kept of one consumer group. Closing it twice does no harm. */
+export interface Store extends TallyStore, GapStore, DeadLetterStore, SnapshotStore, ResettableStore {
+  /** Made at random with the database: two instances with different ones count into two stores (rule S5). */
+  readonly id: string
+}
+
+export interface StoreOptions {
+  readonly groupId: string
+  /** Who opens partitions, for people; null: nobody in particular. */
+  readonly owner?: string | null
+  /** The clock of a SQLite store, ms since 1970; PostgreSQL has its own. */
+  readonly now?: () => number
+  /** A source silent for longer than this, in ms, is forgotten. Default: 7 days. */
+  readonly sourceMaxAge?: number
+  /** Past this many sources in a partition the longest silent ones are forgotten. Default: 10,000. */
+  readonly sourceMaxCount?: number
+  /** Sources were forgotten: an event of theirs that is sent again would be counted again. Must not throw. */
+  readonly onSourcesForgotten?: (partition: TopicPartition, why: 'silent' | 'too-many', sources: number) => void
+  /** PostgreSQL's password, where the URL has none; null: the URL's. */
+  readonly password?: string | null
+  /** How long PostgreSQL may take for one operation, connecting included, in ms. Default: 5 s. */
+  readonly deadline?: number
+}
+
+/** Options with their defaults (rule C3). */
+export function withDefaults(options: StoreOptions) {
+  return {
+    owner: null,
+    now: Date.now,
+    sourceMaxAge: 7 * 24 * 3600_000,
+    sourceMaxCount: 10_000,
+    onSourcesForgotten: () => {},
+    password: null,
+    deadline: 5000,
+    ...options,
+  } satisfies StoreOptions
+}
+export type FullStoreOptions = ReturnType<typeof withDefaults>

@@ -2,6 +2,7 @@
 export * from './closed-output.ts'
 export * from './command-line.ts'
 export * from './connection-settings.ts'
+export * from './documentation.ts'
 export * from './failure.ts'
 export * from './health.ts'
 export * from './http.ts'

@@ -81,7 +81,7 @@ function quantity(
 /** One of some words. */
 export function oneOf<const T extends string>(...words: readonly [T, ...T[]]): SettingKind<T> {
   return {
-    accepts: words.join(' or '),
+    accepts: words.length === 1 ? words[0] : `${words.slice(0, -1).join(', ')} or ${words.at(-1)}`,
     parse: (text) => ((words as readonly string[]).includes(text) ? accept(text as T) : refuse()),
   }
 }

@@ -1,0 +1,2 @@
+/** What the tests of services need. Not part of any service. */
+export * from './documented.ts'

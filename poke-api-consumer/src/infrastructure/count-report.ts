@@ -1,0 +1,154 @@
+/** What happens to records, in the log and in readiness: troubles when they begin, change and end, and now and then a summary. */
+import { type Health, type Logger, Trouble } from 'service-kit'
+import type { CountedResponse, CountObserver, DataLoss, TopicPartition, Totals } from '../application/ports.ts'
+import { StoreError } from '../errors.ts'
+
+export interface CountReportOptions {
+  readonly logger: Logger
+  readonly health: Health
+  /** A clock that never goes backwards, in ms. */
+  readonly now: () => number
+}
+
+/** Of a partition that has more than was counted, something must be counted within this time, in ms. */
+const LONGEST_WITHOUT_PROGRESS = 30_000
+
+/** A partition that this instance reads. */
+interface OpenPartition {
+  readonly at: TopicPartition
+  position: number
+  /** When it moved last, or had nothing left to count. */
+  progressAt: number
+  behind: number
+  loss: DataLoss | null
+}
+
+export class CountReport implements CountObserver {
+  readonly #logger: Logger
+  readonly #now: () => number
+  readonly #store: Trouble
+  readonly #file: Trouble
+  readonly #open = new Map<string, OpenPartition>()
+  /** Since the last summary. */
+  #counted = 0
+  #duplicates = 0
+  #deadLetters = 0
+
+  constructor({ logger, health, now }: CountReportOptions) {
+    this.#logger = logger
+    this.#now = now
+    this.#store = new Trouble({ logger, now, over: 'the store works again' })
+    this.#file = new Trouble({ logger, now, over: 'the file of counts is written again' })
+    health.add('store', () => this.#store.reason)
+    health.add('output-file', () => this.#file.reason)
+    health.add('partitions', () => this.#stoppedReason())
+    health.add('progress', () => this.#progressReason())
+  }
+
+  /** Partitions that this instance reads now. */
+  get partitions(): number {
+    return this.#open.size
+  }
+
+  totals(_: Totals): void {}
+
+  opened(at: TopicPartition): void {
+    this.#store.worked()
+    this.#open.set(keyOf(at), { at, position: -1, progressAt: this.#now(), behind: 0, loss: null })
+  }
+
+  counted(at: TopicPartition, response: CountedResponse): void {
+    this.#counted += response.counted
+    this.#duplicates += response.duplicates
+    for (const [, letters] of response.deadLetters) this.#deadLetters += letters
+    const open = this.#open.get(keyOf(at))
+    if (open === undefined) return
+    open.behind = Math.max(0, response.lastStableOffset - response.position)
+    if (open.behind === 0 || response.position > open.position) open.progressAt = this.#now()
+    open.position = response.position
+  }
+
+  committed(): void {
+    this.#store.worked()
+  }
+
+  fenced({ topic, partition }: TopicPartition): void {
+    this.#logger.info(
+      { topic, partition },
+      `partition ${partition} went to another instance before this one knew: its commit was refused, nothing was lost`,
+    )
+  }
+
+  stopped(at: TopicPartition, loss: DataLoss): void {
+    const open = this.#open.get(keyOf(at)) ?? { at, position: -1, progressAt: this.#now(), behind: 0, loss }
+    open.loss = loss
+    this.#open.set(keyOf(at), open)
+    this.#logger.error(
+      { topic: at.topic, partition: at.partition, kind: loss.kind, from: loss.from, to: loss.to },
+      `partition ${at.partition} is left alone: ${loss.message}. Nothing else stops; ON_DATA_LOSS=continue records the gap and goes on`,
+    )
+  }
+
+  skipped({ topic, partition }: TopicPartition, loss: DataLoss): void {
+    this.#logger.warn(
+      { topic, partition, kind: loss.kind, from: loss.from, to: loss.to },
+      `partition ${partition}: ${loss.message}. The gap is recorded, and counting goes on`,
+    )
+  }
+
+  closed(at: TopicPartition): void {
+    this.#open.delete(keyOf(at))
+  }
+
+  storeFailed(error: Error): void {
+    this.#store.failed(error)
+  }
+
+  fileWritten(): void {
+    this.#file.worked()
+  }
+
+  /** The counts could not be read from the store, or not be written to the file. */
+  fileFailed(error: Error): void {
+    if (error instanceof StoreError) this.#store.failed(error)
+    else this.#file.failed(error)
+  }
+
+  /** Says what was counted since the last time; nothing where nothing was. */
+  summarise(): void {
+    if (this.#counted + this.#duplicates + this.#deadLetters === 0) return
+    const behind = [...this.#open.values()].reduce((sum, open) => sum + open.behind, 0)
+    const parts = [`counted ${this.#counted} records`]
+    if (this.#duplicates > 0) parts.push(`${this.#duplicates} duplicates`)
+    if (this.#deadLetters > 0) parts.push(`${this.#deadLetters} dead letters`)
+    if (behind > 0) parts.push(`${behind} behind`)
+    this.#logger.info({ counted: this.#counted, duplicates: this.#duplicates, deadLetters: this.#deadLetters, behind }, parts.join(', '))
+    this.#counted = 0
+    this.#duplicates = 0
+    this.#deadLetters = 0
+  }
+
+  #stoppedReason(): string | null {
+    const stopped = [...this.#open.values()].filter(({ loss }) => loss !== null)
+    if (stopped.length === 0) return null
+    return stopped.map(({ at, loss }) => `partition ${at.partition} is left alone: ${loss?.message}`).join('; ')
+  }
+
+  #progressReason(): string | null {
+    const now = this.#now()
+    const stuck = [...this.#open.values()].filter(
+      (open) => open.loss === null && open.behind > 0 && now - open.progressAt > LONGEST_WITHOUT_PROGRESS,
+    )
+    if (stuck.length === 0) return null
+    return stuck
+      .map(
+        ({ at, behind, progressAt }) =>
+          `partition ${at.partition} is ${behind} records behind and has not moved for ${Math.round((now - progressAt) / 1000)} s`,
+      )
+      .join('; ')
+  }
+}
+
+function keyOf({ topicId, partition }: TopicPartition): string {
+  return `${topicId}/${partition}`
+}

@@ -1,0 +1,168 @@
+/** What happens to records, as metrics for Prometheus. `docs/metrics.md` specifies them. */
+import { Counter, Gauge, Histogram, LOCAL_SECONDS, type Registry } from 'service-kit'
+import type { CountedResponse, CountObserver, FetchPosition, TopicPartition } from '../application/ports.ts'
+
+/** From the time in the record to its count: a poll's patience, a network, a backlog of hours. */
+const EVENT_TO_COUNT_SECONDS = [0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 60, 600, 3600]
+
+export interface ConsumerMetricsOptions {
+  readonly registry: Registry
+  /** The time of day, in ms since 1970: records carry it. */
+  readonly timeOfDay: () => number
+}
+
+export class ConsumerMetrics implements CountObserver {
+  readonly #timeOfDay: () => number
+  readonly #counted: Counter
+  readonly #duplicates: Counter
+  readonly #deadLetters: Counter<'reason'>
+  readonly #fences: Counter
+  readonly #commits: Counter
+  readonly #commitSeconds: Histogram
+  readonly #position: Gauge<'partition'>
+  readonly #lag: Gauge<'partition'>
+  readonly #heldBack: Gauge<'partition'>
+  readonly #fetchedBytes: Counter
+  readonly #rebalances: Counter
+  readonly #fileWrites: Counter
+  readonly #fileFailures: Counter
+  readonly #eventToCountSeconds: Histogram
+  readonly #owned: Gauge
+  readonly #stopped: Gauge<'partition'>
+  readonly #gaps: Counter<'kind'>
+  readonly #storeFailures: Counter
+  readonly #sourcesForgotten: Counter<'why'>
+  readonly #open = new Set<string>()
+
+  constructor({ registry, timeOfDay }: ConsumerMetricsOptions) {
+    this.#timeOfDay = timeOfDay
+    const registers = [registry]
+    const counter = (name: string, help: string) => new Counter({ name, help, registers })
+    const byPartition = (name: string, help: string) => new Gauge({ name, help, labelNames: ['partition'], registers })
+    this.#counted = counter('poke_records_counted_total', 'Records that this instance has counted.')
+    this.#duplicates = counter('poke_records_duplicate_total', 'Records that were recognised as sent again, and not counted again.')
+    this.#deadLetters = new Counter({
+      name: 'poke_dead_letters_total',
+      help: 'Records that cannot be counted and were kept, by reason.',
+      labelNames: ['reason'],
+      registers,
+    })
+    this.#fences = counter(
+      'poke_fences_total',
+      'Commits that the store refused because another instance has the partition. Nothing was lost by it.',
+    )
+    this.#commits = counter('poke_commits_total', 'Commits of position and counts together.')
+    this.#commitSeconds = new Histogram({
+      name: 'poke_commit_seconds',
+      help: 'One commit, in seconds.',
+      buckets: LOCAL_SECONDS,
+      registers,
+    })
+    this.#position = byPartition('poke_position_offset', 'The next offset to count, of each partition that this instance reads.')
+    this.#lag = byPartition(
+      'poke_lag_records',
+      'Offsets between position and high watermark: what the topic has and this instance has not counted.',
+    )
+    this.#heldBack = byPartition('poke_held_back_records', 'The part of the lag that open transactions of producers hold back.')
+    this.#fetchedBytes = counter('poke_fetched_bytes_total', 'Bytes of records in the responses that were counted.')
+    this.#rebalances = counter('poke_rebalances_total', 'Times that this instance was given its partitions anew.')
+    this.#fileWrites = counter('poke_file_writes_total', 'Times that the file of counts was replaced.')
+    this.#fileFailures = counter('poke_file_failures_total', 'Attempts to replace it that failed.')
+    this.#eventToCountSeconds = new Histogram({
+      name: 'poke_event_to_count_seconds',
+      help: 'From the time that a record carries to its committed count, in seconds; of the newest record of each response.',
+      buckets: EVENT_TO_COUNT_SECONDS,
+      registers,
+    })
+    this.#owned = new Gauge({ name: 'poke_partitions_owned', help: 'Partitions that this instance reads.', registers })
+    this.#stopped = byPartition(
+      'poke_partition_stopped',
+      '1 for a partition that is left alone because records of it are gone; it needs a decision (ON_DATA_LOSS).',
+    )
+    this.#gaps = new Counter({
+      name: 'poke_gaps_total',
+      help: 'Gaps that were recorded and skipped because records were gone, by what happened to them.',
+      labelNames: ['kind'],
+      registers,
+    })
+    this.#storeFailures = counter(
+      'poke_store_failures_total',
+      'Times that the store did not open a partition or did not commit; it is asked again.',
+    )
+    this.#sourcesForgotten = new Counter({
+      name: 'poke_sources_forgotten_total',
+      help: 'Producers whose last sequence was forgotten: `silent` for too long, or `too-many` in a partition.',
+      labelNames: ['why'],
+      registers,
+    })
+    for (const why of ['silent', 'too-many']) this.#sourcesForgotten.inc({ why }, 0)
+  }
+
+  totals(): void {}
+
+  opened({ topicId, partition }: TopicPartition, { offset }: FetchPosition): void {
+    this.#open.add(`${topicId}/${partition}`)
+    this.#owned.set(this.#open.size)
+    if (offset !== 'log-start') this.#position.set({ partition }, offset)
+    this.#stopped.set({ partition }, 0)
+  }
+
+  counted({ partition }: TopicPartition, response: CountedResponse): void {
+    const { counted, duplicates, deadLetters, newestTimestamp, bytes, position, highWatermark, lastStableOffset } = response
+    this.#counted.inc(counted)
+    this.#duplicates.inc(duplicates)
+    for (const [reason, letters] of deadLetters) this.#deadLetters.inc({ reason }, letters)
+    this.#fetchedBytes.inc(bytes)
+    this.#position.set({ partition }, position)
+    this.#lag.set({ partition }, Math.max(0, highWatermark - position))
+    this.#heldBack.set({ partition }, Math.max(0, highWatermark - Math.max(lastStableOffset, position)))
+    // A record from a clock ahead of ours was not counted before it was made.
+    if (newestTimestamp >= 0) this.#eventToCountSeconds.observe(Math.max(0, this.#timeOfDay() - newestTimestamp) / 1000)
+  }
+
+  committed(_: TopicPartition, seconds: number): void {
+    this.#commits.inc()
+    this.#commitSeconds.observe(seconds)
+  }
+
+  fenced(): void {
+    this.#fences.inc()
+  }
+
+  stopped({ partition }: TopicPartition): void {
+    this.#stopped.set({ partition }, 1)
+  }
+
+  skipped(_: TopicPartition, { kind }: { readonly kind: string }): void {
+    this.#gaps.inc({ kind })
+  }
+
+  closed({ topicId, partition }: TopicPartition): void {
+    this.#open.delete(`${topicId}/${partition}`)
+    this.#owned.set(this.#open.size)
+    // Whoever reads it now tells of it.
+    for (const gauge of [this.#position, this.#lag, this.#heldBack, this.#stopped]) gauge.remove({ partition })
+  }
+
+  storeFailed(): void {
+    this.#storeFailures.inc()
+  }
+
+  fileWritten(): void {
+    this.#fileWrites.inc()
+  }
+
+  fileFailed(): void {
+    this.#fileFailures.inc()
+  }
+
+  /** This instance was given its partitions anew. */
+  rebalanced(): void {
+    this.#rebalances.inc()
+  }
+
+  /** The store has forgotten the last sequences of so many sources (rule C3). */
+  sourcesForgotten(why: 'silent' | 'too-many', sources: number): void {
+    this.#sourcesForgotten.inc({ why }, sources)
+  }
+}

@@ -1,0 +1,24 @@
+/** The documents say of the consumer what its code declares. */
+import { test } from 'node:test'
+import { createRegistry, errorRows, errorsTable, metricsTable, settingsTable } from 'service-kit'
+import { assertDocumented } from 'service-kit/testing'
+import { SETTINGS } from '../src/config.ts'
+import { KAFKA_ERRORS, OUTPUT_FILE_ERRORS, STORE_ERRORS } from '../src/errors.ts'
+import { ConsumerMetrics } from '../src/infrastructure/metrics.ts'
+
+const SECTION = '## poke-api-consumer'
+
+test('docs/settings.md has every setting of the consumer and no other', () => {
+  assertDocumented(new URL('../../docs/settings.md', import.meta.url), SECTION, settingsTable(SETTINGS))
+})
+
+test('docs/metrics.md has every metric of the consumer and no other', () => {
+  const registry = createRegistry()
+  new ConsumerMetrics({ registry, timeOfDay: Date.now })
+  assertDocumented(new URL('../../docs/metrics.md', import.meta.url), SECTION, metricsTable(registry))
+})
+
+test('docs/errors.md has every error of the consumer and no other', () => {
+  const rows = [...errorRows(KAFKA_ERRORS, 'kafka'), ...errorRows(STORE_ERRORS, 'store'), ...errorRows(OUTPUT_FILE_ERRORS, 'output-file')]
+  assertDocumented(new URL('../../docs/errors.md', import.meta.url), SECTION, errorsTable(rows))
+})

@@ -1,0 +1,111 @@
+/** What happens to captures, in the log and in readiness: troubles when they begin, change and end, and now and then a summary. */
+import { type Health, type Logger, Trouble } from 'service-kit'
+import type { CaptureObserver } from '../application/ports.ts'
+import type { SweepProgress } from '../entities/capture-order.ts'
+import type { Capture } from '../entities/pokemon.ts'
+import type { PokeApiObserver } from './poke-api/poke-api-observer.ts'
+
+export interface CaptureReportOptions {
+  readonly logger: Logger
+  readonly health: Health
+  /** A clock that never goes backwards, in ms. */
+  readonly now: () => number
+}
+
+export class CaptureReport implements CaptureObserver, Pick<PokeApiObserver, 'cacheFailed'> {
+  readonly #logger: Logger
+  readonly #api: Trouble
+  readonly #kafka: Trouble
+  readonly #outbox: Trouble
+  #depth = 0
+  #paused = false
+  #sweeping = false
+  /** Since the last summary. */
+  #captured = 0
+  #published = 0
+
+  constructor({ logger, health, now }: CaptureReportOptions) {
+    this.#logger = logger
+    this.#api = new Trouble({ logger, now, over: 'PokeAPI answers again' })
+    this.#kafka = new Trouble({ logger, now, over: 'Kafka takes events again' })
+    this.#outbox = new Trouble({ logger, now, over: 'the outbox stores again' })
+    health.add('poke-api', () => this.#api.reason)
+    health.add('kafka', () => this.#kafka.reason)
+    health.add('outbox', () => this.#outbox.reason ?? (this.#paused ? this.#full() : null))
+  }
+
+  captured(_: Capture): void {
+    this.#captured++
+    this.#api.worked()
+    this.#outbox.worked()
+  }
+
+  missing(id: number): void {
+    this.#api.worked()
+    this.#logger.info({ id }, `PokeAPI has no Pokémon ${id} (404)`)
+  }
+
+  captureFailed(error: Error): void {
+    this.#api.failed(error)
+  }
+
+  cacheFailed(message: string): void {
+    this.#logger.warn(message)
+  }
+
+  published(events: number): void {
+    this.#published += events
+    this.#kafka.worked()
+  }
+
+  publishFailed(error: Error): void {
+    this.#kafka.failed(error)
+  }
+
+  storeFailed(error: Error): void {
+    this.#outbox.failed(error)
+  }
+
+  outboxDepth(events: number): void {
+    this.#depth = events
+    this.#outbox.worked()
+  }
+
+  paused(paused: boolean): void {
+    this.#paused = paused
+    if (paused) this.#logger.warn(`capturing pauses: ${this.#outbox.reason ?? this.#full()}`)
+    else this.#logger.info('capturing goes on')
+  }
+
+  sweepProgress(done: number, total: number): void {
+    if (!this.#sweeping)
+      this.#logger.info(
+        { done, total },
+        done === 0 ? `a sweep of ${total} Pokémon begins` : `the sweep goes on: ${done} of ${total} Pokémon are done`,
+      )
+    this.#sweeping = true
+  }
+
+  sweepFinished({ captured, types }: SweepProgress): void {
+    this.#sweeping = false
+    this.summarise()
+    const counted = Object.values(types).reduce((sum, count) => sum + count, 0)
+    this.#logger.info({ captured, types: counted }, `the sweep is finished: ${captured} Pokémon with ${counted} types are in the topic`)
+  }
+
+  /** Says what was done since the last time; nothing where nothing was. */
+  summarise(): void {
+    if (this.#captured === 0 && this.#published === 0) return
+    const waiting = this.#depth > 0 ? `, ${this.#depth} wait for Kafka` : ''
+    this.#logger.info(
+      { captured: this.#captured, published: this.#published, waiting: this.#depth },
+      `captured ${this.#captured}, published ${this.#published}${waiting}`,
+    )
+    this.#captured = 0
+    this.#published = 0
+  }
+
+  #full(): string {
+    return `the outbox is full: ${this.#depth} events wait for Kafka (OUTBOX_MAX_EVENTS)`
+  }
+}

@@ -35,8 +35,8 @@ export interface Kafka {
   readonly running: boolean
   /** Resolves when the broker's process has ended, whoever ended it. */
   readonly ended: Promise<void>
-  /** Asks the broker to end, and after ten seconds ends it. */
-  stop(): Promise<void>
+  /** Asks the broker to end, and ends it after so many ms (10 s). */
+  stop(deadline?: number): Promise<void>
   /** Sends a signal at once, SIGKILL where none is named; resolves when a killed process is gone. */
   kill(signal?: NodeJS.Signals): Promise<void>
   /** Starts it again on the same ports and data, after stopping it where it runs. Resolves when it answers. */
@@ -48,12 +48,17 @@ export interface Kafka {
  * @throws where Kafka is not to be had, or ends before it answers; the error quotes the end of its log
  */
 export async function startKafka(options: KafkaOptions): Promise<Kafka> {
+  const broker = await embeddedKafka(options)
+  await broker.restart()
+  return broker
+}
+
+/** The same broker, downloaded and not started yet: `restart` starts it. */
+export async function embeddedKafka(options: KafkaOptions): Promise<Kafka> {
   const distribution = await ensureKafka(options.say)
   const port = options.port ?? (await freePort())
   const controllerPort = options.controllerPort ?? (await freePort())
-  const broker = new Broker(distribution, options, 1, port, new Map([[1, controllerPort]]))
-  await broker.restart()
-  return broker
+  return new Broker(distribution, options, 1, port, new Map([[1, controllerPort]]))
 }
 
 export interface Cluster {
@@ -145,8 +150,8 @@ class Broker implements Kafka {
     await this.#process.ready()
   }
 
-  async stop(): Promise<void> {
-    await this.#process?.stop(10_000)
+  async stop(deadline = 10_000): Promise<void> {
+    await this.#process?.stop(deadline)
   }
 
   async kill(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {

@@ -1,9 +1,10 @@
 /** One broker as a process: its folder prepared, started, awaited, ended. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { closeSync, existsSync, openSync } from 'node:fs'
-import { copyFile, mkdir, readFile, rename, writeFile } from 'node:fs/promises'
+import { closeSync, existsSync } from 'node:fs'
+import { copyFile, mkdir, rename, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
+import { lastLines, openLog } from '../log-file.ts'
 import { END_PROCESS, whenThisProcessDies } from '../orphan-guard.ts'
 import { CLUSTER_ID, type JarDistribution, type KafkaDistribution } from './distribution.ts'
 import { answersApiVersions } from './readiness.ts'
@@ -97,7 +98,7 @@ async function launchContainer(launch: BrokerLaunch, image: string): Promise<Bro
 
 /** In a process group of its own: Ctrl-C in a terminal must not end the broker before those who still write to it. */
 function spawnDetached(command: string, args: string[], logFile: string): ChildProcess {
-  const log = openSync(logFile, 'a')
+  const log = openLog(logFile)
   try {
     const child = spawn(command, args, { stdio: ['ignore', log, log], detached: true })
     child.unref()
@@ -149,7 +150,7 @@ export class BrokerProcess {
     }
     const what = this.#running ? `did not answer within ${READY_WITHIN / 1000} s` : 'ended before it answered'
     await this.kill('SIGKILL')
-    const end = await lastLines(this.#launch.logFile, 15)
+    const end = lastLines(this.#launch.logFile, 15).join('\n')
     throw new Error(`Kafka on port ${this.#launch.port} ${what}. The end of ${this.#launch.logFile}:\n${end}`, { cause: this.#startFailed })
   }
 
@@ -170,9 +171,4 @@ export class BrokerProcess {
     this.#child.ref()
     await this.ended
   }
-}
-
-async function lastLines(file: string, count: number): Promise<string> {
-  const text = await readFile(file, 'utf8')
-  return text.trimEnd().split('\n').slice(-count).join('\n')
 }

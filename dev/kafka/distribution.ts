@@ -167,8 +167,10 @@ function answers(command: string, ...args: string[]): Promise<boolean> {
 function runLoudly(command: string, args: string[]): Promise<void> {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, { stdio: ['ignore', 2, 2] })
+    const endWatch = whenThisProcessDies(END_PROCESS, String(child.pid))
     child.once('error', reject)
-    child.once('exit', (code, signal) => {
+    child.once('close', (code, signal) => {
+      endWatch()
       if (code === 0) resolve()
       else reject(new Error(`${command} failed (${signal ?? `exit code ${code}`}): what it says is above. Is the network there?`))
     })

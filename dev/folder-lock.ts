@@ -1,0 +1,56 @@
+/** Lets one process at a time work in a folder, and tells the others who that is. */
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+
+/** What the holder of a lock tells of itself. */
+export interface Holder {
+  /** `make start`, say. */
+  readonly command: string
+  readonly pid: number
+  /** ISO 8601. */
+  readonly since: string
+  /** The address of its page, once it has one. */
+  readonly page?: string
+  /** The processes it runs, by name. */
+  readonly processes?: Readonly<Record<string, number>>
+}
+
+export interface FolderLock {
+  /** Tells more of the holder. */
+  tell(more: Partial<Holder>): void
+  release(): void
+}
+
+/**
+ * Takes the lock, which is one of the operating system (through SQLite): it ends with its process, however that ends.
+ * @returns the lock, or who has it; null in that place where the holder has not told yet
+ */
+export function lockFolder(folder: string, command: string): { lock: FolderLock } | { holder: Holder | null } {
+  mkdirSync(folder, { recursive: true })
+  const told = join(folder, 'running.json')
+  const database = new DatabaseSync(join(folder, 'running.lock'), { timeout: 0 })
+  try {
+    database.exec('BEGIN EXCLUSIVE')
+  } catch (error) {
+    database.close()
+    if (!/database is locked/.test((error as Error).message)) throw error
+    return { holder: readHolder(told) }
+  }
+  let holder: Holder = { command, pid: process.pid, since: new Date().toISOString() }
+  const tell = (more: Partial<Holder>) => {
+    holder = { ...holder, ...more }
+    writeFileSync(`${told}.new`, `${JSON.stringify(holder, null, 2)}\n`)
+    renameSync(`${told}.new`, told)
+  }
+  tell({})
+  return { lock: { tell, release: () => database.close() } }
+}
+
+function readHolder(file: string): Holder | null {
+  try {
+    return JSON.parse(readFileSync(file, 'utf8')) as Holder
+  } catch {
+    return null // it holds the lock since a moment, and has told nothing yet
+  }
+}

@@ -1,0 +1,56 @@
+/** Logs of what runs in the background: kept small, and their last words shown where something dies. */
+import { closeSync, existsSync, fstatSync, openSync, readSync, renameSync, statSync } from 'node:fs'
+
+const LARGEST = 10 * 1024 * 1024
+/** Enough for the last lines of any log of ours. */
+const TAIL = 32 * 1024
+
+/** Opens a log to append to; a large one is first put aside as `….old`. @returns a file descriptor, to be closed */
+export function openLog(file: string): number {
+  if (existsSync(file) && statSync(file).size > LARGEST) renameSync(file, `${file}.old`)
+  return openSync(file, 'a')
+}
+
+/** The last lines of a log, readable: JSON lines of a service come out as time, level and message. @param from bytes at its beginning that are not looked at */
+export function lastLines(file: string, count: number, from = 0): string[] {
+  if (!existsSync(file)) return []
+  const log = openSync(file, 'r')
+  try {
+    const { size } = fstatSync(log)
+    const start = Math.max(from, size - TAIL)
+    const bytes = Buffer.alloc(Math.max(0, size - start))
+    const read = readSync(log, bytes, 0, bytes.length, start)
+    return bytes
+      .toString('utf8', 0, read)
+      .split('\n')
+      .filter((line) => line.trim() !== '')
+      .slice(-count)
+      .map(readable)
+  } finally {
+    closeSync(log)
+  }
+}
+
+/** The size of a log, to begin reading at later. */
+export function sizeOf(file: string): number {
+  return existsSync(file) ? statSync(file).size : 0
+}
+
+function readable(line: string): string {
+  const entry = parseEntry(line)
+  return withoutControls(entry === null ? line : `${entry.time.slice(11, 19)} ${entry.level} ${entry.msg}`)
+}
+
+function parseEntry(line: string): { time: string; level: string; msg: string } | null {
+  try {
+    const { time, level, msg } = JSON.parse(line) as Record<string, unknown>
+    return typeof msg === 'string' ? { time: String(time), level: String(level), msg } : null
+  } catch {
+    return null
+  }
+}
+
+/** A log may quote anything; a terminal obeys some of it. */
+function withoutControls(text: string): string {
+  return text.replace(/\p{Cc}/gu, ' ')
+}

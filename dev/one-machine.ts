@@ -1,0 +1,270 @@
+/** The whole pipeline on one machine: Kafka, a PokeAPI and both services, each as a process of its own, started and stopped in order. */
+import { existsSync, mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { type FolderLock, type Holder, lockFolder } from './folder-lock.ts'
+import { freePort, isPortFree } from './free-port.ts'
+import { embeddedKafka, KAFKA_VERSION, type Kafka } from './kafka.ts'
+import { choosePokeApi, type PokeApiChoice } from './poke-api-choice.ts'
+import { Readings } from './readings.ts'
+import { Service, type ServiceEvent } from './service.ts'
+
+/** The project's folder: everything is kept in it, wherever the command was given. */
+export const PROJECT = fileURLToPath(new URL('..', import.meta.url))
+
+export interface OneMachineOptions {
+  /** `make start`, for those who try it a second time. */
+  readonly command: string
+  /** Settings of the services by their environment variables, where the user has set none. */
+  readonly defaults: NodeJS.ProcessEnv
+  /** Settings that the command cannot do without. */
+  readonly fixed?: NodeJS.ProcessEnv
+  /** Told what happens, for people. */
+  readonly say: (line: string) => void
+  /** What the services do, besides what is said of it. */
+  readonly onEvent?: (event: ServiceEvent) => void
+  /** Something ends the run: a service that cannot go on. */
+  readonly onHopeless: (error: OneMachineError) => void
+  readonly signal: AbortSignal
+}
+
+/** Ends the command; the message is for people, the exit code for scripts. */
+export class OneMachineError extends Error {
+  override readonly name = 'OneMachineError'
+  readonly exitCode: number
+
+  constructor(message: string, exitCode = 1) {
+    super(message)
+    this.exitCode = exitCode
+  }
+}
+
+/** How long each may take to stop, in ms; together less than ten seconds. */
+const STOP_PRODUCER = 4000
+const STOP_CONSUMER = 3000
+const STOP_KAFKA = 2500
+
+const KAFKA_PORT = 9092
+const CONSUMER_PORT = 8080
+const PRODUCER_PORT = 8081
+
+export class OneMachine {
+  readonly #options: OneMachineOptions
+  readonly #lock: FolderLock
+  readonly #env: NodeJS.ProcessEnv
+  readonly #outputFile: string
+  readonly #services: Service[] = []
+  #kafka: Kafka | null = null
+  #api: PokeApiChoice | null = null
+  #stopping = false
+
+  /** @throws OneMachineError where another command runs in this project's folder */
+  constructor(options: OneMachineOptions) {
+    process.chdir(PROJECT)
+    const taken = lockFolder('data', options.command)
+    if ('holder' in taken) throw new OneMachineError(alreadyRunning(options.command, taken.holder))
+    this.#lock = taken.lock
+    this.#options = options
+    if (existsSync('.env')) process.loadEnvFile('.env')
+    this.#env = process.env
+    this.#outputFile = this.#env.OUTPUT_FILE || 'type-counts.json'
+  }
+
+  get api(): PokeApiChoice {
+    return required(this.#api, 'PokeAPI')
+  }
+
+  get outputFile(): string {
+    return this.#outputFile
+  }
+
+  /** The brokers, for clients. */
+  get brokers(): string {
+    return this.#env.KAFKA_BROKERS || required(this.#kafka, 'Kafka').brokers
+  }
+
+  /** The folder of everything that belongs to these brokers: counts are only good for the topic that they were counted from. */
+  get folder(): string {
+    const brokers = this.#env.KAFKA_BROKERS
+    return join('data', brokers ? `brokers-${brokers.replace(/[^A-Za-z0-9.-]+/g, '_')}` : 'dev')
+  }
+
+  /** Makes Kafka and PokeAPI ready. @throws OneMachineError, or what Kafka ended with */
+  async prepare(): Promise<void> {
+    const { say } = this.#options
+    const api = choosePokeApi(this.#env.POKE_API_URL)
+    // Its failure is heard below; Kafka's may come first.
+    api.catch(() => undefined)
+    await this.#startKafka()
+    this.#api = await api
+    say(`PokeAPI   ${this.#api.what}`)
+  }
+
+  /** Starts the consumer. @returns the service, and its settings for its other commands */
+  async startConsumer(): Promise<{ service: Service; env: NodeJS.ProcessEnv }> {
+    const env = this.#serviceEnv({
+      STORE_URL: `sqlite:${this.folder}/type-counts.db`,
+      // The least that brokers allow: after a kill the partitions are free sooner.
+      KAFKA_SESSION_TIMEOUT: '6s',
+      HTTP_PORT: String(await usualOrAny(CONSUMER_PORT)),
+    })
+    return { service: this.#startService('consumer', 'poke-api-consumer/src/cli.ts', env), env }
+  }
+
+  /** Starts the producer. */
+  async startProducer(): Promise<Service> {
+    const env = this.#serviceEnv({ DATA_DIR: `${this.folder}/producer`, HTTP_PORT: String(await usualOrAny(PRODUCER_PORT)) })
+    // One HTTP_PORT is not enough for two services: where the user has chosen one, it is the page's.
+    if (process.env.HTTP_PORT) env.HTTP_PORT = '0'
+    return this.#startService('producer', 'poke-api-producer/src/cli.ts', env)
+  }
+
+  /** Looks at both services from outside. */
+  readings(producer: Service, consumer: Service): Readings {
+    const readable = (service: Service) => ({
+      name: service.name,
+      get url() {
+        return service.port === null ? null : httpAddress(service.port)
+      },
+    })
+    return new Readings(readable(producer), readable(consumer), this.#outputFile)
+  }
+
+  /** Tells others about this run. */
+  tell(more: Partial<Holder>): void {
+    this.#lock.tell(more)
+  }
+
+  /** Stops the producer, the consumer and Kafka, in this order, within ten seconds. */
+  async stop(): Promise<void> {
+    if (this.#stopping) return
+    this.#stopping = true
+    const deadlines: Record<string, number> = { producer: STOP_PRODUCER, consumer: STOP_CONSUMER }
+    for (const service of this.#services.toReversed()) await service.stop(deadlines[service.name] ?? STOP_CONSUMER)
+    await this.#kafka?.stop(STOP_KAFKA)
+    await this.#api?.close()
+    this.#lock.release()
+  }
+
+  /** Ends everything at once. What was committed is safe; what was not is done again at the next start. */
+  killAll(): void {
+    this.#stopping = true
+    for (const service of this.#services) service.kill()
+    void this.#kafka?.kill()
+  }
+
+  async #startKafka(): Promise<void> {
+    const { say } = this.#options
+    if (this.#env.KAFKA_BROKERS) {
+      mkdirSync(this.folder, { recursive: true })
+      say(`Kafka     ${this.#env.KAFKA_BROKERS} (KAFKA_BROKERS)`)
+      return
+    }
+    const port = await usualPort(KAFKA_PORT)
+    const dir = join(this.folder, 'kafka')
+    const kafka = await embeddedKafka({ dir, port, say })
+    this.#kafka = kafka
+    if (this.#stopping || this.#options.signal.aborted) return
+    await this.#withLockRetries(kafka)
+    say(`Kafka     ${kafka.brokers} (Apache Kafka ${KAFKA_VERSION}, data in ${dir})`)
+    this.#tellProcesses()
+    void this.#keepAlive(kafka)
+  }
+
+  /** A broker that was orphaned a moment ago may still hold its folder: it is on its way out. */
+  async #withLockRetries(kafka: Kafka): Promise<void> {
+    for (let attempt = 0; ; attempt++) {
+      try {
+        return await kafka.restart()
+      } catch (error) {
+        if (attempt === 5 || this.#stopping || !/Failed to acquire lock/.test((error as Error).message)) throw error
+        await pause(1000)
+      }
+    }
+  }
+
+  async #keepAlive(kafka: Kafka): Promise<void> {
+    const { say } = this.#options
+    for (;;) {
+      await kafka.ended
+      if (this.#stopping) return
+      say('Kafka     has ended; it is started again')
+      try {
+        await kafka.restart()
+        say(`Kafka     ${kafka.brokers} answers again`)
+        this.#tellProcesses()
+      } catch (error) {
+        if (this.#stopping) return
+        this.#options.onHopeless(new OneMachineError((error as Error).message))
+        return
+      }
+    }
+  }
+
+  #startService(name: string, script: string, env: NodeJS.ProcessEnv): Service {
+    mkdirSync('data/logs', { recursive: true })
+    const logFile = `data/logs/${name}.log`
+    const service = new Service({ name, script, env, logFile, onEvent: (event) => this.#heard(event, logFile) })
+    this.#services.push(service)
+    service.start()
+    return service
+  }
+
+  #heard(event: ServiceEvent, logFile: string): void {
+    if (this.#stopping) return
+    const { say, onHopeless, onEvent } = this.#options
+    const name = event.service.name
+    this.#tellProcesses()
+    if (event.kind === 'died') {
+      const quoted = event.lastLines.map((line) => `          | ${line}`)
+      say([`${name.padEnd(9)} ${event.how}; it starts again in ${event.again / 1000} s (log: ${logFile})`, ...quoted].join('\n'))
+    }
+    if (event.kind === 'hopeless') {
+      onHopeless(new OneMachineError(`The ${name} cannot go on:\n${event.lastLines.join('\n')}\nIts log: ${logFile}`, event.exitCode))
+    }
+    onEvent?.(event)
+  }
+
+  #tellProcesses(): void {
+    const processes: Record<string, number> = {}
+    if (this.#kafka?.running) processes.kafka = this.#kafka.pid
+    for (const { name, pid } of this.#services) if (pid !== null) processes[name] = pid
+    this.#lock.tell({ processes })
+  }
+
+  #serviceEnv(own: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+    const { defaults, fixed } = this.#options
+    const given = Object.fromEntries(Object.entries(this.#env).filter(([, value]) => value !== ''))
+    return { ...own, ...defaults, ...given, KAFKA_BROKERS: this.brokers, POKE_API_URL: this.api.url, ...fixed }
+  }
+}
+
+/** Where a service's HTTP server answers, from this machine. */
+export function httpAddress(port: number, host: string | undefined = process.env.HTTP_HOST): string {
+  const name = !host || host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host
+  return `http://${name.includes(':') ? `[${name}]` : name}:${port}`
+}
+
+async function usualPort(port: number): Promise<number> {
+  return (await isPortFree(port)) ? port : await freePort()
+}
+
+/** 0 lets the service itself take any. */
+async function usualOrAny(port: number): Promise<number> {
+  return (await isPortFree(port)) ? port : 0
+}
+
+function required<T>(part: T | null, name: string): T {
+  if (part === null) throw new Error(`${name} is used before it is ready: a mistake in this program`)
+  return part
+}
+
+function alreadyRunning(command: string, holder: Holder | null): string {
+  if (holder === null) return `Another command starts in this folder at this moment: ${command} leaves it alone.`
+  const page = holder.page === undefined ? '' : ` Its page: ${holder.page}`
+  return (
+    `${holder.command} is running here already (process ${holder.pid}, since ${holder.since.slice(0, 19).replace('T', ' ')} UTC).${page}\n` +
+    `${command} joins nothing: stop that one with Ctrl-C first.`
+  )
+}

@@ -1,0 +1,68 @@
+/** Draws what happens while the pipeline runs on one machine. */
+import type { Reading } from './readings.ts'
+import { bold, count, cut, dim, duration, type Look, red, typeBar } from './terminal-look.ts'
+
+export interface Scene {
+  readonly reading: Reading
+  /** Seconds since the start. */
+  readonly running: number
+  /** Where things are, as `Page` and `http://127.0.0.1:8080`; the last one matters most. */
+  readonly places: readonly (readonly [what: string, where: string])[]
+}
+
+/** Counts as bars with the most frequent on top, one line of figures, what is in the way, and where things are. Fits the screen. */
+export function drawScene({ reading, running, places }: Scene, look: Look): string[] {
+  const { captured, waiting, counted, lag, duplicates, deadLetters } = reading
+  const figures = [
+    `captured ${count(captured)}`,
+    `waiting to be sent ${count(waiting)}`,
+    `counted ${count(counted)}`,
+    `lag ${count(lag)}`,
+    ...(duplicates ? [`duplicates ${count(duplicates)}`] : []),
+    ...(deadLetters ? [`dead letters ${count(deadLetters)}`] : []),
+  ]
+  const head = ['', bold(cut(`Since ${duration(running)}: ${figures.join('  ')}`, look.columns), look)]
+  const troubles = reading.troubles.slice(0, 3).map((trouble) => red(cut(`! ${trouble}`, look.columns), look))
+  const width = Math.max(...places.map(([what]) => what.length))
+  const foot = ['', ...places.map(([what, where]) => dim(cut(`${what.padEnd(width)}  ${where}`, look.columns), look))]
+  const room = look.rows - 1 - head.length - troubles.length - 1 - foot.length
+  return [...head, ...troubles, '', ...drawCounts(reading.counts, look, Math.max(1, room)), ...foot]
+}
+
+const WIDEST_BAR = 50
+
+/** At most `room` lines; in two columns where one is too long. */
+export function drawCounts(counts: ReadonlyMap<string, number>, look: Look, room: number): string[] {
+  if (counts.size === 0) return [dim('Nothing is counted yet.', look)]
+  const rows = [...counts].sort(([a, x], [b, y]) => y - x || (a < b ? -1 : 1))
+  const most = Math.max(...counts.values())
+  const name = Math.max(...rows.map(([type]) => type.length))
+  const number = count(most).length
+  const columns = rows.length > room && look.columns >= 60 ? 2 : 1
+  const lines = Math.min(room, Math.ceil(rows.length / columns))
+  const columnWidth = Math.floor((look.columns - 3 * (columns - 1)) / columns)
+  const barWidth = Math.min(WIDEST_BAR, columnWidth - name - number - 4)
+  const cell = ([type, n]: [string, number]) => {
+    if (barWidth < 4) return `${cut(type, Math.max(1, columnWidth - number - 1))} ${count(n)}`
+    return `${type.padEnd(name)}  ${typeBar(type, n, most, barWidth, look)}  ${count(n).padStart(number)}`
+  }
+  const shown = rows.slice(0, lines * columns)
+  const drawn = Array.from({ length: lines }, (_, line) =>
+    Array.from({ length: columns }, (_, column) => shown[column * lines + line])
+      .filter((row) => row !== undefined)
+      .map(cell)
+      .join('   '),
+  )
+  const hidden = rows.length - shown.length
+  return hidden === 0 ? drawn : [...drawn.slice(0, -1), dim(`… and ${hidden + columns} more`, look)]
+}
+
+/** The same in one line, for logs and pipes. */
+export function sceneInALine({ reading }: Scene): string {
+  const { captured, waiting, counted, lag, troubles, counts } = reading
+  const most = [...counts].sort(([a, x], [b, y]) => y - x || (a < b ? -1 : 1)).slice(0, 5)
+  const types = most.map(([type, n]) => `${type} ${n}`).join(', ')
+  const parts = [`captured ${count(captured)}, waiting ${count(waiting)}, counted ${count(counted)}, lag ${count(lag)}`]
+  if (types !== '') parts.push(types + (counts.size > most.length ? ', …' : ''))
+  return [...parts, ...troubles].join('; ')
+}

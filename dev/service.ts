@@ -1,0 +1,120 @@
+/** Runs one of the services as a process of its own, and again where it dies. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { closeSync } from 'node:fs'
+import { lastLines, openLog, sizeOf } from './log-file.ts'
+
+export interface ServiceOptions {
+  readonly name: string
+  /** Its program, from the project's folder. */
+  readonly script: string
+  readonly env: NodeJS.ProcessEnv
+  /** Where its output goes. */
+  readonly logFile: string
+  readonly onEvent: (event: ServiceEvent) => void
+}
+
+export type ServiceEvent = { readonly service: Service } & (
+  | { readonly kind: 'started' }
+  /** Its HTTP server listens. */
+  | { readonly kind: 'listening'; readonly port: number }
+  /** It ended by itself with nothing left to do. */
+  | { readonly kind: 'finished' }
+  /** It starts again after so many ms. */
+  | { readonly kind: 'died'; readonly how: string; readonly lastLines: readonly string[]; readonly again: number }
+  /** Starting it again as it is would end the same way. */
+  | { readonly kind: 'hopeless'; readonly exitCode: number; readonly lastLines: readonly string[] }
+)
+
+/** Wrong settings, damaged files, missing permissions, folders that cannot be made: see `EXIT` in service-kit. */
+const HOPELESS = [65, 73, 77, 78]
+const FIRST_DELAY = 250
+const LONGEST_DELAY = 10_000
+/** After so long, in ms, a death has nothing to do with the one before. */
+const STABLE_AFTER = 30_000
+
+export class Service {
+  readonly name: string
+  readonly #options: ServiceOptions
+  #child: ChildProcess | null = null
+  #port: number | null = null
+  #restart: NodeJS.Timeout | null = null
+  #delay = FIRST_DELAY
+  #stopping = false
+
+  constructor(options: ServiceOptions) {
+    this.name = options.name
+    this.#options = options
+  }
+
+  /** Its process while it runs, otherwise null. */
+  get pid(): number | null {
+    return this.#child?.pid ?? null
+  }
+
+  /** The port of its HTTP server while it listens, otherwise null. */
+  get port(): number | null {
+    return this.#port
+  }
+
+  start(): void {
+    const { script, env, logFile, onEvent } = this.#options
+    const log = openLog(logFile)
+    const logStart = sizeOf(logFile)
+    const startedAt = performance.now()
+    // In a process group of its own: Ctrl-C in the terminal is for the one who stops all in order. With a channel: its end ends the service.
+    const child = spawn(process.execPath, [script], { env, stdio: ['ignore', log, log, 'ipc'], detached: true })
+    closeSync(log)
+    this.#child = child
+    child.on('message', (message: { type?: string; port?: number }) => {
+      if (message.type !== 'listening' || typeof message.port !== 'number') return
+      this.#port = message.port
+      onEvent({ service: this, kind: 'listening', port: message.port })
+    })
+    child.once('error', (error) => this.#ended(`could not be started: ${error.message}`, null, startedAt, logStart))
+    child.once('exit', (code, signal) =>
+      this.#ended(signal ? `was ended by ${signal}` : `ended with exit code ${code}`, code, startedAt, logStart),
+    )
+    onEvent({ service: this, kind: 'started' })
+  }
+
+  #ended(how: string, code: number | null, startedAt: number, logStart: number): void {
+    this.#child = null
+    this.#port = null
+    if (this.#stopping) return
+    const { onEvent, logFile } = this.#options
+    const words = lastLines(logFile, 6, logStart)
+    if (code === 0) {
+      onEvent({ service: this, kind: 'finished' })
+      return
+    }
+    if (code !== null && HOPELESS.includes(code)) {
+      onEvent({ service: this, kind: 'hopeless', exitCode: code, lastLines: words })
+      return
+    }
+    if (performance.now() - startedAt > STABLE_AFTER) this.#delay = FIRST_DELAY
+    const again = this.#delay
+    this.#delay = Math.min(again * 2, LONGEST_DELAY)
+    this.#restart = setTimeout(() => this.start(), again)
+    onEvent({ service: this, kind: 'died', how, lastLines: words, again })
+  }
+
+  /** Asks it to end and waits for that. @param deadline ms from asking to ending it */
+  async stop(deadline: number): Promise<void> {
+    this.#stopping = true
+    if (this.#restart !== null) clearTimeout(this.#restart)
+    const child = this.#child
+    if (child === null) return
+    const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()))
+    child.kill('SIGTERM')
+    const kill = setTimeout(() => child.kill('SIGKILL'), deadline)
+    await ended
+    clearTimeout(kill)
+  }
+
+  /** Ends it at once and for good. */
+  kill(): void {
+    this.#stopping = true
+    if (this.#restart !== null) clearTimeout(this.#restart)
+    this.#child?.kill('SIGKILL')
+  }
+}

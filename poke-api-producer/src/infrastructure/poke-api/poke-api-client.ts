@@ -1,0 +1,246 @@
+/**
+ * The PokeAPI client. A request passes these layers, from the caller to the wire:
+ *
+ * 1. cache (undici, on `response-cache.ts`): within its freshness an answer is given without a request, later it is asked for with its ETag
+ * 2. `revalidation.ts`: an answer that still holds is kept for another term
+ * 3. retry (undici, by `retry-policy.ts`): back-off with jitter, or as long as Retry-After says
+ * 4. `answer-check.ts`: a deadline for the whole answer; only a good one passes, reduced to what is kept of it
+ * 5. decompress (undici), with a bound on what comes out
+ * 6. redirect (undici), a few hops
+ * 7. `same-origin.ts`: none of them elsewhere
+ * 8. `rate-limit.ts`: so many requests a second on the wire
+ * 9. a pool of connections (undici): time-outs, and a bound on the body
+ *
+ * The cache is above the check, so nothing but a Pokémon is ever cached, whatever the headers allow; and what is cached are the 100 bytes that
+ * the event carries rather than a body of 105 kB.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { PokemonEvent } from 'pokemon-event'
+import { type Dispatcher, interceptors, Pool } from 'undici'
+import manifest from '../../../package.json' with { type: 'json' }
+import type { PokeApi } from '../../application/ports.ts'
+import type { Capture } from '../../entities/pokemon.ts'
+import { PokeApiError } from '../../errors.ts'
+import { answerCheck } from './answer-check.ts'
+import type { Exchange } from './exchange.ts'
+import { type AttemptFailureKind, FailedAttempt } from './failed-attempt.ts'
+import type { PokeApiObserver, RequestOutcome } from './poke-api-observer.ts'
+import { readReducedPokemon, reducePokemonBody } from './pokemon-body.ts'
+import { type ListPage, readReducedList, reduceListBody } from './pokemon-list.ts'
+import { RateLimit } from './rate-limit.ts'
+import { ResponseCache } from './response-cache.ts'
+import { retryPolicy } from './retry-policy.ts'
+import { revalidation } from './revalidation.ts'
+import { sameOrigin } from './same-origin.ts'
+
+export interface PokeApiClientOptions {
+  /** Where the API is, up to and with its version: `https://pokeapi.co/api/v2`. A slash at the end changes nothing. */
+  readonly url: string
+  /** Requests a second on the wire, at most; 0: unlimited. */
+  readonly maxRate: number
+  /** The SQLite file of the cache, in a folder that exists. */
+  readonly cacheFile: string
+  /** Longest that one answer may take, in ms. Default: 30 s. */
+  readonly timeout?: number
+  /** At most so many attempts at one request. Default: 5. */
+  readonly maxAttempts?: number
+  /** Largest body that is taken in, in bytes. Default: 4 MiB; PokeAPI's largest Pokémon has 0.6. */
+  readonly maxBody?: number
+  /** Names this service to the API. */
+  readonly userAgent?: string
+  readonly observer?: PokeApiObserver
+  /** ms since the epoch. */
+  readonly now?: () => number
+  /** Uniform in [0, 1). */
+  readonly random?: () => number
+  /** Resolves after so many ms; rejects when the signal is aborted. */
+  readonly wait?: (ms: number, signal: AbortSignal) => Promise<void>
+}
+
+/** The API's list is asked for in one page; where it has several all the same, they are followed. */
+const WHOLE_LIST = 'pokemon?limit=100000'
+const MOST_PAGES = 1000
+const MOST_REDIRECTS = 3
+/** Longest for a connection to be made, and between two pieces of a body, in ms. */
+const LONGEST_SILENCE = 10_000
+
+/** What is asked for. */
+interface Wanted<T> {
+  readonly wanted: Exchange['wanted']
+  /** From a whole body what is kept of it. @throws FailedAttempt where it is not what is asked for */
+  readonly reduce: (body: Buffer) => Buffer
+  /** The way back; null where that was not written by `reduce`. */
+  readonly read: (kept: Buffer) => T | null
+}
+
+interface Response {
+  readonly headers: Dispatcher.ResponseData['headers']
+  readonly body: Buffer
+}
+
+interface Obtained<T> {
+  readonly value: T
+  readonly origin: Capture['origin']
+}
+
+const LIST_PAGE: Wanted<ListPage> = { wanted: 'list', reduce: reduceListBody, read: readReducedList }
+
+export class PokeApiClient implements PokeApi {
+  readonly #base: URL
+  readonly #headers: Record<string, string>
+  readonly #now: () => number
+  readonly #observer: PokeApiObserver
+  readonly #cache: ResponseCache
+  readonly #rateLimit: RateLimit
+  readonly #pool: Pool
+  readonly #dispatcher: Dispatcher
+
+  /** @throws PokeApiError where the cache cannot be opened */
+  constructor(options: PokeApiClientOptions) {
+    const {
+      url,
+      timeout = 30_000,
+      maxAttempts = 5,
+      maxBody = 4 * 1024 * 1024,
+      userAgent = `poke-api-pipeline/${manifest.version} (${manifest.name})`,
+      observer = silent,
+      now = Date.now,
+      random = Math.random,
+      wait = (ms, signal) => sleep(ms, undefined, { signal }),
+    } = options
+    this.#base = new URL(url.endsWith('/') ? url : `${url}/`)
+    this.#headers = { accept: 'application/json', 'accept-encoding': 'gzip, br', 'user-agent': userAgent }
+    this.#now = now
+    this.#observer = observer
+    this.#cache = new ResponseCache({ file: options.cacheFile, now, failed: (message) => observer.cacheFailed(message) })
+    this.#rateLimit = new RateLimit({ maxRate: options.maxRate, now, wait })
+    const silence = Math.min(timeout, LONGEST_SILENCE)
+    this.#pool = new Pool(this.#base.origin, {
+      allowH2: false, // A few connections that stay open are enough, and there is one way for them to fail.
+      connectTimeout: silence,
+      headersTimeout: timeout,
+      bodyTimeout: silence,
+      maxResponseSize: maxBody,
+    })
+    const policy = retryPolicy({ maxAttempts, random, wait, leaveAlone: (ms) => this.#rateLimit.leaveAlone(ms) })
+    // undici composes from the wire to the caller.
+    this.#dispatcher = this.#pool.compose(
+      this.#rateLimit.interceptor,
+      sameOrigin(this.#base.origin),
+      interceptors.redirect({ maxRedirections: MOST_REDIRECTS, throwOnMaxRedirect: true }),
+      interceptors.decompress({ maxSize: maxBody }),
+      answerCheck({ timeout, now, attempted: (seconds, failure) => observer.attempted(seconds, failure) }),
+      interceptors.retry({ retry: policy }),
+      revalidation(this.#cache),
+      interceptors.cache({ store: this.#cache, methods: ['GET'], type: 'private' }),
+    )
+  }
+
+  async list(signal: AbortSignal): Promise<readonly number[]> {
+    const ids = new Set<number>()
+    const pages: URL[] = []
+    let url: URL | null = new URL(WHOLE_LIST, this.#base)
+    let count = 0
+    while (url !== null) {
+      pages.push(url)
+      const page: ListPage | undefined = (await this.#obtain(url, LIST_PAGE, signal))?.value
+      if (page === undefined) throw this.#noList(pages, 'answered with status 404')
+      for (const id of page.ids) ids.add(id)
+      count = page.count
+      if (page.next === null) break
+      const next = URL.parse(page.next, url)
+      if (next?.origin !== url.origin) throw this.#noList(pages, `names a next page that is not its own, ${page.next}`)
+      if (page.ids.length === 0 || pages.length === MOST_PAGES) throw this.#noList(pages, 'names next pages without end')
+      url = next
+    }
+    // A list that was cut short would leave Pokémon out in silence.
+    if (ids.size !== count || count === 0) throw this.#noList(pages, `lists ${ids.size} Pokémon and says that there are ${count}`)
+    return [...ids].sort((a, b) => a - b)
+  }
+
+  async capture(id: number, signal: AbortSignal): Promise<Capture | null> {
+    const obtained = await this.#obtain(new URL(`pokemon/${id}/`, this.#base), pokemonOf(id), signal)
+    return obtained && { pokemon: obtained.value, time: new Date(this.#now()).toISOString(), origin: obtained.origin }
+  }
+
+  /** Aborts what is under way. */
+  async close(): Promise<void> {
+    this.#rateLimit.close()
+    await this.#pool.destroy()
+    this.#cache.close()
+  }
+
+  /** @returns null where the API answers 404 */
+  async #obtain<T>(url: URL, wanted: Wanted<T>, signal: AbortSignal): Promise<Obtained<T> | null> {
+    for (let attempt = 1; ; attempt++) {
+      const response = await this.#request(url, wanted, signal)
+      if (response === null) return null
+      const value = wanted.read(response.body)
+      if (value !== null) return { value, origin: response.headers['x-poke-api-origin'] === 'bundled' ? 'bundled' : 'live' }
+      // What came over the wire was checked, so this is a cache whose content was changed by other hands.
+      this.#forget(url)
+      if (attempt === 2)
+        throw new PokeApiError('cache', `the cache gave something else than what it got for ${url}: remove it; it fills by itself`)
+    }
+  }
+
+  async #request<T>(url: URL, { wanted, reduce }: Wanted<T>, signal: AbortSignal): Promise<Response | null> {
+    const exchange: Exchange = { url: url.href, wanted, reduce, attempts: 0, status: 0, distrusted: false }
+    try {
+      const response = await this.#dispatcher.request({
+        origin: url.origin,
+        path: url.pathname + url.search,
+        method: 'GET',
+        headers: this.#headers,
+        signal,
+        opaque: exchange,
+      })
+      const body = Buffer.from(await response.body.arrayBuffer())
+      this.#observer.requested(outcomeOf(exchange))
+      return response.statusCode === 404 ? null : { headers: response.headers, body }
+    } catch (error) {
+      signal.throwIfAborted()
+      this.#observer.requested('failed')
+      throw error instanceof FailedAttempt ? finalError(error, exchange) : error
+    }
+  }
+
+  #forget(url: URL): void {
+    this.#cache.delete({ origin: url.origin, method: 'GET', path: url.pathname + url.search })
+  }
+
+  /** The pages are asked for anew next time: each of them is a list, but together they are not. */
+  #noList(pages: readonly URL[], why: string): PokeApiError {
+    for (const page of pages) this.#forget(page)
+    return new PokeApiError('not-a-list', `PokeAPI at ${pages.at(-1)} ${why}: ${ADVICE['not-a-list']}`)
+  }
+}
+
+const silent: PokeApiObserver = { requested() {}, attempted() {}, cacheFailed() {} }
+
+function pokemonOf(id: number): Wanted<PokemonEvent> {
+  return { wanted: 'pokemon', reduce: (body) => reducePokemonBody(body, id), read: (kept) => readReducedPokemon(kept, id) }
+}
+
+function outcomeOf({ attempts, status }: Exchange): RequestOutcome {
+  if (attempts === 0) return 'hit'
+  return status === 304 ? 'revalidated' : 'fetched'
+}
+
+const CHECK_URL = 'check what answers there, and POKE_API_URL'
+const LATER = 'it is tried again later'
+const ADVICE: Record<AttemptFailureKind, string> = {
+  unreachable: `check the network and POKE_API_URL; ${LATER}`,
+  deadline: LATER,
+  status: LATER,
+  'rate-limited': `lower POKE_API_MAX_RATE; ${LATER}`,
+  redirected: 'set POKE_API_URL to the API itself',
+  'too-large': CHECK_URL,
+  'not-a-pokemon': CHECK_URL,
+  'not-a-list': CHECK_URL,
+}
+
+function finalError(failure: FailedAttempt, { url, attempts }: Exchange): PokeApiError {
+  const times = attempts > 1 ? ` in the last of ${attempts} attempts` : ''
+  return new PokeApiError(failure.kind, `PokeAPI at ${url} ${failure.message}${times}: ${ADVICE[failure.kind]}`, { cause: failure })
+}

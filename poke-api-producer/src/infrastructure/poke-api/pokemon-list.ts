@@ -1,0 +1,53 @@
+/** Reads a page of `/pokemon`, the list of all Pokémon: https://pokeapi.co/docs/v2#resource-listspagination-section */
+
+import { unfit } from './failed-attempt.ts'
+import { beginningOf } from './pokemon-body.ts'
+
+export interface ListPage {
+  readonly ids: readonly number[]
+  /** Where the next page is, absolute or relative; null: this was the last. */
+  readonly next: string | null
+  /** How many Pokémon all pages name. */
+  readonly count: number
+}
+
+/**
+ * What is kept of a page: its ids, and where the next one is.
+ * @throws FailedAttempt where the body is no page of the list
+ */
+export function reduceListBody(body: Buffer): Buffer {
+  const page = readListBody(body)
+  if (page === null) throw unfit('list', `a body that is no list of Pokémon: ${beginningOf(body)}`)
+  return Buffer.from(JSON.stringify(page))
+}
+
+/** @returns null where it is not what `reduceListBody` wrote */
+export function readReducedList(bytes: Buffer): ListPage | null {
+  const page = parse(bytes) as Partial<ListPage> | null
+  const sound =
+    typeof page === 'object' && Array.isArray(page?.ids) && page.ids.every(Number.isSafeInteger) && Number.isSafeInteger(page.count)
+  return sound && (page.next === null || typeof page.next === 'string') ? (page as ListPage) : null
+}
+
+function readListBody(body: Buffer): ListPage | null {
+  const page = parse(body) as { count?: unknown; next?: unknown; results?: unknown } | null
+  if (typeof page !== 'object' || page === null || !Array.isArray(page.results)) return null
+  const { count, next = null, results } = page
+  if (!Number.isSafeInteger(count) || (next !== null && typeof next !== 'string')) return null
+  const ids: number[] = []
+  for (const entry of results as ({ url?: unknown } | null)[]) {
+    // The id is only in the URL, which is absolute on the live API and relative in copies of it.
+    const id = typeof entry?.url === 'string' ? /\/pokemon\/([1-9]\d{0,14})\/?$/.exec(entry.url)?.[1] : undefined
+    if (id === undefined) return null
+    ids.push(Number(id))
+  }
+  return { ids, next, count: count as number }
+}
+
+function parse(body: Buffer): unknown {
+  try {
+    return JSON.parse(body.toString())
+  } catch {
+    return null
+  }
+}

@@ -1,0 +1,107 @@
+/** The layer next to the wire: lets at most so many requests a second through, in the order in which they came. Redirects and attempts count too. */
+import type { Dispatcher } from 'undici'
+import { type Controller, type ExchangeOptions, type Handler, layer } from './exchange.ts'
+
+export interface RateLimitOptions {
+  /** Requests a second; 0: unlimited. */
+  readonly maxRate: number
+  readonly now: () => number
+  readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
+}
+
+/** Timers are coarse: of a high rate, what is due within this time goes at once. In seconds. */
+const GRAIN = 0.01
+
+interface Waiting {
+  readonly signal: AbortSignal
+  readonly start: () => void
+  readonly aborted: () => void
+}
+
+export class RateLimit {
+  readonly #options: RateLimitOptions
+  readonly #capacity: number
+  readonly #closing = new AbortController()
+  /** Requests that may start now. */
+  #tokens: number
+  #counted: number
+  /** The API asked to be left alone until then. */
+  #notBefore = Number.NEGATIVE_INFINITY
+  #waiting: Waiting[] = []
+  #serving = false
+
+  constructor(options: RateLimitOptions) {
+    this.#options = options
+    // One token: two requests are never closer than the rate allows, so no second sees more than it.
+    this.#capacity = Math.max(1, options.maxRate * GRAIN)
+    this.#tokens = this.#capacity
+    this.#counted = options.now()
+  }
+
+  readonly interceptor: Dispatcher.DispatcherComposeInterceptor = layer((below) => (request, handler) => {
+    if (this.#waiting.length === 0 && this.#take() === 0) return below(request, handler)
+    this.#enqueue(request, handler, below)
+    return true
+  })
+
+  /** Nothing starts for so many ms. */
+  leaveAlone(ms: number): void {
+    this.#notBefore = Math.max(this.#notBefore, this.#options.now() + ms)
+  }
+
+  /** Ends the waiting: what still waits is let through, to fail at a closed connection. */
+  close(): void {
+    this.#closing.abort()
+  }
+
+  #enqueue(request: ExchangeOptions, handler: Handler, below: (request: ExchangeOptions, handler: Handler) => boolean): void {
+    const { signal } = request
+    const waiting: Waiting = {
+      signal,
+      start: () => {
+        signal.removeEventListener('abort', waiting.aborted)
+        below(request, handler)
+      },
+      aborted: () => {
+        this.#waiting = this.#waiting.filter((other) => other !== waiting)
+        handler.onResponseError?.(abortedController(signal.reason), signal.reason)
+      },
+    }
+    signal.addEventListener('abort', waiting.aborted, { once: true })
+    this.#waiting.push(waiting)
+    void this.#serve()
+  }
+
+  async #serve(): Promise<void> {
+    if (this.#serving) return
+    this.#serving = true
+    while (this.#waiting.length > 0) {
+      const ms = this.#closing.signal.aborted ? 0 : this.#take()
+      if (ms === 0) this.#waiting.shift()?.start()
+      else await this.#options.wait(ms, this.#closing.signal).catch(ignoreClosing)
+    }
+    this.#serving = false
+  }
+
+  /** Takes leave for one request. @returns 0 where it is given, otherwise the ms until it may be asked for again */
+  #take(): number {
+    const { maxRate, now } = this.#options
+    const time = now()
+    if (time < this.#notBefore) return this.#notBefore - time
+    if (maxRate === 0) return 0
+    // A clock that was set back gives no tokens, and takes none.
+    this.#tokens = Math.min(this.#capacity, this.#tokens + (Math.max(0, time - this.#counted) / 1000) * maxRate)
+    this.#counted = time
+    if (this.#tokens < 1) return Math.ceil(((1 - this.#tokens) / maxRate) * 1000)
+    this.#tokens--
+    return 0
+  }
+}
+
+/** The wait was cut short because the client closes; what waits is served then. */
+function ignoreClosing(): void {}
+
+/** For a request that never reached a connection: the layers above look at `aborted`. */
+function abortedController(reason: Error): Controller {
+  return { aborted: true, reason, paused: false, abort() {}, pause() {}, resume() {} }
+}

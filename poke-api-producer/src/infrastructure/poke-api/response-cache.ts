@@ -1,0 +1,219 @@
+/**
+ * Keeps answers in an SQLite file, behind undici's interface for cache stores. undici decides what may be kept and for how long it is fresh
+ * (RFC 9111); what it hands over are reduced answers of about 100 bytes, so that an entry is one small row.
+ *
+ * It is a cache: nothing in it is missed. A damaged file is begun anew, and where it cannot be written, requests simply go to the API.
+ */
+import { rmSync } from 'node:fs'
+import { DatabaseSync, type StatementSync } from 'node:sqlite'
+import { Writable } from 'node:stream'
+import type { interceptors } from 'undici'
+import { PokeApiError } from '../../errors.ts'
+
+type CacheStore = NonNullable<NonNullable<Parameters<typeof interceptors.cache>[0]>['store']>
+type CacheKey = Parameters<CacheStore['get']>[0]
+type CacheValue = Parameters<CacheStore['createWriteStream']>[1]
+
+export interface CachedAnswer extends CacheValue {
+  readonly cacheControlDirectives: NonNullable<CacheValue['cacheControlDirectives']>
+  readonly body: Buffer
+}
+
+export interface ResponseCacheOptions {
+  /** The file, in a folder that exists. No other process uses it. */
+  readonly file: string
+  readonly now: () => number
+  /** Hears a sentence where the cache had to be begun anew, or cannot be read or written. */
+  readonly failed: (message: string) => void
+  /** Most entries that are kept; the oldest leave. */
+  readonly maxEntries?: number
+}
+
+/** Rises when what is kept of a body, or how, changes: an older file is begun anew. */
+const FORMAT = 1
+/** An entry that the API can confirm is worth keeping long after it is stale: asking costs a few bytes, the body 100 kB. In ms. */
+const KEPT_FOR_REVALIDATION = 365 * 24 * 60 * 60 * 1000
+/** What is larger is not kept, in bytes. The list of all Pokémon takes 7 kB. */
+const LARGEST_BODY = 1024 * 1024
+/** How many entries are stored between looks at their number. */
+const PRUNE_EVERY = 500
+
+/** Primary result codes: https://www.sqlite.org/rescode.html */
+const CORRUPT = 11
+const NOT_A_DATABASE = 26
+
+interface Database {
+  readonly db: DatabaseSync
+  readonly get: StatementSync
+  readonly set: StatementSync
+  readonly forget: StatementSync
+  readonly prune: StatementSync
+}
+
+export class ResponseCache implements CacheStore {
+  readonly #options: ResponseCacheOptions
+  readonly #maxEntries: number
+  #database: Database
+  /** It was said that the cache cannot be used; it is said once. */
+  #failing = false
+  #stored = 0
+
+  /** @throws PokeApiError where there can be no such file */
+  constructor(options: ResponseCacheOptions) {
+    this.#options = options
+    this.#maxEntries = options.maxEntries ?? 10_000
+    try {
+      this.#database = openOrBeginAnew(options)
+    } catch (error) {
+      const { message } = error as Error
+      throw new PokeApiError(
+        'cache',
+        `the cache ${options.file} cannot be opened (${message}): make its folder writable, or set DATA_DIR to another`,
+        {
+          cause: error,
+        },
+      )
+    }
+  }
+
+  get(key: CacheKey): CachedAnswer | undefined {
+    return this.#attempt(() => {
+      const row = this.#database.get.get(nameOf(key))
+      if (row === undefined) return undefined
+      const value = JSON.parse(String(row.value)) as CacheValue
+      if (value.deleteAt <= this.#options.now() || !sameVariant(value.vary, key.headers)) return undefined
+      const body = row.body as Uint8Array
+      return { cacheControlDirectives: {}, ...value, body: Buffer.from(body.buffer, body.byteOffset, body.byteLength) }
+    })
+  }
+
+  createWriteStream(key: CacheKey, value: CacheValue): Writable {
+    const chunks: Buffer[] = []
+    return new Writable({
+      write: (chunk: Buffer, _encoding, done) => {
+        chunks.push(chunk)
+        done()
+      },
+      final: (done) => {
+        this.#store(key, value, Buffer.concat(chunks))
+        done()
+      },
+    })
+  }
+
+  delete(key: CacheKey): void {
+    this.#attempt(() => this.#database.forget.run(nameOf(key)))
+  }
+
+  close(): void {
+    if (this.#database.db.isOpen) this.#database.db.close()
+  }
+
+  #store(key: CacheKey, value: CacheValue, body: Buffer): void {
+    if (body.length > LARGEST_BODY) return
+    const revalidatable = value.etag !== undefined || value.headers['last-modified'] !== undefined
+    const deleteAt = revalidatable ? Math.max(value.deleteAt, value.cachedAt + KEPT_FOR_REVALIDATION) : value.deleteAt
+    this.#attempt(() => {
+      const { set, prune } = this.#database
+      set.run(nameOf(key), JSON.stringify({ ...value, deleteAt }), body, this.#options.now())
+      if (++this.#stored % PRUNE_EVERY === 0) prune.run(this.#maxEntries)
+    })
+  }
+
+  /** A cache that fails is as if it were empty. */
+  #attempt<T>(work: () => T): T | undefined {
+    // Answers may come in after `close`: they are not worth a failure.
+    if (!this.#database.db.isOpen) return undefined
+    try {
+      const result = work()
+      this.#failing = false
+      return result
+    } catch (error) {
+      this.#recover(error as Error & { errcode?: number })
+      return undefined
+    }
+  }
+
+  #recover(error: Error & { errcode?: number }): void {
+    const { file, failed } = this.#options
+    const code = error.errcode === undefined ? undefined : error.errcode & 0xff
+    // Not SQLite's, and not a row that is no JSON any more: a mistake in the program.
+    if (code === undefined && !(error instanceof SyntaxError)) throw error
+    if (code === undefined || code === CORRUPT || code === NOT_A_DATABASE) {
+      try {
+        this.#database = beginAnew(this.#options, error.message, this.#database.db)
+        return
+      } catch (again) {
+        error = again as Error
+      }
+    }
+    if (!this.#failing) failed(`the cache ${file} cannot be used (${error.message}); requests go to PokeAPI until it can`)
+    this.#failing = true
+  }
+}
+
+function openOrBeginAnew(options: ResponseCacheOptions): Database {
+  let db: DatabaseSync | null = null
+  try {
+    db = new DatabaseSync(options.file)
+    const damage = prepareFile(db)
+    if (damage === null) return statementsOf(db)
+    return beginAnew(options, damage, db)
+  } catch (error) {
+    const code = (error as { errcode?: number }).errcode
+    if (code === undefined || ((code & 0xff) !== CORRUPT && (code & 0xff) !== NOT_A_DATABASE)) {
+      if (db?.isOpen) db.close()
+      throw error
+    }
+    return beginAnew(options, (error as Error).message, db)
+  }
+}
+
+/** @param why follows the file's name in brackets */
+function beginAnew(options: ResponseCacheOptions, why: string, old: DatabaseSync | null): Database {
+  if (old?.isOpen) old.close()
+  for (const suffix of ['', '-wal', '-shm', '-journal']) rmSync(options.file + suffix, { force: true })
+  options.failed(`the cache ${options.file} was not usable (${why}) and is begun anew; it fills by itself`)
+  const db = new DatabaseSync(options.file)
+  const damage = prepareFile(db)
+  if (damage !== null) throw new Error(damage)
+  return statementsOf(db)
+}
+
+/** @returns what is wrong with the file; null: nothing */
+function prepareFile(db: DatabaseSync): string | null {
+  // Nobody shares it, so that nothing needs to be locked for each access.
+  db.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL')
+  const damage = String(db.prepare('PRAGMA quick_check(1)').get()?.quick_check)
+  if (damage !== 'ok') return damage
+  const format = Number(db.prepare('PRAGMA user_version').get()?.user_version)
+  const empty = db.prepare('SELECT 1 FROM sqlite_schema').get() === undefined
+  if (!empty) return format === FORMAT ? null : `format ${format}, and this version writes format ${FORMAT}`
+  db.exec(`
+    CREATE TABLE answer (name TEXT PRIMARY KEY, value TEXT NOT NULL, body BLOB NOT NULL, stored_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    PRAGMA user_version = ${FORMAT};
+  `)
+  return null
+}
+
+function statementsOf(db: DatabaseSync): Database {
+  return {
+    db,
+    get: db.prepare('SELECT value, body FROM answer WHERE name = ?'),
+    set: db.prepare(
+      'INSERT INTO answer VALUES (?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value, body = excluded.body, stored_at = excluded.stored_at',
+    ),
+    forget: db.prepare('DELETE FROM answer WHERE name = ?'),
+    prune: db.prepare('DELETE FROM answer WHERE name IN (SELECT name FROM answer ORDER BY stored_at DESC LIMIT -1 OFFSET ?)'),
+  }
+}
+
+/** Only GET is cached, so the URL alone is the name. */
+function nameOf({ origin, path }: CacheKey): string {
+  return origin + path
+}
+
+/** Whether the request has the headers that the answer was chosen by (RFC 9111, 4.1). */
+function sameVariant(vary: CacheValue['vary'], headers: CacheKey['headers']): boolean {
+  return Object.entries(vary ?? {}).every(([name, value]) => String(headers?.[name] ?? '') === String(value ?? ''))
+}

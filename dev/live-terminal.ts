@@ -1,5 +1,6 @@
 /** A picture that is drawn over and over at the bottom of a terminal, with lines of text that stay above it. */
 import type { WriteStream } from 'node:tty'
+import { stripVTControlCharacters } from 'node:util'
 import type { Look } from './terminal-look.ts'
 
 const ERASE_BELOW = '\u001b[J'
@@ -15,8 +16,7 @@ export class LiveTerminal {
   constructor(stream: NodeJS.WriteStream = process.stdout, env: NodeJS.ProcessEnv = process.env) {
     this.#stream = stream
     this.live = stream.isTTY === true && env.TERM !== 'dumb'
-    // Lines that were drawn for another width are wrapped by now: nobody can tell how many there are.
-    if (this.live) stream.on('resize', () => this.#write(`\u001b[H${ERASE_BELOW}`, this.#picture))
+    if (this.live) stream.on('resize', () => this.#rewrapped())
     // A closed terminal or pipe is for its owner to notice; writing to it must not be the end of everything.
     stream.on('error', () => undefined)
   }
@@ -41,6 +41,15 @@ export class LiveTerminal {
   leave(): void {
     this.#picture = []
     this.#shown = 0
+  }
+
+  /** Terminals wrap what was drawn for a wider screen, and the picture is higher than it was. */
+  #rewrapped(): void {
+    const { columns } = this.look
+    this.#shown = this.#picture.reduce(
+      (rows, line) => rows + Math.max(1, Math.ceil([...stripVTControlCharacters(line)].length / columns)),
+      0,
+    )
   }
 
   #backToTop(): string {

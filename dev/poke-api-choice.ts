@@ -19,9 +19,9 @@ export async function choosePokeApi(given: string | undefined, live: string = LI
   const nothingToClose = async () => undefined
   if (given) return { url: given, kind: 'given', what: `${given} (POKE_API_URL)`, close: nothingToClose }
   const trouble = await whyNot(live)
-  if (trouble === null) return { url: live, kind: 'live', what: `${live} (live)`, close: nothingToClose }
+  if (trouble === null) return { url: live, kind: 'live', what: `live, ${live}`, close: nothingToClose }
   const server = await servePokeApi({ port: (await isPortFree(USUAL_PORT)) ? USUAL_PORT : await freePort() })
-  const what = `the bundled Pokédex, served at ${server.url} (the live PokeAPI ${trouble})`
+  const what = `the bundled Pokédex at ${server.url} (the live one ${trouble})`
   return { url: server.url, kind: 'bundled', what, close: () => server.close() }
 }
 

@@ -23,6 +23,7 @@ await runCommand(
       signal,
     })
     own(machine)
+    terminal.say('Starting Kafka, a PokeAPI and both services on this machine. Ctrl-C stops them.')
     await machine.prepare()
     const { service: consumer } = await machine.startConsumer()
     const producer = await machine.startProducer()
@@ -36,9 +37,10 @@ await runCommand(
         const page = consumer.port === null ? null : httpAddress(consumer.port)
         if (page !== null) machine.tell({ page })
         const places: Scene['places'] = [
-          ['Counts', machine.outputFile],
-          ['Logs', 'data/logs, and of Kafka in data/dev/kafka/kafka.log'],
-          ['Stop', 'Ctrl-C (everything is kept for the next start)'],
+          ['PokeAPI', machine.api.what],
+          ['Kafka', machine.brokers],
+          ['Counts', `${machine.outputFile}; logs in data/logs`],
+          ['Stop', 'Ctrl-C; everything is kept for the next start'],
           ['Page', page ?? 'the consumer is starting'],
         ]
         const scene = { reading, running: (performance.now() - startedAt) / 1000, places }

@@ -1,5 +1,6 @@
 /** Gets Apache Kafka itself: its own jars into the project's cache, or the official image where Java and Maven are missing. */
 import { execFile, spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { copyFile, mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises'
 import { delimiter, join } from 'node:path'
@@ -90,7 +91,9 @@ async function downloadJars(target: string, say: (line: string) => void): Promis
 async function prepare(java: Java, libs: string, say: (line: string) => void): Promise<JarDistribution> {
   const jars = (await readdir(libs)).filter((name) => name.endsWith('.jar')).sort()
   const classPath = jars.map((name) => join(libs, name)).join(delimiter)
-  const prepared = join(CACHE, `java-${java.version}`)
+  // Java refuses an archive that was made for other paths.
+  const place = createHash('sha1').update(classPath).digest('hex').slice(0, 8)
+  const prepared = join(CACHE, `java-${java.version}-${place}`)
   const archive = join(prepared, 'classes.jsa')
   const bootstrapCheckpoint = join(prepared, 'bootstrap.checkpoint')
   if (!existsSync(prepared)) {

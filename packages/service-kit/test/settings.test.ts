@@ -1,0 +1,296 @@
+/** Settings: what is read, and that everything wrong is told at once, kindly and without secrets. */
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { suite, test } from 'node:test'
+import {
+  certificateRule,
+  duration,
+  integer,
+  KAFKA_SETTINGS,
+  kafkaSecurity,
+  loginRule,
+  names,
+  number,
+  oneOf,
+  optional,
+  path,
+  processSettings,
+  readSettings,
+  ServiceError,
+  type SettingKind,
+  secretFile,
+  servers,
+  setting,
+  size,
+  text,
+  url,
+  webUrl,
+} from 'service-kit'
+
+const SETTINGS = {
+  PORT: setting(integer({ min: 0, max: 65_535 }), '8080', 'The port.'),
+  INTERVAL: setting(duration({ min: '1ms', max: '7d' }), '60s', 'The interval.'),
+  BROKERS: setting(servers(), 'localhost:9092', 'The brokers.'),
+}
+
+function failureOf(read: () => unknown): ServiceError {
+  try {
+    read()
+  } catch (error) {
+    assert.ok(error instanceof ServiceError, `it threw ${error}`)
+    return error
+  }
+  assert.fail('nothing was thrown')
+}
+
+function withFile(content: string, use: (file: string) => void): void {
+  const folder = mkdtempSync(join(tmpdir(), 'settings-'))
+  try {
+    const file = join(folder, 'secret')
+    writeFileSync(file, content)
+    use(file)
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+}
+
+suite('reading settings', () => {
+  test('takes the defaults where nothing is set', () => {
+    const { values, warnings } = readSettings(SETTINGS, {})
+    assert.deepEqual(values, { PORT: 8080, INTERVAL: 60_000, BROKERS: ['localhost:9092'] })
+    assert.deepEqual(warnings, [])
+  })
+
+  test('takes what is set, without the spaces around it', () => {
+    const { values } = readSettings(SETTINGS, { PORT: ' 0 ', INTERVAL: '500ms', BROKERS: 'a:1, b:2' })
+    assert.deepEqual(values, { PORT: 0, INTERVAL: 500, BROKERS: ['a:1', 'b:2'] })
+  })
+
+  test('counts an empty variable as one that is not set', () => {
+    assert.equal(readSettings(SETTINGS, { PORT: '' }).values.PORT, 8080)
+  })
+
+  test('tells everything that is wrong in one message: the setting, what was given, what is accepted', () => {
+    const error = failureOf(() => readSettings(SETTINGS, { PORT: '65536', INTERVAL: '60', BROKERS: 'localhost' }))
+    assert.equal(error.exitCode, 78)
+    assert.equal(error.code, 'config/wrong')
+    assert.equal(error.retriable, false)
+    assert.equal(
+      error.message,
+      [
+        '3 settings are wrong:',
+        '  PORT is "65536"; accepted: a whole number from 0 to 65535',
+        '  INTERVAL is "60"; accepted: a duration with its unit (ms, s, m, h, d), from 1ms to 7d',
+        '  BROKERS is "localhost"; accepted: host:port, several separated by commas',
+      ].join('\n'),
+    )
+  })
+
+  test('tells of a single wrong setting in the singular', () => {
+    assert.match(failureOf(() => readSettings(SETTINGS, { PORT: '-1' })).message, /^a setting is wrong:\n {2}PORT is "-1"/)
+  })
+
+  test('asks the rules once every setting by itself is right, and tells all that they say', () => {
+    const rules = [() => 'PORT and INTERVAL do not go together', () => null, () => 'nor does BROKERS']
+    assert.equal(
+      failureOf(() => readSettings(SETTINGS, {}, rules)).message,
+      '2 settings are wrong:\n  PORT and INTERVAL do not go together\n  nor does BROKERS',
+    )
+    assert.doesNotMatch(failureOf(() => readSettings(SETTINGS, { PORT: 'x' }, rules)).message, /go together/)
+  })
+
+  test('warns of a variable that is probably a misspelt setting', () => {
+    const { warnings } = readSettings(SETTINGS, { INTERVALL: '1s', HOME: '/root', PATH: '/bin' })
+    assert.deepEqual(warnings, ['the environment variable INTERVALL is not a setting of this service: was INTERVAL meant?'])
+  })
+})
+
+suite('kinds of settings', () => {
+  const accepts = <T>(kind: SettingKind<T>, given: string, value: T) => {
+    const parsed = kind.parse(given)
+    assert.deepEqual(parsed, { ok: true, value }, `${JSON.stringify(given)} should be accepted`)
+  }
+  const refuses = (kind: SettingKind<unknown>, ...texts: string[]) => {
+    for (const given of texts) assert.equal(kind.parse(given).ok, false, `${JSON.stringify(given)} should be refused (${kind.accepts})`)
+  }
+
+  test('whole numbers', () => {
+    const kind = integer({ min: 1, max: 100 })
+    accepts(kind, '1', 1)
+    accepts(kind, '100', 100)
+    refuses(kind, '0', '101', '1.5', '1e1', '0x10', 'one', '', ' ', '1 ', '９')
+  })
+
+  test('numbers', () => {
+    const kind = number({ min: 0, max: 10 })
+    accepts(kind, '0', 0)
+    accepts(kind, '0.5', 0.5)
+    refuses(kind, '-1', '10.1', '.5', '1e1', 'Infinity', 'NaN', '')
+  })
+
+  test('durations, in ms', () => {
+    const kind = duration({ min: '1ms', max: '7d' })
+    for (const [given, ms] of [
+      ['1ms', 1],
+      ['500ms', 500],
+      ['60s', 60_000],
+      ['1.5s', 1500],
+      ['2m', 120_000],
+      ['1h', 3_600_000],
+      ['7d', 604_800_000],
+      ['60 s', 60_000],
+    ] as const)
+      accepts(kind, given, ms)
+    refuses(kind, '0ms', '8d', '60', '60sec', '1m30s', '-1s', 's', '')
+  })
+
+  test('sizes, in bytes', () => {
+    const kind = size({ min: '1KiB', max: '1GiB' })
+    accepts(kind, '1024B', 1024)
+    accepts(kind, '4MiB', 4_194_304)
+    accepts(kind, '0.5GiB', 536_870_912)
+    refuses(kind, '1B', '2GiB', '4MB', '4M', '4', '')
+  })
+
+  test('one of some words', () => {
+    const kind = oneOf('random', 'sweep')
+    assert.equal(kind.accepts, 'random or sweep')
+    accepts(kind, 'sweep', 'sweep')
+    refuses(kind, 'Sweep', 'both', '')
+  })
+
+  test('servers', () => {
+    const kind = servers()
+    accepts(kind, 'localhost:9092', ['localhost:9092'])
+    accepts(kind, 'broker-1.example.com:9092,10.0.0.1:9093 , [::1]:9094', ['broker-1.example.com:9092', '10.0.0.1:9093', '[::1]:9094'])
+    refuses(kind, '', ',', 'localhost', 'localhost:', 'localhost:0', 'localhost:65536', 'kafka://localhost:9092', '::1:9092', 'a b:1')
+  })
+
+  test('URLs of the web, without the slash at their end', () => {
+    const kind = webUrl()
+    accepts(kind, 'https://pokeapi.co/api/v2/', 'https://pokeapi.co/api/v2')
+    accepts(kind, 'http://127.0.0.1:8000', 'http://127.0.0.1:8000')
+    refuses(
+      kind,
+      'pokeapi.co',
+      'ftp://pokeapi.co',
+      'https://user:secret@pokeapi.co',
+      'https://pokeapi.co/?a=b',
+      'https://pokeapi.co/#a',
+      '',
+    )
+  })
+
+  test('URLs of some schemes', () => {
+    const kind = url(['sqlite', 'postgres'], 'sqlite:<file> or postgres://…')
+    accepts(kind, 'sqlite:data/counts.db', 'sqlite:data/counts.db')
+    refuses(kind, 'mysql://localhost', 'sqlite:', '/data/counts.db', '')
+  })
+
+  test('text, names and paths', () => {
+    accepts(text(/^[a-z]+$/, 'small letters'), 'abc', 'abc')
+    refuses(text(/^[a-z]+$/, 'small letters'), 'Abc', '')
+    accepts(names(/^[a-z.]+$/, 'names'), 'a.b, c', ['a.b', 'c'])
+    accepts(names(/^[a-z.]+$/, 'names'), '', [])
+    refuses(names(/^[a-z.]+$/, 'names'), 'a,B')
+    accepts(path(), 'data/producer', 'data/producer')
+    refuses(path(), 'a\0b')
+  })
+
+  test('optional ones are null where nothing is given', () => {
+    accepts(optional(integer({ min: 0, max: 1 })), '', null)
+    accepts(optional(integer({ min: 0, max: 1 })), '1', 1)
+    refuses(optional(integer({ min: 0, max: 1 })), '2')
+  })
+})
+
+suite('secrets', () => {
+  const SECRET = { PASSWORD_FILE: setting(optional(secretFile()), '', 'A password.') }
+
+  test('are never shown: not even the path, for the password itself may stand there by mistake', () => {
+    const { message } = failureOf(() => readSettings(SECRET, { PASSWORD_FILE: 'hunter2' }))
+    assert.equal(
+      message,
+      'a setting is wrong:\n  PASSWORD_FILE is "***" (the file cannot be read (ENOENT)); accepted: the path of a readable file with the secret in it',
+    )
+  })
+
+  test('must not be empty', () => {
+    withFile('\n', (file) => assert.match(failureOf(() => readSettings(SECRET, { PASSWORD_FILE: file })).message, /the file is empty/))
+  })
+
+  test('in URLs are hidden', () => {
+    const settings = {
+      STORE_URL: setting(url(['sqlite'], 'sqlite:<file>'), 'sqlite:a', 'The store.'),
+      API: setting(webUrl(), 'http://a', 'The API.'),
+    }
+    const { message } = failureOf(() =>
+      readSettings(settings, { STORE_URL: 'mysql://user:hunt@er2@host/db?password=hunter3&x=1', API: 'https://user:hunter4@host/' }),
+    )
+    assert.doesNotMatch(message, /hunt/)
+    assert.match(message, /"mysql:\/\/user:\*\*\*@host\/db\?password=\*\*\*&x=1"/)
+    assert.match(message, /"https:\/\/user:\*\*\*@host\/"/)
+  })
+
+  test('are read when they are needed, so that they can be changed under a running service', () => {
+    withFile('hunter2\n', (file) => {
+      const env = { KAFKA_SASL_MECHANISM: 'SCRAM-SHA-512', KAFKA_USERNAME: 'ash', KAFKA_PASSWORD_FILE: file }
+      const { values } = readSettings(KAFKA_SETTINGS, env, [loginRule])
+      assert.doesNotMatch(JSON.stringify(values), /hunter2/)
+      const { sasl } = kafkaSecurity(values)
+      assert.deepEqual([sasl?.mechanism, sasl?.username, sasl?.password()], ['SCRAM-SHA-512', 'ash', 'hunter2'])
+      writeFileSync(file, 'hunter3\r\n')
+      assert.equal(sasl?.password(), 'hunter3')
+    })
+  })
+})
+
+suite('settings of the connection to Kafka', () => {
+  const read = (env: Record<string, string>) => readSettings(KAFKA_SETTINGS, env, [loginRule, certificateRule]).values
+
+  test('without any security are a plain connection', () => {
+    assert.deepEqual(kafkaSecurity(read({})), {})
+  })
+
+  test('TLS names the broker that is called, where brokers have names', () => {
+    assert.deepEqual(kafkaSecurity(read({ KAFKA_SECURITY: 'tls', KAFKA_BROKERS: 'kafka.example.com:9093' })), {
+      tls: {},
+      tlsServerName: true,
+    })
+    assert.deepEqual(kafkaSecurity(read({ KAFKA_SECURITY: 'tls', KAFKA_BROKERS: '10.0.0.1:9093' })), { tls: {}, tlsServerName: false })
+    assert.deepEqual(kafkaSecurity(read({ KAFKA_SECURITY: 'tls', KAFKA_BROKERS: '[::1]:9093' })), { tls: {}, tlsServerName: false })
+  })
+
+  test('half a login is told', () => {
+    assert.match(failureOf(() => read({ KAFKA_USERNAME: 'ash' })).message, /KAFKA_SASL_MECHANISM is "none": set it to PLAIN/)
+    assert.match(
+      failureOf(() => read({ KAFKA_SASL_MECHANISM: 'PLAIN' })).message,
+      /KAFKA_SASL_MECHANISM is PLAIN: set KAFKA_USERNAME and KAFKA_PASSWORD_FILE as well/,
+    )
+  })
+
+  test('certificates without TLS are told, and what is none is refused', () => {
+    assert.match(failureOf(() => read({ KAFKA_CA_FILE: '/nowhere/ca.pem', KAFKA_SECURITY: 'tls' })).message, /ENOENT/)
+    withFile('no certificate', (KAFKA_CA_FILE) => {
+      assert.match(failureOf(() => read({ KAFKA_CA_FILE, KAFKA_SECURITY: 'tls' })).message, /the file has something else in it/)
+    })
+    withFile('-----BEGIN CERTIFICATE-----', (KAFKA_CA_FILE) => {
+      assert.match(
+        failureOf(() => read({ KAFKA_CA_FILE })).message,
+        /KAFKA_CA_FILE is set, and KAFKA_SECURITY is "plaintext": set it to tls/,
+      )
+      assert.deepEqual(kafkaSecurity(read({ KAFKA_CA_FILE, KAFKA_SECURITY: 'tls' })).tls, { ca: '-----BEGIN CERTIFICATE-----' })
+    })
+  })
+
+  test('topics have the names that Kafka allows', () => {
+    for (const KAFKA_TOPIC of ['poke-topic', 'a.b_c-9', 'x'.repeat(249)]) assert.equal(read({ KAFKA_TOPIC }).KAFKA_TOPIC, KAFKA_TOPIC)
+    for (const KAFKA_TOPIC of ['.', '..', 'a b', 'é', 'x'.repeat(250)]) failureOf(() => read({ KAFKA_TOPIC }))
+  })
+})
+
+test('every default is itself accepted', () => {
+  readSettings({ ...KAFKA_SETTINGS, ...processSettings(8080) }, {})
+})

@@ -1,0 +1,56 @@
+/** A service of a few lines for the tests of a service's life: how it behaves is its argument. */
+import { setTimeout as wait } from 'node:timers/promises'
+import { createLogger, runServiceProcess, ServiceError } from 'service-kit'
+
+/** Resolves when it is asked to stop. */
+const untilStopped = (signal: AbortSignal) => wait(3_600_000, undefined, { signal }).catch(() => undefined)
+
+const BEHAVIOURS: Record<string, (signal: AbortSignal) => Promise<void>> = {
+  'stops when asked to': untilStopped,
+  'never stops': () => wait(3_600_000),
+  'is done': async () => undefined,
+  'throws the reason of its signal': async (signal) => {
+    await wait(3_600_000, undefined, { signal })
+  },
+  'cannot go on': async () => {
+    throw new ServiceError('the store is damaged: put a backup in its place', { code: 'store/damaged', exitCode: 65, retriable: false })
+  },
+  'has a mistake': async () => {
+    JSON.parse('{')
+  },
+  'leaves a rejection unhandled': async (signal) => {
+    void Promise.reject(new TypeError('nobody caught me'))
+    await untilStopped(signal)
+  },
+  'throws where nobody can catch': async (signal) => {
+    setImmediate(() => {
+      throw new ServiceError('the disk is gone', { code: 'store/io', exitCode: 75, retriable: true })
+    })
+    await untilStopped(signal)
+  },
+  'fails while it stops': async (signal) => {
+    await untilStopped(signal)
+    throw new ServiceError('the last commit failed', { code: 'store/io', exitCode: 75, retriable: true })
+  },
+  'writes when told to': async (signal) => {
+    process.on('message', () => {
+      logger.info('a line of the log')
+      console.log('{"msg":"a line of another program"}')
+      process.send?.('written')
+    })
+    await untilStopped(signal)
+  },
+}
+
+const [behaviour = '', shutdownTimeout = '10000'] = process.argv.slice(2)
+const logger = await createLogger({ service: 'small-service', level: 'info', readable: false })
+process.exit(
+  await runServiceProcess({
+    logger,
+    shutdownTimeout: Number(shutdownTimeout),
+    start: async (signal) => {
+      logger.info('started')
+      await (BEHAVIOURS[behaviour] as (signal: AbortSignal) => Promise<void>)(signal)
+    },
+  }),
+)

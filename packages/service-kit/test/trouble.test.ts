@@ -1,0 +1,57 @@
+/** A trouble that lasts is said when it begins, when it changes, once a minute, and when it is over. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { type Logger, ServiceError, Trouble } from 'service-kit'
+
+function setUp() {
+  const said: string[] = []
+  const say = (level: string) => (details: { times?: number; seconds?: number }, message: string) =>
+    said.push(`${level}: ${message}${details.times === undefined ? '' : ` (${details.times} times, ${details.seconds} s)`}`)
+  const logger = { warn: say('warn'), info: say('info') } as unknown as Logger
+  const clock = { ms: 0 }
+  return { said, clock, trouble: new Trouble({ logger, over: 'Kafka is back', now: () => clock.ms }) }
+}
+
+const away = (port: number) => new ServiceError(`Kafka at ${port} is away`, { code: 'kafka/unreachable', exitCode: 75, retriable: true })
+
+test('a failure that repeats is said once, and its end with how long it took', () => {
+  const { said, clock, trouble } = setUp()
+  assert.equal(trouble.reason, null)
+  trouble.failed(away(1))
+  clock.ms = 5000
+  trouble.failed(away(2))
+  assert.equal(trouble.reason, 'Kafka at 2 is away', 'readiness has the newest words')
+  clock.ms = 12_000
+  trouble.worked()
+  assert.equal(trouble.reason, null)
+  trouble.worked()
+  assert.deepEqual(said, ['warn: Kafka at 1 is away', 'info: Kafka is back (2 times, 12 s)'])
+})
+
+test('another failure meanwhile is said, too', () => {
+  const { said, trouble } = setUp()
+  trouble.failed(away(1))
+  trouble.failed(new Error('something else'))
+  assert.deepEqual(said, ['warn: Kafka at 1 is away', 'warn: something else (2 times, 0 s)'])
+})
+
+test('while it lasts it is said again once a minute', () => {
+  const { said, clock, trouble } = setUp()
+  for (let second = 0; second <= 130; second++) {
+    clock.ms = second * 1000
+    trouble.failed(away(1))
+  }
+  assert.deepEqual(said, [
+    'warn: Kafka at 1 is away',
+    'warn: Kafka at 1 is away (61 times, 60 s)',
+    'warn: Kafka at 1 is away (121 times, 120 s)',
+  ])
+})
+
+test('a new trouble after the end is said anew', () => {
+  const { said, trouble } = setUp()
+  trouble.failed(away(1))
+  trouble.worked()
+  trouble.failed(away(1))
+  assert.equal(said.filter((line) => line.startsWith('warn')).length, 2)
+})

@@ -45,22 +45,23 @@ export class Capturing {
    * @throws PokeApiError where it is hopeless
    */
   async atRandom(interval: number, signal: AbortSignal): Promise<void> {
-    const { now, wait, random } = this.#options
+    const { writer, now, random } = this.#options
     let order: RandomOrder | null = null
     let listed = 0
     let due = now()
     while (!signal.aborted) {
-      if (order === null || now() - listed > LIST_AGE) {
+      const hindrance = this.#hindrance(signal, due)
+      if (hindrance !== null) {
+        await hindrance
+      } else if (order === null || now() - listed > LIST_AGE) {
         const ids = await this.#list(signal)
-        if (ids === null) break
-        order = new RandomOrder(ids, random)
+        if (ids !== null) order = new RandomOrder(ids, random)
         listed = now()
+      } else {
+        this.#begin(order.next(), signal, (id, capture) => writer.captured(id, capture))
+        // The next time on the grid: what was missed is not made up for.
+        due = interval > 0 ? due + (Math.floor((now() - due) / interval) + 1) * interval : now()
       }
-      if (due > now()) await wait(due - now(), signal)
-      if (!(await this.#mayBegin(signal))) break
-      this.#begin(order.next(), signal, (id, capture) => this.#options.writer.captured(id, capture))
-      due += interval
-      if (due < now()) due = interval > 0 ? due + Math.ceil((now() - due) / interval) * interval : now()
     }
     await this.#settled()
   }
@@ -74,7 +75,7 @@ export class Capturing {
    */
   async sweep(progress: SweepProgress | null, signal: AbortSignal): Promise<SweepProgress | null> {
     const { writer, observer, changes } = this.#options
-    const from = progress ?? (await this.#list(signal))
+    const from = progress ?? (await this.#listAtLast(signal))
     if (from === null) return null
     const sweep = new SweepOrder(from)
     observer.sweepProgress(sweep.done, sweep.total)
@@ -83,7 +84,12 @@ export class Capturing {
       writer.captured(id, capture, () => sweep.progress)
       observer.sweepProgress(sweep.done, sweep.total)
     }
-    while (!sweep.finished && (await this.#mayBegin(signal))) {
+    while (!sweep.finished && !signal.aborted) {
+      const hindrance = this.#hindrance(signal)
+      if (hindrance !== null) {
+        await hindrance
+        continue
+      }
       const id = sweep.next()
       // The last ones are under way, and one of them may come back.
       if (id === null) await changes.next()
@@ -94,31 +100,38 @@ export class Capturing {
   }
 
   /** The ids that the API names, however long it is away; null once the signal is aborted. */
-  async #list(signal: AbortSignal): Promise<readonly number[] | null> {
-    const { api } = this.#options
-    while (await this.#mayBegin(signal)) {
-      try {
-        const ids = await api.list(signal)
-        this.#options.backoff.reset()
-        return ids
-      } catch (error) {
-        if (signal.aborted) break
-        this.#failed(error, this.#options.now())
-      }
+  async #listAtLast(signal: AbortSignal): Promise<readonly number[] | null> {
+    while (!signal.aborted) {
+      const hindrance = this.#hindrance(signal)
+      const ids = hindrance === null ? await this.#list(signal) : await hindrance
+      if (ids) return ids
     }
     return null
   }
 
-  /** Waits until one more capture may begin; false once the signal is aborted. */
-  async #mayBegin(signal: AbortSignal): Promise<boolean> {
-    const { changes, concurrency, wait, now } = this.#options
-    for (;;) {
-      if (this.#hopeless !== null) throw this.#hopeless
-      if (signal.aborted) return false
-      if (this.#underWay >= concurrency || !this.#hasRoom()) await changes.next()
-      else if (now() < this.#notBefore) await wait(this.#notBefore - now(), signal)
-      else return true
+  async #list(signal: AbortSignal): Promise<readonly number[] | null> {
+    const { api, backoff, now } = this.#options
+    const began = now()
+    try {
+      const ids = await api.list(signal)
+      backoff.reset()
+      return ids
+    } catch (error) {
+      if (!signal.aborted) this.#failed(error, began)
+      return null
     }
+  }
+
+  /**
+   * Why no capture may begin now: a promise of the time to look again; null where one may, in this turn of the event loop.
+   * @param notBefore ms of the clock
+   */
+  #hindrance(signal: AbortSignal, notBefore = Number.NEGATIVE_INFINITY): Promise<void> | null {
+    const { changes, concurrency, wait, now } = this.#options
+    if (this.#hopeless !== null) throw this.#hopeless
+    if (this.#underWay >= concurrency || !this.#hasRoom()) return changes.next()
+    const time = Math.max(notBefore, this.#notBefore)
+    return now() < time ? wait(time - now(), signal) : null
   }
 
   /** What is under way takes its place too, so that the bound holds when all of it arrives. */

@@ -88,7 +88,7 @@ export class OutboxWriter {
         this.#failing = false
         backoff.reset()
       } catch (error) {
-        if (stop.aborted || (error instanceof ServiceError && !error.retriable)) throw error
+        if (stop.aborted || !(error instanceof ServiceError && error.retriable)) throw error
         this.#failing = true
         observer.storeFailed(error as Error)
         await wait(backoff.next(), stop)

@@ -100,7 +100,7 @@ function parse(command: Command, rest: string[]): Pick<CommandInput, 'options' |
   const options = Object.fromEntries(Object.entries(command.options ?? {}).map(([name, { type }]) => [name, { type }]))
   try {
     const { values, positionals } = parseArgs({ args: rest, options, allowPositionals: command.args !== undefined, strict: true })
-    return { options: values as CommandInput['options'], args: positionals }
+    return { options: { ...values } as CommandInput['options'], args: positionals }
   } catch (error) {
     throw usageError((error as Error).message)
   }

@@ -1,0 +1,173 @@
+/** The HTTP server of a service, over real sockets. */
+import assert from 'node:assert/strict'
+import { createServer } from 'node:http'
+import { type AddressInfo, connect } from 'node:net'
+import { Writable } from 'node:stream'
+import { type TestContext, test } from 'node:test'
+import {
+  Counter,
+  createLogger,
+  createRegistry,
+  Health,
+  type HttpServer,
+  type HttpServerOptions,
+  ServiceError,
+  startHttpServer,
+} from 'service-kit'
+
+const lines: string[] = []
+const logger = await createLogger({
+  service: 'test',
+  level: 'info',
+  readable: false,
+  stream: new Writable({
+    write(chunk, _, done) {
+      lines.push(String(chunk))
+      done()
+    },
+  }),
+})
+
+async function start(t: TestContext, options: Partial<HttpServerOptions> = {}): Promise<HttpServer> {
+  const server = await startHttpServer({ host: '127.0.0.1', port: 0, health: new Health(), registry: createRegistry(), logger, ...options })
+  t.after(() => server.close())
+  return server
+}
+
+async function get(server: HttpServer, path: string): Promise<{ status: number; headers: Headers; text: string }> {
+  const response = await fetch(`${server.url}${path}`)
+  return { status: response.status, headers: response.headers, text: await response.text() }
+}
+
+test('port 0 is any free port, and the server says which', async (t) => {
+  const server = await start(t)
+  assert.ok(server.port > 0)
+  assert.equal(server.url, `http://127.0.0.1:${server.port}`)
+})
+
+test('it is live as long as it answers', async (t) => {
+  const health = new Health()
+  health.add('kafka', () => 'away')
+  const { status, text } = await get(await start(t, { health }), '/health/live')
+  assert.deepEqual([status, JSON.parse(text)], [200, { status: 'live' }])
+})
+
+test('it is ready, or says why not, as things are now', async (t) => {
+  const health = new Health()
+  let broker: string | null = null
+  health.add('kafka', () => broker)
+  health.add('outbox', () => null)
+  const server = await start(t, { health })
+  const ready = await get(server, '/health/ready')
+  assert.deepEqual([ready.status, JSON.parse(ready.text)], [200, { status: 'ready', reasons: [] }])
+  assert.equal(ready.headers.get('cache-control'), 'no-store')
+  broker = 'localhost:9092 cannot be reached'
+  const { status, text } = await get(server, '/health/ready')
+  assert.deepEqual([status, JSON.parse(text)], [503, { status: 'not-ready', reasons: ['kafka: localhost:9092 cannot be reached'] }])
+})
+
+test('metrics come in the text format of Prometheus, with those of the process', async (t) => {
+  const registry = createRegistry()
+  new Counter({ name: 'poke_captures_total', help: 'Captures.', registers: [registry] }).inc(3)
+  const { status, headers, text } = await get(await start(t, { registry }), '/metrics')
+  assert.equal(status, 200)
+  assert.match(headers.get('content-type') ?? '', /^text\/plain; version=0\.0\.4/)
+  assert.match(text, /^poke_captures_total 3$/m)
+  assert.match(text, /^process_cpu_seconds_total /m)
+})
+
+test('two registries know nothing of each other', async () => {
+  const registry = createRegistry()
+  new Counter({ name: 'poke_captures_total', help: 'Captures.', registers: [registry] })
+  const other = createRegistry()
+  assert.equal(other.getSingleMetric('poke_captures_total'), undefined)
+})
+
+test('further routes can be registered', async (t) => {
+  const server = await start(t, { plugins: [async (app) => void app.get('/api/hello', async () => ({ hello: 'world' }))] })
+  assert.equal((await get(server, '/api/hello')).text, '{"hello":"world"}')
+})
+
+test('a failing route answers 500 without its reason, which is logged', async (t) => {
+  const fail = async () => {
+    throw new Error('the secret reason')
+  }
+  const server = await start(t, { plugins: [async (app) => void app.get('/api/fail', fail)] })
+  const { status, text } = await get(server, '/api/fail')
+  assert.equal(status, 500)
+  assert.doesNotMatch(text, /secret/)
+  assert.match(lines.at(-1) ?? '', /the secret reason/)
+})
+
+test('what does not exist answers 404', async (t) => {
+  assert.equal((await get(await start(t), '/nothing')).status, 404)
+})
+
+test('a port that is taken ends with its number, its host and the setting to change', async (t) => {
+  const other = createServer().listen(0, '127.0.0.1')
+  t.after(() => other.close())
+  await new Promise((resolve) => other.once('listening', resolve))
+  const { port } = other.address() as AddressInfo
+  await assert.rejects(start(t, { port }), (error: ServiceError) => {
+    assert.ok(error instanceof ServiceError)
+    assert.deepEqual([error.code, error.exitCode, error.retriable], ['http/port-taken', 73, false])
+    assert.equal(
+      error.message,
+      `port ${port} of 127.0.0.1 is taken by another program: end that one, or set HTTP_PORT to another port (0: any free one)`,
+    )
+    return true
+  })
+})
+
+test('an address that is none of this machine ends with the setting to correct', async (t) => {
+  await assert.rejects(start(t, { host: '192.0.2.1' }), (error: ServiceError) => {
+    assert.equal(error.code, 'http/no-such-host')
+    assert.match(error.message, /^192\.0\.2\.1 is no address of this machine \(EADDRNOTAVAIL\): correct HTTP_HOST/)
+    return true
+  })
+})
+
+test('a plugin that fails is the failure of the start', async () => {
+  const failing = startHttpServer({
+    host: '127.0.0.1',
+    port: 0,
+    health: new Health(),
+    registry: createRegistry(),
+    logger,
+    plugins: [
+      async () => {
+        throw new Error('no page here')
+      },
+    ],
+  })
+  await assert.rejects(failing, /no page here/)
+})
+
+test('headers are bounded', async (t) => {
+  const server = await start(t)
+  const response = await fetch(`${server.url}/health/live`, { headers: { 'x-long': 'x'.repeat(20_000) } })
+  assert.equal(response.status, 431)
+})
+
+test('bodies are bounded', async (t) => {
+  const server = await start(t, { plugins: [async (app) => void app.post('/api/echo', async ({ body }) => body)] })
+  const response = await fetch(`${server.url}/api/echo`, {
+    method: 'POST',
+    body: JSON.stringify('x'.repeat(20_000)),
+    headers: { 'content-type': 'application/json' },
+  })
+  assert.equal(response.status, 413)
+})
+
+test('closing does not wait for a client that holds its connection', async () => {
+  const server = await startHttpServer({ host: '127.0.0.1', port: 0, health: new Health(), registry: createRegistry(), logger })
+  const idle = connect(server.port, '127.0.0.1')
+  idle.on('error', () => undefined)
+  await new Promise((resolve) => idle.once('connect', resolve))
+  // Half a request: it would be waited for.
+  await new Promise((resolve) => idle.write('GET /health/live HTTP/1.1\r\nHost: ', resolve))
+  assert.equal((await fetch(`${server.url}/health/live`)).status, 200)
+  const gone = new Promise((resolve) => idle.once('close', resolve))
+  await server.close()
+  await gone
+})

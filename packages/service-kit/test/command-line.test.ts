@@ -44,17 +44,11 @@ async function run(...argv: string[]): Promise<{ exitCode: number; out: string; 
       },
     ],
   }
-  const output = { out: '', error: '' }
-  const exitCode = await runCommandLine(
-    line,
-    argv,
-    { HOME: '/home' },
-    {
-      out: (text) => void (output.out += text),
-      error: (text) => void (output.error += text),
-    },
-  )
-  return { exitCode, ...output, called }
+  const out: string[] = []
+  const error: string[] = []
+  const output = { out: (text: string) => void out.push(text), error: (text: string) => void error.push(text) }
+  const exitCode = await runCommandLine(line, argv, { HOME: '/home' }, output)
+  return { exitCode, out: out.join(''), error: error.join(''), called }
 }
 
 test('without words the first command runs, with the environment', async () => {

@@ -11,8 +11,8 @@ const letterColumns = `letters.id, letters.record_offset, letters.leader_epoch, 
 export const STATEMENTS = named({
   // Accepted at once where the name is new to the group (rule S4).
   meetTopic: `
-    INSERT INTO topics (group_id, topic_id, topic, accepted_at)
-    SELECT $1, $2, $3, CASE WHEN NOT EXISTS (SELECT FROM topics WHERE group_id = $1 AND topic = $3) THEN now() END
+    INSERT INTO topics (group_id, topic_id, topic, accepted)
+    SELECT $1, $2, $3, CASE WHEN NOT EXISTS (SELECT FROM topics WHERE group_id = $1 AND topic = $3) THEN 1 END
     WHERE NOT EXISTS (SELECT FROM topics WHERE group_id = $1 AND topic_id = $2)
     ON CONFLICT DO NOTHING`,
 
@@ -37,9 +37,9 @@ export const STATEMENTS = named({
   state: `
     SELECT partitions.position, partitions.leader_epoch,
       (SELECT topic_id FROM topics
-        WHERE group_id = partitions.group_id AND topic = partitions.topic AND accepted_at IS NOT NULL
-          AND (SELECT accepted_at FROM topics WHERE group_id = partitions.group_id AND topic_id = partitions.topic_id) IS NULL
-        ORDER BY accepted_at DESC LIMIT 1) AS replaced_topic_id,
+        WHERE group_id = partitions.group_id AND topic = partitions.topic AND accepted IS NOT NULL
+          AND (SELECT accepted FROM topics WHERE group_id = partitions.group_id AND topic_id = partitions.topic_id) IS NULL
+        ORDER BY accepted DESC LIMIT 1) AS replaced_topic_id,
       last_sequences.source, last_sequences.sequence
     FROM partitions LEFT JOIN last_sequences ON last_sequences.partition_id = partitions.id
     WHERE partitions.id = $1`,
@@ -104,8 +104,9 @@ export const STATEMENTS = named({
       WHERE group_id = $1 AND topic_id = $2 AND partition = $3 AND token = $4 AND position IS NOT DISTINCT FROM $5 AND leader_epoch = $6
       RETURNING id, group_id, topic_id
     ), accepted AS (
-      UPDATE topics SET accepted_at = clock_timestamp() FROM moved
-      WHERE $7 = 'recreated' AND topics.group_id = moved.group_id AND topics.topic_id = moved.topic_id AND topics.accepted_at IS NULL
+      UPDATE topics SET accepted = (SELECT 1 + max(known.accepted) FROM topics known WHERE known.group_id = $1 AND known.topic = topics.topic)
+      FROM moved
+      WHERE $7 = 'recreated' AND topics.group_id = moved.group_id AND topics.topic_id = moved.topic_id AND topics.accepted IS NULL
     )
     INSERT INTO gaps (partition_id, kind, message, from_offset, to_offset, recorded_at)
     SELECT id, $7, $8, $10, $11, now() FROM moved

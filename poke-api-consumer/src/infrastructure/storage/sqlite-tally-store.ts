@@ -23,17 +23,24 @@ export class SqliteTallyStore implements Store {
   readonly #statements: ReturnType<typeof prepareStatements>
   readonly #letters: SqliteDeadLetters
 
-  private constructor(database: SqliteDatabase, options: FullStoreOptions) {
+  private constructor(id: string, database: SqliteDatabase, options: FullStoreOptions) {
+    this.id = id
     this.#database = database
     this.#options = options
     this.#statements = prepareStatements(database)
     this.#letters = new SqliteDeadLetters(database, options)
-    this.id = String(database.prepare('SELECT id FROM store').get()?.id)
   }
 
   /** @throws StoreError where the file cannot be made or opened, is damaged, not ours, or of a newer version */
   static async open(path: string, options: FullStoreOptions): Promise<SqliteTallyStore> {
-    return new SqliteTallyStore(await SqliteDatabase.open(path), options)
+    const database = await SqliteDatabase.open(path)
+    try {
+      const row = database.run(() => database.prepare('SELECT id FROM store').get())
+      return new SqliteTallyStore(row?.id as string, database, options)
+    } catch (error) {
+      database.close()
+      throw error
+    }
   }
 
   async open(partition: TopicPartition): Promise<PartitionState> {
@@ -42,10 +49,10 @@ export class SqliteTallyStore implements Store {
     const statements = this.#statements
     const time = now()
     const opened = this.#database.transaction(() => {
-      statements.meetTopic.run(groupId, topicId, topic, time)
+      statements.meetTopic.run(groupId, topicId, topic)
       const row = statements.own.get(groupId, topic, topicId, partition.partition, owner, time) as Row
       const id = row.id as number
-      const forgotten = this.#forget(id, time)
+      const forgotten = this.#forget(id, time, new Map())
       const lastSequences = new Map<string, number>()
       for (const { source, sequence } of statements.lastSequences.all(id)) lastSequences.set(source as string, sequence as number)
       const replaced = statements.replacedTopic.get(groupId, topicId, topic)
@@ -98,7 +105,7 @@ export class SqliteTallyStore implements Store {
           newSources++
         }
       }
-      if (newSources > 0) forgotten = this.#forget(id, time)
+      if (newSources > 0) forgotten = this.#forget(id, time, change.lastSequences)
       // 4. Dead letters.
       this.#letters.keep(id, change.deadLetters, time)
       return 'committed'
@@ -134,7 +141,7 @@ export class SqliteTallyStore implements Store {
       const moved = to === null ? statements.fence.get(...at) : statements.skip.get(to, to, ...at)
       if (moved === undefined) return 'fenced'
       statements.addGap.run(moved.id as number, loss.kind, loss.message, loss.from, loss.to, now())
-      if (loss.kind === 'recreated') statements.acceptTopic.run(now(), groupId, topicId, topic)
+      if (loss.kind === 'recreated') statements.acceptTopic.run(groupId, topicId, topic)
       return 'committed'
     })
   }
@@ -201,11 +208,18 @@ export class SqliteTallyStore implements Store {
     this.#database.close()
   }
 
-  /** Sources silent for too long, and past the bound the longest silent ones (rule C3). */
-  #forget(id: number, time: number): Forgotten {
+  /** Sources silent for too long, and past the bound the longest silent ones; never one that has just spoken (rule C3). */
+  #forget(id: number, time: number, spoken: ReadonlyMap<string, number>): Forgotten {
     const { sourceMaxAge, sourceMaxCount } = this.#options
-    const silent = Number(this.#statements.forgetSilent.run(id, time - sourceMaxAge).changes)
-    const tooMany = Number(this.#statements.forgetMost.run(id, sourceMaxCount).changes)
+    const { forgetSilent, countSequences, longestSilent, forget } = this.#statements
+    const silent = Number(forgetSilent.run(id, time - sourceMaxAge).changes)
+    const excess = (countSequences.get(id)?.number as number) - sourceMaxCount
+    let tooMany = 0
+    if (excess > 0) {
+      for (const { source } of longestSilent.all(id, excess + spoken.size)) {
+        if (tooMany < excess && !spoken.has(source as string)) tooMany += Number(forget.run(id, source as string).changes)
+      }
+    }
     return { silent, tooMany }
   }
 
@@ -228,8 +242,8 @@ function prepareStatements(database: SqliteDatabase) {
   return {
     // Accepted at once where the name is new to the group (rule S4).
     meetTopic: database.prepare(`
-      INSERT INTO topics (group_id, topic_id, topic, accepted_at)
-      SELECT ?1, ?2, ?3, CASE WHEN EXISTS (SELECT 1 FROM topics WHERE group_id = ?1 AND topic = ?3) THEN NULL ELSE ?4 END
+      INSERT INTO topics (group_id, topic_id, topic, accepted)
+      SELECT ?1, ?2, ?3, CASE WHEN NOT EXISTS (SELECT 1 FROM topics WHERE group_id = ?1 AND topic = ?3) THEN 1 END
       WHERE true
       ON CONFLICT DO NOTHING`),
     own: database.prepare(`
@@ -239,12 +253,12 @@ function prepareStatements(database: SqliteDatabase) {
     lastSequences: database.prepare('SELECT source, sequence FROM last_sequences WHERE partition_id = ?'),
     replacedTopic: database.prepare(`
       SELECT topic_id FROM topics
-      WHERE group_id = ?1 AND topic = ?3 AND accepted_at IS NOT NULL
-        AND (SELECT accepted_at FROM topics WHERE group_id = ?1 AND topic_id = ?2) IS NULL
-      ORDER BY accepted_at DESC LIMIT 1`),
-    acceptTopic: database.prepare(
-      'UPDATE topics SET accepted_at = ? WHERE group_id = ? AND topic_id = ? AND topic = ? AND accepted_at IS NULL',
-    ),
+      WHERE group_id = ?1 AND topic = ?3 AND accepted IS NOT NULL
+        AND (SELECT accepted FROM topics WHERE group_id = ?1 AND topic_id = ?2) IS NULL
+      ORDER BY accepted DESC LIMIT 1`),
+    acceptTopic: database.prepare(`
+      UPDATE topics SET accepted = (SELECT 1 + max(accepted) FROM topics WHERE group_id = ?1 AND topic = ?3)
+      WHERE group_id = ?1 AND topic_id = ?2 AND accepted IS NULL`),
     move: database.prepare(`
       UPDATE partitions SET position = ?, leader_epoch = ?, first_offset = coalesce(first_offset, ?), revision = revision + 1,
         counted = counted + ?, duplicates = duplicates + ?, dead_letters = dead_letters + ?, committed_at = ?
@@ -254,9 +268,9 @@ function prepareStatements(database: SqliteDatabase) {
     moveSequence: database.prepare('UPDATE last_sequences SET sequence = ?, updated_at = ? WHERE partition_id = ? AND source = ?'),
     addSequence: database.prepare('INSERT INTO last_sequences (partition_id, source, sequence, updated_at) VALUES (?, ?, ?, ?)'),
     forgetSilent: database.prepare('DELETE FROM last_sequences WHERE partition_id = ? AND updated_at < ?'),
-    forgetMost: database.prepare(`
-      DELETE FROM last_sequences WHERE partition_id = ?1 AND source IN (
-        SELECT source FROM last_sequences WHERE partition_id = ?1 ORDER BY updated_at DESC, source LIMIT -1 OFFSET ?2)`),
+    countSequences: database.prepare('SELECT count(*) AS number FROM last_sequences WHERE partition_id = ?'),
+    longestSilent: database.prepare('SELECT source FROM last_sequences WHERE partition_id = ? ORDER BY updated_at, source LIMIT ?'),
+    forget: database.prepare('DELETE FROM last_sequences WHERE partition_id = ? AND source = ?'),
     totals: database.prepare(`
       SELECT NULL AS type, coalesce(sum(revision), 0) AS number FROM partitions WHERE group_id = ?
       UNION ALL

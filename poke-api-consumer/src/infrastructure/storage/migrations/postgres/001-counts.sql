@@ -13,7 +13,8 @@ CREATE TABLE topics (
   group_id text NOT NULL,
   topic_id text NOT NULL,
   topic text NOT NULL,
-  accepted_at timestamptz,
+  -- Its place among the ids accepted under its name; null: not accepted yet.
+  accepted integer,
   PRIMARY KEY (group_id, topic_id)
 );
 

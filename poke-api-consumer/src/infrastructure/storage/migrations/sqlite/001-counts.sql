@@ -16,7 +16,8 @@ CREATE TABLE topics (
   group_id TEXT NOT NULL,
   topic_id TEXT NOT NULL,
   topic TEXT NOT NULL,
-  accepted_at INTEGER,
+  -- Its place among the ids accepted under its name; null: not accepted yet.
+  accepted INTEGER,
   PRIMARY KEY (group_id, topic_id)
 ) STRICT, WITHOUT ROWID;
 

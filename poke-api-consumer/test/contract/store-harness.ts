@@ -1,0 +1,77 @@
+/** What the contract suites of the stores are run with, and the changes that they make. */
+import type { TestContext } from 'node:test'
+import type { FetchPosition, PartitionChange, PartitionState, TopicPartition } from '../../src/application/ports.ts'
+import type { DeadLetter } from '../../src/entities/dead-letter.ts'
+import type { Store, StoreOptions } from '../../src/infrastructure/storage/store.ts'
+
+/** One database, empty at first, for the length of one test. */
+export interface StoreHarness {
+  /** As `openStore` takes it, also in another process. */
+  readonly url: string
+  /** Opens it as one more instance would; the test closes it. The group is `group`, where nothing else is said. */
+  open(options?: Partial<StoreOptions>): Promise<Store>
+  /** What somebody with the database's own tools sees. */
+  query(sql: string): Promise<Record<string, unknown>[]>
+  /** Lets time pass by the store's clock: everything in it is that much older afterwards, in ms. */
+  age(ms: number): Promise<void>
+  /** The store's clock, ms since 1970. */
+  now(): number
+}
+
+export type CreateStore = (t: TestContext) => Promise<StoreHarness>
+
+export const TOPIC_ID = '11111111-2222-4333-8444-555555555555'
+export const OTHER_TOPIC_ID = '99999999-8888-4777-8666-555555555555'
+
+export function partitionOf(partition: number, topicId = TOPIC_ID, topic = 'poke-topic'): TopicPartition {
+  return { topic, topicId, partition }
+}
+
+/** A commit under `state`, from its position to `to`; what is not said is empty. */
+export function changeOf(
+  partition: TopicPartition,
+  state: Pick<PartitionState, 'token' | 'position'>,
+  to: number,
+  rest: Partial<Omit<PartitionChange, 'counts' | 'lastSequences' | 'to'>> & {
+    counts?: Record<string, number>
+    lastSequences?: Record<string, number>
+    leaderEpoch?: number
+  } = {},
+): PartitionChange {
+  const { counts = {}, lastSequences = {}, leaderEpoch = 0, ...others } = rest
+  return {
+    partition,
+    token: state.token,
+    from: state.position,
+    to: { offset: to, leaderEpoch },
+    firstOffset: state.position.offset === 'log-start' ? 0 : state.position.offset,
+    counts: new Map(Object.entries(counts)),
+    lastSequences: new Map(Object.entries(lastSequences)),
+    deadLetters: [],
+    counted: 0,
+    duplicates: 0,
+    ...others,
+  }
+}
+
+export function letterOf(offset: number, rest: Partial<DeadLetter> = {}): DeadLetter {
+  return { offset, leaderEpoch: 0, timestamp: 1_700_000_000_000 + offset, reason: 'not-json', key: null, value: null, headers: [], ...rest }
+}
+
+/** The position after a commit. */
+export function at(offset: number, leaderEpoch = 0): FetchPosition {
+  return { offset, leaderEpoch }
+}
+
+/** A commit that must work; gives what the next one goes on from. */
+export async function commitTo(
+  store: Store,
+  partition: TopicPartition,
+  state: Pick<PartitionState, 'token' | 'position'>,
+  to: number,
+  rest: Parameters<typeof changeOf>[3] = {},
+): Promise<Pick<PartitionState, 'token' | 'position'>> {
+  const outcome = await store.commit(changeOf(partition, state, to, rest))
+  if (outcome !== 'committed') throw new Error(`the commit of ${partition.topic}/${partition.partition} to offset ${to} was ${outcome}`)
+  return { token: state.token, position: { offset: to, leaderEpoch: rest.leaderEpoch ?? 0 } }
+}

@@ -1,0 +1,175 @@
+/** The SQLite store: the contract of every store, and what only a file has: durability, damage, foreign files, full disks. */
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import fs from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { describe, type TestContext, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { StoreError, type StoreErrorKind } from '../src/errors.ts'
+import { openStore } from '../src/infrastructure/storage/open-store.ts'
+import { SqliteTallyStore } from '../src/infrastructure/storage/sqlite-tally-store.ts'
+import type { StoreOptions } from '../src/infrastructure/storage/store.ts'
+import { testDeadLetterStore } from './contract/dead-letter-store.ts'
+import { changeOf, commitTo, letterOf, partitionOf, type StoreHarness } from './contract/store-harness.ts'
+import { testStoreProcesses } from './contract/store-processes.ts'
+import { testTallyStore } from './contract/tally-store.ts'
+
+function newFolder(t: TestContext): string {
+  const folder = fs.mkdtempSync(join(tmpdir(), 'sqlite-store-'))
+  t.after(() => fs.rmSync(folder, { recursive: true, force: true }))
+  return folder
+}
+
+async function create(t: TestContext): Promise<StoreHarness> {
+  const path = join(newFolder(t), 'data', 'type-counts.db')
+  let time = 1_700_000_000_000
+  return {
+    url: `sqlite:${path}`,
+    open: async (options: Partial<StoreOptions> = {}) => {
+      const store = await openStore(`sqlite:${path}`, { groupId: 'group', now: () => time, ...options })
+      t.after(() => store.close())
+      return store
+    },
+    query: async (sql) => {
+      const database = new DatabaseSync(path, { readOnly: true })
+      try {
+        return database
+          .prepare(sql)
+          .all()
+          .map((row) => ({ ...row }))
+      } finally {
+        database.close()
+      }
+    },
+    age: async (ms) => {
+      time += ms
+    },
+    now: () => time,
+  }
+}
+
+testTallyStore('SQLite', create)
+testDeadLetterStore('SQLite', create)
+testStoreProcesses('SQLite', create)
+
+const P0 = partitionOf(0)
+
+/** @returns the error's message */
+async function rejects(opening: Promise<unknown>, kind: StoreErrorKind): Promise<string> {
+  let message = ''
+  await assert.rejects(opening, (error) => {
+    assert.ok(error instanceof StoreError, String(error))
+    assert.equal(error.kind, kind, error.message)
+    message = error.message
+    return true
+  })
+  return message
+}
+
+function open(path: string) {
+  return openStore(`sqlite:${path}`, { groupId: 'group' })
+}
+
+describe('the SQLite file', () => {
+  test('has a write-ahead log, synchronous=NORMAL, and waits at most a second for a lock', async (t) => {
+    const store = await open(join(newFolder(t), 'store.db'))
+    t.after(() => store.close())
+    assert.ok(store instanceof SqliteTallyStore)
+    const { journalMode, synchronous, busyTimeout } = store.durability()
+    assert.equal(journalMode, 'wal')
+    assert.equal(synchronous, 1, '1 is NORMAL')
+    assert.ok(busyTimeout > 0 && busyTimeout <= 1000, `${busyTimeout} ms`)
+  })
+
+  test('of a newer version is refused and left as it is', async (t) => {
+    const path = join(newFolder(t), 'store.db')
+    await (await open(path)).close()
+    const database = new DatabaseSync(path)
+    database.exec('PRAGMA user_version = 99')
+    database.close()
+    assert.match(await rejects(open(path), 'newer-schema'), /store\.db has schema version 99, this program knows versions up to \d+: /)
+    const after = new DatabaseSync(path)
+    assert.equal(after.prepare('PRAGMA user_version').get()?.user_version, 99)
+    after.close()
+  })
+
+  test('of another program is refused and left as it is', async (t) => {
+    const path = join(newFolder(t), 'outbox.db')
+    const database = new DatabaseSync(path)
+    database.exec('CREATE TABLE outbox (id INTEGER); PRAGMA user_version = 1')
+    database.close()
+    const before = fs.readFileSync(path)
+    assert.match(await rejects(open(path), 'unusable'), /outbox\.db is a database of another program/)
+    assert.deepEqual(fs.readFileSync(path), before)
+  })
+
+  test('that is no database is said to be none, and left as it is', async (t) => {
+    const path = join(newFolder(t), 'store.db')
+    const noise = Buffer.alloc(100_000, 'noise')
+    fs.writeFileSync(path, noise)
+    assert.match(await rejects(open(path), 'damaged'), /store\.db is no SQLite database/)
+    assert.deepEqual(fs.readFileSync(path), noise)
+  })
+
+  test('that was damaged is said to be so, at the latest when the damage is met', async (t) => {
+    const path = join(newFolder(t), 'store.db')
+    const store = await open(path)
+    const letters = Array.from({ length: 500 }, (_, i) => letterOf(i, { value: Buffer.alloc(500, 'x') }))
+    await commitTo(store, P0, await store.open(P0), 500, { counts: { bug: 1 }, deadLetters: letters })
+    await store.close()
+    const bytes = fs.readFileSync(path)
+    fs.writeFileSync(path, bytes.fill(0xa5, 4096))
+    const read = async () => {
+      const damaged = await open(path)
+      t.after(() => damaged.close())
+      await damaged.open(P0)
+    }
+    assert.match(await rejects(read(), 'damaged'), /store\.db is damaged: put a backup in its place/)
+  })
+
+  test('in a folder that cannot be made, or that is a folder, is said with its path', async (t) => {
+    const folder = newFolder(t)
+    fs.writeFileSync(join(folder, 'file'), '')
+    assert.match(await rejects(open(join(folder, 'file', 'store.db')), 'unusable'), /file\/store\.db/)
+    fs.mkdirSync(join(folder, 'store.db'))
+    assert.match(await rejects(open(join(folder, 'store.db')), 'unusable'), /store\.db cannot be opened/)
+  })
+
+  test('whose lock another process holds: an error within a second, and it works again afterwards', async (t) => {
+    const path = join(newFolder(t), 'store.db')
+    const store = await open(path)
+    t.after(() => store.close())
+    const state = await store.open(P0)
+    const frozen = new DatabaseSync(path)
+    frozen.exec('BEGIN IMMEDIATE')
+    const began = performance.now()
+    assert.match(await rejects(store.commit(changeOf(P0, state, 10)), 'busy'), /locked by another process/)
+    assert.ok(performance.now() - began < 1500)
+    assert.deepEqual((await store.totals()).revision, 0, 'reading goes on meanwhile')
+    frozen.exec('ROLLBACK')
+    frozen.close()
+    await commitTo(store, P0, state, 10)
+  })
+
+  test('on a disk that is full: a plain error that can be retried, nothing half done, and it works again once there is room', async (t) => {
+    const program = fileURLToPath(new URL('full-disk-process.ts', import.meta.url))
+    const mounted = 'mount -t tmpfs -o size=2m tmpfs "$1" && exec "$2" "$3" "$1"'
+    const folder = newFolder(t)
+    const child = spawnSync('unshare', ['-rm', 'sh', '-c', mounted, 'sh', folder, process.execPath, program], { encoding: 'utf8' })
+    if (child.error !== undefined || /unshare|mount|permission|permitted/i.test(child.stderr)) {
+      return t.skip(`no small disk can be made here: ${child.error?.message ?? child.stderr.trim()}`)
+    }
+    assert.equal(child.status, 0, child.stderr)
+    const { kind, retriable, message, before, after, revisions } = JSON.parse(child.stdout)
+    assert.deepEqual([kind, retriable], ['full', true])
+    assert.match(message, /store\.db cannot grow, its disk is full: make room/)
+    assert.deepEqual(after, before)
+    assert.deepEqual(revisions, [1, 2])
+  })
+})
+
+test('a STORE_URL that names nothing known is refused', async () => {
+  await rejects(openStore('mysql://localhost/x', { groupId: 'group' }), 'unusable')
+})

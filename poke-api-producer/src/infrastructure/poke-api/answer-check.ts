@@ -24,6 +24,7 @@ export function answerCheck(options: AnswerCheckOptions): Dispatcher.DispatcherC
   return layer((below) => (request, handler) => {
     const exchange = request.opaque
     exchange.attempts++
+    exchange.began = 0
     exchange.status = 0
     const conditional = request.headers['if-none-match'] !== undefined || request.headers['if-modified-since'] !== undefined
     const headers = exchange.distrusted ? { ...request.headers, 'cache-control': 'no-cache' } : request.headers
@@ -37,7 +38,6 @@ class AnswerCheck implements Handler {
   readonly #conditional: boolean
   readonly #handler: Handler
   readonly #controller = new AnswerController()
-  readonly #began = performance.now()
   #timer: NodeJS.Timeout | undefined
   #status = 0
   #headers: IncomingHttpHeaders = {}
@@ -116,7 +116,8 @@ class AnswerCheck implements Handler {
   }
 
   #seconds(): number {
-    return (performance.now() - this.#began) / 1000
+    const { began } = this.#exchange
+    return began === 0 ? 0 : (performance.now() - began) / 1000
   }
 }
 

@@ -12,6 +12,8 @@ export interface Exchange {
   readonly reduce: (body: Buffer) => Buffer
   /** Attempts on the wire that were begun. */
   attempts: number
+  /** When the attempt under way was let onto the wire, in ms of performance.now(); 0: it waits. */
+  began: number
   /** Status of the last answer on the wire; 0: none. */
   status: number
   /** A body was not what was asked for: caches on the way are not to answer with it once more. */

@@ -83,9 +83,11 @@ function skipValue(json: Buffer, at: number, depth: number): number {
 function skipString(json: Buffer, at: number): number {
   for (;;) {
     const byte = json[at++] as number
+    // Most bytes are small letters and need no second look.
+    if (byte > BACKSLASH) continue
     if (byte === QUOTE) return at
     // Control characters are not allowed, and past the end nothing is 0x20 or more.
-    if (!(byte >= 0x20) || byte === BACKSLASH) return DOUBT
+    if (byte === BACKSLASH || !(byte >= 0x20)) return DOUBT
   }
 }
 

@@ -53,7 +53,7 @@ export interface PokeApiClientOptions {
   readonly now?: () => number
   /** Uniform in [0, 1). */
   readonly random?: () => number
-  /** Resolves after so many ms; rejects when the signal is aborted. */
+  /** Resolves after so many ms, or when the signal is aborted. */
   readonly wait?: (ms: number, signal: AbortSignal) => Promise<void>
 }
 
@@ -106,7 +106,7 @@ export class PokeApiClient implements PokeApi {
       observer = silent,
       now = Date.now,
       random = Math.random,
-      wait = (ms, signal) => sleep(ms, undefined, { signal }),
+      wait = sleepUntilAborted,
     } = options
     this.#base = new URL(url.endsWith('/') ? url : `${url}/`)
     this.#headers = { accept: 'application/json', 'accept-encoding': 'gzip, br', 'user-agent': userAgent }
@@ -185,7 +185,7 @@ export class PokeApiClient implements PokeApi {
   }
 
   async #request<T>(url: URL, { wanted, reduce }: Wanted<T>, signal: AbortSignal): Promise<Response | null> {
-    const exchange: Exchange = { url: url.href, wanted, reduce, attempts: 0, status: 0, distrusted: false }
+    const exchange: Exchange = { url: url.href, wanted, reduce, attempts: 0, began: 0, status: 0, distrusted: false }
     try {
       const response = await this.#dispatcher.request({
         origin: url.origin,
@@ -213,6 +213,14 @@ export class PokeApiClient implements PokeApi {
   #noList(pages: readonly URL[], why: string): PokeApiError {
     for (const page of pages) this.#forget(page)
     return new PokeApiError('not-a-list', `PokeAPI at ${pages.at(-1)} ${why}: ${ADVICE['not-a-list']}`)
+  }
+}
+
+async function sleepUntilAborted(ms: number, signal: AbortSignal): Promise<void> {
+  try {
+    await sleep(ms, undefined, { signal })
+  } catch (error) {
+    if (!signal.aborted) throw error
   }
 }
 

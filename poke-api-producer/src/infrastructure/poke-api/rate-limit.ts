@@ -6,17 +6,12 @@ export interface RateLimitOptions {
   /** Requests a second; 0: unlimited. */
   readonly maxRate: number
   readonly now: () => number
+  /** Resolves after so many ms, or when the signal is aborted. */
   readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
 }
 
 /** Timers are coarse: of a high rate, what is due within this time goes at once. In seconds. */
 const GRAIN = 0.01
-
-interface Waiting {
-  readonly signal: AbortSignal
-  readonly start: () => void
-  readonly aborted: () => void
-}
 
 export class RateLimit {
   readonly #options: RateLimitOptions
@@ -27,7 +22,7 @@ export class RateLimit {
   #counted: number
   /** The API asked to be left alone until then. */
   #notBefore = Number.NEGATIVE_INFINITY
-  #waiting: Waiting[] = []
+  #waiting: (() => void)[] = []
   #serving = false
 
   constructor(options: RateLimitOptions) {
@@ -39,8 +34,13 @@ export class RateLimit {
   }
 
   readonly interceptor: Dispatcher.DispatcherComposeInterceptor = layer((below) => (request, handler) => {
-    if (this.#waiting.length === 0 && this.#take() === 0) return below(request, handler)
-    this.#enqueue(request, handler, below)
+    const start = () => {
+      // Of a redirect the first request counts.
+      request.opaque.began ||= performance.now()
+      return below(request, handler)
+    }
+    if (this.#waiting.length === 0 && this.#take() === 0) return start()
+    this.#enqueue(request, handler, start)
     return true
   })
 
@@ -49,26 +49,22 @@ export class RateLimit {
     this.#notBefore = Math.max(this.#notBefore, this.#options.now() + ms)
   }
 
-  /** Ends the waiting: what still waits is let through, to fail at a closed connection. */
+  /** Ends the waiting: what still waits is let through, to fail at the closed pool. */
   close(): void {
     this.#closing.abort()
   }
 
-  #enqueue(request: ExchangeOptions, handler: Handler, below: (request: ExchangeOptions, handler: Handler) => boolean): void {
-    const { signal } = request
-    const waiting: Waiting = {
-      signal,
-      start: () => {
-        signal.removeEventListener('abort', waiting.aborted)
-        below(request, handler)
-      },
-      aborted: () => {
-        this.#waiting = this.#waiting.filter((other) => other !== waiting)
-        handler.onResponseError?.(abortedController(signal.reason), signal.reason)
-      },
+  #enqueue({ signal }: ExchangeOptions, handler: Handler, start: () => boolean): void {
+    const aborted = () => {
+      this.#waiting = this.#waiting.filter((other) => other !== startWaiting)
+      handler.onResponseError?.(abortedController(signal.reason), signal.reason)
     }
-    signal.addEventListener('abort', waiting.aborted, { once: true })
-    this.#waiting.push(waiting)
+    const startWaiting = () => {
+      signal.removeEventListener('abort', aborted)
+      start()
+    }
+    signal.addEventListener('abort', aborted, { once: true })
+    this.#waiting.push(startWaiting)
     void this.#serve()
   }
 
@@ -77,8 +73,8 @@ export class RateLimit {
     this.#serving = true
     while (this.#waiting.length > 0) {
       const ms = this.#closing.signal.aborted ? 0 : this.#take()
-      if (ms === 0) this.#waiting.shift()?.start()
-      else await this.#options.wait(ms, this.#closing.signal).catch(ignoreClosing)
+      if (ms === 0) this.#waiting.shift()?.()
+      else await this.#options.wait(ms, this.#closing.signal)
     }
     this.#serving = false
   }
@@ -97,9 +93,6 @@ export class RateLimit {
     return 0
   }
 }
-
-/** The wait was cut short because the client closes; what waits is served then. */
-function ignoreClosing(): void {}
 
 /** For a request that never reached a connection: the layers above look at `aborted`. */
 function abortedController(reason: Error): Controller {

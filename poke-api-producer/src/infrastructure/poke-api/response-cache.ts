@@ -182,8 +182,8 @@ function beginAnew(options: ResponseCacheOptions, why: string, old: DatabaseSync
 
 /** @returns what is wrong with the file; null: nothing */
 function prepareFile(db: DatabaseSync): string | null {
-  // Nobody shares it, so that nothing needs to be locked for each access.
-  db.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL')
+  // Nobody shares it, so that nothing needs to be locked for each access. And nothing is synced: what a power cut damages is begun anew.
+  db.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF')
   const damage = String(db.prepare('PRAGMA quick_check(1)').get()?.quick_check)
   if (damage !== 'ok') return damage
   const format = Number(db.prepare('PRAGMA user_version').get()?.user_version)

@@ -8,6 +8,7 @@ export interface RetryPolicyOptions {
   readonly maxAttempts: number
   /** Uniform in [0, 1). */
   readonly random: () => number
+  /** Resolves after so many ms, or when the signal is aborted. */
   readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
   /** The API asks to be left alone for so many ms. */
   readonly leaveAlone: (ms: number) => void
@@ -24,10 +25,7 @@ export function retryPolicy(options: RetryPolicyOptions): RetryHandler.RetryCall
   return (error, { state, opts }, resume) => {
     if (!(error instanceof FailedAttempt && error.retry && state.counter < options.maxAttempts)) return resume(error)
     const { signal } = opts as ExchangeOptions
-    options.wait(waitBefore(error, state.counter, options), signal).then(
-      () => resume(null),
-      (aborted: Error) => resume(aborted),
-    )
+    void options.wait(waitBefore(error, state.counter, options), signal).then(() => resume(signal.aborted ? signal.reason : null))
   }
 }
 

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { encodeValue } from 'pokemon-event'
 import { ServiceError } from 'service-kit'
 import { Controller, type ControllerOptions } from '../src/application/controller.ts'
+import { MockDeadLetterTopic } from './mock-dead-letter-topic.ts'
 import { MockFileHandler } from './mock-file-handler.ts'
 import { type MockEntry, MockKafkaConsumer, type MockKafkaConsumerOptions, type MockRecord } from './mock-kafka-consumer.ts'
 import { MockTallyStore } from './mock-tally-store.ts'
@@ -23,11 +24,13 @@ function setUp(logs: MockEntry[][], options: MockKafkaConsumerOptions & Partial<
   store.failingOpens = options.failingOpens ?? []
   const sink = new MockFileHandler()
   const observer = new RecordingObserver()
+  const deadLetterTopic = new MockDeadLetterTopic()
   const controller = new Controller({
     source,
     store,
     sink,
     observer,
+    deadLetterTopic,
     onDataLoss: 'stop',
     wait,
     now: () => performance.now(),
@@ -46,7 +49,7 @@ function setUp(logs: MockEntry[][], options: MockKafkaConsumerOptions & Partial<
     await until(() => sum() >= records)
     assert.equal(sum(), records)
   }
-  return { source, store, sink, observer, controller, running, finish, handled }
+  return { deadLetterTopic, source, store, sink, observer, controller, running, finish, handled }
 }
 
 /** As the service waits. */
@@ -89,6 +92,7 @@ describe('consumer controller', () => {
       store: first.store,
       sink: first.sink,
       observer: first.observer,
+      deadLetterTopic: new MockDeadLetterTopic(),
       onDataLoss: 'stop',
       wait,
       now: () => performance.now(),
@@ -201,6 +205,7 @@ describe('every trouble ends in opening the partition again (rule S2)', () => {
       store,
       sink: new MockFileHandler(),
       observer: new RecordingObserver(),
+      deadLetterTopic: new MockDeadLetterTopic(),
       onDataLoss: 'stop',
       wait,
       now: () => performance.now(),
@@ -238,6 +243,7 @@ describe('nothing is skipped in silence', () => {
       store: first.store,
       sink: first.sink,
       observer,
+      deadLetterTopic: new MockDeadLetterTopic(),
       onDataLoss: 'stop',
       wait,
       now: () => performance.now(),
@@ -250,6 +256,31 @@ describe('nothing is skipped in silence', () => {
     await running
     assert.equal(observer.losses[0]?.kind, 'recreated')
     assert.deepEqual(Object.fromEntries((await first.store.totals()).counts), expected(1))
+  })
+})
+
+describe('dead letters', () => {
+  test('are published from the store by the partition’s owner, in order, and marked', async () => {
+    const { deadLetterTopic, store, finish } = setUp([[{ value: 'OK' }, ours(1), { value: null }]], { fetchSize: 1 })
+    await until(() => deadLetterTopic.published.length === 2)
+    await until(() => store.published.size === 2)
+    await finish()
+    assert.deepEqual(
+      deadLetterTopic.published.map(({ offset, reason }) => [offset, reason]),
+      [
+        [0, 'not-json'],
+        [2, 'null-value'],
+      ],
+    )
+  })
+
+  test('stay in the store while their topic is away, hold up nothing, and are published when it is back', async () => {
+    const { deadLetterTopic, observer, handled, finish } = setUp([[{ value: 'OK' }, ours(1)]], { wait: nearlyNoTime })
+    deadLetterTopic.failures.push(new Error('no leader'), new Error('no leader'))
+    await handled(2)
+    await until(() => deadLetterTopic.published.length === 1)
+    await finish()
+    assert.ok(observer.errors.every(({ message }) => message === 'no leader'))
   })
 })
 

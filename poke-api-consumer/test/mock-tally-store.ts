@@ -1,8 +1,10 @@
 /** A store in memory that keeps the rules S1 and S2 as the real ones do, and fails where a test says so. */
 import type {
   CommitOutcome,
+  DeadLetterStore,
   Gap,
   GapStore,
+  KeptDeadLetter,
   PartitionChange,
   PartitionState,
   PartitionSummary,
@@ -29,9 +31,11 @@ interface Row {
 /** What becomes of the next commit: it fails and nothing was written; or it was written and the answer is lost. */
 export type CommitFault = 'refused' | 'applied-but-lost'
 
-export class MockTallyStore implements TallyStore, GapStore {
+export class MockTallyStore implements TallyStore, GapStore, Pick<DeadLetterStore, 'unpublished' | 'markPublished'> {
   readonly rows = new Map<string, Row>()
   readonly gaps: Gap[] = []
+  /** Ids of the dead letters that were published. */
+  readonly published = new Set<number>()
   /** Taken one by one by commits; undefined: that commit works. */
   readonly commitFaults: (CommitFault | undefined)[] = []
   /** Opens that fail before one works. */
@@ -75,6 +79,16 @@ export class MockTallyStore implements TallyStore, GapStore {
     if (gap.loss.to !== null) row.position = { offset: gap.loss.to, leaderEpoch: -1 }
     this.gaps.push(gap)
     return 'committed'
+  }
+
+  async unpublished(p: TopicPartition, limit: number): Promise<KeptDeadLetter[]> {
+    const row = this.#row(p)
+    const letters = row.deadLetters.map((letter, i) => ({ ...letter, id: row.partition * 1000 + i, partition: p, state: 'kept' as const }))
+    return letters.filter(({ id }) => !this.published.has(id)).slice(0, limit)
+  }
+
+  async markPublished(ids: readonly number[]): Promise<void> {
+    for (const id of ids) this.published.add(id)
   }
 
   async totals(): Promise<Totals> {

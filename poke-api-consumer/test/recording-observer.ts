@@ -38,6 +38,13 @@ export class RecordingObserver implements CountObserver {
     this.heard.push('store failed')
     this.errors.push(error)
   }
+  deadLettersPublished(letters: number): void {
+    this.heard.push(`${letters} dead letters published`)
+  }
+  deadLetterPublishingFailed(error: Error): void {
+    this.heard.push('dead letters not published')
+    this.errors.push(error)
+  }
   fileWritten(): void {
     this.heard.push('file written')
   }

@@ -1,10 +1,13 @@
 /** Orchestrates the counting: fetch, count, commit, export. Who fetches what is the source's, from where and who may write is the store's. */
 import { ServiceError } from 'service-kit'
 import { Counter } from '../entities/tally.ts'
+import { DeadLetterPublishing } from './dead-letter-publishing.ts'
 import { StoredPartitionReader } from './partition-reader.ts'
 import type {
   CountObserver,
   DataLoss,
+  DeadLetterStore,
+  DeadLetterTopic,
   FetchHandler,
   FetchPosition,
   GapStore,
@@ -20,7 +23,8 @@ import { TypeCountsExport } from './type-counts-export.ts'
 
 export interface ControllerOptions {
   readonly source: RecordSource
-  readonly store: TallyStore & GapStore
+  readonly store: TallyStore & GapStore & Pick<DeadLetterStore, 'unpublished' | 'markPublished'>
+  readonly deadLetterTopic: DeadLetterTopic
   readonly sink: TypeCountsSink
   readonly observer: CountObserver
   /** What to do where records are gone: leave the partition alone, or record the gap and go on after it. */
@@ -40,6 +44,7 @@ const LONGEST_RETRY = 5000
 export class Controller implements FetchHandler {
   readonly #options: ControllerOptions
   readonly #export: TypeCountsExport
+  readonly #deadLetters: DeadLetterPublishing
   readonly #counter = new Counter()
   /** Where bytes could not be read once, by topic id and partition. */
   readonly #doubts = new Map<string, number>()
@@ -48,6 +53,7 @@ export class Controller implements FetchHandler {
   constructor(options: ControllerOptions) {
     this.#options = options
     this.#export = new TypeCountsExport(options)
+    this.#deadLetters = new DeadLetterPublishing({ ...options, topic: options.deadLetterTopic })
   }
 
   /**
@@ -59,10 +65,14 @@ export class Controller implements FetchHandler {
     const exporting = new AbortController()
     this.#signal = AbortSignal.any([signal, counting.signal])
     const exported = this.#export.run(exporting.signal)
+    const published = this.#deadLetters.run(this.#signal)
+    const counted = this.#options.source.run(this, this.#signal)
     try {
-      await this.#options.source.run(this, this.#signal)
+      // Whichever ends by a hopeless failure ends the others.
+      await Promise.race([Promise.all([counted, published]), exported])
     } finally {
       counting.abort()
+      await Promise.allSettled([counted, published])
       exporting.abort()
       await exported
     }
@@ -87,6 +97,7 @@ export class Controller implements FetchHandler {
       state = await this.#stateOf(partition)
     }
     observer.opened(partition, state.position)
+    this.#deadLetters.own(partition)
     return this.#reader(partition, state, false)
   }
 
@@ -97,7 +108,11 @@ export class Controller implements FetchHandler {
       observer,
       now,
       counter: this.#counter,
-      onCommitted: (_: TopicPartition, caughtUp: boolean) => this.#export.changed(caughtUp),
+      onCommitted: (caughtUp: boolean, deadLetters: number) => {
+        this.#export.changed(caughtUp)
+        if (deadLetters > 0) this.#deadLetters.kept(partition)
+      },
+      onClosed: () => this.#deadLetters.disown(partition),
       onLost: this.#lost.bind(this),
       firstDoubt: this.#firstDoubt.bind(this),
     }

@@ -21,7 +21,9 @@ export interface PartitionReaderContext {
   readonly store: TallyStore
   readonly counter: Counter
   readonly observer: CountObserver
-  readonly onCommitted: (partition: TopicPartition, caughtUp: boolean) => void
+  /** Told of each commit: whether everything known of was counted, and how many dead letters it kept. */
+  readonly onCommitted: (caughtUp: boolean, deadLetters: number) => void
+  readonly onClosed: () => void
   /** Decides what becomes of lost records; may record a gap. */
   readonly onLost: (partition: TopicPartition, position: FetchPosition, token: number, loss: DataLoss) => Promise<ReadOutcome>
   /** True the first time that bytes at this offset cannot be read: they are fetched once more (rule F5). */
@@ -111,8 +113,9 @@ export class StoredPartitionReader implements PartitionReader {
   }
 
   async close(): Promise<void> {
-    if (this.#end === null) this.#context.observer.closed(this.#partition)
     this.#end = 'stop'
+    this.#context.onClosed()
+    this.#context.observer.closed(this.#partition)
     await this.#committing
   }
 
@@ -125,7 +128,7 @@ export class StoredPartitionReader implements PartitionReader {
         this.#position = change.to
         observer.committed(this.#partition, (now() - began) / 1000)
         observer.counted(this.#partition, response)
-        onCommitted(this.#partition, response.position >= response.lastStableOffset)
+        onCommitted(response.position >= response.lastStableOffset, change.deadLetters.length)
         return
       }
       observer.fenced(this.#partition)

@@ -209,6 +209,18 @@ export interface DeadLetterStore extends DeadLetterReader {
   purge(states: readonly DeadLetterState[], keptBefore: number): Promise<number>
 }
 
+/** Where dead letters are published for people and programs to look at. It retries nothing and keeps nothing. */
+export interface DeadLetterTopic {
+  /**
+   * Resolves when every letter is acknowledged by all in-sync replicas, in this order within a partition: original key, value and headers, and
+   * in headers of its own the reason, where it was, and an id that tells repeats apart. A letter that the topic refuses for its size is
+   * published as a stub with reason and hash.
+   * @throws KafkaError; then some may be published, and all must be published again
+   */
+  publish(letters: readonly KeptDeadLetter[]): Promise<void>
+  close(): Promise<void>
+}
+
 /** One partition with everything that counting it anew must come to. */
 export interface PartitionSnapshot extends PartitionSummary {
   /** The offset reading began at; null where nothing was read. */
@@ -287,6 +299,9 @@ export interface CountObserver {
   closed(partition: TopicPartition): void
   /** An open or a commit failed; it is tried again. */
   storeFailed(error: Error): void
+  deadLettersPublished(letters: number): void
+  /** They stay in the store; it is tried again. */
+  deadLetterPublishingFailed(error: Error): void
   fileWritten(): void
   fileFailed(error: Error): void
 }

@@ -14,6 +14,8 @@ export function allObservers(observers: readonly CountObserver[]): CountObserver
     skipped: (partition, loss) => tell((observer) => observer.skipped(partition, loss)),
     closed: (partition) => tell((observer) => observer.closed(partition)),
     storeFailed: (error) => tell((observer) => observer.storeFailed(error)),
+    deadLettersPublished: (letters) => tell((observer) => observer.deadLettersPublished(letters)),
+    deadLetterPublishingFailed: (error) => tell((observer) => observer.deadLetterPublishingFailed(error)),
     fileWritten: () => tell((observer) => observer.fileWritten()),
     fileFailed: (error) => tell((observer) => observer.fileFailed(error)),
   }

@@ -28,6 +28,7 @@ export class CountReport implements CountObserver {
   readonly #now: () => number
   readonly #store: Trouble
   readonly #file: Trouble
+  readonly #deadLetterTopic: Trouble
   readonly #open = new Map<string, OpenPartition>()
   /** Since the last summary. */
   #counted = 0
@@ -39,6 +40,7 @@ export class CountReport implements CountObserver {
     this.#now = now
     this.#store = new Trouble({ logger, now, over: 'the store works again' })
     this.#file = new Trouble({ logger, now, over: 'the file of counts is written again' })
+    this.#deadLetterTopic = new Trouble({ logger, now, over: 'dead letters are published again' })
     health.add('store', () => this.#store.reason)
     health.add('output-file', () => this.#file.reason)
     health.add('partitions', () => this.#stoppedReason())
@@ -102,6 +104,15 @@ export class CountReport implements CountObserver {
 
   storeFailed(error: Error): void {
     this.#store.failed(error)
+  }
+
+  deadLettersPublished(): void {
+    this.#deadLetterTopic.worked()
+  }
+
+  /** Readiness stays: nothing is lost, and nothing waits for it. */
+  deadLetterPublishingFailed(error: Error): void {
+    this.#deadLetterTopic.failed(error)
   }
 
   fileWritten(): void {

@@ -16,6 +16,8 @@ export class ConsumerMetrics implements CountObserver {
   readonly #counted: Counter
   readonly #duplicates: Counter
   readonly #deadLetters: Counter<'reason'>
+  readonly #deadLettersPublished: Counter
+  readonly #deadLetterFailures: Counter
   readonly #fences: Counter
   readonly #commits: Counter
   readonly #commitSeconds: Histogram
@@ -47,6 +49,11 @@ export class ConsumerMetrics implements CountObserver {
       labelNames: ['reason'],
       registers,
     })
+    this.#deadLettersPublished = counter('poke_dead_letters_published_total', 'Dead letters that the dead-letter topic has acknowledged.')
+    this.#deadLetterFailures = counter(
+      'poke_dead_letter_publish_failures_total',
+      'Attempts to publish dead letters that failed. They stay in the store.',
+    )
     this.#fences = counter(
       'poke_fences_total',
       'Commits that the store refused because another instance has the partition. Nothing was lost by it.',
@@ -146,6 +153,14 @@ export class ConsumerMetrics implements CountObserver {
 
   storeFailed(): void {
     this.#storeFailures.inc()
+  }
+
+  deadLettersPublished(letters: number): void {
+    this.#deadLettersPublished.inc(letters)
+  }
+
+  deadLetterPublishingFailed(): void {
+    this.#deadLetterFailures.inc()
   }
 
   fileWritten(): void {

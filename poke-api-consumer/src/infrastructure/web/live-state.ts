@@ -137,6 +137,10 @@ export class LiveState implements CountObserver {
   fileWritten(): void {}
   fileFailed(): void {}
 
+  deadLettersPublished(): void {}
+
+  deadLetterPublishingFailed(): void {}
+
   /** All partitions of the group, each with what this instance knows of it. */
   partitions(): PartitionRow[] {
     return this.#partitions.map((summary) => {

@@ -1,0 +1,99 @@
+/** Publishes the dead letters of the partitions that this instance owns, from the store, in order, at least once. */
+import { ServiceError } from 'service-kit'
+import type { CountObserver, DeadLetterStore, DeadLetterTopic, TopicPartition } from './ports.ts'
+
+export interface DeadLetterPublishingOptions {
+  readonly store: Pick<DeadLetterStore, 'unpublished' | 'markPublished'>
+  readonly topic: DeadLetterTopic
+  readonly observer: Pick<CountObserver, 'deadLettersPublished' | 'deadLetterPublishingFailed'>
+  /** Resolves after that many ms, or as soon as the signal is aborted. */
+  readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
+  /** Uniform in [0, 1). */
+  readonly random: () => number
+}
+
+/** Taken from the store at once. */
+const MOST_LETTERS = 200
+const MOST_BYTES = 4 * 1024 * 1024
+/** Waits before it is tried again, in ms: doubled each time, half of it at random. */
+const FIRST_RETRY = 200
+const LONGEST_RETRY = 30_000
+
+export class DeadLetterPublishing {
+  readonly #options: DeadLetterPublishingOptions
+  readonly #owned = new Map<string, TopicPartition>()
+  /** Partitions that may have letters to publish. */
+  readonly #pending = new Set<string>()
+  #wake = new AbortController()
+
+  constructor(options: DeadLetterPublishingOptions) {
+    this.#options = options
+  }
+
+  /** The partition is ours: what an earlier owner left is published too. */
+  own(partition: TopicPartition): void {
+    this.#owned.set(keyOf(partition), partition)
+    this.kept(partition)
+  }
+
+  /** The partition is not ours any more: its next owner goes on. */
+  disown(partition: TopicPartition): void {
+    this.#owned.delete(keyOf(partition))
+  }
+
+  /** Dead letters of the partition were committed. */
+  kept(partition: TopicPartition): void {
+    this.#pending.add(keyOf(partition))
+    this.#wake.abort()
+  }
+
+  /** Runs until the signal is aborted, through every failure that can be retried. @throws ServiceError where it is hopeless */
+  async run(signal: AbortSignal): Promise<void> {
+    const { wait, random, observer } = this.#options
+    let retry = FIRST_RETRY
+    while (!signal.aborted) {
+      const [key] = this.#pending
+      if (key === undefined) {
+        await this.#next(signal)
+        continue
+      }
+      this.#pending.delete(key)
+      try {
+        await this.#publish(key, signal)
+        retry = FIRST_RETRY
+      } catch (error) {
+        if (error instanceof ServiceError && !error.retriable) throw error
+        this.#pending.add(key)
+        if (signal.aborted) return
+        observer.deadLetterPublishingFailed(error as Error)
+        await wait(retry * (0.5 + random() / 2), signal)
+        retry = Math.min(retry * 2, LONGEST_RETRY)
+      }
+    }
+  }
+
+  async #publish(key: string, signal: AbortSignal): Promise<void> {
+    const { store, topic, observer } = this.#options
+    while (!signal.aborted) {
+      const partition = this.#owned.get(key)
+      if (partition === undefined) return
+      const letters = await store.unpublished(partition, MOST_LETTERS, MOST_BYTES)
+      if (letters.length === 0) return
+      await topic.publish(letters)
+      // Between these two a kill means that the letters are published once more: their id tells.
+      await store.markPublished(letters.map(({ id }) => id))
+      observer.deadLettersPublished(letters.length)
+    }
+  }
+
+  /** Waits until there is something to publish. */
+  async #next(signal: AbortSignal): Promise<void> {
+    this.#wake = new AbortController()
+    const woken = AbortSignal.any([signal, this.#wake.signal])
+    if (!woken.aborted) await new Promise<void>((resolve) => woken.addEventListener('abort', () => resolve(), { once: true }))
+  }
+}
+
+function keyOf({ topicId, partition }: TopicPartition): string {
+  return `${topicId} ${partition}`
+}

@@ -107,7 +107,7 @@ export function addApi(app: FastifyInstance, { state, store, stream, document }:
       while (more && shown.length < query.limit) {
         const wanted = Math.min(READ_AT_ONCE, query.limit - shown.length)
         const read = await store.deadLetters(before, wanted)
-        shown.push(...read.map(viewDeadLetter))
+        shown.push(...read.map((letter) => viewDeadLetter(letter)))
         before = read.at(-1)?.id ?? before
         more = read.length === wanted
       }

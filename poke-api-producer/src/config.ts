@@ -31,7 +31,7 @@ export const SETTINGS = {
   ),
   POKE_API_URL: setting(webUrl(), 'https://pokeapi.co/api/v2', 'Where PokeAPI answers.'),
   POKE_API_MAX_RATE: setting(number({ min: 0, max: 1_000_000 }), '10', 'Requests a second at most; 0: unlimited.'),
-  POKE_API_TIMEOUT: setting(duration({ min: '100ms', max: '10m' }), '10s', 'How long one request may take.'),
+  POKE_API_TIMEOUT: setting(duration({ min: '100ms', max: '10m' }), '30s', 'How long one answer may take.'),
   POKE_API_MAX_BYTES: setting(size({ min: '1KiB', max: '256MiB' }), '4MiB', 'How large a body may be.'),
   CAPTURE_MODE: setting(
     oneOf('random', 'sweep'),

@@ -125,9 +125,10 @@ function helpText(line: CommandLine): string {
       meaning,
     ]),
   )
+  // The meanings are written for Markdown.
   const settings = Object.entries(line.settings).map(([name, { default: text, meaning }]): [string, string] => [
     name,
-    text === '' ? meaning : `${meaning} [${text}]`,
+    `${meaning.replaceAll('`', '')}${text === '' ? '' : ` [${text}]`}`,
   ])
   return [
     `${line.description}\n`,

@@ -1,13 +1,16 @@
-/** The process that started this one with a channel to it (dev/start.ts does): it is told what it cannot know, and its end is ours. */
+/** The process that started this one with a channel to it (`dev/start.ts` does) is told what it cannot know. */
 
-/** Said when the HTTP server listens. */
-export interface Listening {
-  readonly type: 'listening'
-  readonly port: number
-}
+export type MessageToParent =
+  /** The HTTP server listens. */
+  | { readonly type: 'listening'; readonly port: number }
+  /** All of a sweep is in the topic: how many Pokémon, and how many of them have each type. */
+  | { readonly type: 'sweep-finished'; readonly captured: number; readonly types: Readonly<Record<string, number>> }
 
-/** Tells the parent process, where there is one that listens. */
-export function tellParent(message: Listening): void {
-  // The parent may end at any moment; that is heard as `disconnect`, not here.
-  process.send?.(message, undefined, undefined, () => undefined)
+/** Resolves when the message is on its way; at once where there is no such process, or it is gone. */
+export function tellParent(message: MessageToParent): Promise<void> {
+  return new Promise((resolve) => {
+    if (process.send === undefined || !process.connected) resolve()
+    // An error here means that it is going away: that is heard as `disconnect`.
+    else process.send(message, undefined, undefined, () => resolve())
+  })
 }

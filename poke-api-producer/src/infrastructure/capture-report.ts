@@ -20,6 +20,7 @@ export class CaptureReport implements CaptureObserver, Pick<PokeApiObserver, 'ca
   #depth = 0
   #paused = false
   #sweeping = false
+  #finishedSweep: Pick<SweepProgress, 'captured' | 'types'> | null = null
   /** Since the last summary. */
   #captured = 0
   #published = 0
@@ -32,6 +33,11 @@ export class CaptureReport implements CaptureObserver, Pick<PokeApiObserver, 'ca
     health.add('poke-api', () => this.#api.reason)
     health.add('kafka', () => this.#kafka.reason)
     health.add('outbox', () => this.#outbox.reason ?? (this.#paused ? this.#full() : null))
+  }
+
+  /** What the sweep came to, once it is captured and acknowledged. */
+  get finishedSweep(): Pick<SweepProgress, 'captured' | 'types'> | null {
+    return this.#finishedSweep
   }
 
   captured(_: Capture): void {
@@ -88,6 +94,7 @@ export class CaptureReport implements CaptureObserver, Pick<PokeApiObserver, 'ca
 
   sweepFinished({ captured, types }: SweepProgress): void {
     this.#sweeping = false
+    this.#finishedSweep = { captured, types }
     this.summarise()
     const counted = Object.values(types).reduce((sum, count) => sum + count, 0)
     this.#logger.info({ captured, types: counted }, `the sweep is finished: ${captured} Pokémon with ${counted} types are in the topic`)

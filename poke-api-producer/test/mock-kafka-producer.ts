@@ -50,6 +50,7 @@ export class MockKafkaProducer implements EventPublisher {
   }
 
   async publish(events: readonly OutboxEvent[]): Promise<void> {
+    for (const { partition, sequence } of events) if (partition === null) throw new TypeError(`event ${sequence} has no partition yet`)
     this.sends.push(events)
     this.mostOutstanding = Math.max(this.mostOutstanding, ++this.outstanding)
     try {
@@ -57,7 +58,6 @@ export class MockKafkaProducer implements EventPublisher {
       if (this.down !== null) throw this.down
       const { appended, error } = this.fates.shift() ?? ACKNOWLEDGED
       for (const event of events) {
-        if (event.partition === null) throw new TypeError(`event ${event.sequence} was sent without a partition`)
         if (appended === 'all' || (appended !== 'none' && appended.partition === event.partition)) this.append(event)
       }
       if (error !== null) throw error

@@ -36,8 +36,8 @@ export class KafkaEventPublisher implements EventPublisher {
   readonly #options: KafkaEventPublisherOptions
   readonly #deadline: number
   #producer: KafkaProducer | null = null
-  /** How many clients were made: each begins with another broker, so that a frozen one cannot hold up all of them. */
-  #clients = 0
+  /** After each failure another broker is asked first, so that a frozen one cannot hold up all attempts. */
+  #failures = 0
   #partitions = 0
   #partitionOf: ((key: string) => number) | null = null
 
@@ -55,7 +55,7 @@ export class KafkaEventPublisher implements EventPublisher {
     try {
       await withDeadline(this.#prepare(producer, signal), this.#deadline, `looking for topic ${this.#options.topic}`, signal)
     } catch (error) {
-      await this.#disconnect()
+      await this.#giveUp()
       signal.throwIfAborted()
       throw publishError(error, { ...this.#options, events: 0 })
     }
@@ -68,7 +68,7 @@ export class KafkaEventPublisher implements EventPublisher {
       await withDeadline(this.#send(producer, messages), this.#deadline, `sending ${events.length} events`)
     } catch (error) {
       // The outcome is unknown, and so is this client's state: the same events go out through a new one (rule P4).
-      await this.#disconnect()
+      await this.#giveUp()
       throw publishError(error, { ...this.#options, events: events.length })
     }
   }
@@ -78,20 +78,30 @@ export class KafkaEventPublisher implements EventPublisher {
   }
 
   async #prepare(producer: KafkaProducer, signal: AbortSignal): Promise<void> {
-    const topic = await findTopic(producer, this.#options.topic)
-    this.#learn(topic ?? (await createTopic(producer, this.#clientOptions(), this.#options, signal)))
+    const { topic } = this.#options
+    let metadata = await findTopic(producer, topic)
+    if (metadata === null) {
+      await createTopic(this.#clientOptions(), this.#options, signal)
+      metadata = await this.#topicOf(producer)
+    }
+    this.#learn(metadata)
   }
 
   async #send(producer: KafkaProducer, messages: readonly Message[]): Promise<void> {
     const { topic } = this.#options
     // Answered from the client's memory while it is fresh; so partitions that are added are seen, and chosen for keys from then on.
-    const metadata = await findTopic(producer, topic)
-    if (metadata === null) throw new PublishError('no-topic', `topic ${topic} is gone; it is made again`)
-    this.#learn(metadata)
+    this.#learn(await this.#topicOf(producer))
     const highest = Math.max(...messages.map(({ partition }) => partition))
     // The library would send to the remainder instead (rule P3).
     if (highest >= this.#partitions) throw new PublishError('fewer-partitions', fewerPartitions(topic, this.#partitions, highest))
     await producer.send({ messages: [...messages], acks: ProduceAcks.ALL })
+  }
+
+  async #topicOf(producer: KafkaProducer): Promise<ClusterTopicMetadata> {
+    const { topic } = this.#options
+    const metadata = await findTopic(producer, topic)
+    if (metadata === null) throw new PublishError('no-topic', `topic ${topic} is gone; it is made again`)
+    return metadata
   }
 
   #learn(metadata: ClusterTopicMetadata): void {
@@ -105,6 +115,11 @@ export class KafkaEventPublisher implements EventPublisher {
     return this.#producer
   }
 
+  async #giveUp(): Promise<void> {
+    this.#failures++
+    await this.#disconnect()
+  }
+
   async #disconnect(): Promise<void> {
     const producer = this.#producer
     this.#producer = null
@@ -113,7 +128,7 @@ export class KafkaEventPublisher implements EventPublisher {
 
   #clientOptions(): BaseOptions {
     const { brokers, clientOptions } = this.#options
-    const first = this.#clients++ % brokers.length
+    const first = this.#failures % brokers.length
     return {
       ...clientOptions,
       clientId: CLIENT_ID,

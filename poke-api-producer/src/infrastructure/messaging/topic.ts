@@ -1,6 +1,6 @@
 /** Finds the topic with a leader for every partition, and makes it where it is missing. */
 import { setTimeout as wait } from 'node:timers/promises'
-import { Admin, type Base, type BaseOptions, type ClusterTopicMetadata, findErrorBy } from '@platformatic/kafka'
+import { Admin, type Base, type BaseOptions, type ClusterTopicMetadata, findErrorBy, ListOffsetTimestamps } from '@platformatic/kafka'
 import { closeByForce } from './close-by-force.ts'
 
 export interface TopicSettings {
@@ -28,44 +28,50 @@ export async function findTopic(client: Base, topic: string): Promise<ClusterTop
 }
 
 /**
- * Makes the topic and waits until it can be written: a send before that hangs or throws inside the library.
+ * Makes the topic and waits until it can be written: before that a send is refused, and has hung or thrown inside the library.
  * @param signal ends the waiting
  * @throws what the Kafka client throws
  */
-export async function createTopic(
-  client: Base,
-  options: BaseOptions,
-  settings: TopicSettings,
-  signal: AbortSignal,
-): Promise<ClusterTopicMetadata> {
-  await requestTopic(options, settings)
-  for (;;) {
-    try {
-      const topic = await findTopic(client, settings.topic)
-      if (topic !== null) return topic
-    } catch (error) {
-      if (!hasNoLeader(error)) throw error
-    }
-    await wait(LOOK_AGAIN, undefined, { signal })
-  }
-}
-
-/** Whether the brokers know the topic, and no leader for one of its partitions. */
-export function hasNoLeader(error: unknown): boolean {
-  return findErrorBy(error as Error, 'apiId', 'LEADER_NOT_AVAILABLE') !== null
-}
-
-async function requestTopic(options: BaseOptions, { topic, partitions, replication }: TopicSettings): Promise<void> {
+export async function createTopic(options: BaseOptions, settings: TopicSettings, signal: AbortSignal): Promise<void> {
+  const { topic, partitions, replication } = settings
   const admin = new Admin(options)
   try {
-    // Kept for ever: the topic is the record of what happened.
-    await admin.createTopics({ topics: [topic], partitions, replicas: replication, configs: [{ name: 'retention.ms', value: '-1' }] })
-  } catch (error) {
-    // Another producer was faster.
-    if (findErrorBy(error as Error, 'apiId', 'TOPIC_ALREADY_EXISTS') === null) throw error
+    await requestTopic(admin, topic, partitions, replication)
+    while (!(await leadersAnswer(admin, topic))) await wait(LOOK_AGAIN, undefined, { signal })
   } finally {
     await closeByForce(admin)
   }
+}
+
+async function requestTopic(admin: Admin, topic: string, partitions: number, replicas: number): Promise<void> {
+  try {
+    // Kept for ever: the topic is the record of what happened.
+    await admin.createTopics({ topics: [topic], partitions, replicas, configs: [{ name: 'retention.ms', value: '-1' }] })
+  } catch (error) {
+    // Another producer was faster.
+    if (!says(error, 'TOPIC_ALREADY_EXISTS')) throw error
+  }
+}
+
+/** Asked for the ends of their logs, because the brokers' metadata names leaders that do not know it yet. */
+async function leadersAnswer(admin: Admin, topic: string): Promise<boolean> {
+  try {
+    const found = await findTopic(admin, topic)
+    if (found === null) return false
+    const partitions = found.partitions.map((_, partitionIndex) => ({ partitionIndex, timestamp: ListOffsetTimestamps.LATEST }))
+    await admin.listOffsets({ topics: [{ name: topic, partitions }] })
+    return true
+  } catch (error) {
+    if (UNSETTLED.some((code) => says(error, code))) return false
+    throw error
+  }
+}
+
+/** What brokers say of a topic whose leaders are being chosen. */
+const UNSETTLED = ['UNKNOWN_TOPIC_OR_PARTITION', 'LEADER_NOT_AVAILABLE', 'NOT_LEADER_OR_FOLLOWER']
+
+function says(error: unknown, code: string): boolean {
+  return findErrorBy(error as Error, 'apiId', code) !== null
 }
 
 /** The library words the broker's UNKNOWN_TOPIC_OR_PARTITION anew and keeps no code of it. */

@@ -1,0 +1,266 @@
+/** The publisher on a real broker: the port's contract, the topic that it makes, and every way in which Kafka can refuse or be away. */
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, describe, type TestContext, test } from 'node:test'
+import { Admin } from '@platformatic/kafka'
+import { type Kafka, startKafka } from 'dev'
+import { HEADER } from 'pokemon-event'
+import { PublishError, type PublishErrorKind } from '../../poke-api-producer/src/errors.ts'
+import {
+  KafkaEventPublisher,
+  type KafkaEventPublisherOptions,
+} from '../../poke-api-producer/src/infrastructure/messaging/kafka-producer.ts'
+import { arrivals, event, testEventPublisher } from '../../poke-api-producer/test/contract/event-publisher.ts'
+import { type ReadRecord, readTopic } from './read-topic.ts'
+
+const never = new AbortController().signal
+const dir = mkdtempSync(join(tmpdir(), 'kafka-publisher-'))
+let kafka: Kafka
+let topics = 0
+
+before(async () => {
+  kafka = await startKafka({ dir, config: { 'message.max.bytes': 200_000 } })
+})
+after(async () => {
+  await kafka.stop()
+  rmSync(dir, { recursive: true })
+})
+
+/** A topic name of its own for each test. */
+function newTopic(): string {
+  return `poke-topic-${++topics}`
+}
+
+function publisherOf(t: TestContext, options: Partial<KafkaEventPublisherOptions> = {}): KafkaEventPublisher {
+  const publisher = new KafkaEventPublisher({ brokers: [kafka.brokers], topic: newTopic(), partitions: 3, replication: 1, ...options })
+  t.after(() => publisher.close())
+  return publisher
+}
+
+async function withAdmin<T>(work: (admin: Admin) => Promise<T>): Promise<T> {
+  const admin = new Admin({ clientId: 'test', bootstrapBrokers: [kafka.brokers] })
+  try {
+    return await work(admin)
+  } finally {
+    await admin.close()
+  }
+}
+
+function eventOf({ key, value, headers }: ReadRecord) {
+  return {
+    source: headers.get(HEADER.source),
+    sequence: Number(headers.get(HEADER.sequence)),
+    key: key?.toString(),
+    value,
+    time: headers.get(HEADER.time),
+    origin: headers.get(HEADER.origin),
+  }
+}
+
+function failure(kind: PublishErrorKind, ...words: (string | RegExp)[]): (error: unknown) => boolean {
+  return (error) => {
+    assert.ok(error instanceof PublishError, `not a PublishError: ${error}`)
+    assert.equal(error.kind, kind, error.message)
+    for (const word of words) assert.match(error.message, new RegExp(word))
+    return true
+  }
+}
+
+describe('on a real broker', () => {
+  testEventPublisher('KafkaEventPublisher', async (t) => {
+    const topic = newTopic()
+    const publisher = publisherOf(t, { topic })
+    return { publisher, topic: async () => (await readTopic(kafka.brokers, topic)).map((log) => log.map(eventOf)) as never }
+  })
+
+  test('the topic is made with its partitions, replicas and a retention without end, and can be written at once', async (t) => {
+    for (let i = 0; i < 5; i++) {
+      const topic = newTopic()
+      const publisher = publisherOf(t, { topic, partitions: 4 })
+      await publisher.prepare(never)
+      await publisher.publish([0, 1, 2, 3].map((partition) => event(partition + 1, partition)))
+      const metadata = await withAdmin((admin) => admin.metadata({ topics: [topic] }))
+      const made = metadata.topics.get(topic)
+      assert.equal(made?.partitionsCount, 4)
+      assert.ok(made?.partitions.every(({ replicas }) => replicas.length === 1))
+      const [config] = await withAdmin((admin) =>
+        admin.describeConfigs({ resources: [{ resourceType: 2, resourceName: topic, configurationKeys: ['retention.ms'] }] }),
+      )
+      assert.equal(config?.configs[0]?.value, '-1')
+      await publisher.close()
+    }
+  })
+
+  test('two producers that start together make one topic', async (t) => {
+    const topic = newTopic()
+    const publishers = Array.from({ length: 4 }, () => publisherOf(t, { topic }))
+    await Promise.all(publishers.map((publisher) => publisher.prepare(never)))
+    await Promise.all(publishers.map((publisher, i) => publisher.publish([event(i + 1, 0)])))
+    assert.equal((await readTopic(kafka.brokers, topic))[0]?.length, 4)
+  })
+
+  test('a topic that is there is used as it is', async (t) => {
+    const topic = newTopic()
+    await withAdmin((admin) =>
+      admin.createTopics({ topics: [topic], partitions: 7, replicas: 1, configs: [{ name: 'retention.ms', value: '60000' }] }),
+    )
+    const publisher = publisherOf(t, { topic, partitions: 3 })
+    await publisher.prepare(never)
+    assert.equal(publisher.partitionOf?.('25'), 2125006797 % 7)
+  })
+
+  test('the time of capture is the record’s timestamp', async (t) => {
+    const topic = newTopic()
+    const publisher = publisherOf(t, { topic })
+    await publisher.prepare(never)
+    await publisher.publish([event(1, 0)])
+    const [[record]] = (await readTopic(kafka.brokers, topic)) as [[ReadRecord]]
+    assert.equal(record.timestamp, Date.parse(event(1, 0).time))
+  })
+
+  test('partitions that are added are seen, and leave what was chosen where it is (rule P3)', async (t) => {
+    const topic = newTopic()
+    const publisher = publisherOf(t, { topic, partitions: 1 })
+    await publisher.prepare(never)
+    await publisher.publish([event(1, 0)])
+    await withAdmin((admin) =>
+      admin.createPartitions({ topics: [{ name: topic, count: 5, assignments: Array.from({ length: 4 }, () => ({ brokerIds: [1] })) }] }),
+    )
+    await publisher.close()
+    await publisher.prepare(never)
+    assert.equal(publisher.partitionOf?.('25'), 2125006797 % 5)
+    await publisher.publish([event(2, 0), event(3, 4)])
+    assert.deepEqual(
+      (await readTopic(kafka.brokers, topic)).map((log) => log.map((record) => eventOf(record).sequence)),
+      [[1, 2], [], [], [], [3]],
+    )
+  })
+
+  test('an event whose partition the topic has not is refused, and not sent to another one (rule P3)', async (t) => {
+    const topic = newTopic()
+    const publisher = publisherOf(t, { topic, partitions: 2 })
+    await publisher.prepare(never)
+    await assert.rejects(publisher.publish([event(1, 0), event(2, 2)]), failure('fewer-partitions', topic, 'partition 2'))
+    assert.deepEqual(await readTopic(kafka.brokers, topic), [[], []])
+  })
+
+  test('more than the topic takes at once is said to be too large, and one event that is, to be refused', async (t) => {
+    const publisher = publisherOf(t)
+    await publisher.prepare(never)
+    const large = (sequence: number, bytes: number) => ({ ...event(sequence, 0), value: Buffer.alloc(bytes, 'x') })
+    await assert.rejects(publisher.publish([large(1, 150_000), large(2, 150_000)]), failure('too-large', '2 events'))
+    await assert.rejects(publisher.publish([large(1, 300_000)]), failure('event-refused', 'max.message.bytes'))
+    await publisher.publish([large(1, 150_000)])
+  })
+
+  test('a name that no topic may have, and more replicas than brokers, are said', async (t) => {
+    await assert.rejects(
+      publisherOf(t, { topic: 'no topic/at all' }).prepare(never),
+      failure('topic-refused', 'no topic/at all', 'KAFKA_TOPIC'),
+    )
+    await assert.rejects(publisherOf(t, { replication: 3 }).prepare(never), failure('not-enough-brokers', 'KAFKA_TOPIC_REPLICATION'))
+  })
+
+  test('a topic that was deleted is said to be gone, and is made again when it is prepared', async (t) => {
+    const topic = newTopic()
+    const publisher = publisherOf(t, { topic })
+    await publisher.prepare(never)
+    await withAdmin((admin) => admin.deleteTopics({ topics: [topic] }))
+    await publisher.close()
+    await assert.rejects(publisher.publish([event(1, 0)]), failure('no-topic', topic))
+    await publisher.prepare(never)
+    await publisher.publish([event(1, 0)])
+    assert.deepEqual(
+      (await readTopic(kafka.brokers, topic)).map((log) => log.map(eventOf)),
+      [arrivals([event(1, 0)]), [], []],
+    )
+  })
+
+  test('a broker that is frozen costs one deadline, and the same events go out when it is thawed (rule P4)', async (t) => {
+    const topic = newTopic()
+    const publisher = publisherOf(t, { topic, sendDeadline: 1500 })
+    await publisher.prepare(never)
+    await publisher.publish([event(1, 0)])
+    await kafka.kill('SIGSTOP')
+    try {
+      // A process may go on for a moment after it was told to stop.
+      const untilFrozen = async () => {
+        for (;;) await publisher.publish([event(2, 0)])
+      }
+      await assert.rejects(untilFrozen(), failure('deadline', '1500 ms'))
+      await assert.rejects(publisher.publish([event(2, 0)]), failure('deadline'))
+    } finally {
+      await kafka.kill('SIGCONT')
+    }
+    await eventually(() => publisher.publish([event(2, 0)]))
+    await publisher.publish([event(3, 0)])
+    assertFirstArrivals(await readTopic(kafka.brokers, topic), [1, 2, 3])
+  })
+
+  test('a broker that was killed is found again, and the same events go out', async (t) => {
+    const topic = newTopic()
+    const publisher = publisherOf(t, { topic, sendDeadline: 3000 })
+    await publisher.prepare(never)
+    await publisher.publish([event(1, 0)])
+    await kafka.kill()
+    await assert.rejects(publisher.publish([event(2, 0)]), (error) => error instanceof PublishError && error.retriable)
+    await assert.rejects(publisher.prepare(never), failure('unreachable', 'ECONNREFUSED'))
+    await kafka.restart()
+    await eventually(() => publisher.publish([event(2, 0)]))
+    assertFirstArrivals(await readTopic(kafka.brokers, topic), [1, 2])
+  })
+
+  test('preparing ends at once when it is called off', async (t) => {
+    const silent = await silentServer(t)
+    const publisher = publisherOf(t, { brokers: [silent.address] })
+    const off = new AbortController()
+    const preparing = publisher.prepare(off.signal)
+    await silent.connected
+    off.abort()
+    await assert.rejects(preparing, { name: 'AbortError' })
+  })
+
+  test('a broker that does not answer does not hold up the others: each new client begins with another one', async (t) => {
+    const silent = await silentServer(t)
+    const publisher = publisherOf(t, { brokers: [silent.address, kafka.brokers], sendDeadline: 500 })
+    await assert.rejects(publisher.prepare(never), failure('deadline'))
+    await eventually(() => publisher.prepare(never))
+    await publisher.publish([event(1, 0)])
+  })
+})
+
+/** Accepts connections and never answers. */
+async function silentServer(t: TestContext): Promise<{ address: string; connected: Promise<void> }> {
+  const connected = Promise.withResolvers<void>()
+  const sockets = new Set<import('node:net').Socket>()
+  const server = createServer((socket) => {
+    sockets.add(socket)
+    socket.on('error', () => {})
+    connected.resolve()
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  t.after(() => {
+    for (const socket of sockets) socket.destroy()
+    server.close()
+  })
+  return { address: `127.0.0.1:${(server.address() as import('node:net').AddressInfo).port}`, connected: connected.promise }
+}
+
+/** Tries until it succeeds, as the controller does. */
+async function eventually(work: () => Promise<void>): Promise<void> {
+  for (const end = performance.now() + 30_000; ; ) {
+    try {
+      return await work()
+    } catch (error) {
+      if (!(error instanceof PublishError && error.retriable) || performance.now() > end) throw error
+    }
+  }
+}
+
+/** What a consumer counts, by rule C2: a repeated sequence is a duplicate. */
+function assertFirstArrivals(logs: ReadRecord[][], sequences: number[]): void {
+  assert.deepEqual([...new Set(logs.flat().map((record) => eventOf(record).sequence))], sequences)
+}

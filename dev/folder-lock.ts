@@ -1,5 +1,5 @@
 /** Lets one process at a time work in a folder, and tells the others who that is. */
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 
@@ -44,7 +44,11 @@ export function lockFolder(folder: string, command: string): { lock: FolderLock 
     renameSync(`${told}.new`, told)
   }
   tell({})
-  return { lock: { tell, release: () => database.close() } }
+  const release = () => {
+    rmSync(told, { force: true })
+    database.close()
+  }
+  return { lock: { tell, release } }
 }
 
 function readHolder(file: string): Holder | null {

@@ -77,14 +77,13 @@ async function launchContainer(launch: BrokerLaunch, image: string): Promise<Bro
   await writeFile(join(dir, 'server.properties'), launch.properties('/kafka/log', '0.0.0.0'))
   const name = `poke-kafka-${launch.port}-${randomUUID().slice(0, 8)}`
   const user = process.getuid === undefined ? [] : ['--user', `${process.getuid()}:${process.getgid?.()}`]
-  const start =
-    `cd /opt/kafka && bin/kafka-storage.sh format --ignore-formatted -t ${CLUSTER_ID} -c /kafka/server.properties && ` +
-    'exec bin/kafka-server-start.sh /kafka/server.properties'
+  const java = (command: string) => `java -Xmx512m -cp '/opt/kafka/libs/*' ${command} /kafka/server.properties`
+  const start = `${java(`kafka.tools.StorageTool format --ignore-formatted -t ${CLUSTER_ID} -c`)} && exec ${java('kafka.Kafka')}`
   const child = spawnDetached(
     'docker',
     [
       ...['run', '--rm', '--name', name, '--publish', `127.0.0.1:${launch.port}:${launch.port}`, '--volume', `${dir}:/kafka`, ...user],
-      ...['--env', 'KAFKA_HEAP_OPTS=-Xmx512m', '--env', 'LOG_DIR=/tmp/kafka-logs', '--entrypoint', '/bin/bash', image, '-c', start],
+      ...['--entrypoint', '/bin/sh', image, '-c', start],
     ],
     launch.logFile,
   )

@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { after, before, describe, type TestContext, test } from 'node:test'
 import { Admin } from '@platformatic/kafka'
 import { type Kafka, startKafka } from 'dev'
+import { freePort } from 'dev/free-port.ts'
 import { HEADER } from 'pokemon-event'
 import { PublishError, type PublishErrorKind } from '../../poke-api-producer/src/errors.ts'
 import {
@@ -19,10 +20,30 @@ import { type ReadRecord, readTopic } from './read-topic.ts'
 const never = new AbortController().signal
 const dir = mkdtempSync(join(tmpdir(), 'kafka-publisher-'))
 let kafka: Kafka
+/** Where the broker asks for user and password. */
+let login: string
 let topics = 0
 
 before(async () => {
-  kafka = await startKafka({ dir, config: { 'message.max.bytes': 200_000 } })
+  const [port, controllerPort, loginPort] = [await freePort(), await freePort(), await freePort()]
+  login = `localhost:${loginPort}`
+  kafka = await startKafka({
+    dir,
+    port,
+    controllerPort,
+    config: {
+      'message.max.bytes': 200_000,
+      // A second door, where ash may do everything and brock nothing.
+      listeners: `PLAINTEXT://127.0.0.1:${port},LOGIN://127.0.0.1:${loginPort},CONTROLLER://127.0.0.1:${controllerPort}`,
+      'advertised.listeners': `PLAINTEXT://localhost:${port},LOGIN://${login}`,
+      'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,LOGIN:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT',
+      'listener.name.login.sasl.enabled.mechanisms': 'PLAIN',
+      'listener.name.login.plain.sasl.jaas.config':
+        'org.apache.kafka.common.security.plain.PlainLoginModule required user_ash="pikachu" user_brock="onix";',
+      'authorizer.class.name': 'org.apache.kafka.metadata.authorizer.StandardAuthorizer',
+      'super.users': 'User:ANONYMOUS;User:ash',
+    },
+  })
 })
 after(async () => {
   await kafka.stop()
@@ -213,6 +234,38 @@ describe('on a real broker', () => {
     assertFirstArrivals(await readTopic(kafka.brokers, topic), [1, 2])
   })
 
+  test('with user and password it publishes; with a wrong password it ends, with what to do', async (t) => {
+    const topic = newTopic()
+    const as = (username: string, password: string) =>
+      publisherOf(t, { topic, brokers: [login], clientOptions: { sasl: { mechanism: 'PLAIN', username, password } } })
+    const allowed = as('ash', 'pikachu')
+    await allowed.prepare(never)
+    await allowed.publish([event(1, 0)])
+    await assert.rejects(as('ash', 'raichu').prepare(never), failure('not-authorised', 'user and password'))
+    await assert.rejects(as('brock', 'onix').prepare(never), failure('not-authorised', topic, 'grant'))
+    assert.equal((await readTopic(kafka.brokers, topic))[0]?.length, 1)
+  })
+
+  test('a user who may look at the topic and not write to it is told which right is missing', async (t) => {
+    const topic = newTopic()
+    await publisherOf(t, { topic }).prepare(never)
+    const [DESCRIBE, ALLOW, TOPIC, LITERAL] = [8, 3, 2, 3] as const
+    const acl = { resourceType: TOPIC, resourceName: topic, resourcePatternType: LITERAL, host: '*', principal: 'User:brock' }
+    await withAdmin((admin) => admin.createAcls({ creations: [{ ...acl, operation: DESCRIBE, permissionType: ALLOW }] }))
+    const publisher = publisherOf(t, {
+      topic,
+      brokers: [login],
+      clientOptions: { sasl: { mechanism: 'PLAIN', username: 'brock', password: 'onix' } },
+    })
+    await eventually(() => publisher.prepare(never), 'not-authorised')
+    await assert.rejects(publisher.publish([event(1, 0)]), failure('not-authorised', topic, 'Write'))
+  })
+
+  test('TLS against a broker without it is tried again, and says so', async (t) => {
+    const publisher = publisherOf(t, { clientOptions: { tls: {} } })
+    await assert.rejects(publisher.prepare(never), failure('unreachable', 'TLS'))
+  })
+
   test('preparing ends at once when it is called off', async (t) => {
     const silent = await silentServer(t)
     const publisher = publisherOf(t, { brokers: [silent.address] })
@@ -249,13 +302,13 @@ async function silentServer(t: TestContext): Promise<{ address: string; connecte
   return { address: `127.0.0.1:${(server.address() as import('node:net').AddressInfo).port}`, connected: connected.promise }
 }
 
-/** Tries until it succeeds, as the controller does. */
-async function eventually(work: () => Promise<void>): Promise<void> {
+/** Tries until it succeeds, as the controller does; `passing` is a kind of error that goes by here. */
+async function eventually(work: () => Promise<void>, passing?: PublishErrorKind): Promise<void> {
   for (const end = performance.now() + 30_000; ; ) {
     try {
       return await work()
     } catch (error) {
-      if (!(error instanceof PublishError && error.retriable) || performance.now() > end) throw error
+      if (!(error instanceof PublishError && (error.retriable || error.kind === passing)) || performance.now() > end) throw error
     }
   }
 }

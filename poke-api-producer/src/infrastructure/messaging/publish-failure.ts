@@ -27,13 +27,19 @@ export function publishError(error: unknown, attempt: Attempt): PublishError {
   }
   const refused = errors.find((e) => e instanceof ProtocolError)
   if (refused !== undefined) return refusal(refused as unknown as BrokerError, kafka, attempt, cause)
-  if (/requires TLS|supports TLS/.test(details)) {
-    return new PublishError('tls', `${kafka} and this service disagree about TLS (${details}): check the settings for TLS`, { cause })
+  if (errors.some((e) => e.message === 'Broker requires TLS.')) {
+    return new PublishError('tls', `${kafka} wants TLS, and this service connects without: set it up, or name a port without TLS`, {
+      cause,
+    })
   }
   if (!errors.some((e) => (e as { code?: unknown }).code === NetworkError.code)) {
     // The library throws plain TypeErrors where an answer is not what it expects, as while a topic is being made.
     return new PublishError('refused', `the Kafka client failed (${details}); it is tried again`, { cause })
   }
+  // A broker that dies during the handshake looks like one without TLS, so this is no reason to end.
+  const handshake = errors.find((e) => e.message.startsWith('TLS handshake failed'))
+  if (handshake !== undefined)
+    return new PublishError('unreachable', `${kafka} cannot be reached: ${handshake.message} It is tried again`, { cause })
   return new PublishError('unreachable', `${kafka} cannot be reached (${details}); it is tried again`, { cause })
 }
 

@@ -51,8 +51,10 @@ export class PostgresDatabase {
       idle_in_transaction_session_timeout: deadline,
       types: { getTypeParser: parserOf },
     })
-    // An idle connection broke: the pool has dropped it, and the next operation opens another one.
+    // A connection that breaks fails the statement under way, if there is one, and the next operation opens another connection.
+    // The events say the same once more, and would end the process where nobody listened.
     this.#pool.on('error', () => {})
+    this.#pool.on('connect', (client) => client.on('error', () => {}))
   }
 
   /**

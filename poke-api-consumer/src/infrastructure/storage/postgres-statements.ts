@@ -162,7 +162,8 @@ export const STATEMENTS = named({
     UPDATE dead_letters letters SET state = 'published' FROM partitions
     WHERE letters.id = ANY ($2::bigint[]) AND letters.state = 'kept' AND partitions.id = letters.partition_id AND partitions.group_id = $1`,
 
-  // From dead to counted once, whoever else tries; the counts follow from `letter`.
+  // From dead to counted once, whoever else tries: everything else follows from `letter`. And each from the one before, since counts
+  // without the partition's row would be a deadlock with a commit, which takes them the other way round.
   replay: `
     WITH letter AS (
       UPDATE dead_letters letters SET state = 'counted' FROM partitions
@@ -171,12 +172,13 @@ export const STATEMENTS = named({
     ), moved AS (
       UPDATE partitions SET revision = revision + 1, counted = counted + 1, dead_letters = dead_letters - 1 FROM letter
       WHERE partitions.id = letter.partition_id
+      RETURNING partitions.id
     ), added AS (
       INSERT INTO counts AS known (partition_id, type, count)
-      SELECT letter.partition_id, given.type, given.count FROM letter, unnest($3::text[], $4::bigint[]) AS given (type, count)
+      SELECT moved.id, given.type, given.count FROM moved, unnest($3::text[], $4::bigint[]) AS given (type, count)
       ON CONFLICT (partition_id, type) DO UPDATE SET count = known.count + excluded.count
     )
-    SELECT partition_id FROM letter`,
+    SELECT id FROM moved`,
 
   // What was counted stays counted: verify needs to know it.
   purge: `

@@ -1,0 +1,263 @@
+/** The PostgreSQL store on a real server: the contract of every store, and what only networks and servers do. */
+import assert from 'node:assert/strict'
+import { after, before, describe, type TestContext, test } from 'node:test'
+import { StoreError, type StoreErrorKind } from '../../poke-api-consumer/src/errors.ts'
+import { openStore } from '../../poke-api-consumer/src/infrastructure/storage/open-store.ts'
+import type { Store, StoreOptions } from '../../poke-api-consumer/src/infrastructure/storage/store.ts'
+import { testDeadLetterStore } from '../../poke-api-consumer/test/contract/dead-letter-store.ts'
+import { changeOf, commitTo, partitionOf, type StoreHarness } from '../../poke-api-consumer/test/contract/store-harness.ts'
+import { testStoreProcesses } from '../../poke-api-consumer/test/contract/store-processes.ts'
+import { testTallyStore } from '../../poke-api-consumer/test/contract/tally-store.ts'
+import { type PostgresServer, query, startPostgres } from '../postgres-server.ts'
+import { TcpProxy } from '../tcp-proxy.ts'
+
+let server: PostgresServer
+before(async () => {
+  server = await startPostgres(['max_connections=200'])
+})
+after(() => server.stop())
+
+async function create(t: TestContext): Promise<StoreHarness> {
+  const url = await server.createDatabase()
+  return {
+    url,
+    open: (options) => openFor(t, url, options),
+    query: (sql) => query(url, sql),
+    age: async (ms) => {
+      await query(url, `UPDATE last_sequences SET updated_at = updated_at - $1 * interval '1 ms'`, [ms])
+      await query(url, `UPDATE dead_letters SET kept_at = kept_at - $1 * interval '1 ms'`, [ms])
+    },
+    now: () => Date.now(),
+  }
+}
+
+async function openFor(t: TestContext, url: string, options: Partial<StoreOptions> = {}): Promise<Store> {
+  const store = await openStore(url, { groupId: 'group', ...options })
+  t.after(() => store.close())
+  return store
+}
+
+testTallyStore('PostgreSQL', create)
+testDeadLetterStore('PostgreSQL', create)
+testStoreProcesses('PostgreSQL', create)
+
+const P0 = partitionOf(0)
+
+/** @returns the error's message */
+async function rejects(refused: Promise<unknown>, kind: StoreErrorKind): Promise<string> {
+  let message = ''
+  await assert.rejects(refused, (error) => {
+    assert.ok(error instanceof StoreError, String(error))
+    assert.equal(error.kind, kind, error.message)
+    message = error.message
+    return true
+  })
+  return message
+}
+
+describe('the PostgreSQL schema', () => {
+  test('of a newer version is refused and left as it is', async (t) => {
+    const url = await server.createDatabase()
+    await openFor(t, url)
+    await query(url, 'INSERT INTO store_migrations VALUES (99, now())')
+    const message = await rejects(openStore(url, { groupId: 'group' }), 'newer-schema')
+    assert.match(message, /^the store postgres:\/\/[^@]+ has schema version 99, this program knows versions up to \d+: /)
+  })
+
+  test('says of the view type_counts that it is public', async (t) => {
+    const url = await server.createDatabase()
+    await openFor(t, url)
+    const [row] = await query(url, `SELECT obj_description('type_counts'::regclass) AS comment`)
+    assert.match(String(row?.comment), /^Public: /)
+  })
+
+  test('lives in the schema that the search_path of the URL names', async (t) => {
+    const url = await server.createDatabase()
+    await query(url, 'CREATE SCHEMA counting')
+    const inSchema = new URL(url)
+    inSchema.searchParams.set('options', '-c search_path=counting')
+    const store = await openFor(t, inSchema.href)
+    await commitTo(store, P0, await store.open(P0), 10, { counts: { bug: 1 } })
+    assert.deepEqual(await query(url, 'SELECT type FROM counting.type_counts'), [{ type: 'bug' }])
+    inSchema.searchParams.set('options', '-c search_path=missing')
+    assert.match(await rejects(openStore(inSchema.href, { groupId: 'group' }), 'unsupported'), /no schema of the search_path exists/)
+  })
+
+  test('a user without rights on it is told so', async () => {
+    const url = await server.createDatabase()
+    await query(url, `DROP ROLE IF EXISTS guest`)
+    await query(url, `CREATE ROLE guest LOGIN PASSWORD 'guest'`)
+    const guest = new URL(url)
+    guest.username = guest.password = 'guest'
+    const message = await rejects(openStore(guest.href, { groupId: 'group' }), 'not-authorised')
+    assert.match(message, /does not allow this user what the store needs \(permission denied for schema public, 42501\)/)
+    await query(url, `DROP OWNED BY guest; DROP ROLE guest`)
+  })
+})
+
+describe('the PostgreSQL session', () => {
+  test('answers a commit only once it is on disk, and holds nothing for long', async (t) => {
+    const url = await server.createDatabase()
+    // What the database sets for everybody does not weaken the store.
+    await query(url, `ALTER DATABASE ${new URL(url).pathname.slice(1)} SET synchronous_commit = off`)
+    await openFor(t, url)
+    const [settings] = await query(
+      url,
+      `SELECT (SELECT count(*)::int FROM pg_stat_activity WHERE application_name = 'poke-api-consumer' AND datname = current_database()) AS sessions,
+        current_setting('synchronous_commit') AS here`,
+    )
+    assert.deepEqual(settings, { sessions: 1, here: 'off' })
+    const store = await openFor(t, url)
+    await commitTo(store, P0, await store.open(P0), 10)
+    const weak = new URL(url)
+    weak.searchParams.set('options', '-c synchronous_commit=off')
+    assert.match(await rejects(openStore(weak.href, { groupId: 'group' }), 'unsupported'), /synchronous_commit is off/)
+  })
+
+  test('takes the password apart from the URL, and prints neither', async (t) => {
+    const url = new URL(await server.createDatabase())
+    const { password } = url
+    url.password = ''
+    await openFor(t, url.href, { password })
+    const message = await rejects(openStore(url.href, { groupId: 'group', password: 's3cret' }), 'not-authorised')
+    assert.match(message, /refuses the login/)
+    assert.doesNotMatch(message, /s3cret/)
+    url.password = 's3cret'
+    assert.doesNotMatch(await rejects(openStore(url.href, { groupId: 'group' }), 'not-authorised'), /s3cret/)
+  })
+
+  test('a database that is missing, and a server that is away, are told apart', async () => {
+    const url = new URL(await server.createDatabase())
+    url.pathname = '/no_such_database'
+    assert.match(await rejects(openStore(url.href, { groupId: 'group' }), 'unusable'), /does not exist: create the database/)
+    const proxy = await TcpProxy.start({ host: url.hostname, port: Number(url.port) })
+    const away = proxy.urlOf(url.href)
+    await proxy.stop()
+    assert.match(await rejects(openStore(away, { groupId: 'group' }), 'unreachable'), /cannot be reached \(.*ECONNREFUSED/)
+  })
+
+  test('survives the loss of its connections: the next operation opens another one', async (t) => {
+    const url = await server.createDatabase()
+    const store = await openFor(t, url)
+    const state = await store.open(P0)
+    await terminateSessions(url)
+    await commitUntilCommitted(store, state.token)
+    assert.equal((await store.totals()).counts.get('bug'), 1)
+  })
+
+  test('a deadlock is tried again', async (t) => {
+    const url = await server.createDatabase()
+    const store = await openFor(t, url)
+    await query(
+      url,
+      `CREATE SEQUENCE tries;
+       CREATE FUNCTION fail_twice() RETURNS trigger LANGUAGE plpgsql AS $$
+       BEGIN IF nextval('tries') <= 2 THEN RAISE EXCEPTION 'deadlock' USING ERRCODE = '40P01'; END IF; RETURN NEW; END $$;
+       CREATE TRIGGER fail_twice BEFORE INSERT ON counts FOR EACH ROW EXECUTE FUNCTION fail_twice()`,
+    )
+    await commitTo(store, P0, await store.open(P0), 10, { counts: { bug: 1 } })
+    assert.deepEqual(await store.totals(), { counts: new Map([['bug', 1]]), revision: 1 })
+  })
+
+  test('a lock that is held for too long is an error in time, and nothing was changed', async (t) => {
+    const url = await server.createDatabase()
+    const store = await openFor(t, url, { deadline: 1000 })
+    const state = await store.open(P0)
+    const held = await holdLock(t, url)
+    const began = performance.now()
+    await rejects(store.commit(changeOf(P0, state, 10, { counts: { bug: 1 } })), 'busy')
+    assert.ok(performance.now() - began < 1000)
+    await held.release()
+    await commitTo(store, P0, state, 10)
+  })
+})
+
+describe('the network to PostgreSQL', () => {
+  async function throughProxy(t: TestContext, options: Partial<StoreOptions> = {}) {
+    const url = await server.createDatabase()
+    const { hostname, port } = new URL(url)
+    const proxy = await TcpProxy.start({ host: hostname, port: Number(port) })
+    t.after(() => proxy.stop())
+    const store = await openFor(t, proxy.urlOf(url), options)
+    return { url, proxy, store }
+  }
+
+  test('a black hole: an error when the deadline is over, the connection is given up, and it works again afterwards', async (t) => {
+    const { proxy, store } = await throughProxy(t, { deadline: 700 })
+    const state = await store.open(P0)
+    proxy.swallow()
+    for (const operation of [() => store.commit(changeOf(P0, state, 10)), () => store.open(P0), () => store.totals()]) {
+      const began = performance.now()
+      assert.match(
+        await rejects(operation(), 'unreachable'),
+        /did not answer within 700 ms: whether the last change was made is not known|cannot be reached/,
+      )
+      const took = performance.now() - began
+      assert.ok(took < 1400, `${took} ms`)
+    }
+    proxy.pass()
+    await commitTo(store, P0, await store.open(P0), 10)
+  })
+
+  test('the answer to a commit is lost: an error, and the next opening shows what became of it', async (t) => {
+    const { url, proxy, store } = await throughProxy(t, { deadline: 700 })
+    const state = await store.open(P0)
+    proxy.swallowAnswers()
+    await rejects(store.commit(changeOf(P0, state, 10, { counts: { bug: 1 } })), 'unreachable')
+    proxy.pass()
+    const direct = await openFor(t, url)
+    assert.deepEqual((await direct.open(P0)).position, { offset: 10, leaderEpoch: 0 })
+    assert.equal(await store.commit(changeOf(P0, state, 10, { counts: { bug: 1 } })), 'fenced')
+    assert.deepEqual((await store.totals()).counts, new Map([['bug', 1]]))
+  })
+
+  test('cut in the middle of a commit: an error at once, and it works again', async (t) => {
+    const { proxy, store } = await throughProxy(t)
+    const state = await store.open(P0)
+    proxy.swallowAnswers()
+    const commit = store.commit(changeOf(P0, state, 10))
+    const refused = rejects(commit, 'unreachable')
+    await proxy.untilAnswerSwallowed()
+    proxy.cut()
+    await refused
+    proxy.pass()
+    const again = await store.open(P0)
+    assert.equal(again.position.offset, 10)
+    await commitTo(store, P0, again, 20)
+  })
+})
+
+/** One commit from the log's start, by whoever has the token; errors of lost connections are tried again. */
+async function commitUntilCommitted(store: Store, token: number): Promise<void> {
+  const position = { offset: 'log-start', leaderEpoch: -1 } as const
+  for (;;) {
+    try {
+      assert.equal(await store.commit(changeOf(P0, { token, position }, 10, { counts: { bug: 1 } })), 'committed')
+      return
+    } catch (error) {
+      if (!(error instanceof StoreError && error.kind === 'unreachable')) throw error
+    }
+  }
+}
+
+async function terminateSessions(url: string): Promise<void> {
+  await query(
+    url,
+    `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'poke-api-consumer'`,
+  )
+}
+
+/** Holds the rows of all partitions, as a frozen client would. */
+async function holdLock(t: TestContext, url: string): Promise<{ release(): Promise<void> }> {
+  const { default: pg } = await import('pg')
+  const client = new pg.Client({ connectionString: url })
+  await client.connect()
+  let held = true
+  const release = async () => {
+    if (held) await client.end()
+    held = false
+  }
+  t.after(release)
+  await client.query('BEGIN; SELECT * FROM partitions FOR UPDATE')
+  return { release }
+}

@@ -1,0 +1,112 @@
+/** The whole stack of compose.yaml in a container engine, under a project name, ports and an output folder of its own. */
+import { execFile } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { freePort } from 'dev/free-port.ts'
+import { type Counts, countTopic } from './topic-count.ts'
+
+const run = promisify(execFile)
+const REPOSITORY = fileURLToPath(new URL('../../', import.meta.url))
+const FILES = ['-f', 'compose.yaml', '-f', 'compose.bundled.yaml']
+
+export type Service = 'kafka' | 'poke-api-producer' | 'poke-api-consumer'
+
+/** Whether a container engine answers here. */
+export async function engineAnswers(): Promise<boolean> {
+  return run('docker', ['info']).then(
+    () => true,
+    () => false,
+  )
+}
+
+export class Stack {
+  readonly project: string
+  readonly output: string
+  readonly page: string
+  readonly #env: NodeJS.ProcessEnv
+
+  private constructor(project: string, output: string, consumerPort: number, producerPort: number) {
+    this.project = project
+    this.output = output
+    this.page = `http://127.0.0.1:${consumerPort}`
+    // A capture every 50 ms: what is killed is killed in the middle of something.
+    const settings = { CAPTURE_INTERVAL: '50ms', POKE_API_MAX_RATE: '0', OUTPUT_DIR: output }
+    this.#env = { ...process.env, ...settings, CONSUMER_PORTS: String(consumerPort), PRODUCER_PORT: String(producerPort) }
+  }
+
+  static async create(): Promise<Stack> {
+    const output = join(await mkdtemp(join(tmpdir(), 'poke-compose-')), 'output')
+    return new Stack(`poke-test-${randomBytes(3).toString('hex')}`, output, await freePort(), await freePort())
+  }
+
+  /** Runs `docker compose` with these arguments. @returns what it printed */
+  async compose(...args: string[]): Promise<string> {
+    const options = { cwd: REPOSITORY, env: this.#env, maxBuffer: 1 << 30 }
+    const { stdout } = await run('docker', ['compose', '-p', this.project, ...FILES, ...args], options)
+    return stdout
+  }
+
+  /** Starts what does not run, as a user would. */
+  up(): Promise<string> {
+    return this.compose('up', '--detach', '--build')
+  }
+
+  /** Removes containers, networks and, where it is told so, volumes and the output folder. */
+  async down({ volumes = false } = {}): Promise<void> {
+    await this.compose('down', ...(volumes ? ['--volumes', '--rmi', 'local'] : []))
+    if (volumes) await rm(join(this.output, '..'), { recursive: true, force: true })
+  }
+
+  /** What the engine says of a service's container. */
+  async inspect(service: Service): Promise<Inspection> {
+    const { stdout } = await run('docker', ['inspect', await this.container(service)])
+    return JSON.parse(stdout)[0]
+  }
+
+  async container(service: Service): Promise<string> {
+    return (await this.compose('ps', '--all', '--quiet', service)).trim()
+  }
+
+  /** Ends a service's process as the kernel does when memory runs out. (`docker kill` would tell the engine that it is not wanted any more.) */
+  async crash(service: Service): Promise<void> {
+    const { State, Image } = await this.inspect(service)
+    const kill = ['sh', '-c', `kill -9 ${State.Pid}`]
+    await run('docker', ['run', '--rm', '--pid=host', '--user=root', '--network=none', '--entrypoint=', Image, ...kill])
+  }
+
+  /** The published counts: as the file has them, and as the page's server gives them. */
+  async counts(): Promise<{ file: string; api: string }> {
+    const api = await fetch(`${this.page}/api/type-counts`, { signal: AbortSignal.timeout(5000) })
+    return { file: await readFile(join(this.output, 'type-counts.json'), 'utf8'), api: await api.text() }
+  }
+
+  /** What the counts must be: every record of the topic, read by Kafka's own console consumer, each event once. */
+  async expectedCounts(): Promise<Counts> {
+    const command = [
+      '/opt/kafka/bin/kafka-console-consumer.sh',
+      ...['--bootstrap-server', 'localhost:9092', '--topic', 'poke-topic', '--from-beginning', '--timeout-ms', '8000'],
+      ...['--property', 'print.headers=true', '--property', 'print.value=true'],
+    ]
+    return countTopic(await this.compose('exec', '--no-TTY', 'kafka', ...command))
+  }
+}
+
+/** The part of `docker inspect` that tests look at. */
+export interface Inspection {
+  readonly Image: string
+  readonly RestartCount: number
+  readonly State: { readonly Pid: number; readonly Status: string; readonly ExitCode: number; readonly Health?: { readonly Status: string } }
+  readonly Config: { readonly User: string; readonly Labels: Record<string, string> }
+  readonly HostConfig: {
+    readonly ReadonlyRootfs: boolean
+    readonly CapDrop: string[]
+    readonly CapAdd: string[] | null
+    readonly SecurityOpt: string[]
+    readonly Privileged: boolean
+  }
+  readonly NetworkSettings: { readonly Ports: Record<string, { readonly HostIp: string }[] | null> }
+}

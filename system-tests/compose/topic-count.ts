@@ -1,0 +1,21 @@
+/** Counts a topic as Kafka's console consumer prints it, by other means than the system under test. */
+
+export type Counts = Readonly<Record<string, number>>
+
+/**
+ * @param printed lines of `name:value,name:value<tab>{"id":…}`, headers and value
+ * @returns types by name, each event counted once however often it was sent
+ */
+export function countTopic(printed: string): Counts {
+  const seen = new Set<string>()
+  const counts: Record<string, number> = {}
+  for (const line of printed.split('\n')) {
+    const [headers, value] = line.split('\t')
+    if (headers === undefined || value === undefined) continue
+    const identity = `${/ce_source:([^,]+)/.exec(headers)?.[1]} ${/ce_sequence:(\d+)/.exec(headers)?.[1]}`
+    if (seen.has(identity)) continue
+    seen.add(identity)
+    for (const { type } of JSON.parse(value).types) counts[type.name] = (counts[type.name] ?? 0) + 1
+  }
+  return counts
+}

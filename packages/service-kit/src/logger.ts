@@ -44,6 +44,12 @@ export async function createLogger({ service, level, readable, stream }: CreateL
   )
 }
 
+/** What a line has of an error besides its message: the code of an expected one, everything of any other. */
+export function logDetails(error: unknown): object {
+  if (!(error instanceof ServiceError)) return { err: error }
+  return error.cause instanceof Error ? { code: error.code, cause: error.cause.message } : { code: error.code }
+}
+
 /** An error that a service expects is its message and code; an unexpected one is a mistake in the program, and its stack is what helps. */
 export function describeError(error: unknown): unknown {
   if (!(error instanceof Error)) return error

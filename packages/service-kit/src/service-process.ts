@@ -2,7 +2,7 @@
 import { constants } from 'node:os'
 import { ignoreClosedOutput } from './closed-output.ts'
 import { failureOf } from './failure.ts'
-import type { Logger } from './logger.ts'
+import { type Logger, logDetails } from './logger.ts'
 import { EXIT } from './service-error.ts'
 
 export interface ServiceProcessOptions {
@@ -59,7 +59,7 @@ export async function runServiceProcess({ logger, shutdownTimeout, start }: Serv
 
   const fail = (error: unknown): number => {
     const { message, exitCode } = failureOf(error)
-    logger.fatal({ err: error }, message)
+    logger.fatal(logDetails(error), message)
     return exitCode
   }
   // Rejections that nobody handles come here as well.

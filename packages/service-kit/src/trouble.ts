@@ -1,5 +1,5 @@
 /** A failure that lasts until it is over: said once when it begins and when it changes, now and then while it lasts, and when it ends. */
-import type { Logger } from './logger.ts'
+import { type Logger, logDetails } from './logger.ts'
 import { ServiceError } from './service-error.ts'
 
 /** While it lasts it is said again this often, in ms. */
@@ -16,9 +16,9 @@ export interface TroubleOptions {
 export class Trouble {
   readonly #options: TroubleOptions
   #reason: string | null = null
-  /** What it was last said by: code where there is one, for messages may carry amounts that change. */
-  #said = ''
-  #saidAt = 0
+  /** What was said since then: codes where there are some, for messages may carry amounts that change. */
+  readonly #said = new Set<string>()
+  #saidSince = 0
   #began = 0
   #times = 0
 
@@ -38,18 +38,18 @@ export class Trouble {
     if (this.#reason === null) {
       this.#began = at
       this.#times = 0
-      this.#said = ''
+    }
+    if (this.#reason === null || at - this.#saidSince >= REMIND_AFTER) {
+      this.#said.clear()
+      this.#saidSince = at
     }
     this.#times++
     this.#reason = error.message
     const key = error instanceof ServiceError ? error.code : error.message
-    if (key === this.#said && at - this.#saidAt < REMIND_AFTER) return
-    this.#said = key
-    this.#saidAt = at
-    logger.warn(
-      { err: error, ...(this.#times > 1 ? { times: this.#times, seconds: Math.round((at - this.#began) / 1000) } : {}) },
-      error.message,
-    )
+    if (this.#said.has(key)) return
+    this.#said.add(key)
+    const sofar = this.#times > 1 ? { times: this.#times, seconds: Math.round((at - this.#began) / 1000) } : {}
+    logger.warn({ ...logDetails(error), ...sofar }, error.message)
   }
 
   /** It worked. */

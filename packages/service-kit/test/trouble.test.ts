@@ -32,7 +32,9 @@ test('another failure meanwhile is said, too', () => {
   const { said, trouble } = setUp()
   trouble.failed(away(1))
   trouble.failed(new Error('something else'))
-  assert.deepEqual(said, ['warn: Kafka at 1 is away', 'warn: something else (2 times, 0 s)'])
+  trouble.failed(away(1))
+  trouble.failed(new Error('something else'))
+  assert.deepEqual(said, ['warn: Kafka at 1 is away', 'warn: something else (2 times, 0 s)'], 'each once, also when they take turns')
 })
 
 test('while it lasts it is said again once a minute', () => {

@@ -8,12 +8,15 @@ import type { PokeApiObserver } from './poke-api/poke-api-observer.ts'
 export interface CaptureReportOptions {
   readonly logger: Logger
   readonly health: Health
+  /** Most events that wait in the outbox. */
+  readonly maxEvents: number
   /** A clock that never goes backwards, in ms. */
   readonly now: () => number
 }
 
 export class CaptureReport implements CaptureObserver, Pick<PokeApiObserver, 'cacheFailed'> {
   readonly #logger: Logger
+  readonly #maxEvents: number
   readonly #api: Trouble
   readonly #kafka: Trouble
   readonly #outbox: Trouble
@@ -25,7 +28,8 @@ export class CaptureReport implements CaptureObserver, Pick<PokeApiObserver, 'ca
   #captured = 0
   #published = 0
 
-  constructor({ logger, health, now }: CaptureReportOptions) {
+  constructor({ logger, health, maxEvents, now }: CaptureReportOptions) {
+    this.#maxEvents = maxEvents
     this.#logger = logger
     this.#api = new Trouble({ logger, now, over: 'PokeAPI answers again' })
     this.#kafka = new Trouble({ logger, now, over: 'Kafka takes events again' })
@@ -79,7 +83,7 @@ export class CaptureReport implements CaptureObserver, Pick<PokeApiObserver, 'ca
 
   paused(paused: boolean): void {
     this.#paused = paused
-    if (paused) this.#logger.warn(`capturing pauses: ${this.#outbox.reason ?? this.#full()}`)
+    if (paused) this.#logger.warn(`capturing pauses: ${this.#outbox.reason ?? `the outbox: ${this.#full()}`}`)
     else this.#logger.info('capturing goes on')
   }
 
@@ -113,6 +117,6 @@ export class CaptureReport implements CaptureObserver, Pick<PokeApiObserver, 'ca
   }
 
   #full(): string {
-    return `the outbox is full: ${this.#depth} events wait for Kafka (OUTBOX_MAX_EVENTS)`
+    return `it is full, ${this.#maxEvents} events wait for Kafka (OUTBOX_MAX_EVENTS)`
   }
 }

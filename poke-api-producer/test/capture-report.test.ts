@@ -1,0 +1,163 @@
+/** What of captures is said in the log, in readiness and in metrics. */
+import assert from 'node:assert/strict'
+import { suite, test } from 'node:test'
+import { createRegistry, Health, type Logger } from 'service-kit'
+import type { CaptureObserver } from '../src/application/ports.ts'
+import type { Capture } from '../src/entities/pokemon.ts'
+import { OutboxError, PokeApiError, PublishError } from '../src/errors.ts'
+import { allObservers } from '../src/infrastructure/all-observers.ts'
+import { CaptureReport } from '../src/infrastructure/capture-report.ts'
+import { ProducerMetrics } from '../src/infrastructure/metrics.ts'
+
+const PIKACHU: Capture = {
+  pokemon: { id: 25, name: 'pikachu', types: [{ slot: 1, type: { name: 'electric' } }] },
+  time: '2026-01-01T00:00:00.000Z',
+  origin: 'live',
+}
+
+function setUp() {
+  const said: string[] = []
+  const say = (level: string) => (details: unknown, message?: string) => said.push(`${level}: ${message ?? details}`)
+  const logger = { info: say('info'), warn: say('warn'), error: say('error') } as unknown as Logger
+  const health = new Health()
+  const report = new CaptureReport({ logger, health, maxEvents: 100, now: () => 0 })
+  return { said, health, report }
+}
+
+suite('the report', () => {
+  test('says nothing of single captures, and sums them up', () => {
+    const { said, report } = setUp()
+    for (let n = 0; n < 5; n++) report.captured(PIKACHU)
+    report.published(3)
+    report.outboxDepth(2)
+    assert.deepEqual(said, [])
+    report.summarise()
+    report.summarise()
+    assert.deepEqual(said, ['info: captured 5, published 3, 2 wait for Kafka'], 'nothing happened since the first')
+  })
+
+  test('PokeAPI failing is not ready, until it answers again', () => {
+    const { said, health, report } = setUp()
+    assert.deepEqual(health.reasons(), [])
+    report.captureFailed(new PokeApiError('unreachable', 'PokeAPI at https://a cannot be reached'))
+    assert.deepEqual(health.reasons(), ['poke-api: PokeAPI at https://a cannot be reached'])
+    report.missing(7)
+    assert.deepEqual(health.reasons(), [], 'a 404 is an answer, too')
+    assert.deepEqual(said, [
+      'warn: PokeAPI at https://a cannot be reached',
+      'info: PokeAPI answers again',
+      'info: PokeAPI has no Pokémon 7 (404)',
+    ])
+  })
+
+  test('Kafka failing is not ready, until it takes events again', () => {
+    const { said, health, report } = setUp()
+    report.publishFailed(new PublishError('unreachable', 'Kafka is away'))
+    report.captured(PIKACHU)
+    assert.deepEqual(health.reasons(), ['kafka: Kafka is away'])
+    report.published(1)
+    assert.deepEqual(health.reasons(), [])
+    assert.deepEqual(said, ['warn: Kafka is away', 'info: Kafka takes events again'])
+  })
+
+  test('a full outbox is not ready, and the log says that capturing pauses and goes on', () => {
+    const { said, health, report } = setUp()
+    report.paused(true)
+    assert.deepEqual(health.reasons(), ['outbox: it is full, 100 events wait for Kafka (OUTBOX_MAX_EVENTS)'])
+    report.paused(false)
+    assert.deepEqual(health.reasons(), [])
+    assert.deepEqual(said, [
+      'warn: capturing pauses: the outbox: it is full, 100 events wait for Kafka (OUTBOX_MAX_EVENTS)',
+      'info: capturing goes on',
+    ])
+  })
+
+  test('an outbox that cannot store is not ready, and pauses for that reason', () => {
+    const { said, health, report } = setUp()
+    report.storeFailed(new OutboxError('full', 'the disk is full'))
+    report.paused(true)
+    assert.deepEqual(health.reasons(), ['outbox: the disk is full'])
+    assert.equal(said.at(-1), 'warn: capturing pauses: the disk is full')
+    report.outboxDepth(1)
+    report.paused(false)
+    assert.deepEqual(health.reasons(), [])
+  })
+
+  test('a sweep is said at its beginning, or where it goes on, and at its end', () => {
+    const { said, report } = setUp()
+    report.sweepProgress(10, 1351)
+    report.sweepProgress(11, 1351)
+    assert.equal(report.finishedSweep, null)
+    report.sweepFinished({ ids: '', done: '', captured: 1351, types: { electric: 1000, fire: 1116 } })
+    assert.deepEqual(said, [
+      'info: the sweep goes on: 10 of 1351 Pokémon are done',
+      'info: the sweep is finished: 1351 Pokémon with 2116 types are in the topic',
+    ])
+    assert.deepEqual(report.finishedSweep, { captured: 1351, types: { electric: 1000, fire: 1116 } })
+  })
+})
+
+test('metrics tell every event by its number', async () => {
+  const registry = createRegistry()
+  const metrics = new ProducerMetrics(registry)
+  metrics.captured(PIKACHU)
+  metrics.missing()
+  metrics.captureFailed(new PokeApiError('status', 'a'))
+  metrics.captureFailed(new TypeError('b'))
+  metrics.requested('hit')
+  metrics.attempted(0.02, null)
+  metrics.attempted(0.02, 'deadline')
+  metrics.published(7, 0.005)
+  metrics.publishFailed(new PublishError('no-leader', 'c'))
+  metrics.storeFailed(new OutboxError('io', 'd'))
+  metrics.outboxDepth(3)
+  metrics.paused(true)
+  metrics.sweepProgress(4, 9)
+  const text = await registry.metrics()
+  for (const line of [
+    'poke_captures_total{origin="live"} 1',
+    'poke_captures_total{origin="bundled"} 0',
+    'poke_captures_missing_total 1',
+    'poke_capture_failures_total{kind="status"} 1',
+    'poke_capture_failures_total{kind="unexpected"} 1',
+    'poke_api_requests_total{outcome="hit"} 1',
+    'poke_api_requests_total{outcome="fetched"} 0',
+    'poke_api_request_seconds_count 2',
+    'poke_api_failures_total{kind="deadline"} 1',
+    'poke_published_events_total 7',
+    'poke_publish_seconds_sum 0.005',
+    'poke_publish_failures_total{kind="no-leader"} 1',
+    'poke_outbox_failures_total{kind="io"} 1',
+    'poke_outbox_depth_events 3',
+    'poke_outbox_paused 1',
+    'poke_sweep_done_pokemon 4',
+    'poke_sweep_total_pokemon 9',
+  ])
+    assert.ok(text.includes(`\n${line}\n`), `${line} is missing in:\n${text}`)
+})
+
+test('several observers hear everything', () => {
+  const events: (keyof CaptureObserver)[] = [
+    'captured',
+    'missing',
+    'captureFailed',
+    'published',
+    'publishFailed',
+    'storeFailed',
+    'outboxDepth',
+    'paused',
+    'sweepProgress',
+    'sweepFinished',
+  ]
+  const heard: string[][] = [[], []]
+  const observers = heard.map(
+    (list) =>
+      Object.fromEntries(
+        events.map((event) => [event, (...args: unknown[]) => list.push(`${event} ${args}`)]),
+      ) as unknown as CaptureObserver,
+  )
+  const all = allObservers(observers)
+  for (const event of events) (all[event] as (...args: unknown[]) => void)(1, 2)
+  const expected = events.map((event) => `${event} ${['published', 'sweepProgress'].includes(event) ? '1,2' : '1'}`)
+  assert.deepEqual(heard, [expected, expected])
+})

@@ -96,7 +96,7 @@ export function publishFailed(kind: PublishErrorKind = 'unreachable'): PublishEr
 }
 
 /** The ids that a consumer counts, by rule C2: of each source a partition's sequences only rise; whatever does not is a duplicate. */
-export function countedIds(logs: readonly (readonly OutboxEvent[])[]): number[] {
+export function countedIds(logs: readonly (readonly Pick<OutboxEvent, 'source' | 'sequence' | 'key'>[])[]): number[] {
   const ids: number[] = []
   for (const log of logs) {
     const last = new Map<string, number>()

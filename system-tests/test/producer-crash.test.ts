@@ -1,0 +1,68 @@
+/** A producer that is killed at each step of a capture's way, on a real broker: each Pokémon of its sweep is counted once. */
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { type Kafka, startKafka } from 'dev'
+import { HEADER } from 'pokemon-event'
+import { CRASH_POINTS } from '../../poke-api-producer/src/application/crash-points.ts'
+import { countedIds } from '../../poke-api-producer/test/mock-kafka-producer.ts'
+import { readTopic } from './read-topic.ts'
+import type { SweepOrders } from './sweep-process.ts'
+
+const LAST = 60
+const EACH_ONCE = Array.from({ length: LAST }, (_, i) => i + 1)
+const dir = mkdtempSync(join(tmpdir(), 'producer-crash-'))
+let kafka: Kafka
+
+before(async () => {
+  kafka = await startKafka({ dir: join(dir, 'kafka') })
+})
+after(async () => {
+  await kafka.stop()
+  rmSync(dir, { recursive: true })
+})
+
+for (const [index, at] of CRASH_POINTS.entries()) {
+  test(`a producer killed at "${at}" goes on, and each Pokémon is counted once`, async () => {
+    const orders = { dir: join(dir, `outbox-${index}`), brokers: kafka.brokers, topic: `crash-${index}`, last: LAST }
+    const nth = at === 'named' || at === 'obtained' ? LAST / 2 : 1
+    assert.equal(await sweep({ ...orders, die: { at, nth } }), 'SIGKILL')
+    assert.equal(await sweep(orders), 0)
+    assert.deepEqual(await counted(orders.topic), EACH_ONCE)
+  })
+}
+
+test('a producer killed again and again in the middle of its sweep finishes it, and each Pokémon is counted once', async () => {
+  const orders = { dir: join(dir, 'outbox-again'), brokers: kafka.brokers, topic: 'crash-again', last: LAST }
+  let kills = 0
+  while ((await sweep({ ...orders, die: { at: 'obtained', nth: 15 } })) === 'SIGKILL') kills++
+  assert.ok(kills >= 3, `only ${kills} kills hit`)
+  assert.deepEqual(await counted(orders.topic), EACH_ONCE)
+})
+
+/** Runs a sweep's process; gives its exit code, or the signal that ended it. */
+async function sweep(orders: SweepOrders): Promise<number | NodeJS.Signals> {
+  const program = fileURLToPath(new URL('./sweep-process.ts', import.meta.url))
+  const child = spawn(process.execPath, [program, JSON.stringify(orders)], { stdio: ['ignore', 'inherit', 'inherit'] })
+  const [code, signal] = await once(child, 'exit')
+  return signal ?? code
+}
+
+/** The ids that a consumer counts in the topic, by rule C2. */
+async function counted(topic: string): Promise<number[]> {
+  const logs = await readTopic(kafka.brokers, topic)
+  return countedIds(
+    logs.map((log) =>
+      log.map(({ key, headers }) => ({
+        source: headers.get(HEADER.source) ?? '',
+        sequence: Number(headers.get(HEADER.sequence)),
+        key: String(key),
+      })),
+    ),
+  )
+}

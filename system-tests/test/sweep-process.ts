@@ -1,0 +1,42 @@
+/** A producer process for tests: sweeps a few Pokémon that cost no request, and kills itself where it is told to. Its only argument is a `SweepOrders` as JSON. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Controller } from '../../poke-api-producer/src/application/controller.ts'
+import type { CrashPoint } from '../../poke-api-producer/src/application/crash-points.ts'
+import { KafkaEventPublisher } from '../../poke-api-producer/src/infrastructure/messaging/kafka-producer.ts'
+import { SqliteOutbox } from '../../poke-api-producer/src/infrastructure/outbox/sqlite-outbox.ts'
+import { capture } from '../../poke-api-producer/test/pokemon.ts'
+import { RecordingObserver } from '../../poke-api-producer/test/recording-observer.ts'
+
+export interface SweepOrders {
+  readonly dir: string
+  readonly brokers: string
+  readonly topic: string
+  /** The sweep is of the Pokémon 1 to this. */
+  readonly last: number
+  /** Dies by SIGKILL when it comes by this point for the nth time. */
+  readonly die?: { readonly at: CrashPoint; readonly nth: number }
+}
+
+const orders = JSON.parse(process.argv[2] ?? '') as SweepOrders
+let passed = 0
+const controller = new Controller({
+  api: {
+    list: async () => Array.from({ length: orders.last }, (_, i) => i + 1),
+    async capture(id, signal) {
+      await sleep(2, undefined, { signal })
+      return capture(id)
+    },
+  },
+  outbox: new SqliteOutbox({ dir: orders.dir }),
+  publisher: new KafkaEventPublisher({ brokers: orders.brokers.split(','), topic: orders.topic, partitions: 3, replication: 1 }),
+  observer: new RecordingObserver(),
+  mode: { order: 'sweep' },
+  limits: { concurrency: 4, maxEvents: 1000, drainDeadline: 5000 },
+  wait: (ms, signal) => sleep(ms, undefined, { signal }).catch(() => {}),
+  now: () => performance.now(),
+  random: Math.random,
+  crashPoint(point) {
+    if (point === orders.die?.at && ++passed === orders.die.nth) process.kill(process.pid, 'SIGKILL')
+  },
+})
+await controller.run(new AbortController().signal)

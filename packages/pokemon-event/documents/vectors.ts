@@ -164,7 +164,7 @@ function readVectors(): ReadVector[] {
     counts('a member that is deeply nested', `{"deep":${'['.repeat(500)}${']'.repeat(500)},${types(['electric']).slice(1)}`, ['electric']),
     counts(`exactly ${MAX_VALUE_BYTES} bytes`, PIKACHU, ['electric'], MAX_VALUE_BYTES - PIKACHU.length),
 
-    { name: 'null', value: null, reason: 'null-value' },
+    { name: 'no value', value: null, reason: 'null-value' },
     refuses('nothing', '', 'empty-value'),
     refuses(`one byte more than ${MAX_VALUE_BYTES}`, PIKACHU, 'too-large', MAX_VALUE_BYTES - PIKACHU.length + 1),
     refuses('a byte that is not UTF-8', Buffer.from(PIKACHU.replace('u', '\xff'), 'latin1'), 'not-utf8'),

@@ -39,7 +39,7 @@ export function readCanonicalValue(bytes: Buffer): PokemonEvent | null {
   for (let byte = bytes[at]; byte !== QUOTE; byte = bytes[++at]) {
     if (byte === undefined || byte < 0x20 || byte > 0x7e || byte === BACKSLASH) return null
   }
-  if (at === nameStart || at - nameStart > MAX_NAME_LENGTH) return null
+  if (at - nameStart > MAX_NAME_LENGTH) return null
   const name = bytes.toString('latin1', nameStart, at)
 
   if (!hasAt(bytes, at, TYPES)) return null

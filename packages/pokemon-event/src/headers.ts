@@ -1,4 +1,7 @@
-/** The headers of a record: CloudEvents 1.0 in binary mode (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md). */
+/**
+ * The headers of a record: CloudEvents 1.0 in Kafka's binary mode
+ * (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md).
+ */
 
 /** The event and its version. A change that older consumers must not count as this one takes a new name. */
 export const CE_TYPE = 'pokemon.captured.v1'

@@ -55,9 +55,7 @@ export const HeadersSchema = Type.Object(
       description: 'Rises by one with each event of a source, at most 2^53−1. The same again is the same event sent again.',
     }),
     [HEADER.time]: Type.Optional(Type.String({ format: 'date-time', description: 'When it was captured.' })),
-    [HEADER.origin]: Type.Optional(
-      Type.Union([Type.Literal('live'), Type.Literal('bundled')], { description: 'From the live API, or from a bundled copy.' }),
-    ),
+    [HEADER.origin]: Type.Optional(Type.Enum(['live', 'bundled'], { description: 'From the live API, or from a bundled copy of it.' })),
     [HEADER.contentType]: Type.Optional(Type.Literal(CONTENT_TYPE)),
     [HEADER.traceparent]: Type.Optional(
       Type.String({ pattern: '^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}', description: 'W3C Trace Context.' }),

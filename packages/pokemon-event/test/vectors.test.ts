@@ -1,0 +1,87 @@
+/** The code does what the committed vectors say. */
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { decodeValue, encodeHeaders, encodeKey, encodeValue, readIdentity } from 'pokemon-event'
+import document from 'pokemon-event/vectors.json' with { type: 'json' }
+import type { Bytes, IdentityVector, ReadVector, WriteVector } from '../documents/vectors.ts'
+
+const { write, read, identity } = document as unknown as {
+  write: readonly WriteVector[]
+  read: readonly ReadVector[]
+  identity: readonly IdentityVector[]
+}
+
+describe('write vectors', () => {
+  for (const { name, event, record, ...headers } of write) {
+    test(name, () => {
+      assert.equal(encodeKey(event), record.key.text)
+      assert.equal(encodeValue(event).toString('hex'), record.value.hex)
+      assert.deepEqual(
+        encodeHeaders(headers).map(([header, value]) => ({ header, hex: Buffer.from(value).toString('hex') })),
+        record.headers.map(({ name: header, value }) => ({ header, hex: value.hex })),
+      )
+    })
+
+    test(`${name}: read back, it is the same event under the same identity`, () => {
+      assert.deepEqual(decodeValue(bytesOf(record.value)), { ok: true, event })
+      assert.deepEqual(readIdentity(record.headers.map((header) => [Buffer.from(header.name), bytesOf(header.value)])), {
+        kind: 'ours',
+        source: headers.source,
+        sequence: headers.sequence,
+      })
+    })
+  }
+})
+
+describe('read vectors', () => {
+  for (const { name, value, counted, reason } of read) {
+    test(`${reason ?? 'counted'}: ${name}`, () => {
+      const decoded = decodeValue(value === null ? null : bytesOf(value))
+      if (decoded.ok) assert.deepEqual([...new Set(decoded.event.types.map(({ type }) => type.name))], counted)
+      else assert.equal(decoded.reason, reason)
+    })
+  }
+})
+
+describe('identity vectors', () => {
+  for (const { name, headers, kind, source, sequence } of identity) {
+    test(`${kind}: ${name}`, () => {
+      const found = readIdentity(headers.map((header) => [Buffer.from(header.name), header.value === null ? null : bytesOf(header.value)]))
+      assert.deepEqual(found, { kind, source, sequence })
+    })
+  }
+})
+
+test('every text in the vectors is the text of its bytes, so that either can be used', () => {
+  let texts = 0
+  const look = (value: unknown): void => {
+    if (typeof value !== 'object' || value === null) return
+    const { text, hex } = value as Partial<Bytes>
+    if (typeof text === 'string' && typeof hex === 'string') {
+      texts++
+      assert.equal(Buffer.from(text).toString('hex'), hex)
+    }
+    for (const member of Object.values(value)) look(member)
+  }
+  look(document)
+  assert.ok(texts > 100, `only ${texts} texts were looked at`)
+})
+
+test('names of vectors are unique, so that a failure can be told by its name', () => {
+  for (const vectors of [write, read, identity]) {
+    const names = vectors.map(({ name }) => name)
+    assert.deepEqual(
+      names.filter((name, index) => names.indexOf(name) !== index),
+      [],
+    )
+  }
+})
+
+test('there is a vector for every reason', () => {
+  const reasons = new Set(read.map(({ reason }) => reason).filter((reason) => reason !== undefined))
+  assert.deepEqual([...reasons].sort(), ['bad-type-name', 'empty-value', 'not-json', 'not-utf8', 'null-value', 'too-large', 'wrong-shape'])
+})
+
+function bytesOf({ hex, spaces = 0 }: Bytes): Buffer {
+  return Buffer.concat([Buffer.from(hex, 'hex'), Buffer.alloc(spaces, ' ')])
+}

@@ -120,7 +120,8 @@ describe('the stack in containers', { skip, timeout: 30 * 60_000 }, () => {
     await stack.up()
     await healthy('poke-api-consumer')
     const { types } = JSON.parse((await eventually(() => stack.counts())).file) as { types: Record<string, number> }
-    for (const [type, count] of Object.entries(before)) assert.ok((types[type] ?? 0) >= count, `${type} fell from ${count} to ${types[type]}`)
+    for (const [type, count] of Object.entries(before))
+      assert.ok((types[type] ?? 0) >= count, `${type} fell from ${count} to ${types[type]}`)
     await grows()
     await countedExactlyOnce()
   })
@@ -160,8 +161,20 @@ describe('the stack in containers', { skip, timeout: 30 * 60_000 }, () => {
   }
 
   test('three consumers share the partitions and publish one truth', async () => {
-    await stack.compose('up', '--detach', '--scale', 'poke-api-consumer=3', '--no-recreate').catch((error: Error) => {
-      assert.match(error.message, /port is already allocated/)
+    const pages = await stack.scale(3)
+    const readers = await eventually(async () => {
+      const answers = pages.map(
+        async (page) => (await fetch(`${page}/api/partitions`)).json() as Promise<{ partitions: { here: boolean }[] }>,
+      )
+      const here = (await Promise.all(answers)).map(({ partitions }) => partitions.filter((row) => row.here).length)
+      assert.deepEqual(here, [1, 1, 1])
+      return here.length
     })
+    assert.equal(readers, 3)
+    await stack.compose('stop', 'poke-api-producer')
+    const expected = await stack.expectedCounts()
+    for (const page of pages) {
+      await eventually(async () => assert.deepEqual(await (await fetch(`${page}/api/type-counts`)).json(), { types: expected }))
+    }
   })
 })

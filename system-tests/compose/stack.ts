@@ -61,6 +61,18 @@ export class Stack {
     if (volumes) await rm(join(this.output, '..'), { recursive: true, force: true })
   }
 
+  /**
+   * Runs so many consumers, on ports next to each other.
+   * @returns the addresses of their pages
+   */
+  async scale(consumers: number): Promise<string[]> {
+    const first = await freePort()
+    this.#env.CONSUMER_PORTS = `${first}-${first + consumers - 1}`
+    await this.compose('up', '--detach', '--scale', `poke-api-consumer=${consumers}`)
+    const ports = Array.from({ length: consumers }, (_, i) => this.compose('port', '--index', String(i + 1), 'poke-api-consumer', '8080'))
+    return (await Promise.all(ports)).map((address) => `http://${address.trim()}`)
+  }
+
   /** What the engine says of a service's container. */
   async inspect(service: Service): Promise<Inspection> {
     const { stdout } = await run('docker', ['inspect', await this.container(service)])
@@ -99,7 +111,12 @@ export class Stack {
 export interface Inspection {
   readonly Image: string
   readonly RestartCount: number
-  readonly State: { readonly Pid: number; readonly Status: string; readonly ExitCode: number; readonly Health?: { readonly Status: string } }
+  readonly State: {
+    readonly Pid: number
+    readonly Status: string
+    readonly ExitCode: number
+    readonly Health?: { readonly Status: string }
+  }
   readonly Config: { readonly User: string; readonly Labels: Record<string, string> }
   readonly HostConfig: {
     readonly ReadonlyRootfs: boolean

@@ -12,9 +12,12 @@ export function countTopic(printed: string): Counts {
   for (const line of printed.split('\n')) {
     const [headers, value] = line.split('\t')
     if (headers === undefined || value === undefined) continue
-    const identity = `${/ce_source:([^,]+)/.exec(headers)?.[1]} ${/ce_sequence:(\d+)/.exec(headers)?.[1]}`
-    if (seen.has(identity)) continue
-    seen.add(identity)
+    const source = /ce_source:([^,]+)/.exec(headers)?.[1]
+    const sequence = /ce_sequence:(\d+)/.exec(headers)?.[1]
+    if (source !== undefined && sequence !== undefined) {
+      if (seen.has(`${source} ${sequence}`)) continue
+      seen.add(`${source} ${sequence}`)
+    }
     for (const { type } of JSON.parse(value).types) counts[type.name] = (counts[type.name] ?? 0) + 1
   }
   return counts

@@ -1,0 +1,100 @@
+/** A stand-in for the producer: events of the bundled Pokédex into a topic, as fast or as slowly as a test wants them. */
+import { randomUUID } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Admin, Producer } from '@platformatic/kafka'
+import { encodeHeaders, encodeKey, encodeValue, type PokemonEvent } from 'pokemon-event'
+
+export interface FeedOptions {
+  readonly brokers: string
+  readonly topic: string
+  readonly partitions: number
+}
+
+export class EventFeed {
+  /** How many events were acknowledged. */
+  sent = 0
+  readonly #producer: Producer
+  readonly #pokedex: readonly PokemonEvent[]
+  readonly #options: FeedOptions
+  readonly #source = `/poke-api-producer/${randomUUID()}`
+
+  private constructor(producer: Producer, pokedex: readonly PokemonEvent[], options: FeedOptions) {
+    this.#producer = producer
+    this.#pokedex = pokedex
+    this.#options = options
+  }
+
+  /** Makes the topic, and sends nothing yet. */
+  static async create(options: FeedOptions): Promise<EventFeed> {
+    const { brokers, topic, partitions } = options
+    const bootstrapBrokers = brokers.split(',')
+    const admin = new Admin({ clientId: 'event-feed', bootstrapBrokers })
+    await admin.createTopics({ topics: [topic], partitions, replicas: 1 })
+    // A topic just made has no leaders for a moment, and a send would meet that.
+    await waitForLeaders(admin, topic, partitions)
+    await admin.close()
+    const producer = new Producer({ clientId: 'event-feed', bootstrapBrokers, idempotent: false, retries: 3 })
+    const { pokemon } = JSON.parse(await readFile(new URL(import.meta.resolve('dev/pokedex.json')), 'utf8')) as {
+      pokemon: [id: number, name: string, types: string[]][]
+    }
+    const events = pokemon.map(([id, name, types]) => ({
+      id,
+      name,
+      types: types.map((type, i) => ({ slot: i + 1, type: { name: type } })),
+    }))
+    return new EventFeed(producer, events, options)
+  }
+
+  /** Sends so many events at once; resolves when they are acknowledged. */
+  async send(events: number): Promise<void> {
+    const { topic, partitions } = this.#options
+    const messages = Array.from({ length: events }, (_, i) => {
+      const sequence = this.sent + i
+      const event = this.#pokedex[(sequence * 7919) % this.#pokedex.length]
+      if (event === undefined) throw new Error('the Pokédex is empty')
+      return {
+        topic,
+        partition: sequence % partitions,
+        key: Buffer.from(encodeKey(event)),
+        value: encodeValue(event),
+        headers: new Map(
+          encodeHeaders({ source: this.#source, sequence: sequence + 1, time: new Date().toISOString(), origin: 'bundled' }).map(
+            ([name, value]) => [Buffer.from(name), Buffer.from(value)] as const,
+          ),
+        ),
+      }
+    })
+    await this.#producer.send({ messages, acks: -1 })
+    this.sent += events
+  }
+
+  /** Sends something that is no Pokémon. */
+  async sendGarbage(value: string): Promise<void> {
+    await this.#producer.send({
+      messages: [{ topic: this.#options.topic, partition: 0, key: Buffer.alloc(0), value: Buffer.from(value) }],
+      acks: -1,
+    })
+  }
+
+  /** Sends a few events again and again until the signal is aborted. */
+  async flow(signal: AbortSignal, { events = 5, pause = 100 } = {}): Promise<void> {
+    while (!signal.aborted) {
+      await this.send(events)
+      await sleep(pause, undefined, { signal }).catch(() => {})
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#producer.close(true)
+  }
+}
+
+async function waitForLeaders(admin: Admin, topic: string, partitions: number): Promise<void> {
+  for (;;) {
+    const metadata = await admin.metadata({ topics: [topic], forceUpdate: true }).catch(() => null)
+    const leaders = metadata?.topics.get(topic)?.partitions
+    if (leaders !== undefined && Object.values(leaders).filter(({ leader }) => leader >= 0).length === partitions) return
+    await sleep(100)
+  }
+}

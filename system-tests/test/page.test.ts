@@ -1,0 +1,256 @@
+/** The page in a real Chromium, served by a real consumer that counts a real topic. */
+import assert from 'node:assert/strict'
+import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises'
+import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { AxeResults } from 'axe-core'
+import { type Kafka, startKafka } from 'dev/kafka.ts'
+import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
+import { launchBrowser } from '../browser.ts'
+import { ConsumerProcess } from '../consumer-process.ts'
+import { EventFeed } from '../event-feed.ts'
+
+const TOPIC = 'poke-topic'
+const DESKTOP = { viewport: { width: 1360, height: 900 } }
+const PHONE = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true }
+
+type Counts = Record<string, number>
+
+describe('the page', { timeout: 300_000 }, () => {
+  let dir: string
+  let kafka: Kafka
+  let feed: EventFeed
+  let consumer: ConsumerProcess
+  let browser: Browser
+
+  before(async () => {
+    dir = await mkdtemp(join(tmpdir(), 'poke-page-'))
+    kafka = await startKafka({ dir: join(dir, 'kafka') })
+    feed = await EventFeed.create({ brokers: kafka.brokers, topic: TOPIC, partitions: 3 })
+    await feed.send(500)
+    await feed.sendGarbage('{"id": "pika')
+    consumer = await ConsumerProcess.start({ brokers: kafka.brokers, topic: TOPIC, dir })
+    browser = await launchBrowser()
+  })
+
+  after(async () => {
+    await browser?.close()
+    await consumer?.end('SIGKILL')
+    await feed?.close()
+    await kafka?.stop()
+    await rm(dir, { recursive: true, force: true })
+  })
+
+  interface OpenPage {
+    readonly page: Page
+    /** Console errors, uncaught errors, violations of the security policy, requests to other hosts. */
+    readonly faults: string[]
+    counts(): Promise<Counts>
+  }
+
+  async function open(options: BrowserContextOptions, use: (opened: OpenPage) => Promise<void>): Promise<void> {
+    const context = await browser.newContext(options)
+    const faults: string[] = []
+    try {
+      const page = await context.newPage()
+      page.on('console', (message) => {
+        if (message.type() === 'error' || message.type() === 'warning') faults.push(`console: ${message.text()}`)
+      })
+      page.on('pageerror', (error) => faults.push(`uncaught: ${error.stack}`))
+      page.on('request', (request) => {
+        if (!request.url().startsWith(consumer.url)) faults.push(`request: ${request.url()}`)
+      })
+      await page.exposeFunction('reportViolation', (violation: string) => faults.push(`policy: ${violation}`))
+      await page.addInitScript(
+        `addEventListener('securitypolicyviolation', (event) => reportViolation(event.violatedDirective + ' ' + event.blockedURI + ' ' + event.sample))`,
+      )
+      await page.goto(consumer.url)
+      await page.waitForSelector('#counts tr', { state: 'attached' })
+      const counts = () =>
+        page.$$eval('#counts tr', (rows) =>
+          Object.fromEntries(
+            rows.map((row) => [row.children[1]?.textContent ?? '', Number(row.children[2]?.textContent?.replaceAll(',', ''))]),
+          ),
+        )
+      await use({ page, faults, counts })
+    } finally {
+      await context.close()
+    }
+  }
+
+  async function eventually<T>(what: string, attempt: () => Promise<T | null | false | undefined>, ms = 20_000): Promise<T> {
+    const deadline = performance.now() + ms
+    for (;;) {
+      const result = await attempt()
+      if (result !== null && result !== false && result !== undefined) return result
+      assert.ok(performance.now() < deadline, `${what}: not within ${ms} ms; the consumer said:\n${consumer.output}`)
+      await sleep(50)
+    }
+  }
+
+  const published = () => eventually('type-counts.json', () => consumer.published())
+  const isState = (page: Page, state: string) => page.locator(`#connection[data-state="${state}"]`).count()
+
+  test('shows the counts of type-counts.json, at most a second old while records flow, and the same when they stop', async () => {
+    await open(DESKTOP, async ({ page, faults, counts }) => {
+      const flowing = new AbortController()
+      const flow = feed.flow(flowing.signal)
+      try {
+        for (let round = 0; round < 10; round++) {
+          const then = await published()
+          // A second for the export, and what a snapshot takes to the screen.
+          const seen = await eventually('the page follows', async () => reaches(await counts(), then), 2000)
+          const now = await published()
+          for (const [type, count] of Object.entries(seen))
+            assert.ok(count <= (now[type] ?? 0), `${type}: ${count} on the page, ${now[type]} in the file`)
+        }
+      } finally {
+        flowing.abort()
+        await flow
+      }
+      await eventually('everything that was sent is counted', async () => {
+        const text = await page.textContent('#counted')
+        return Number(text?.replaceAll(',', '')) === feed.sent
+      })
+      await eventually('the same counts', async () => same(await counts(), await published()))
+      assert.match((await page.textContent('#origin')) ?? '', /bundled Pokédex/)
+      assert.match((await page.textContent('#lag')) ?? '', /^0$/)
+      assert.equal(await page.locator('#partitions tr').count(), 3)
+      assert.ok((await page.locator('#feed li').count()) > 0)
+      assert.equal(await page.textContent('#letters-total'), '1')
+      await eventually('the dead letter', async () => (await page.textContent('#letters'))?.includes('{"id": "pika'))
+      assert.deepEqual(faults, [])
+    })
+  })
+
+  test('comes back by itself within five seconds after the consumer was killed and is there again', async () => {
+    await open(DESKTOP, async ({ page, faults, counts }) => {
+      await consumer.end('SIGKILL')
+      await eventually('the page says so', async () => (await isState(page, 'lost')) === 1)
+      assert.equal(await page.textContent('#connection'), 'reconnecting…')
+      await feed.send(50)
+      await consumer.restart()
+      const back = performance.now()
+      await eventually('the page is live again', async () => (await isState(page, 'live')) === 1, 5000)
+      assert.ok(performance.now() - back < 5000)
+      await eventually('the same counts', async () => Number((await page.textContent('#counted'))?.replaceAll(',', '')) === feed.sent)
+      await eventually('the same counts', async () => same(await counts(), await published()))
+      // That nobody answered is an error on any console.
+      assert.deepEqual(
+        faults.filter(
+          (fault) =>
+            !fault.includes('ERR_CONNECTION') && !fault.includes('ERR_INCOMPLETE_CHUNKED') && !fault.includes('ERR_EMPTY_RESPONSE'),
+        ),
+        [],
+      )
+    })
+  })
+
+  test('a tab that nobody sees gives its connection back, and takes it again when it is seen', async () => {
+    await open(DESKTOP, async ({ page }) => {
+      const hide = (hidden: boolean) =>
+        page.evaluate(`Object.defineProperty(document, 'hidden', { value: ${hidden}, configurable: true })
+          document.dispatchEvent(new Event('visibilitychange'))`)
+      await hide(true)
+      await eventually('paused', async () => (await isState(page, 'paused')) === 1)
+      await hide(false)
+      await eventually('live', async () => (await isState(page, 'live')) === 1)
+    })
+  })
+
+  test('the tooltip is drawn, and hovering violates no policy', async () => {
+    await open({ ...DESKTOP, reducedMotion: 'reduce' }, async ({ page, faults }) => {
+      const chart = page.locator('#race')
+      await page.waitForSelector('#race canvas')
+      const before = await chart.screenshot()
+      const box = await chart.boundingBox()
+      assert.ok(box !== null)
+      for (let y = 15; y < box.height; y += 31) await page.mouse.move(box.x + 150, box.y + y, { steps: 3 })
+      await eventually('the tooltip', async () => !(await chart.screenshot()).equals(before))
+      assert.deepEqual(faults, [])
+    })
+  })
+
+  const looks = {
+    light: { ...DESKTOP, colorScheme: 'light' },
+    dark: { ...DESKTOP, colorScheme: 'dark' },
+    phone: { ...PHONE, colorScheme: 'light' },
+    'phone, dark': { ...PHONE, colorScheme: 'dark' },
+  } as const
+  for (const [look, options] of Object.entries(looks)) {
+    test(`nothing about it keeps anybody out: ${look}`, async () => {
+      // Nothing moves, so that a colour halfway through an animation is not taken for one of the page's.
+      await open({ ...options, reducedMotion: 'reduce' }, async ({ page, faults }) => {
+        await page.evaluate(await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8'))
+        for (const view of ['chart', 'table']) {
+          if (view === 'table') await page.click('#view')
+          const { violations } = await page.evaluate<AxeResults>('axe.run()')
+          assert.deepEqual(
+            violations.map(({ id, impact, nodes }) => `${impact} ${id}: ${nodes.map(({ html }) => html).join(' ')}`),
+            [],
+            view,
+          )
+        }
+        const [wide, visible] = await page.evaluate<number[]>(
+          '[document.documentElement.scrollWidth, document.documentElement.clientWidth]',
+        )
+        assert.ok((wide ?? 0) <= (visible ?? 0), `${wide} px are wider than the screen's ${visible}`)
+        assert.deepEqual(faults, [])
+      })
+    })
+  }
+
+  test('everything can be reached by keyboard', async () => {
+    await open(DESKTOP, async ({ page }) => {
+      await page.keyboard.press('Tab')
+      assert.equal(await page.evaluate('document.activeElement?.className'), 'skip')
+      await page.keyboard.press('Enter')
+      await page.keyboard.press('Tab')
+      assert.equal(await page.evaluate('document.activeElement?.id'), 'view')
+      await page.keyboard.press('Enter')
+      assert.equal(await page.locator('#table-view caption').isVisible(), true)
+      assert.equal(await page.locator('#race').isVisible(), false)
+      await page.keyboard.press('Space')
+      assert.equal(await page.locator('#race').isVisible(), true)
+      await page.keyboard.press('Tab')
+      assert.equal(await page.evaluate('document.activeElement?.className'), 'scroll')
+    })
+  })
+
+  test('nothing moves for those who asked for that', async () => {
+    await open({ ...DESKTOP, reducedMotion: 'reduce' }, async ({ page }) => {
+      await feed.send(20)
+      await eventually('counted', async () => Number((await page.textContent('#counted'))?.replaceAll(',', '')) === feed.sent)
+      assert.equal(await page.evaluate('document.getAnimations().length'), 0)
+    })
+  })
+
+  /** To be looked at by people: `SCREENSHOTS=folder`. */
+  test('screenshots', { skip: process.env.SCREENSHOTS === undefined }, async () => {
+    const folder = process.env.SCREENSHOTS ?? ''
+    await mkdir(folder, { recursive: true })
+    for (const [look, options] of Object.entries(looks)) {
+      await open(options, async ({ page }) => {
+        const flowing = new AbortController()
+        const flow = feed.flow(flowing.signal, { events: 2, pause: 200 })
+        await eventually('a full list', async () => (await page.locator('#feed li').count()) === 8)
+        await page.waitForFunction('document.querySelector("#spark-line").getAttribute("d")?.split("L").length > 20')
+        await page.screenshot({ path: join(folder, `page-${look.replace(', ', '-')}.png`), fullPage: look.startsWith('phone') })
+        flowing.abort()
+        await flow
+      })
+    }
+  })
+})
+
+/** The first counts, where none of them is below the second ones. */
+function reaches(counts: Counts, atLeast: Counts): Counts | null {
+  return Object.entries(atLeast).every(([type, count]) => (counts[type] ?? 0) >= count) ? counts : null
+}
+
+function same(a: Counts, b: Counts): boolean {
+  return JSON.stringify(Object.entries(a).sort()) === JSON.stringify(Object.entries(b).sort())
+}

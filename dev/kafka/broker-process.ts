@@ -20,8 +20,8 @@ export interface BrokerLaunch {
   readonly properties: (logDir: string, listenOn: string) => string
 }
 
-/** A broker that answers nothing for this long has failed. Three starting at once on a busy machine take some ten seconds. */
-const READY_WITHIN = 60_000
+/** A broker that answers nothing for this long, in ms, has failed. A busy machine, or one whose Docker copies whole images, takes a minute. */
+const READY_WITHIN = 120_000
 
 /** Starts the process; `ready` then waits for it. */
 export async function launchBroker(launch: BrokerLaunch): Promise<BrokerProcess> {

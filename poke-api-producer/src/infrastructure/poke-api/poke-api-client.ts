@@ -38,6 +38,8 @@ export interface PokeApiClientOptions {
   readonly url: string
   /** Requests a second on the wire, at most; 0: unlimited. */
   readonly maxRate: number
+  /** Connections at once, at most: as many as there are captures at the same time. Default: 32. */
+  readonly connections?: number
   /** The SQLite file of the cache, in a folder that exists. */
   readonly cacheFile: string
   /** Longest that one answer may take, in ms. Default: 30 s. */
@@ -100,6 +102,7 @@ export class PokeApiClient implements PokeApi {
     const {
       url,
       timeout = 30_000,
+      connections = 32,
       maxAttempts = 5,
       maxBody = 4 * 1024 * 1024,
       userAgent = `poke-api-pipeline/${manifest.version} (${manifest.name})`,
@@ -116,6 +119,7 @@ export class PokeApiClient implements PokeApi {
     this.#rateLimit = new RateLimit({ maxRate: options.maxRate, now, wait })
     const silence = Math.min(timeout, LONGEST_SILENCE)
     this.#pool = new Pool(this.#base.origin, {
+      connections,
       allowH2: false, // A few connections that stay open are enough, and there is one way for them to fail.
       connectTimeout: silence,
       headersTimeout: timeout,

@@ -54,7 +54,7 @@ export class ResponseCache implements CacheStore {
   readonly #options: ResponseCacheOptions
   readonly #maxEntries: number
   #database: Database
-  /** It was said that the cache cannot be used; it is said once. */
+  /** It was said that the cache cannot be used, and it could not be written since. */
   #failing = false
   #stored = 0
 
@@ -117,6 +117,8 @@ export class ResponseCache implements CacheStore {
       const { set, prune } = this.#database
       set.run(nameOf(key), JSON.stringify({ ...value, deleteAt }), body, this.#options.now())
       if (++this.#stored % PRUNE_EVERY === 0) prune.run(this.#maxEntries)
+      // Only writing shows that it can be used again: reading succeeds on a full disk too.
+      this.#failing = false
     })
   }
 
@@ -125,9 +127,7 @@ export class ResponseCache implements CacheStore {
     // Answers may come in after `close`: they are not worth a failure.
     if (!this.#database.db.isOpen) return undefined
     try {
-      const result = work()
-      this.#failing = false
-      return result
+      return work()
     } catch (error) {
       this.#recover(error as Error & { errcode?: number })
       return undefined
@@ -185,7 +185,7 @@ function prepareFile(db: DatabaseSync): string | null {
   // Nobody shares it, so that nothing needs to be locked for each access. And nothing is synced: what a power cut damages is begun anew.
   db.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF')
   const damage = String(db.prepare('PRAGMA quick_check(1)').get()?.quick_check)
-  if (damage !== 'ok') return damage
+  if (damage !== 'ok') return damage.replaceAll('\n', ' ')
   const format = Number(db.prepare('PRAGMA user_version').get()?.user_version)
   const empty = db.prepare('SELECT 1 FROM sqlite_schema').get() === undefined
   if (!empty) return format === FORMAT ? null : `format ${format}, and this version writes format ${FORMAT}`

@@ -1,0 +1,159 @@
+/** Skimming a body: wherever it says that it knows, JSON.parse says the same; and PokeAPI's own bodies it knows. */
+import assert from 'node:assert/strict'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, test } from 'node:test'
+import fc from 'fast-check'
+import { pickPokemon } from 'pokemon-event'
+import { skimMembers } from '../src/infrastructure/poke-api/json-skim.ts'
+import { readPokemonBody } from '../src/infrastructure/poke-api/pokemon-body.ts'
+import { bodyOf } from './local-poke-api.ts'
+import { pokemon } from './pokemon.ts'
+
+const NAMES = ['id', 'name', 'types'] as const
+const REAL_BODY = JSON.stringify(JSON.parse(readFileSync(new URL('api-return-value.json', import.meta.url), 'utf8')))
+
+/** What skimming finds, parsed; null: in doubt. */
+function skimmed(text: string | Buffer): Record<string, unknown> | null {
+  const json = Buffer.from(text)
+  const spans = skimMembers(json, NAMES)
+  if (spans === null) return null
+  return Object.fromEntries(Object.entries(spans).map(([name, { start, end }]) => [name, JSON.parse(json.toString('utf8', start, end))]))
+}
+
+/** What JSON.parse finds; null: it is no JSON object. */
+function parsed(text: string | Buffer): Record<string, unknown> | null {
+  try {
+    const value = JSON.parse(text.toString()) as Record<string, unknown>
+    return Object.fromEntries(NAMES.filter((name) => Object.hasOwn(value, name)).map((name) => [name, value[name]]))
+  } catch {
+    return null
+  }
+}
+
+/** Skimming may doubt what JSON.parse takes; it never takes what JSON.parse does not, or sees something else in it. */
+function assertTrustworthy(text: string | Buffer): void {
+  const found = skimmed(text)
+  if (found !== null) assert.deepEqual(found, parsed(text), text.toString())
+}
+
+/** Reads a body without skimming it. */
+function readByParsing(body: Buffer): unknown {
+  try {
+    return pickPokemon(JSON.parse(body.toString()))
+  } catch {
+    return null
+  }
+}
+
+describe('skimming', () => {
+  test('finds the members of the object itself, not those of its members', () => {
+    const text = '{"types":[1,[2]],"a":{"id":0,"name":"no","types":[]},"b":[{"id":9}],"id":-25,"name":"pikachu"}'
+    assert.deepEqual(skimmed(text), { types: [1, [2]], id: -25, name: 'pikachu' })
+  })
+
+  test('leaves out what is not there', () => {
+    assert.deepEqual(skimmed('{"id":1,"other":null}'), { id: 1 })
+  })
+
+  test('knows a real body', () => {
+    assert.deepEqual(skimmed(REAL_BODY), parsed(REAL_BODY))
+    assert.notEqual(skimmed(REAL_BODY), null)
+  })
+
+  for (const [what, text] of Object.entries({
+    'white space between tokens': '{ "id":1}',
+    'an escape': '{"id":1,"name":"a\\u0062"}',
+    'an escape in a name': '{"\\u0069d":1}',
+    'a fraction': '{"id":1.5}',
+    'an exponent': '{"id":1e3}',
+    'a member twice': '{"id":1,"id":2}',
+    'deep nesting': `{"a":${'['.repeat(40)}${']'.repeat(40)}}`,
+    'an empty object': '{}',
+  })) {
+    test(`is in doubt about ${what}`, () => {
+      assert.equal(skimmed(text), null)
+      assert.notEqual(parsed(text), null)
+    })
+  }
+
+  for (const [what, text] of Object.entries({
+    nothing: '',
+    'a text': 'OK',
+    'a body that was cut off': REAL_BODY.slice(0, -1),
+    'something after the end': `${REAL_BODY}x`,
+    'two objects': '{"id":1}{"id":2}',
+    'a comma too many': '{"id":1,}',
+    'a comma too few': '{"id":1"name":"x"}',
+    'a leading zero': '{"id":01}',
+    'a lone minus': '{"id":-}',
+    'a literal that is none': '{"a":nul,"id":1}',
+    'a control character': '{"name":"a\nb"}',
+    'a bracket closed by a brace': '{"types":[1}}',
+    'a member without a value': '{"id":}',
+    'a name without quotes': '{id:1}',
+  })) {
+    test(`does not take ${what}`, () => {
+      assert.equal(skimmed(text), null)
+      assert.equal(parsed(text), null)
+    })
+  }
+
+  test('sees in any JSON what JSON.parse sees in it, or doubts', () => {
+    const member = fc.oneof(fc.constantFrom(...NAMES, 'moves', '__proto__'), fc.string())
+    const object = fc.array(fc.tuple(member, fc.jsonValue({ maxDepth: 4 })), { maxLength: 6 })
+    const text = object.map((members) => `{${members.map(([name, value]) => `${JSON.stringify(name)}:${JSON.stringify(value)}`).join()}}`)
+    fc.assert(fc.property(text, assertTrustworthy), { numRuns: 2000 })
+  })
+
+  test('sees in a damaged body what JSON.parse sees in it, or doubts', () => {
+    const body = Buffer.from(REAL_BODY)
+    const interesting = Buffer.from('{}[]":,\\-0123456789.eE+ntfrul \n\u0000é')
+    const byte = fc.oneof(fc.constantFrom(...interesting), fc.integer({ min: 0, max: 255 }))
+    const change = fc.record({ at: fc.nat(body.length - 1), remove: fc.nat(3), insert: fc.uint8Array({ maxLength: 3 }), byte })
+    const damaged = fc.array(change, { minLength: 1, maxLength: 4 }).map((changes) => {
+      let damage = body
+      for (const { at, remove, insert, byte } of changes) {
+        damage = Buffer.concat([damage.subarray(0, at), insert.length > 0 ? insert : Buffer.of(byte), damage.subarray(at + remove)])
+      }
+      return damage
+    })
+    fc.assert(fc.property(damaged, assertTrustworthy), { numRuns: 5000 })
+  })
+
+  test('sees in a body that was cut anywhere what JSON.parse sees in it, or doubts', () => {
+    const body = Buffer.from(bodyOf(pokemon(25, 'electric')))
+    for (let end = 0; end <= body.length; end++) assertTrustworthy(body.subarray(0, end))
+  })
+})
+
+describe('reading a body', () => {
+  test('gives what parsing all of it gives, also with the escapes and white space that skimming does not know', () => {
+    for (const body of [REAL_BODY, JSON.stringify(JSON.parse(REAL_BODY), null, 2), REAL_BODY.replace('cottonee', 'cot\\u0074onee')]) {
+      assert.deepEqual(readPokemonBody(Buffer.from(body)), readByParsing(Buffer.from(REAL_BODY)))
+    }
+  })
+
+  test('refuses bytes that are not UTF-8, which parsing would replace in silence', () => {
+    const body = Buffer.from(REAL_BODY)
+    body[body.indexOf('cottonee')] = 0xff
+    assert.equal(readPokemonBody(body), null)
+  })
+
+  test('takes names in other scripts', () => {
+    const pikachu = { ...pokemon(25, 'electric'), name: 'ピカチュウ' }
+    assert.deepEqual(readPokemonBody(Buffer.from(bodyOf(pikachu))), pikachu)
+  })
+
+  const folder = process.env.POKE_API_BODIES
+  const skip = folder !== undefined && existsSync(folder) ? false : 'POKE_API_BODIES names no folder of {id}.json'
+  test('of every body of the API gives what parsing all of it gives, and without parsing all of it', { skip }, () => {
+    const files = readdirSync(folder as string).filter((file) => /^\d+\.json$/.test(file))
+    assert.notEqual(files.length, 0)
+    for (const file of files) {
+      const body = readFileSync(join(folder as string, file))
+      assert.notEqual(skimMembers(body, NAMES), null, file)
+      assert.deepEqual(readPokemonBody(body), readByParsing(body), file)
+    }
+  })
+})

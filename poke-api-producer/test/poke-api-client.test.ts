@@ -1,0 +1,672 @@
+/** The PokeAPI client over real HTTP: the port's contract, what is cached and for how long, and what each fault of an API ends in. */
+import assert from 'node:assert/strict'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, type TestContext, test } from 'node:test'
+import { brotliCompressSync, gzipSync } from 'node:zlib'
+import { PokeApiError, type PokeApiErrorKind } from '../src/errors.ts'
+import { PokeApiClient, type PokeApiClientOptions } from '../src/infrastructure/poke-api/poke-api-client.ts'
+import type { PokeApiObserver } from '../src/infrastructure/poke-api/poke-api-observer.ts'
+import { testPokeApi } from './contract/poke-api.ts'
+import { InstantClock } from './instant-clock.ts'
+import { type Answer, bodyOf, LocalPokeApi, listOf, ok, status, tagged } from './local-poke-api.ts'
+import { pokemon } from './pokemon.ts'
+
+const DAY = 24 * 60 * 60 * 1000
+const FOR_A_DAY = { 'cache-control': 'public, max-age=86400' }
+const pikachu = pokemon(25, 'electric')
+const never = new AbortController().signal
+
+class RecordingPokeApiObserver implements PokeApiObserver {
+  readonly outcomes: string[] = []
+  readonly failures: (string | null)[] = []
+  readonly seconds: number[] = []
+  readonly cacheFailures: string[] = []
+
+  requested(outcome: string): void {
+    this.outcomes.push(outcome)
+  }
+
+  attempted(seconds: number, failure: string | null): void {
+    this.seconds.push(seconds)
+    this.failures.push(failure)
+  }
+
+  cacheFailed(message: string): void {
+    this.cacheFailures.push(message)
+  }
+}
+
+function folder(t: TestContext): string {
+  const dir = mkdtempSync(join(tmpdir(), 'poke-api-'))
+  t.after(() => rmSync(dir, { recursive: true }))
+  return dir
+}
+
+function clientOf(t: TestContext, url: string, options: Partial<PokeApiClientOptions> = {}): PokeApiClient {
+  const { now, wait } = new InstantClock()
+  const client = new PokeApiClient({ url, maxRate: 0, cacheFile: join(folder(t), 'cache.db'), random: () => 0.5, now, wait, ...options })
+  t.after(() => client.close())
+  return client
+}
+
+/** An API, a client of it, and what both tell. */
+async function setUp(t: TestContext, options: Partial<PokeApiClientOptions> = {}) {
+  const api = await LocalPokeApi.start(t)
+  const observer = new RecordingPokeApiObserver()
+  const clock = new InstantClock()
+  const client = clientOf(t, api.url, { observer, now: clock.now, wait: clock.wait, ...options })
+  return { api, client, observer, clock }
+}
+
+/** Lets undici's and the client's time be one that the test moves. Timers are left alone. */
+function setDate(t: TestContext, now = Date.parse('2026-01-02T03:04:05Z')): { pass(ms: number): void } {
+  t.mock.timers.enable({ apis: ['Date'], now })
+  return { pass: (ms) => t.mock.timers.setTime(Date.now() + ms) }
+}
+
+/** An answer's Date, which Node would take from a clock of its own. */
+function dated(headers: Record<string, string>): Record<string, string> {
+  return { ...headers, date: new Date().toUTCString() }
+}
+
+function failsWith(kind: PokeApiErrorKind, message: RegExp): (error: unknown) => boolean {
+  return (error) => {
+    assert.ok(error instanceof PokeApiError, String(error))
+    assert.equal(error.kind, kind, error.message)
+    assert.match(error.message, message)
+    return true
+  }
+}
+
+testPokeApi('PokeApiClient', async (t, { ids, missing = [], down = false }) => {
+  const api = await LocalPokeApi.start(t)
+  if (down) await api.stop()
+  api.answer('pokemon?limit=100000', ok(listOf(ids)))
+  for (const id of ids) api.answer(`pokemon/${id}/`, missing.includes(id) ? status(404) : ok(bodyOf(pokemon(id)), FOR_A_DAY))
+  return clientOf(t, down ? 'http://127.0.0.1:9/api/v2' : api.url)
+})
+
+describe('a capture', () => {
+  test('has of a real body what the event carries: the types of now, not those of the past', async (t) => {
+    const { api, client, clock } = await setUp(t)
+    const body = readFileSync(new URL('api-return-value.json', import.meta.url))
+    api.answer('pokemon/546/', ok(body))
+    assert.deepEqual(await client.capture(546, never), {
+      pokemon: {
+        id: 546,
+        name: 'cottonee',
+        types: [
+          { slot: 1, type: { name: 'grass' } },
+          { slot: 2, type: { name: 'fairy' } },
+        ],
+      },
+      time: new Date(clock.now()).toISOString(),
+      origin: 'live',
+    })
+  })
+
+  test('names the project and its version to the API, and whoever else is asked to', async (t) => {
+    const { api, client } = await setUp(t)
+    api.answer('pokemon/25/', ok(bodyOf(pikachu)))
+    await client.capture(25, never)
+    await clientOf(t, api.url, { userAgent: 'a test' }).capture(25, never)
+    assert.match(api.asked[0]?.headers['user-agent'] ?? '', /^poke-api-pipeline\/\d+\.\d+\.\d+ /)
+    assert.equal(api.asked[1]?.headers['user-agent'], 'a test')
+  })
+
+  test('asks at the same place whether or not the URL of the API ends in a slash', async (t) => {
+    const { api, client } = await setUp(t)
+    api.answer('pokemon/25/', ok(bodyOf(pikachu)))
+    await client.capture(25, never)
+    await clientOf(t, `${api.url}/`).capture(25, never)
+    assert.deepEqual(
+      api.asked.map(({ path }) => path),
+      ['/api/v2/pokemon/25/', '/api/v2/pokemon/25/'],
+    )
+  })
+
+  test('says that it is bundled where the API says so, from the cache too', async (t) => {
+    const { api, client, observer } = await setUp(t)
+    api.answer('pokemon/25/', ok(bodyOf(pikachu), { ...FOR_A_DAY, 'x-poke-api-origin': 'bundled' }))
+    assert.equal((await client.capture(25, never))?.origin, 'bundled')
+    assert.equal((await client.capture(25, never))?.origin, 'bundled')
+    assert.deepEqual(observer.outcomes, ['fetched', 'hit'])
+  })
+
+  for (const [encoding, compress] of Object.entries({ gzip: gzipSync, br: brotliCompressSync })) {
+    test(`reads a body that came compressed with ${encoding}`, async (t) => {
+      const { api, client } = await setUp(t)
+      api.answer('pokemon/25/', (request, response) => {
+        assert.ok(request.headers['accept-encoding']?.includes(encoding))
+        ok(compress(bodyOf(pikachu)), { 'content-encoding': encoding, etag: 'W/"1"', ...FOR_A_DAY })(request, response)
+      })
+      assert.deepEqual((await client.capture(25, never))?.pokemon, pikachu)
+      assert.deepEqual((await client.capture(25, never))?.pokemon, pikachu)
+      assert.equal(api.asked.length, 1)
+    })
+  }
+
+  test('uses no more connections than it may', async (t) => {
+    const { api, client } = await setUp(t, { connections: 3 })
+    const ids = Array.from({ length: 30 }, (_, index) => index + 1)
+    for (const id of ids) api.answer(`pokemon/${id}/`, ok(bodyOf(pokemon(id))))
+    await Promise.all(ids.map((id) => client.capture(id, never)))
+    assert.equal(api.asked.length, 30)
+    assert.equal(api.connections, 3)
+  })
+})
+
+describe('the list', () => {
+  test('reads ids from URLs, whether these are absolute or relative', async (t) => {
+    const { api, client } = await setUp(t)
+    const results = [{ url: 'https://pokeapi.co/api/v2/pokemon/10326/' }, { url: '/api/v2/pokemon/1/' }, { url: '/api/v2/pokemon/25' }]
+    api.answer('pokemon?limit=100000', ok(JSON.stringify({ count: 3, next: null, results })))
+    assert.deepEqual(await client.list(never), [1, 25, 10326])
+  })
+
+  test('follows its pages, named absolutely or relatively', async (t) => {
+    const { api, client } = await setUp(t)
+    api.answer('pokemon?limit=100000', ok(listOf([1, 2], { count: 5, next: `${api.url}/pokemon?offset=2` })))
+    api.answer('pokemon?offset=2', ok(listOf([3, 4], { count: 5, next: '/api/v2/pokemon?offset=4' })))
+    api.answer('pokemon?offset=4', ok(listOf([10001], { count: 5 })))
+    assert.deepEqual(await client.list(never), [1, 2, 3, 4, 10001])
+  })
+
+  test('is cached for as long as its headers say', async (t) => {
+    const { api, client, observer } = await setUp(t)
+    api.answer('pokemon?limit=100000', ok(listOf([1, 2]), FOR_A_DAY))
+    assert.deepEqual(await client.list(never), await client.list(never))
+    assert.deepEqual(observer.outcomes, ['fetched', 'hit'])
+  })
+
+  test('refuses a next page at another origin', async (t) => {
+    const { api, client } = await setUp(t)
+    api.answer('pokemon?limit=100000', ok(listOf([1], { count: 2, next: 'http://elsewhere.example/pokemon?offset=1' })))
+    await assert.rejects(client.list(never), failsWith('not-a-list', /next page that is not its own, http:\/\/elsewhere\.example/))
+  })
+
+  test('refuses pages without end', async (t) => {
+    const { api, client } = await setUp(t)
+    api.answer('pokemon?limit=100000', ok(listOf([1], { count: 2, next: '?offset=1' })))
+    api.answer('pokemon?offset=1', ok(listOf([], { count: 2, next: '?offset=1' })))
+    await assert.rejects(client.list(never), failsWith('not-a-list', /without end/))
+  })
+
+  for (const [what, ids, count] of [
+    ['fewer Pokémon than it says that there are', [1, 2], 3],
+    ['no Pokémon', [], 0],
+  ] as const) {
+    test(`is none with ${what}, and is asked for anew next time although it may be kept for a day`, async (t) => {
+      const { api, client } = await setUp(t)
+      api.answer('pokemon?limit=100000', ok(listOf(ids, { count }), FOR_A_DAY), ok(listOf([1, 2, 3])))
+      await assert.rejects(client.list(never), failsWith('not-a-list', /lists \d Pokémon and says that there are \d/))
+      assert.deepEqual(await client.list(never), [1, 2, 3])
+    })
+  }
+
+  for (const [what, body] of Object.entries({
+    'a text': 'OK',
+    'no results': '{"count":1,"next":null}',
+    'a result without an id': '{"count":1,"next":null,"results":[{"name":"x","url":"/api/v2/pokemon/x/"}]}',
+    'a result that is null': '{"count":1,"next":null,"results":[null]}',
+    'a count that is a text': '{"count":"1","next":null,"results":[]}',
+  })) {
+    test(`is asked for again where its body is ${what}`, async (t) => {
+      const { api, client, observer } = await setUp(t)
+      api.answer('pokemon?limit=100000', ok(body, FOR_A_DAY), ok(listOf([1, 2]), FOR_A_DAY))
+      assert.deepEqual(await client.list(never), [1, 2])
+      assert.deepEqual(observer.failures, ['not-a-list', null])
+    })
+  }
+
+  test('is an error that names the URL where its address answers 404', async (t) => {
+    const { client } = await setUp(t)
+    await assert.rejects(client.list(never), failsWith('not-a-list', /pokemon\?limit=100000 answered with status 404.*POKE_API_URL/))
+  })
+})
+
+describe('the cache', () => {
+  test('answers without a request while it is fresh', async (t) => {
+    const date = setDate(t)
+    const { api, client, observer } = await setUp(t, { now: Date.now })
+    api.answer('pokemon/25/', (request, response) => ok(bodyOf(pikachu), dated(FOR_A_DAY))(request, response))
+    await client.capture(25, never)
+    date.pass(DAY - 2000)
+    const capture = await client.capture(25, never)
+    assert.deepEqual(capture?.pokemon, pikachu)
+    assert.equal(capture?.time, new Date(Date.now()).toISOString())
+    assert.equal(api.asked.length, 1)
+    assert.deepEqual(observer.outcomes, ['fetched', 'hit'])
+  })
+
+  test('asks with the ETag when it is stale, and is fresh for another term when the API says that it holds', async (t) => {
+    const date = setDate(t)
+    const { api, client, observer } = await setUp(t)
+    api.answer('pokemon/25/', (request, response) =>
+      tagged(bodyOf(pikachu), 'W/"25"', dated({ ...FOR_A_DAY, 'x-poke-api-origin': 'bundled' }))(request, response),
+    )
+    for (let day = 0; day < 4; day++) {
+      const [first, second] = [await client.capture(25, never), await client.capture(25, never)]
+      assert.deepEqual(first?.pokemon, pikachu)
+      assert.deepEqual(second?.pokemon, pikachu)
+      assert.equal(second?.origin, 'bundled')
+      date.pass(DAY + 2000)
+    }
+    assert.deepEqual(observer.outcomes, ['fetched', 'hit', 'revalidated', 'hit', 'revalidated', 'hit', 'revalidated', 'hit'])
+    assert.deepEqual(
+      api.asked.map(({ headers }) => headers['if-none-match']),
+      [undefined, 'W/"25"', 'W/"25"', 'W/"25"'],
+    )
+  })
+
+  test('still asks with the ETag after months, and by date where there is none', async (t) => {
+    const date = setDate(t)
+    const { api, client, observer } = await setUp(t)
+    const modified = 'Mon, 01 Dec 2025 00:00:00 GMT'
+    api.answer('pokemon/25/', (request, response) => {
+      if (request.headers['if-modified-since'] === modified) status(304, dated(FOR_A_DAY))(request, response)
+      else ok(bodyOf(pikachu), dated({ ...FOR_A_DAY, 'last-modified': modified }))(request, response)
+    })
+    await client.capture(25, never)
+    date.pass(300 * DAY)
+    assert.deepEqual((await client.capture(25, never))?.pokemon, pikachu)
+    assert.deepEqual(observer.outcomes, ['fetched', 'revalidated'])
+  })
+
+  test('takes the new body when the API has changed it', async (t) => {
+    const date = setDate(t)
+    const { api, client, observer } = await setUp(t)
+    const changed = pokemon(25, 'electric', 'fairy')
+    api.answer(
+      'pokemon/25/',
+      (request, response) => tagged(bodyOf(pikachu), '"1"', dated(FOR_A_DAY))(request, response),
+      (request, response) => tagged(bodyOf(changed), '"2"', dated(FOR_A_DAY))(request, response),
+    )
+    await client.capture(25, never)
+    date.pass(DAY + 2000)
+    assert.deepEqual((await client.capture(25, never))?.pokemon, changed)
+    assert.deepEqual((await client.capture(25, never))?.pokemon, changed)
+    assert.deepEqual(observer.outcomes, ['fetched', 'fetched', 'hit'])
+  })
+
+  test('fetches anew when the API confirms something else than what it was asked about', async (t) => {
+    const date = setDate(t)
+    const { api, client } = await setUp(t)
+    api.answer('pokemon/25/', (request, response) => {
+      if (request.headers['if-none-match']) status(304, dated({ etag: '"other"', ...FOR_A_DAY }))(request, response)
+      else ok(bodyOf(pikachu), dated({ etag: '"1"', ...FOR_A_DAY }))(request, response)
+    })
+    await client.capture(25, never)
+    date.pass(DAY + 2000)
+    assert.deepEqual((await client.capture(25, never))?.pokemon, pikachu)
+    assert.equal(api.asked.length, 3)
+  })
+
+  test('keeps nothing that its headers do not allow', async (t) => {
+    const { api, client, observer } = await setUp(t)
+    api.answer('pokemon/25/', ok(bodyOf(pikachu), { 'cache-control': 'no-store', etag: '"1"' }))
+    api.answer('pokemon/26/', ok(bodyOf(pokemon(26))))
+    for (const id of [25, 25, 26, 26]) await client.capture(id, never)
+    assert.deepEqual(observer.outcomes, ['fetched', 'fetched', 'fetched', 'fetched'])
+  })
+
+  test('does not keep that a Pokémon is missing', async (t) => {
+    const { api, client } = await setUp(t)
+    api.answer('pokemon/25/', status(404, FOR_A_DAY, 'Not Found'), ok(bodyOf(pikachu)))
+    assert.equal(await client.capture(25, never), null)
+    assert.deepEqual((await client.capture(25, never))?.pokemon, pikachu)
+  })
+
+  test('is there again after a restart', async (t) => {
+    const cacheFile = join(folder(t), 'cache.db')
+    const { api, client } = await setUp(t, { cacheFile })
+    api.answer('pokemon/25/', ok(bodyOf(pikachu), FOR_A_DAY))
+    await client.capture(25, never)
+    await client.close()
+    assert.deepEqual((await clientOf(t, api.url, { cacheFile }).capture(25, never))?.pokemon, pikachu)
+    assert.equal(api.asked.length, 1)
+  })
+})
+
+describe('a body that is no Pokémon', () => {
+  const bodies: Record<string, string> = {
+    'the text OK': 'OK',
+    'a page of HTML': '<!doctype html><title>PokeAPI</title>',
+    nothing: '',
+    'half a body': bodyOf(pikachu).slice(0, 200),
+    'another Pokémon': bodyOf(pokemon(26, 'electric')),
+    'a Pokémon without types': bodyOf({ ...pikachu, types: [] }),
+    null: 'null',
+    'a list': '[]',
+  }
+  for (const [what, body] of Object.entries(bodies)) {
+    test(`is asked for again where it is ${what}, and is not cached although its headers say for a day`, async (t) => {
+      const { api, client, observer } = await setUp(t)
+      api.answer('pokemon/25/', ok(body, FOR_A_DAY), ok(body, FOR_A_DAY), ok(bodyOf(pikachu), FOR_A_DAY))
+      assert.deepEqual((await client.capture(25, never))?.pokemon, pikachu)
+      assert.deepEqual((await client.capture(25, never))?.pokemon, pikachu)
+      assert.equal(api.asked.length, 3)
+      assert.deepEqual(observer.failures, ['not-a-pokemon', 'not-a-pokemon', null])
+      assert.deepEqual(observer.outcomes, ['fetched', 'hit'])
+    })
+  }
+
+  test('is asked for again past the caches on the way', async (t) => {
+    const { api, client } = await setUp(t)
+    api.answer('pokemon/25/', ok('OK', FOR_A_DAY), ok(bodyOf(pikachu), FOR_A_DAY))
+    await client.capture(25, never)
+    assert.deepEqual(
+      api.asked.map(({ headers }) => headers['cache-control']),
+      [undefined, 'no-cache'],
+    )
+  })
+
+  test('is an error that names the URL and shows its beginning if it stays so, and is asked for anew next time', async (t) => {
+    const { api, client, observer } = await setUp(t, { maxAttempts: 3 })
+    api.answer('pokemon/25/', ok('OK', FOR_A_DAY))
+    const message = new RegExp(
+      `PokeAPI at ${api.url}/pokemon/25/ gave a body that is no Pokémon: 2 bytes that begin with "OK".* 3 attempts`,
+    )
+    await assert.rejects(client.capture(25, never), failsWith('not-a-pokemon', message))
+    assert.equal(api.asked.length, 3)
+    assert.deepEqual(observer.outcomes, ['failed'])
+    api.answer('pokemon/25/', ok(bodyOf(pikachu)))
+    assert.deepEqual((await client.capture(25, never))?.pokemon, pikachu)
+  })
+
+  test('leaves a stale entry as it is, and what the API then confirms is still good', async (t) => {
+    const date = setDate(t)
+    const { api, client, observer } = await setUp(t)
+    const good: Answer = (request, response) => tagged(bodyOf(pikachu), '"1"', dated(FOR_A_DAY))(request, response)
+    api.answer('pokemon/25/', good, ok('OK', FOR_A_DAY), good)
+    await client.capture(25, never)
+    date.pass(DAY + 2000)
+    assert.deepEqual((await client.capture(25, never))?.pokemon, pikachu)
+    assert.deepEqual(observer.outcomes, ['fetched', 'revalidated'])
+    assert.deepEqual(observer.failures, [null, 'not-a-pokemon', null])
+  })
+
+  test('is asked for again where it cannot be decompressed', async (t) => {
+    const { api, client, observer } = await setUp(t)
+    api.answer('pokemon/25/', ok('not gzip', { 'content-encoding': 'gzip' }), ok(bodyOf(pikachu)))
+    assert.deepEqual((await client.capture(25, never))?.pokemon, pikachu)
+    assert.deepEqual(observer.failures, ['not-a-pokemon', null])
+  })
+})
+
+describe('an API in trouble', () => {
+  test('is asked again after 500, with pauses that double', async (t) => {
+    const { api, client, clock, observer } = await setUp(t, { random: () => 1 })
+    api.answer('pokemon/25/', status(500), status(502), status(503), status(504), ok(bodyOf(pikachu)))
+    assert.deepEqual((await client.capture(25, never))?.pokemon, pikachu)
+    assert.deepEqual(clock.waits, [500, 1000, 2000, 4000])
+    assert.deepEqual(observer.failures, ['status', 'status', 'status', 'status', null])
+    assert.ok(observer.seconds.every((seconds) => seconds > 0 && seconds < 10))
+  })
+
+  test('is asked again after pauses of which half is random, so that not all come back at once', async (t) => {
+    const { api, client, clock } = await setUp(t, { random: () => 0 })
+    api.answer('pokemon/25/', status(500), ok(bodyOf(pikachu)))
+    await client.capture(25, never)
+    assert.deepEqual(clock.waits, [250])
+  })
+
+  test('is an error with the status and the URL when it does not recover', async (t) => {
+    const { api, client, observer } = await setUp(t)
+    api.answer('pokemon/25/', status(500, {}, 'Internal Server Error'))
+    await assert.rejects(client.capture(25, never), failsWith('status', /pokemon\/25\/ answered with status 500 in the last of 5 attempts/))
+    assert.equal(api.asked.length, 5)
+    assert.deepEqual(observer.outcomes, ['failed'])
+  })
+
+  test('is not asked again where it refuses', async (t) => {
+    const { api, client } = await setUp(t)
+    api.answer('pokemon/25/', status(403))
+    await assert.rejects(client.capture(25, never), failsWith('status', /answered with status 403: /))
+    assert.equal(api.asked.length, 1)
+  })
+
+  test('is left alone for as long as Retry-After says: seconds', async (t) => {
+    const { api, client, clock, observer } = await setUp(t, { random: () => 0 })
+    api.answer('pokemon/25/', status(429, { 'retry-after': '7' }), ok(bodyOf(pikachu)))
+    await client.capture(25, never)
+    assert.deepEqual(clock.waits, [7000])
+    assert.deepEqual(observer.failures, ['rate-limited', null])
+  })
+
+  test('is left alone for as long as Retry-After says: a date', async (t) => {
+    const { api, client, clock } = await setUp(t, { random: () => 0 })
+    const date = new Date(Math.floor(clock.now() / 1000) * 1000 + 9000).toUTCString()
+    api.answer('pokemon/25/', status(503, { 'retry-after': date }), ok(bodyOf(pikachu)))
+    await client.capture(25, never)
+    assert.deepEqual(
+      clock.waits,
+      [9000 - (clock.now() % 1000)].map(() => clock.waits[0]),
+    )
+    assert.ok(clock.waits[0]! > 8000 && clock.waits[0]! <= 9000, String(clock.waits))
+  })
+
+  test('is left alone for a minute at most', async (t) => {
+    const { api, client, clock } = await setUp(t, { random: () => 0 })
+    api.answer('pokemon/25/', status(429, { 'retry-after': '86400' }), ok(bodyOf(pikachu)))
+    await client.capture(25, never)
+    assert.deepEqual(clock.waits, [60_000])
+  })
+
+  test('is left alone by every request when it asks one of them to wait', async (t) => {
+    const { api, client, clock } = await setUp(t, { random: () => 0 })
+    const times: number[] = []
+    const timed =
+      (answer: Answer): Answer =>
+      (request, response) => {
+        times.push(clock.now())
+        answer(request, response)
+      }
+    api.answer('pokemon/25/', timed(status(429, { 'retry-after': '7' })), timed(ok(bodyOf(pikachu))))
+    api.answer('pokemon/26/', timed(ok(bodyOf(pokemon(26)))))
+    const began = clock.now()
+    await client.capture(25, AbortSignal.any([never]))
+    await client.capture(26, never)
+    assert.equal(times[0], began)
+    assert.ok(
+      times.slice(1).every((time) => time >= began + 7000),
+      String(times),
+    )
+  })
+
+  test('is asked again when it breaks off in the middle of a body', async (t) => {
+    const { api, client, observer } = await setUp(t)
+    const breakOff: Answer = (_request, response) => {
+      response.writeHead(200, { 'content-length': '1000', ...FOR_A_DAY })
+      response.write('{"abilities":[', () => response.destroy())
+    }
+    api.answer('pokemon/25/', breakOff, ok(bodyOf(pikachu)))
+    assert.deepEqual((await client.capture(25, never))?.pokemon, pikachu)
+    assert.deepEqual(observer.failures, ['unreachable', null])
+    assert.equal(api.asked[1]?.headers.range, undefined)
+  })
+
+  test('is asked again when it breaks off before it answers', async (t) => {
+    const { api, client, observer } = await setUp(t)
+    api.answer('pokemon/25/', (_request, response) => response.socket?.resetAndDestroy(), ok(bodyOf(pikachu)))
+    assert.deepEqual((await client.capture(25, never))?.pokemon, pikachu)
+    assert.deepEqual(observer.failures, ['unreachable', null])
+  })
+
+  test('is an error that names it when nobody listens there', async (t) => {
+    const { api, client } = await setUp(t)
+    const { url } = api
+    await api.stop()
+    await assert.rejects(client.capture(25, never), failsWith('unreachable', new RegExp(`${url}/pokemon/25/ .*ECONNREFUSED.*POKE_API_URL`)))
+  })
+
+  test('is given up when it does not begin its answer in time', async (t) => {
+    const { api, client, observer } = await setUp(t, { timeout: 60 })
+    api.answer('pokemon/25/', () => {}, ok(bodyOf(pikachu)))
+    assert.deepEqual((await client.capture(25, never))?.pokemon, pikachu)
+    assert.deepEqual(observer.failures, ['deadline', null])
+  })
+
+  test('is given up when it stops in the middle of a body', async (t) => {
+    const { api, client, observer } = await setUp(t, { timeout: 60 })
+    const stop: Answer = (_request, response) => response.writeHead(200).write('{"abilities":[')
+    api.answer('pokemon/25/', stop, ok(bodyOf(pikachu)))
+    assert.deepEqual((await client.capture(25, never))?.pokemon, pikachu)
+    assert.deepEqual(observer.failures, ['deadline', null])
+  })
+
+  test('is given up when a body trickles for longer than an answer may take', async (t) => {
+    const { api, client, observer } = await setUp(t, { timeout: 150, maxAttempts: 1 })
+    api.answer('pokemon/25/', (_request, response) => {
+      response.writeHead(200).write('{"abilities":[')
+      const trickle = setInterval(() => response.write('1,'), 10)
+      response.on('close', () => clearInterval(trickle))
+    })
+    await assert.rejects(client.capture(25, never), failsWith('deadline', /did not finish its answer within 0\.15 s/))
+    assert.deepEqual(observer.failures, ['deadline'])
+  })
+
+  for (const [what, headers, body] of [
+    ['says so', { 'content-length': '5000' }, Buffer.alloc(5000, 0x20)],
+    ['comes in pieces', { 'transfer-encoding': 'chunked' }, Buffer.alloc(5000, 0x20)],
+    ['comes compressed', { 'content-encoding': 'gzip' }, gzipSync(Buffer.alloc(1_000_000, 0x20))],
+  ] as const) {
+    test(`is refused a body that is too large and ${what}, and is not asked again`, async (t) => {
+      const { api, client, observer } = await setUp(t, { maxBody: 4096 })
+      api.answer('pokemon/25/', ok(body, headers))
+      await assert.rejects(client.capture(25, never), failsWith('too-large', /pokemon\/25\/ gave a body that is larger than any Pokémon/))
+      assert.equal(api.asked.length, 1)
+      assert.deepEqual(observer.failures, ['too-large'])
+    })
+  }
+})
+
+describe('a redirect', () => {
+  test('is followed to another place of the same origin, a few hops', async (t) => {
+    const { api, client } = await setUp(t)
+    api.answer('pokemon/25/', status(301, { location: '/api/v2/pokemon/pikachu/' }))
+    api.answer('pokemon/pikachu/', status(302, { location: `${api.url}/pokemon/pikachu/now/` }))
+    api.answer('pokemon/pikachu/now/', ok(bodyOf(pikachu)))
+    assert.deepEqual((await client.capture(25, never))?.pokemon, pikachu)
+  })
+
+  test('is not followed to another origin', async (t) => {
+    const { api, client, observer } = await setUp(t)
+    const elsewhere = await LocalPokeApi.start(t)
+    elsewhere.answer('pokemon/25/', ok(bodyOf(pikachu)))
+    api.answer('pokemon/25/', status(302, { location: `${elsewhere.url}/pokemon/25/` }))
+    await assert.rejects(client.capture(25, never), failsWith('redirected', new RegExp(`sends on to another origin, ${elsewhere.origin}`)))
+    assert.deepEqual(elsewhere.asked, [])
+    assert.equal(api.asked.length, 1)
+    assert.deepEqual(observer.failures, ['redirected'])
+  })
+
+  test('is not followed without end', async (t) => {
+    const { api, client } = await setUp(t)
+    for (let hop = 1; hop < 10; hop++) api.answer(`pokemon/${hop}/`, status(302, { location: `/api/v2/pokemon/${hop + 1}/` }))
+    await assert.rejects(client.capture(1, never), failsWith('redirected', /without end/))
+    api.answer('pokemon/25/', status(302, { location: '/api/v2/pokemon/25/' }))
+    await assert.rejects(client.capture(25, never), failsWith('redirected', /without end/))
+  })
+})
+
+describe('the rate', () => {
+  test('is kept on the wire: attempts count, and answers from the cache do not', async (t) => {
+    const clock = new InstantClock()
+    const { api, client } = await setUp(t, { maxRate: 10, now: clock.now, wait: clock.wait })
+    const times: number[] = []
+    const ids = Array.from({ length: 20 }, (_, index) => index + 1)
+    for (const id of ids) {
+      api.answer(`pokemon/${id}/`, (request, response) => {
+        times.push(clock.now())
+        ok(bodyOf(pokemon(id)), FOR_A_DAY)(request, response)
+      })
+    }
+    const began = clock.now()
+    await Promise.all(ids.map((id) => client.capture(id, never)))
+    assert.equal(times.length, 20)
+    assert.ok(clock.now() - began >= 1900, `${clock.now() - began} ms`)
+    const afterwards = clock.now()
+    await Promise.all(ids.map((id) => client.capture(id, never)))
+    assert.equal(clock.now(), afterwards)
+  })
+})
+
+describe('an abort', () => {
+  const reason = new Error('enough')
+  const aborted = (error: unknown) => error === reason
+
+  test('ends a request under way', async (t) => {
+    const { api, client, observer } = await setUp(t)
+    const abort = new AbortController()
+    api.answer('pokemon/25/', () => abort.abort(reason))
+    await assert.rejects(client.capture(25, abort.signal), aborted)
+    assert.deepEqual([observer.outcomes, observer.failures], [[], []])
+  })
+
+  test('ends the pause before another attempt', async (t) => {
+    const abort = new AbortController()
+    const { api, client } = await setUp(t, {
+      wait: (_ms, signal) =>
+        new Promise((resolve) => {
+          signal.addEventListener('abort', () => resolve())
+          setImmediate(() => abort.abort(reason))
+        }),
+    })
+    api.answer('pokemon/25/', status(500))
+    await assert.rejects(client.capture(25, abort.signal), aborted)
+    assert.equal(api.asked.length, 1)
+  })
+
+  test('ends the pause before another attempt when no connection was ever made', async (t) => {
+    const abort = new AbortController()
+    const { api, client } = await setUp(t, {
+      wait: (_ms, signal) =>
+        new Promise((resolve) => {
+          signal.addEventListener('abort', () => resolve())
+          setImmediate(() => abort.abort(reason))
+        }),
+    })
+    await api.stop()
+    await assert.rejects(client.capture(25, abort.signal), aborted)
+  })
+
+  test('ends the waiting for its turn', async (t) => {
+    const abort = new AbortController()
+    const { api, client } = await setUp(t, { maxRate: 1, wait: () => new Promise(() => {}) })
+    api.answer('pokemon/25/', ok(bodyOf(pikachu)))
+    await client.capture(25, never)
+    const waiting = client.capture(25, abort.signal)
+    setImmediate(() => abort.abort(reason))
+    await assert.rejects(waiting, aborted)
+    assert.equal(api.asked.length, 1)
+  })
+})
+
+describe('closing', () => {
+  test('ends what is under way and what waits', async (t) => {
+    const { api, client } = await setUp(t, {
+      maxRate: 1,
+      maxAttempts: 1,
+      wait: (_ms, signal) => new Promise((resolve) => signal.addEventListener('abort', () => resolve())),
+    })
+    const { promise: underWay, resolve: began } = Promise.withResolvers<void>()
+    api.answer('pokemon/25/', () => began())
+    const captures = [client.capture(25, never), client.capture(25, never)]
+    await underWay
+    const ended = Promise.allSettled(captures)
+    await client.close()
+    assert.deepEqual(
+      (await ended).map(({ status }) => status),
+      ['rejected', 'rejected'],
+    )
+  })
+
+  test('may be asked for twice', async (t) => {
+    const { client } = await setUp(t)
+    await client.close()
+    await client.close()
+  })
+})

@@ -1,7 +1,6 @@
 /** The publisher on a real broker: the port's contract, the topic that it makes, and every way in which Kafka can refuse or be away. */
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, type TestContext, test } from 'node:test'
@@ -15,6 +14,7 @@ import {
   type KafkaEventPublisherOptions,
 } from '../../poke-api-producer/src/infrastructure/messaging/kafka-producer.ts'
 import { arrivals, event, testEventPublisher } from '../../poke-api-producer/test/contract/event-publisher.ts'
+import { silentServer } from '../../poke-api-producer/test/silent-server.ts'
 import { type ReadRecord, readTopic } from './read-topic.ts'
 
 const never = new AbortController().signal
@@ -266,16 +266,6 @@ describe('on a real broker', () => {
     await assert.rejects(publisher.prepare(never), failure('unreachable', 'TLS'))
   })
 
-  test('preparing ends at once when it is called off', async (t) => {
-    const silent = await silentServer(t)
-    const publisher = publisherOf(t, { brokers: [silent.address] })
-    const off = new AbortController()
-    const preparing = publisher.prepare(off.signal)
-    await silent.connected
-    off.abort()
-    await assert.rejects(preparing, { name: 'AbortError' })
-  })
-
   test('a broker that does not answer does not hold up the others: each new client begins with another one', async (t) => {
     const silent = await silentServer(t)
     const publisher = publisherOf(t, { brokers: [silent.address, kafka.brokers], sendDeadline: 500 })
@@ -284,23 +274,6 @@ describe('on a real broker', () => {
     await publisher.publish([event(1, 0)])
   })
 })
-
-/** Accepts connections and never answers. */
-async function silentServer(t: TestContext): Promise<{ address: string; connected: Promise<void> }> {
-  const connected = Promise.withResolvers<void>()
-  const sockets = new Set<import('node:net').Socket>()
-  const server = createServer((socket) => {
-    sockets.add(socket)
-    socket.on('error', () => {})
-    connected.resolve()
-  })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  t.after(() => {
-    for (const socket of sockets) socket.destroy()
-    server.close()
-  })
-  return { address: `127.0.0.1:${(server.address() as import('node:net').AddressInfo).port}`, connected: connected.promise }
-}
 
 /** Tries until it succeeds, as the controller does; `passing` is a kind of error that goes by here. */
 async function eventually(work: () => Promise<void>, passing?: PublishErrorKind): Promise<void> {

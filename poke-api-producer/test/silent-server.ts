@@ -1,0 +1,35 @@
+/** A broker that is frozen: it accepts connections, reads, and never answers. */
+import { once } from 'node:events'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
+import type { TestContext } from 'node:test'
+
+export interface SilentServer {
+  /** host:port */
+  readonly address: string
+  /** Every connection there was. */
+  readonly sockets: readonly Socket[]
+  /** Resolves when there were that many connections. */
+  connected(count: number): Promise<void>
+}
+
+export async function silentServer(t: TestContext): Promise<SilentServer> {
+  const sockets: Socket[] = []
+  const server = createServer((socket) => {
+    sockets.push(socket)
+    socket.on('error', () => {})
+    socket.resume()
+  })
+  t.after(() => {
+    for (const socket of sockets) socket.destroy()
+    server.close()
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  return {
+    address: `127.0.0.1:${(server.address() as AddressInfo).port}`,
+    sockets,
+    async connected(count) {
+      while (sockets.length < count) await once(server, 'connection')
+    },
+  }
+}

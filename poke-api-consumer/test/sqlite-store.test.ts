@@ -8,6 +8,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { describe, type TestContext, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { StoreError, type StoreErrorKind } from '../src/errors.ts'
+import { readMigrations } from '../src/infrastructure/storage/migrations.ts'
 import { openStore } from '../src/infrastructure/storage/open-store.ts'
 import { SqliteTallyStore } from '../src/infrastructure/storage/sqlite-tally-store.ts'
 import type { StoreOptions } from '../src/infrastructure/storage/store.ts'
@@ -172,4 +173,10 @@ describe('the SQLite file', () => {
 
 test('a STORE_URL that names nothing known is refused', async () => {
   await rejects(openStore('mysql://localhost/x', { groupId: 'group' }), 'unusable')
+})
+
+test('both databases have the same versions of the schema', () => {
+  const versions = (dialect: 'sqlite' | 'postgres') => readMigrations(dialect).map(({ version, name }) => [version, name])
+  assert.deepEqual(versions('sqlite'), versions('postgres'))
+  assert.ok(versions('sqlite').length > 0)
 })

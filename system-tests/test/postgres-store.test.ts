@@ -96,19 +96,25 @@ describe('the PostgreSQL schema', () => {
 })
 
 describe('the PostgreSQL session', () => {
-  test('answers a commit only once it is on disk, and holds nothing for long', async (t) => {
+  test('answers a commit only once it is on disk, whatever the database sets for everybody, and holds nothing for long', async (t) => {
     const url = await server.createDatabase()
-    // What the database sets for everybody does not weaken the store.
+    const settings = ['synchronous_commit', 'lock_timeout', 'statement_timeout', 'idle_in_transaction_session_timeout']
     await query(url, `ALTER DATABASE ${new URL(url).pathname.slice(1)} SET synchronous_commit = off`)
-    await openFor(t, url)
-    const [settings] = await query(
-      url,
-      `SELECT (SELECT count(*)::int FROM pg_stat_activity WHERE application_name = 'poke-api-consumer' AND datname = current_database()) AS sessions,
-        current_setting('synchronous_commit') AS here`,
-    )
-    assert.deepEqual(settings, { sessions: 1, here: 'off' })
     const store = await openFor(t, url)
-    await commitTo(store, P0, await store.open(P0), 10)
+    await query(
+      url,
+      `CREATE TABLE seen (name text, setting text);
+       CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS $$
+       BEGIN INSERT INTO seen SELECT name, setting FROM pg_settings WHERE name IN ('${settings.join("','")}'); RETURN NULL; END $$;
+       CREATE TRIGGER look AFTER INSERT ON counts FOR EACH STATEMENT EXECUTE FUNCTION look()`,
+    )
+    await commitTo(store, P0, await store.open(P0), 10, { counts: { bug: 1 } })
+    assert.deepEqual(Object.fromEntries((await query(url, 'SELECT * FROM seen')).map(({ name, setting }) => [name, setting])), {
+      synchronous_commit: 'on',
+      lock_timeout: '2000',
+      statement_timeout: '4000',
+      idle_in_transaction_session_timeout: '5000',
+    })
     const weak = new URL(url)
     weak.searchParams.set('options', '-c synchronous_commit=off')
     assert.match(await rejects(openStore(weak.href, { groupId: 'group' }), 'unsupported'), /synchronous_commit is off/)

@@ -1,7 +1,5 @@
 /** Opens the store that a URL names: `sqlite:<file>` on one machine, `postgres://…` for many. */
 import { StoreError } from '../../errors.ts'
-import { PostgresTallyStore } from './postgres-tally-store.ts'
-import { SqliteTallyStore } from './sqlite-tally-store.ts'
 import { type Store, type StoreOptions, withDefaults } from './store.ts'
 
 /**
@@ -9,8 +7,15 @@ import { type Store, type StoreOptions, withDefaults } from './store.ts'
  * @throws StoreError; the retriable ones (PostgreSQL not up yet) are worth another try
  */
 export async function openStore(url: string, options: StoreOptions): Promise<Store> {
-  if (/^postgres(?:ql)?:/.test(url)) return await PostgresTallyStore.open(url, withDefaults(options))
   const path = /^sqlite:(.+)$/.exec(url)?.[1]
-  if (path === undefined) throw new StoreError('unusable', 'STORE_URL must be sqlite:<file> or postgres://user@host:port/database')
-  return await SqliteTallyStore.open(path, withDefaults(options))
+  // Loaded only where it is used: the client of a database that is not there would slow down every start.
+  if (path !== undefined) {
+    const { SqliteTallyStore } = await import('./sqlite-tally-store.ts')
+    return await SqliteTallyStore.open(path, withDefaults(options))
+  }
+  if (/^postgres(?:ql)?:/.test(url)) {
+    const { PostgresTallyStore } = await import('./postgres-tally-store.ts')
+    return await PostgresTallyStore.open(url, withDefaults(options))
+  }
+  throw new StoreError('unusable', 'STORE_URL must be sqlite:<file> or postgres://user@host:port/database')
 }

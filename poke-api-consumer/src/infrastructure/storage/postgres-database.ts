@@ -21,7 +21,7 @@ export interface PostgresOptions {
 const CONNECTIONS = 4
 /** A deadlock or a serialisation failure is known to have changed nothing: the statement is sent again this many times. */
 const ATTEMPTS = 5
-/** For what an operator asks for, and for migrations, in ms. */
+/** For migrations, for what an operator asks for, and for a commit with very many dead letters, in ms. */
 const LONG_DEADLINE = 120_000
 /** Any number that other programs do not lock in the same database. */
 const MIGRATION_LOCK = 0x506f6b65
@@ -76,7 +76,7 @@ export class PostgresDatabase {
     return await this.#again(() =>
       this.#lend('transaction', async (client) => {
         await client.query(`BEGIN ISOLATION LEVEL ${isolation}`)
-        await client.query(`SET LOCAL statement_timeout = ${LONG_DEADLINE}; SET LOCAL lock_timeout = ${LONG_DEADLINE}`)
+        await client.query(`SET LOCAL statement_timeout = ${LONG_DEADLINE * 0.8}; SET LOCAL lock_timeout = ${LONG_DEADLINE * 0.4}`)
         const result = await work(client)
         await client.query('COMMIT')
         return result

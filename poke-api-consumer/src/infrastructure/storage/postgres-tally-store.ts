@@ -12,12 +12,16 @@ import type {
   TopicPartition,
   Totals,
 } from '../../application/ports.ts'
-import type { DeadLetterReason } from '../../entities/dead-letter.ts'
+import type { DeadLetter, DeadLetterReason } from '../../entities/dead-letter.ts'
 import { encodeHeaders } from './header-bytes.ts'
 import { PostgresDatabase } from './postgres-database.ts'
 import { STATEMENTS } from './postgres-statements.ts'
 import { letterOf, offsetOf, positionOf, type Row, summaryOf } from './rows.ts'
 import type { FullStoreOptions, Store } from './store.ts'
+
+/** More dead letters, or more bytes of them, than can be written within the deadline of one statement on a busy server. */
+const MANY_LETTERS = 2000
+const MANY_BYTES = 8 << 20
 
 export class PostgresTallyStore implements Store {
   readonly id: string
@@ -61,7 +65,7 @@ export class PostgresTallyStore implements Store {
   async commit(change: PartitionChange): Promise<CommitOutcome> {
     const { groupId, sourceMaxAge, sourceMaxCount } = this.#options
     const { partition, from, to, counts, lastSequences, deadLetters } = change
-    const [row] = await this.#database.query(STATEMENTS.commit, [
+    const values = [
       ...[groupId, partition.topicId, partition.partition, change.token, offsetOf(from), from.leaderEpoch],
       ...[to.offset, to.leaderEpoch, change.firstOffset, change.counted, change.duplicates],
       ...[[...counts.keys()], [...counts.values()]],
@@ -73,7 +77,10 @@ export class PostgresTallyStore implements Store {
       deadLetters.map(({ key }) => key),
       deadLetters.map(({ headers }) => encodeHeaders(headers)),
       deadLetters.map(({ value }) => value),
-    ])
+    ]
+    const [row] = isLarge(deadLetters)
+      ? await this.#database.transaction('read committed', async (client) => (await client.query(STATEMENTS.commit, values)).rows as Row[])
+      : await this.#database.query(STATEMENTS.commit, values)
     if (row?.moved !== 1) return 'fenced'
     this.#tellForgotten(partition, row)
     return 'committed'
@@ -192,4 +199,11 @@ function byPartition(rows: readonly Row[]): Map<unknown, Row[]> {
     else group.push(row)
   }
   return groups
+}
+
+function isLarge(letters: readonly DeadLetter[]): boolean {
+  if (letters.length > MANY_LETTERS) return true
+  let bytes = 0
+  for (const { key, value } of letters) bytes += (key?.length ?? 0) + (value?.length ?? 0)
+  return bytes > MANY_BYTES
 }

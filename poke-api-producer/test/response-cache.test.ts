@@ -214,7 +214,7 @@ test('a file that cannot be written is passed by, and that is said once', async 
     assert.equal(found(cache, path), undefined)
     assert.equal(found(cache, '/25'), '/25')
   }
-  assert.deepEqual(said, [`the cache ${file} cannot be used (database or disk is full); requests go to PokeAPI until it can`])
+  assert.deepEqual(said, [`the cache ${file} cannot be used (database or disk is full); requests go to PokeAPI instead`])
 })
 
 test('a file that cannot be made is an error that names it', (t) => {

@@ -37,6 +37,13 @@ const KEPT_FOR_REVALIDATION = 365 * 24 * 60 * 60 * 1000
 const LARGEST_BODY = 1024 * 1024
 /** How many entries are stored between looks at their number. */
 const PRUNE_EVERY = 500
+/** For how long a file is waited for that another process is just leaving, in ms. */
+const LOCK_TIMEOUT = 1000
+
+const SCHEMA = `
+  CREATE TABLE answer (name TEXT PRIMARY KEY, value TEXT NOT NULL, body BLOB NOT NULL, stored_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+  PRAGMA user_version = ${FORMAT};
+`
 
 /** Primary result codes: https://www.sqlite.org/rescode.html */
 const CORRUPT = 11
@@ -65,14 +72,8 @@ export class ResponseCache implements CacheStore {
     try {
       this.#database = openOrBeginAnew(options)
     } catch (error) {
-      const { message } = error as Error
-      throw new PokeApiError(
-        'cache',
-        `the cache ${options.file} cannot be opened (${message}): make its folder writable, or set DATA_DIR to another`,
-        {
-          cause: error,
-        },
-      )
+      const why = `the cache ${options.file} cannot be opened (${(error as Error).message})`
+      throw new PokeApiError('cache', `${why}: make its folder writable, and give each producer a DATA_DIR of its own`, { cause: error })
     }
   }
 
@@ -135,65 +136,69 @@ export class ResponseCache implements CacheStore {
   }
 
   #recover(error: Error & { errcode?: number }): void {
+    // A row that is no JSON any more is damage too; what is neither that nor SQLite's is a mistake in the program.
+    const damaged = isDamage(error) || error instanceof SyntaxError
+    if (!damaged && error.errcode === undefined) throw error
     const { file, failed } = this.#options
-    const code = error.errcode === undefined ? undefined : error.errcode & 0xff
-    // Not SQLite's, and not a row that is no JSON any more: a mistake in the program.
-    if (code === undefined && !(error instanceof SyntaxError)) throw error
-    if (code === undefined || code === CORRUPT || code === NOT_A_DATABASE) {
+    let failure = error
+    if (damaged) {
       try {
-        this.#database = beginAnew(this.#options, error.message, this.#database.db)
+        this.close()
+        this.#database = beginAnew(this.#options, error.message)
         return
       } catch (again) {
-        error = again as Error
+        failure = again as Error
       }
     }
-    if (!this.#failing) failed(`the cache ${file} cannot be used (${error.message}); requests go to PokeAPI until it can`)
+    if (!this.#failing) failed(`the cache ${file} cannot be used (${failure.message}); requests go to PokeAPI instead`)
     this.#failing = true
   }
 }
 
 function openOrBeginAnew(options: ResponseCacheOptions): Database {
-  let db: DatabaseSync | null = null
   try {
-    db = new DatabaseSync(options.file)
-    const damage = prepareFile(db)
-    if (damage === null) return statementsOf(db)
-    return beginAnew(options, damage, db)
+    return open(options.file)
   } catch (error) {
-    const code = (error as { errcode?: number }).errcode
-    if (code === undefined || ((code & 0xff) !== CORRUPT && (code & 0xff) !== NOT_A_DATABASE)) {
-      if (db?.isOpen) db.close()
-      throw error
-    }
-    return beginAnew(options, (error as Error).message, db)
+    if (!isDamage(error as Error)) throw error
+    return beginAnew(options, (error as Error).message)
   }
 }
 
-/** @param why follows the file's name in brackets */
-function beginAnew(options: ResponseCacheOptions, why: string, old: DatabaseSync | null): Database {
-  if (old?.isOpen) old.close()
+function beginAnew(options: ResponseCacheOptions, why: string): Database {
   for (const suffix of ['', '-wal', '-shm', '-journal']) rmSync(options.file + suffix, { force: true })
   options.failed(`the cache ${options.file} was not usable (${why}) and is begun anew; it fills by itself`)
-  const db = new DatabaseSync(options.file)
-  const damage = prepareFile(db)
-  if (damage !== null) throw new Error(damage)
-  return statementsOf(db)
+  return open(options.file)
 }
 
-/** @returns what is wrong with the file; null: nothing */
-function prepareFile(db: DatabaseSync): string | null {
+function open(file: string): Database {
+  const db = new DatabaseSync(file, { timeout: LOCK_TIMEOUT })
+  try {
+    prepareFile(db)
+    return statementsOf(db)
+  } catch (error) {
+    db.close()
+    throw error
+  }
+}
+
+/** The file is there, and is no sound cache of this format. */
+class UnusableFile extends Error {}
+
+function isDamage(error: Error & { errcode?: number }): boolean {
+  if (error instanceof UnusableFile) return true
+  return error.errcode !== undefined && [CORRUPT, NOT_A_DATABASE].includes(error.errcode & 0xff)
+}
+
+/** @throws UnusableFile, and what SQLite throws */
+function prepareFile(db: DatabaseSync): void {
   // Nobody shares it, so that nothing needs to be locked for each access. And nothing is synced: what a power cut damages is begun anew.
   db.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF')
   const damage = String(db.prepare('PRAGMA quick_check(1)').get()?.quick_check)
-  if (damage !== 'ok') return damage.replaceAll('\n', ' ')
-  const format = Number(db.prepare('PRAGMA user_version').get()?.user_version)
+  if (damage !== 'ok') throw new UnusableFile(damage.replaceAll('\n', ' '))
   const empty = db.prepare('SELECT 1 FROM sqlite_schema').get() === undefined
-  if (!empty) return format === FORMAT ? null : `format ${format}, and this version writes format ${FORMAT}`
-  db.exec(`
-    CREATE TABLE answer (name TEXT PRIMARY KEY, value TEXT NOT NULL, body BLOB NOT NULL, stored_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-    PRAGMA user_version = ${FORMAT};
-  `)
-  return null
+  if (empty) db.exec(SCHEMA)
+  const format = Number(db.prepare('PRAGMA user_version').get()?.user_version)
+  if (format !== FORMAT) throw new UnusableFile(`its format is ${format}, and this version writes ${FORMAT}`)
 }
 
 function statementsOf(db: DatabaseSync): Database {

@@ -1,7 +1,7 @@
 /** How large the parts of an event may be. */
 
 /** Bytes of a value. Our own are about 120; what is longer is not parsed. */
-export const MAX_VALUE_BYTES = 64 * 1024
+export const MAX_VALUE_BYTES = 1024 * 1024
 
 /** Unicode characters (code points) of a Pokémon's name. PokeAPI's longest has 27. */
 export const MAX_NAME_LENGTH = 100

@@ -162,15 +162,13 @@ describe('the stack in containers', { skip, timeout: 30 * 60_000 }, () => {
 
   test('three consumers share the partitions and publish one truth', async () => {
     const pages = await stack.scale(3)
-    const readers = await eventually(async () => {
+    await eventually(async () => {
       const answers = pages.map(
         async (page) => (await fetch(`${page}/api/partitions`)).json() as Promise<{ partitions: { here: boolean }[] }>,
       )
       const here = (await Promise.all(answers)).map(({ partitions }) => partitions.filter((row) => row.here).length)
       assert.deepEqual(here, [1, 1, 1])
-      return here.length
     })
-    assert.equal(readers, 3)
     await stack.compose('stop', 'poke-api-producer')
     const expected = await stack.expectedCounts()
     for (const page of pages) {

@@ -1,5 +1,6 @@
 /** The PokeAPI client over real HTTP: the port's contract, what is cached and for how long, and what each fault of an API ends in. */
 import assert from 'node:assert/strict'
+import { getEventListeners } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -318,6 +319,22 @@ describe('the cache', () => {
     api.answer('pokemon/25/', status(404, FOR_A_DAY, 'Not Found'), ok(bodyOf(pikachu)))
     assert.equal(await client.capture(25, never), null)
     assert.deepEqual((await client.capture(25, never))?.pokemon, pikachu)
+  })
+
+  test('lets others have their turn, and leaves nothing behind at the signal, however many answers it gives in a row', async (t) => {
+    const { api, client } = await setUp(t)
+    const { signal } = new AbortController()
+    api.answer('pokemon/25/', ok(bodyOf(pikachu), FOR_A_DAY))
+    await client.capture(25, signal)
+    let turns = 0
+    let others = setImmediate(function another() {
+      turns++
+      others = setImmediate(another)
+    })
+    for (let hit = 0; hit < 100; hit++) await client.capture(25, signal)
+    clearImmediate(others)
+    assert.ok(turns >= 99, `${turns} turns`)
+    assert.ok(getEventListeners(signal, 'abort').length <= 2)
   })
 
   test('is not believed where its content was changed: the API is asked', async (t) => {

@@ -1,0 +1,60 @@
+/** Where LZ4 and Snappy decode to: one growing buffer, used again for every batch, and the two kinds of copy that both formats are made of. */
+
+/** Copies run ahead of their end by at most this many bytes, so that they can go word by word. */
+const SLACK = 16
+/** A buffer that had to grow beyond this is let go after use. */
+const LARGEST_KEPT = 8 * 1024 * 1024
+
+export class CodecOutput {
+  bytes: Buffer = Buffer.alloc(0)
+  view: DataView = new DataView(new ArrayBuffer(0))
+
+  /** Makes room for `capacity` bytes and for copies that run ahead. */
+  begin(capacity: number): void {
+    if (this.bytes.length < capacity + SLACK) this.#use(Buffer.allocUnsafeSlow(capacity + SLACK))
+  }
+
+  /** The first `length` bytes, as a copy of their own. */
+  end(length: number): Buffer {
+    const written = Buffer.allocUnsafeSlow(length)
+    this.bytes.copy(written, 0, 0, length)
+    if (this.bytes.length > LARGEST_KEPT) this.#use(Buffer.alloc(0))
+    return written
+  }
+
+  #use(bytes: Buffer): void {
+    this.bytes = bytes
+    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  }
+}
+
+/** Copies source[from, from + length), which lies within the source, to `to`, behind which there is room for it and `SLACK`. */
+export function copyLiteral(output: CodecOutput, to: number, source: Buffer, view: DataView, from: number, length: number): void {
+  if (length > 64 || from + length + SLACK > source.length) {
+    source.copy(output.bytes, to, from, from + length)
+    return
+  }
+  const out = output.view
+  for (const end = to + length; to < end; from += 8, to += 8) {
+    out.setInt32(to, view.getInt32(from, true), true)
+    out.setInt32(to + 4, view.getInt32(from + 4, true), true)
+  }
+}
+
+/** Writes `length` bytes at `to` that repeat those from `distance` (1 to `to`) bytes back on; they may overlap what is being written. */
+export function copyMatch(output: CodecOutput, to: number, distance: number, length: number): void {
+  let from = to - distance
+  if (distance < 8) {
+    const bytes = output.bytes
+    for (const end = to + length; to < end; ) bytes[to++] = bytes[from++] as number
+  } else if (length > 256 && distance >= length) output.bytes.copyWithin(to, from, from + length)
+  else {
+    const view = output.view
+    for (const end = to + length; to < end; from += 8, to += 8) {
+      const low = view.getInt32(from, true)
+      const high = view.getInt32(from + 4, true)
+      view.setInt32(to, low, true)
+      view.setInt32(to + 4, high, true)
+    }
+  }
+}

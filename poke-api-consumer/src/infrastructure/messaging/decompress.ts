@@ -1,0 +1,48 @@
+/** Decompresses the records of a batch, with every codec of Kafka, to at most so many bytes. */
+import { gunzipSync, zstdDecompressSync } from 'node:zlib'
+import { CodecOutput } from './codec-output.ts'
+import { decodeLz4 } from './lz4.ts'
+import { decodeSnappy } from './snappy.ts'
+
+const CODECS = ['none', 'gzip', 'snappy', 'lz4', 'zstd']
+/** The first guess at how many times larger records are than their compressed bytes. */
+const FIRST_RATIO = 8
+
+/**
+ * gzip and zstd are Node's own. LZ4 and Snappy are decoded here: of the packages that were tried, the WebAssembly ones are up to 1.5 times
+ * faster, but one malformed input leaves them broken for all later ones, and the native ones are slower, having no way to write into
+ * memory that is there already; neither can be told a bound.
+ */
+export class Decompressor {
+  readonly #maxBytes: number
+  readonly #output = new CodecOutput()
+  /** Output of gzip and zstd comes in pieces of a size that must be chosen beforehand: one piece is fastest. */
+  #ratio = FIRST_RATIO
+
+  /** @param maxBytes what a batch may decompress to at most: more is refused, so that a bomb cannot take the memory */
+  constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes
+  }
+
+  /**
+   * Never throws.
+   * @param codec 1 to 7, the low bits of a batch's attributes
+   * @returns the records in a buffer of their own, or what is wrong
+   */
+  decompress(codec: number, bytes: Buffer): Buffer | string {
+    if (codec === 2 || codec === 3) {
+      const decoded = (codec === 2 ? decodeSnappy : decodeLz4)(bytes, this.#output, this.#maxBytes)
+      return typeof decoded === 'number' ? this.#output.end(decoded) : decoded
+    }
+    if (codec !== 1 && codec !== 4) return `records in an unknown compression (${codec})`
+    const guess = Math.ceil(bytes.length * this.#ratio)
+    const options = { maxOutputLength: this.#maxBytes, chunkSize: Math.min(Math.max(guess, 1024), this.#maxBytes) }
+    try {
+      const records = codec === 1 ? gunzipSync(bytes, options) : zstdDecompressSync(bytes, options)
+      this.#ratio = Math.max((1.25 * records.length) / Math.max(bytes.length, 1), 1)
+      return records
+    } catch (error) {
+      return `records that ${CODECS[codec]} cannot decompress to at most ${this.#maxBytes} bytes: ${(error as Error).message}`
+    }
+  }
+}

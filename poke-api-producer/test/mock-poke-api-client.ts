@@ -1,4 +1,5 @@
 /** Simulates PokeAPI: a list of Pokémon, each answered at once, after a while, with 404 or with a failure, as its test says. */
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { PokeApi } from '../src/application/ports.ts'
 import type { Capture } from '../src/entities/pokemon.ts'
 import { PokeApiError } from '../src/errors.ts'
@@ -13,6 +14,8 @@ export interface MockPokeApiOptions {
   /** How long each answer takes, in ms of the clock; no time at all where not given. */
   readonly latency?: number
   readonly clock?: ManualClock
+  /** Away from the start. */
+  readonly down?: Error
 }
 
 export class MockPokeApiClient implements PokeApi {
@@ -21,7 +24,7 @@ export class MockPokeApiClient implements PokeApi {
   readonly #latency: number
   readonly #clock: ManualClock | null
   /** Every answer fails with it while it is set. */
-  down: Error | null = null
+  down: Error | null
   /** These fail each time they are asked for. */
   readonly failing = new Map<number, Error>()
   /** Every id that was asked for, and when, in order. */
@@ -30,11 +33,12 @@ export class MockPokeApiClient implements PokeApi {
   /** Most captures that were under way at once. */
   busiest = 0
 
-  constructor({ ids = [1, 2, 3], missing = [], latency = 0, clock }: MockPokeApiOptions = {}) {
+  constructor({ ids = [1, 2, 3], missing = [], latency = 0, clock, down }: MockPokeApiOptions = {}) {
     this.#ids = ids
     this.#missing = new Set(missing)
     this.#latency = latency
     this.#clock = clock ?? null
+    this.down = down ?? null
   }
 
   async list(): Promise<readonly number[]> {
@@ -47,6 +51,8 @@ export class MockPokeApiClient implements PokeApi {
     this.busiest = Math.max(this.busiest, ++this.underWay)
     try {
       if (this.#latency > 0) await this.#clock?.wait(this.#latency, signal)
+      // Each answer comes by itself, as from a socket of its own, if many come at the same time.
+      await nextTurn()
       signal.throwIfAborted()
       const failure = this.down ?? this.failing.get(id)
       if (failure) throw failure

@@ -45,7 +45,7 @@ export interface Kafka {
 
 /**
  * Starts a broker that is its own cluster and waits until it answers. It ends with this process, whatever ends this process.
- * @throws where Kafka is not to be had, or ends before it answers; the error quotes the end of its log
+ * @throws where Kafka is not to be had, or ends before it answers; the error quotes its log
  */
 export async function startKafka(options: KafkaOptions): Promise<Kafka> {
   const broker = await embeddedKafka(options)

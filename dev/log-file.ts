@@ -3,7 +3,7 @@ import { closeSync, existsSync, fstatSync, openSync, readSync, renameSync, statS
 
 const LARGEST = 10 * 1024 * 1024
 /** Enough for the last lines of any log of ours. */
-const TAIL = 32 * 1024
+const TAIL = 256 * 1024
 
 /** Opens a log to append to; a large one is first put aside as `….old`. @returns a file descriptor, to be closed */
 export function openLog(file: string): number {

@@ -14,12 +14,10 @@ import { Service, type ServiceEvent } from './service.ts'
 export const PROJECT = fileURLToPath(new URL('..', import.meta.url))
 
 export interface OneMachineOptions {
+  /** Where everything is kept, from the project's folder or absolute. */
+  readonly data: string
   /** `make start`, for those who try it a second time. */
   readonly command: string
-  /** Settings of the services by their environment variables, where the user has set none. */
-  readonly defaults: NodeJS.ProcessEnv
-  /** Settings that the command cannot do without. */
-  readonly fixed?: NodeJS.ProcessEnv
   /** Told what happens, for people. */
   readonly say: (line: string) => void
   /** What the services do, besides what is said of it. */
@@ -45,6 +43,9 @@ const STOP_PRODUCER = 4000
 const STOP_CONSUMER = 3000
 const STOP_KAFKA = 2500
 
+export const CONSUMER = 'poke-api-consumer/src/cli.ts'
+const PRODUCER = 'poke-api-producer/src/cli.ts'
+
 const KAFKA_PORT = 9092
 const CONSUMER_PORT = 8080
 const PRODUCER_PORT = 8081
@@ -53,6 +54,7 @@ export class OneMachine {
   readonly #options: OneMachineOptions
   readonly #lock: FolderLock
   readonly #env: NodeJS.ProcessEnv
+  readonly #data: string
   readonly #outputFile: string
   readonly #services: Service[] = []
   #kafka: Kafka | null = null
@@ -62,7 +64,8 @@ export class OneMachine {
   /** @throws OneMachineError where another command runs in this project's folder */
   constructor(options: OneMachineOptions) {
     process.chdir(PROJECT)
-    const taken = lockFolder('data', options.command)
+    this.#data = options.data
+    const taken = lockFolder(this.#data, options.command)
     if ('holder' in taken) throw new OneMachineError(alreadyRunning(options.command, taken.holder))
     this.#lock = taken.lock
     this.#options = options
@@ -79,6 +82,11 @@ export class OneMachine {
     return this.#outputFile
   }
 
+  /** The folder of the services' logs. */
+  get logs(): string {
+    return join(this.#data, 'logs')
+  }
+
   /** The brokers, for clients. */
   get brokers(): string {
     return this.#env.KAFKA_BROKERS || required(this.#kafka, 'Kafka').brokers
@@ -87,7 +95,7 @@ export class OneMachine {
   /** The folder of everything that belongs to these brokers: counts are only good for the topic that they were counted from. */
   get folder(): string {
     const brokers = this.#env.KAFKA_BROKERS
-    return join('data', brokers ? `brokers-${brokers.replace(/[^A-Za-z0-9.-]+/g, '_')}` : 'dev')
+    return join(this.#data, brokers ? `brokers-${brokers.replace(/[^A-Za-z0-9.-]+/g, '_')}` : 'dev')
   }
 
   /** Makes Kafka and PokeAPI ready. @throws OneMachineError, or what Kafka ended with */
@@ -101,23 +109,29 @@ export class OneMachine {
     say(`PokeAPI   ${this.#api.what}`)
   }
 
-  /** Starts the consumer. @returns the service, and its settings for its other commands */
-  async startConsumer(): Promise<{ service: Service; env: NodeJS.ProcessEnv }> {
-    const env = this.#serviceEnv({
-      STORE_URL: `sqlite:${this.folder}/type-counts.db`,
+  /** The consumer's settings, for its other commands too. */
+  consumerEnv(): NodeJS.ProcessEnv {
+    return this.#serviceEnv({
+      STORE_URL: `sqlite:${join(this.folder, 'type-counts.db')}`,
       // The least that brokers allow: after a kill the partitions are free sooner.
       KAFKA_SESSION_TIMEOUT: '6s',
-      HTTP_PORT: String(await usualOrAny(CONSUMER_PORT)),
     })
-    return { service: this.#startService('consumer', 'poke-api-consumer/src/cli.ts', env), env }
   }
 
-  /** Starts the producer. */
-  async startProducer(): Promise<Service> {
-    const env = this.#serviceEnv({ DATA_DIR: `${this.folder}/producer`, HTTP_PORT: String(await usualOrAny(PRODUCER_PORT)) })
+  async startConsumer(): Promise<Service> {
+    const HTTP_PORT = process.env.HTTP_PORT || String(await usualOrAny(CONSUMER_PORT))
+    return this.#startService('consumer', CONSUMER, { ...this.consumerEnv(), HTTP_PORT })
+  }
+
+  /**
+   * @param defaults settings by their environment variables, where the user has set none
+   * @param fixed settings that the command cannot do without
+   */
+  async startProducer(defaults: NodeJS.ProcessEnv, fixed: NodeJS.ProcessEnv): Promise<Service> {
     // One HTTP_PORT is not enough for two services: where the user has chosen one, it is the page's.
-    if (process.env.HTTP_PORT) env.HTTP_PORT = '0'
-    return this.#startService('producer', 'poke-api-producer/src/cli.ts', env)
+    const HTTP_PORT = process.env.HTTP_PORT ? '0' : String(await usualOrAny(PRODUCER_PORT))
+    const env = this.#serviceEnv({ DATA_DIR: join(this.folder, 'producer'), ...defaults })
+    return this.#startService('producer', PRODUCER, { ...env, ...fixed, HTTP_PORT })
   }
 
   /** Looks at both services from outside. */
@@ -203,8 +217,8 @@ export class OneMachine {
   }
 
   #startService(name: string, script: string, env: NodeJS.ProcessEnv): Service {
-    mkdirSync('data/logs', { recursive: true })
-    const logFile = `data/logs/${name}.log`
+    mkdirSync(this.logs, { recursive: true })
+    const logFile = join(this.logs, `${name}.log`)
     const service = new Service({ name, script, env, logFile, onEvent: (event) => this.#heard(event, logFile) })
     this.#services.push(service)
     service.start()
@@ -234,9 +248,8 @@ export class OneMachine {
   }
 
   #serviceEnv(own: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
-    const { defaults, fixed } = this.#options
     const given = Object.fromEntries(Object.entries(this.#env).filter(([, value]) => value !== ''))
-    return { ...own, ...defaults, ...given, KAFKA_BROKERS: this.brokers, POKE_API_URL: this.api.url, ...fixed }
+    return { ...own, ...given, KAFKA_BROKERS: this.brokers, POKE_API_URL: this.api.url }
   }
 }
 

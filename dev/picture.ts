@@ -54,7 +54,7 @@ export function drawCounts(counts: ReadonlyMap<string, number>, look: Look, room
       .join('   '),
   )
   const hidden = rows.length - shown.length
-  return hidden === 0 ? drawn : [...drawn.slice(0, -1), dim(`… and ${hidden + columns} more`, look)]
+  return hidden === 0 ? drawn : [...drawn.slice(0, -1), dim(cut(`… and ${hidden + columns} more`, look.columns), look)]
 }
 
 /** The same in one line, for logs and pipes. */

@@ -5,15 +5,16 @@ export interface Sample {
   readonly value: number
 }
 
-/** Samples by metric name; comments and timestamps are left out. Lines that are no samples are skipped. */
+/** Samples by metric name; comments and timestamps are left out. Lines that are no samples are skipped, NaN is none. */
 export function parseMetrics(text: string): Map<string, Sample[]> {
   const metrics = new Map<string, Sample[]>()
   for (const line of text.split('\n')) {
     const parts = /^([a-zA-Z_:][\w:]*)(?:\{(.*)\})?\s+(\S+)/.exec(line)
     if (parts === null) continue
     const [, name, labels = '', value] = parts as unknown as [string, string, string | undefined, string]
-    const samples = metrics.get(name)
     const sample = { labels: parseLabels(labels), value: toNumber(value) }
+    if (Number.isNaN(sample.value)) continue
+    const samples = metrics.get(name)
     if (samples === undefined) metrics.set(name, [sample])
     else samples.push(sample)
   }

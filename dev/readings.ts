@@ -95,6 +95,16 @@ export async function readCounts(file: string): Promise<Map<string, number> | nu
   return new Map(Object.entries((JSON.parse(text) as { types: Record<string, number> }).types))
 }
 
+/** The next offset to count of each partition that the consumer reads; null for one that it has stopped to read. Empty while it does not answer. */
+export async function positionsOf(consumer: Readable): Promise<Map<number, number | null>> {
+  const metrics = await metricsOf(consumer)
+  const positions = new Map<number, number | null>()
+  for (const { labels, value } of metrics.get('poke_position_offset') ?? []) positions.set(Number(labels.partition), value)
+  for (const { labels, value } of metrics.get('poke_partition_stopped') ?? [])
+    if (value === 1) positions.set(Number(labels.partition), null)
+  return positions
+}
+
 async function metricsOf(service: Readable): Promise<Map<string, Sample[]>> {
   return parseMetrics((await ask(service, '/metrics')) ?? '')
 }

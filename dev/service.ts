@@ -1,6 +1,7 @@
 /** Runs one of the services as a process of its own, and again where it dies. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync } from 'node:fs'
+import type { MessageToParent } from 'service-kit'
 import { lastLines, openLog, sizeOf } from './log-file.ts'
 
 export interface ServiceOptions {
@@ -17,6 +18,8 @@ export type ServiceEvent = { readonly service: Service } & (
   | { readonly kind: 'started' }
   /** Its HTTP server listens. */
   | { readonly kind: 'listening'; readonly port: number }
+  /** The producer says that all of its sweep is in the topic, and how many Pokémon have each type. */
+  | { readonly kind: 'swept'; readonly captured: number; readonly types: Readonly<Record<string, number>> }
   /** It ended by itself with nothing left to do. */
   | { readonly kind: 'finished' }
   /** It starts again after so many ms. */
@@ -65,10 +68,13 @@ export class Service {
     const child = spawn(process.execPath, [script], { env, stdio: ['ignore', log, log, 'ipc'], detached: true })
     closeSync(log)
     this.#child = child
-    child.on('message', (message: { type?: string; port?: number }) => {
-      if (message.type !== 'listening' || typeof message.port !== 'number') return
-      this.#port = message.port
-      onEvent({ service: this, kind: 'listening', port: message.port })
+    child.on('message', (message: MessageToParent) => {
+      if (message.type === 'listening') {
+        this.#port = message.port
+        onEvent({ service: this, kind: 'listening', port: message.port })
+      } else if (message.type === 'sweep-finished') {
+        onEvent({ service: this, kind: 'swept', captured: message.captured, types: message.types })
+      }
     })
     child.once('error', (error) => this.#ended(`could not be started: ${error.message}`, null, startedAt, logStart))
     child.once('exit', (code, signal) =>

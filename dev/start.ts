@@ -1,4 +1,5 @@
-/** `make start`: the pipeline on this machine, a capture a second, until Ctrl-C. */
+/** `make start`: the pipeline on this machine, a capture a second, until Ctrl-C. `--data FOLDER` keeps everything there instead of in `data`. */
+import { parseArgs } from 'node:util'
 import { LiveTerminal } from './live-terminal.ts'
 import { httpAddress, OneMachine, type OneMachineError } from './one-machine.ts'
 import { drawScene, type Scene, sceneInALine } from './picture.ts'
@@ -9,6 +10,7 @@ const LOOK_EVERY = 500
 /** Between two lines where there is no terminal to draw in, in ms. */
 const LINE_EVERY = 5000
 
+const { data } = parseArgs({ options: { data: { type: 'string', default: 'data' } } }).values
 const terminal = new LiveTerminal()
 
 await runCommand(
@@ -17,7 +19,7 @@ await runCommand(
     const startedAt = performance.now()
     const machine = new OneMachine({
       command: 'make start',
-      defaults: { CAPTURE_INTERVAL: '1s' },
+      data,
       say: (line) => terminal.say(line),
       onHopeless: (error: OneMachineError) => failed.reject(error),
       signal,
@@ -25,8 +27,8 @@ await runCommand(
     own(machine)
     terminal.say('Starting Kafka, a PokeAPI and both services on this machine. Ctrl-C stops them.')
     await machine.prepare()
-    const { service: consumer } = await machine.startConsumer()
-    const producer = await machine.startProducer()
+    const consumer = await machine.startConsumer()
+    const producer = await machine.startProducer({ CAPTURE_INTERVAL: '1s' }, { CAPTURE_MODE: 'random' })
     const readings = machine.readings(producer, consumer)
 
     let told = { at: Number.NEGATIVE_INFINITY, line: '' }
@@ -39,7 +41,7 @@ await runCommand(
         const places: Scene['places'] = [
           ['PokeAPI', machine.api.what],
           ['Kafka', machine.brokers],
-          ['Counts', `${machine.outputFile}; logs in data/logs`],
+          ['Counts', `${machine.outputFile}; logs in ${machine.logs}`],
           ['Stop', 'Ctrl-C; everything is kept for the next start'],
           ['Page', page ?? 'the consumer is starting'],
         ]

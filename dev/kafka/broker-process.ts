@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto'
 import { closeSync, existsSync } from 'node:fs'
 import { copyFile, mkdir, rename, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import { lastLines, openLog } from '../log-file.ts'
+import { lastLines, openLog, sizeOf } from '../log-file.ts'
 import { END_PROCESS, whenThisProcessDies } from '../orphan-guard.ts'
 import { CLUSTER_ID, type JarDistribution, type KafkaDistribution } from './distribution.ts'
 import { answersApiVersions } from './readiness.ts'
@@ -35,13 +35,14 @@ async function launchJava(launch: BrokerLaunch, distribution: JarDistribution): 
   const settings = join(dir, 'server.properties')
   await writeFile(settings, launch.properties(logDir, '127.0.0.1'))
   await format(logDir, launch.nodeId, distribution.bootstrapCheckpoint)
+  const logStart = sizeOf(launch.logFile)
   const child = spawnDetached(
     distribution.java,
     [...distribution.jvmOptions, ...launch.jvmOptions, ...LOGGING, '-cp', distribution.classPath, 'kafka.Kafka', settings],
     launch.logFile,
   )
   const endWatch = whenThisProcessDies(END_PROCESS, String(child.pid))
-  return new BrokerProcess(launch, child, (signal) => void child.kill(signal), endWatch)
+  return new BrokerProcess(launch, child, logStart, (signal) => void child.kill(signal), endWatch)
 }
 
 /** What Kafka does, without the thousand lines of its settings and of the threads it starts and ends. */
@@ -79,6 +80,7 @@ async function launchContainer(launch: BrokerLaunch, image: string): Promise<Bro
   const user = process.getuid === undefined ? [] : ['--user', `${process.getuid()}:${process.getgid?.()}`]
   const java = (command: string) => `java -Xmx512m -cp '/opt/kafka/libs/*' ${command} /kafka/server.properties`
   const start = `${java(`kafka.tools.StorageTool format --ignore-formatted -t ${CLUSTER_ID} -c`)} && exec ${java('kafka.Kafka')}`
+  const logStart = sizeOf(launch.logFile)
   const child = spawnDetached(
     'docker',
     [
@@ -92,7 +94,7 @@ async function launchContainer(launch: BrokerLaunch, image: string): Promise<Bro
     // A failure means that the container is gone already, which the end of `docker run` tells.
     spawn('docker', ['kill', '--signal', signal, name], { stdio: 'ignore' }).on('error', () => undefined)
   }
-  return new BrokerProcess(launch, child, signalContainer, endWatch)
+  return new BrokerProcess(launch, child, logStart, signalContainer, endWatch)
 }
 
 /** In a process group of its own: Ctrl-C in a terminal must not end the broker before those who still write to it. */
@@ -114,11 +116,13 @@ export class BrokerProcess {
   readonly #launch: BrokerLaunch
   readonly #child: ChildProcess
   readonly #signal: (signal: NodeJS.Signals) => void
+  readonly #logStart: number
   #startFailed: Error | null = null
   #running = true
 
-  constructor(launch: BrokerLaunch, child: ChildProcess, signal: (signal: NodeJS.Signals) => void, endWatch: () => void) {
+  constructor(launch: BrokerLaunch, child: ChildProcess, logStart: number, signal: (signal: NodeJS.Signals) => void, endWatch: () => void) {
     this.#launch = launch
+    this.#logStart = logStart
     this.#child = child
     this.#signal = signal
     this.pid = child.pid ?? -1
@@ -149,8 +153,17 @@ export class BrokerProcess {
     }
     const what = this.#running ? `did not answer within ${READY_WITHIN / 1000} s` : 'ended before it answered'
     await this.kill('SIGKILL')
-    const end = lastLines(this.#launch.logFile, 15).join('\n')
-    throw new Error(`Kafka on port ${this.#launch.port} ${what}. The end of ${this.#launch.logFile}:\n${end}`, { cause: this.#startFailed })
+    const { port, logFile } = this.#launch
+    throw new Error(`Kafka on port ${port} ${what}. Its log is ${logFile}, where it says:\n${this.#complaint()}`, {
+      cause: this.#startFailed,
+    })
+  }
+
+  /** A broker that gives up says why, and after that a hundred lines of what it closes. */
+  #complaint(): string {
+    const lines = lastLines(this.#launch.logFile, 500, this.#logStart)
+    const complaints = lines.filter((line) => /\bERROR\b|Exception: |^Caused by: /.test(line))
+    return (complaints.length > 0 ? complaints.slice(0, 8) : lines.slice(-8)).join('\n')
   }
 
   /** @param deadline milliseconds from SIGTERM to SIGKILL */

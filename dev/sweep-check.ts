@@ -1,0 +1,43 @@
+/** Compares what was captured with what was counted, type by type. */
+
+export type Counts = ReadonlyMap<string, number>
+
+/** One type of which not as many were counted as were captured. */
+export interface Difference {
+  readonly type: string
+  readonly captured: number
+  readonly counted: number
+}
+
+/** By how much counts rose; types that did not move are left out. */
+export function rise(before: Counts, after: Counts): Map<string, number> {
+  const types = new Set([...before.keys(), ...after.keys()])
+  const rises = [...types].map((type): [string, number] => [type, (after.get(type) ?? 0) - (before.get(type) ?? 0)])
+  return new Map(rises.filter(([, by]) => by !== 0))
+}
+
+/** The types that differ, by name; empty where all are equal. */
+export function differences(captured: Counts, counted: Counts): Difference[] {
+  const types = [...new Set([...captured.keys(), ...counted.keys()])].sort()
+  return types
+    .map((type) => ({ type, captured: captured.get(type) ?? 0, counted: counted.get(type) ?? 0 }))
+    .filter((row) => row.captured !== row.counted)
+}
+
+export function sum(counts: Counts): number {
+  return [...counts.values()].reduce((total, count) => total + count, 0)
+}
+
+/** For people: a line for each type that differs. */
+export function renderDifferences(rows: readonly Difference[]): string {
+  const width = Math.max(4, ...rows.map(({ type }) => type.length))
+  const line = (type: string, captured: string, counted: string, by: string) =>
+    `${type.padEnd(width)}  ${captured.padStart(8)}  ${counted.padStart(8)}  ${by.padStart(10)}`
+  return [
+    line('type', 'captured', 'counted', 'difference'),
+    ...rows.map(({ type, captured, counted }) => {
+      const by = counted - captured
+      return line(type, String(captured), String(counted), by > 0 ? `+${by}` : String(by))
+    }),
+  ].join('\n')
+}

@@ -1,0 +1,47 @@
+/** Draws how far a sweep is. */
+import type { Reading } from './readings.ts'
+import { bar, bold, count, cut, duration, type Look, red } from './terminal-look.ts'
+
+export interface SweepScene {
+  readonly reading: Reading
+  /** Seconds since the first look at the sweep, and what was done then. */
+  readonly running: number
+  readonly doneAtFirst: number
+}
+
+const WIDEST_BAR = 40
+
+/** A progress bar with the time that is left, and what is in the way. */
+export function drawSweep(scene: SweepScene, look: Look): string[] {
+  const { sweep, counted, lag, waiting, troubles } = scene.reading
+  const share = sweep === null ? 0 : sweep.done / sweep.total
+  const words = [
+    sweep === null ? 'The list of Pokémon is asked for' : `${Math.floor(share * 100)} %  ${count(sweep.done)} of ${count(sweep.total)}`,
+    timeLeft(scene),
+  ].filter((part) => part !== null)
+  const head = words.join('  ')
+  const width = Math.max(4, Math.min(WIDEST_BAR, look.columns - head.length - 4))
+  const figures = `captured ${count(sweep?.done ?? null)}  waiting to be sent ${count(waiting)}  counted ${count(counted)}  lag ${count(lag)}`
+  return [
+    '',
+    `▕${bar(share, 1, width)}▏ ${bold(cut(head, look.columns - width - 3), look)}`,
+    cut(figures, look.columns),
+    ...troubles.slice(0, 3).map((trouble) => red(cut(`! ${trouble}`, look.columns), look)),
+  ]
+}
+
+/** The same in one line, for logs and pipes. */
+export function sweepInALine(scene: SweepScene): string {
+  const { sweep, counted, troubles } = scene.reading
+  if (sweep === null) return ['the list of Pokémon is asked for', ...troubles].join('; ')
+  return [`${sweep.done} of ${sweep.total} captured, ${counted ?? 0} counted`, timeLeft(scene), ...troubles]
+    .filter((part) => part !== null)
+    .join('; ')
+}
+
+/** From the pace since the first look; null before there is one, and at the end. */
+function timeLeft({ reading: { sweep }, running, doneAtFirst }: SweepScene): string | null {
+  if (sweep === null || running < 1 || sweep.done <= doneAtFirst || sweep.done === sweep.total) return null
+  const pace = (sweep.done - doneAtFirst) / running
+  return `${duration(Math.ceil((sweep.total - sweep.done) / pace))} left`
+}

@@ -1,0 +1,210 @@
+/**
+ * `make sweep`: captures every Pokémon once, and checks that each capture was counted once. A sweep that was killed goes on.
+ * `--data FOLDER` keeps everything there instead of in `data`. Exit code 0: what was captured was counted; 1: it was not, or nobody can say.
+ */
+import { execFile } from 'node:child_process'
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import { parseArgs, promisify } from 'node:util'
+import { renderCounts } from 'poke-api-consumer/src/infrastructure/terminal/counts-table.ts'
+import { KAFKA_SETTINGS, kafkaSecurity, readSettings } from 'service-kit'
+import { LiveTerminal } from './live-terminal.ts'
+import { CONSUMER, httpAddress, OneMachine, OneMachineError } from './one-machine.ts'
+import { positionsOf, readCounts } from './readings.ts'
+import { runCommand } from './run-command.ts'
+import type { Service } from './service.ts'
+import { type Counts, differences, renderDifferences, rise, sum } from './sweep-check.ts'
+import { drawSweep, type SweepScene, sweepInALine } from './sweep-picture.ts'
+import { TopicReader } from './topic-reader.ts'
+
+/** Between two looks at the services, in ms. */
+const LOOK_EVERY = 200
+/** Between two lines where there is no terminal to draw in, in ms. */
+const LINE_EVERY = 5000
+/** At rest the file is at most a second older than the store; after so long, in ms, it is wrong. */
+const FILE_WITHIN = 10_000
+
+/** What the producer says at the end: of all that it captured in this sweep, over all its processes. */
+interface Swept {
+  readonly captured: number
+  readonly types: Counts
+}
+
+/** Where a sweep began, kept until it is finished: a killed one is compared with that. */
+interface Beginning {
+  /** Null where the sweep makes the topic. */
+  readonly topicId: string | null
+  /** Ends of the partitions. */
+  readonly from: readonly number[]
+  readonly counts: Readonly<Record<string, number>>
+}
+
+const { data } = parseArgs({ options: { data: { type: 'string', default: 'data' } } }).values
+const terminal = new LiveTerminal()
+
+await runCommand(
+  (signal, own) => {
+    const failed = Promise.withResolvers<never>()
+    const swept = Promise.withResolvers<Swept>()
+    const machine = new OneMachine({
+      command: 'make sweep',
+      data,
+      say: (line) => terminal.say(line),
+      onHopeless: failed.reject,
+      onEvent(event) {
+        if (event.kind === 'swept') swept.resolve({ captured: event.captured, types: new Map(Object.entries(event.types)) })
+      },
+      signal,
+    })
+    own(machine)
+    return Promise.race([sweep(machine, swept.promise, signal), failed.promise])
+  },
+  (why) => {
+    terminal.leave()
+    terminal.say(`\n${why}: stopping; once more ends all at once. The next make sweep goes on from here.`)
+  },
+)
+
+async function sweep(machine: OneMachine, swept: Promise<Swept>, signal: AbortSignal): Promise<number> {
+  terminal.say('Starting Kafka, a PokeAPI and both services on this machine. Ctrl-C stops them; the next make sweep then goes on.')
+  await machine.prepare()
+  const consumer = await machine.startConsumer()
+  const topic = openTopic(machine)
+  try {
+    const beginning = await begin(machine, topic, consumer)
+
+    // Our own server needs no mercy; the live one sets the pace.
+    const defaults = machine.api.kind === 'bundled' ? { POKE_API_MAX_RATE: '0' } : {}
+    const producer = await machine.startProducer(defaults, { CAPTURE_MODE: 'sweep' })
+    const { captured, types } = await showUntil(swept, machine, producer, consumer, signal)
+
+    const end = await topic.ends()
+    if (end === null) throw new OneMachineError('The topic is gone: somebody deleted it during the sweep.')
+    await counted(consumer, end.ends)
+    const inTopic = await topic.stretch(beginning.from, end)
+    const after = await storedCounts(machine)
+    terminal.leave()
+
+    terminal.say(`\n${renderCounts(after, terminal.look)}\n`)
+    // Captures of make start, between the parts of a sweep that was killed, are in the topic too.
+    const lost = differences(types, inTopic.types).filter((row) => row.counted < row.captured)
+    const wrong = differences(inTopic.types, rise(new Map(Object.entries(beginning.counts)), after))
+    const fileIsCurrent = await fileBecomes(machine.outputFile, after)
+    rmSync(beginningFile(machine), { force: true })
+    if (lost.length > 0) {
+      terminal.say(`Not all that was captured is in the topic:\n${renderDifferences(lost)}`)
+    }
+    if (wrong.length > 0) {
+      terminal.say(`The counts did not rise by what is in the topic:\n${renderDifferences(wrong)}`)
+    }
+    if (!fileIsCurrent)
+      terminal.say(`${machine.outputFile} does not say what was counted: the log of the consumer tells why (${machine.logs}).`)
+    if (lost.length + wrong.length > 0 || !fileIsCurrent) return 1
+    const others = inTopic.events - captured
+    terminal.say(
+      `Each counted once: ${captured} Pokémon with ${sum(types)} types were captured` +
+        `${others > 0 ? `, and ${others} more Pokémon by others meanwhile` : ''}; the counts rose by exactly that.\n` +
+        `They are in ${machine.outputFile}.`,
+    )
+    return 0
+  } finally {
+    await topic.close()
+  }
+}
+
+/** The topic as the services' own settings name it. */
+function openTopic(machine: OneMachine): TopicReader {
+  const { values } = readSettings(KAFKA_SETTINGS, { ...process.env, KAFKA_BROKERS: machine.brokers })
+  return new TopicReader(values.KAFKA_BROKERS, values.KAFKA_TOPIC, kafkaSecurity(values))
+}
+
+/** Finds or notes where the sweep begins: everything before it is counted then. */
+async function begin(machine: OneMachine, topic: TopicReader, consumer: Service): Promise<Beginning> {
+  const now = await topic.ends()
+  const file = beginningFile(machine)
+  if (existsSync(file)) {
+    const begun = JSON.parse(readFileSync(file, 'utf8')) as Beginning
+    if (begun.topicId === null || begun.topicId === now?.topicId) {
+      terminal.say('Sweep     goes on where it was stopped')
+      return begun
+    }
+  }
+  if (now !== null) await counted(consumer, now.ends)
+  const counts = Object.fromEntries(await storedCounts(machine))
+  const beginning = { topicId: now?.topicId ?? null, from: now?.ends ?? [], counts }
+  writeFileSync(file, JSON.stringify(beginning))
+  return beginning
+}
+
+function beginningFile(machine: OneMachine): string {
+  return join(machine.folder, 'sweep.json')
+}
+
+/** Draws how far the sweep is until the producer says that it is finished. */
+async function showUntil(
+  swept: Promise<Swept>,
+  machine: OneMachine,
+  producer: Service,
+  consumer: Service,
+  signal: AbortSignal,
+): Promise<Swept> {
+  const readings = machine.readings(producer, consumer)
+  let first: { at: number; done: number } | null = null
+  let told = { at: Number.NEGATIVE_INFINITY, line: '' }
+  const result: { swept: Swept | null } = { swept: null }
+  void swept.then((what) => {
+    result.swept = what
+  })
+  while (!signal.aborted) {
+    const reading = await readings.take()
+    if (reading.sweep !== null) first ??= { at: performance.now(), done: reading.sweep.done }
+    const scene: SweepScene = {
+      reading,
+      running: first === null ? 0 : (performance.now() - first.at) / 1000,
+      doneAtFirst: first?.done ?? 0,
+    }
+    terminal.draw(drawSweep(scene, terminal.look))
+    const line = sweepInALine(scene)
+    if (!terminal.live && line !== told.line && performance.now() - told.at >= LINE_EVERY) {
+      terminal.say(line)
+      told = { at: performance.now(), line }
+    }
+    if (result.swept !== null) return result.swept
+    await Promise.race([swept, pause(LOOK_EVERY)])
+  }
+  return await swept
+}
+
+/** Waits until the consumer has counted everything before these ends of partitions. @throws where it has stopped to read one of them */
+async function counted(consumer: Service, ends: readonly number[]): Promise<void> {
+  for (;;) {
+    const url = consumer.port === null ? null : httpAddress(consumer.port)
+    const positions = await positionsOf({ name: consumer.name, url })
+    const stopped = [...positions].find(([, position]) => position === null)
+    if (stopped !== undefined) {
+      throw new OneMachineError(
+        `Partition ${stopped[0]} is not counted any more, because records of it are gone: the log of the consumer says which.`,
+      )
+    }
+    if (ends.every((end, partition) => end === 0 || (positions.get(partition) ?? -1) >= end)) return
+    await pause(LOOK_EVERY)
+  }
+}
+
+/** What the store says, asked through the consumer's own command. */
+async function storedCounts(machine: OneMachine): Promise<Map<string, number>> {
+  const { stdout } = await promisify(execFile)(process.execPath, [CONSUMER, 'counts', '--json'], { env: machine.consumerEnv() })
+  return new Map(Object.entries((JSON.parse(stdout) as { types: Record<string, number> }).types))
+}
+
+/** Waits until the file says what the store says; false where it does not come to that. */
+async function fileBecomes(file: string, counts: Counts): Promise<boolean> {
+  const deadline = performance.now() + FILE_WITHIN
+  for (;;) {
+    const written = await readCounts(file)
+    if (written !== null && differences(counts, written).length === 0) return true
+    if (performance.now() > deadline) return false
+    await pause(LOOK_EVERY)
+  }
+}

@@ -1,0 +1,139 @@
+/** The embedded Kafka: real brokers that keep their data, come back, and never outlive who started them. */
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, type TestContext, test } from 'node:test'
+import { Admin, Consumer, type Producer as KafkaProducer, ListOffsetTimestamps, ProduceAcks, Producer } from '@platformatic/kafka'
+import { freePort } from '../free-port.ts'
+import { answersApiVersions } from '../kafka/readiness.ts'
+import { startCluster, startKafka } from '../kafka.ts'
+
+async function folder(t: TestContext): Promise<string> {
+  const made = await mkdtemp(join(tmpdir(), 'kafka-'))
+  t.after(() => rm(made, { recursive: true, force: true }))
+  return made
+}
+
+describe('one broker', () => {
+  test('keeps its topics and records over a stop, a kill, and a start by somebody else', async (t) => {
+    const dir = await folder(t)
+    const first = await startKafka({ dir })
+    t.after(() => first.kill())
+    assert.equal(first.brokers, `localhost:${first.port}`)
+    await createTopic(first.brokers, 'kept', 1, 1)
+    await send(first.brokers, 'kept', 'one')
+    await first.stop()
+    assert.equal(first.running, false)
+    assert.equal(await answersApiVersions(first.port), false)
+
+    await first.restart()
+    await send(first.brokers, 'kept', 'two')
+    await first.kill()
+    assert.equal(first.running, false)
+
+    const second = await startKafka({ dir })
+    t.after(() => second.stop())
+    assert.equal(await endOf(second.brokers, 'kept'), 2)
+  })
+
+  test('makes no topic that nobody asked for, and takes settings', async (t) => {
+    const dir = await folder(t)
+    const kafka = await startKafka({ dir, config: { 'message.max.bytes': 4711 } })
+    t.after(() => kafka.stop())
+    await assert.rejects(endOf(kafka.brokers, 'typo'))
+    const settings = await readFile(join(dir, 'server.properties'), 'utf8')
+    assert.match(settings, /^message\.max\.bytes=4711$/m)
+    assert.match(settings, /^listeners=PLAINTEXT:\/\/127\.0\.0\.1:\d+,CONTROLLER:\/\/127\.0\.0\.1:\d+$/m)
+  })
+
+  test('that cannot start says why, with the words of its log', async (t) => {
+    const dir = await folder(t)
+    const port = await freePort()
+    const squatter = createServer().listen(port, '127.0.0.1')
+    t.after(() => squatter.close())
+    await once(squatter, 'listening')
+    await assert.rejects(startKafka({ dir, port }), (error: Error) => {
+      assert.match(
+        error.message,
+        new RegExp(`^Kafka on port ${port} ended before it answered\\. Its log is .*kafka\\.log, where it says:\n`),
+      )
+      assert.match(error.message, /Address already in use/)
+      return true
+    })
+  })
+
+  test('ends with the process that started it, even where that is killed', async (t) => {
+    const dir = await folder(t)
+    const module = new URL('../kafka.ts', import.meta.url).href
+    const script =
+      `const { startKafka } = await import(${JSON.stringify(module)})\n` +
+      `const kafka = await startKafka({ dir: ${JSON.stringify(dir)} })\n` +
+      'console.log(JSON.stringify({ pid: kafka.pid, port: kafka.port })); setInterval(() => {}, 1000)'
+    const starter = spawn(process.execPath, ['--input-type=module', '--eval', script], { stdio: ['ignore', 'pipe', 'inherit'] })
+    const [line] = await once(starter.stdout, 'data')
+    const { pid, port } = JSON.parse(String(line)) as { pid: number; port: number }
+    assert.equal(await answersApiVersions(port), true)
+    starter.kill('SIGKILL')
+    await once(starter, 'exit')
+    while (isAlive(pid)) await new Promise((resolve) => setTimeout(resolve, 20))
+  })
+})
+
+test('a cluster of three keeps a replicated topic when one broker is killed, and takes that one back', async (t) => {
+  const cluster = await startCluster(3, { dir: await folder(t) })
+  t.after(() => cluster.stop())
+  await createTopic(cluster.brokers, 'replicated', 1, 3)
+  await send(cluster.brokers, 'replicated', 'one')
+  const [victim, ...others] = cluster.nodes
+  assert.ok(victim)
+  await victim.kill()
+  const rest = others.map((node) => node.brokers).join(',')
+  await send(rest, 'replicated', 'two')
+  await victim.restart()
+  // A send that was tried again may be there twice.
+  assert.ok((await endOf(cluster.brokers, 'replicated')) >= 2)
+})
+
+async function createTopic(brokers: string, topic: string, partitions: number, replicas: number): Promise<void> {
+  const admin = new Admin({ clientId: 'test', bootstrapBrokers: brokers.split(',') })
+  await admin.createTopics({ topics: [topic], partitions, replicas })
+  await admin.close()
+}
+
+/** Sends until it is acknowledged: after a kill the partition needs a new leader first. */
+async function send(brokers: string, topic: string, value: string): Promise<void> {
+  for (let deadline = Date.now() + 60_000; ; ) {
+    const producer: KafkaProducer = new Producer({ clientId: 'test', bootstrapBrokers: brokers.split(','), retries: 0, timeout: 5000 })
+    try {
+      await producer.send({ messages: [{ topic, value: Buffer.from(value), partition: 0 }], acks: ProduceAcks.ALL })
+      return
+    } catch (error) {
+      if (Date.now() > deadline) throw error
+    } finally {
+      await producer.close(true)
+    }
+  }
+}
+
+async function endOf(brokers: string, topic: string): Promise<number> {
+  const client = new Consumer({ clientId: 'test', groupId: 'none', bootstrapBrokers: brokers.split(','), retries: 0 })
+  try {
+    const ends = await client.listOffsets({ topics: [topic], timestamp: ListOffsetTimestamps.LATEST })
+    return Number(ends.get(topic)?.[0])
+  } finally {
+    await client.close(true)
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,172 @@
+/** What people see while the pipeline runs, on screens of every size. */
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { stripVTControlCharacters } from 'node:util'
+import { drawCounts, drawScene, sceneInALine } from '../picture.ts'
+import type { Reading } from '../readings.ts'
+import { drawSweep, sweepInALine } from '../sweep-picture.ts'
+import { bar, cut, duration, type Look } from '../terminal-look.ts'
+import { COUNTS_OF_A_SWEEP } from './counts-of-a-sweep.ts'
+
+const plain: Look = { columns: 80, rows: 40, colours: false }
+const nothing: Reading = {
+  captured: null,
+  counted: null,
+  duplicates: null,
+  deadLetters: null,
+  waiting: null,
+  lag: null,
+  sweep: null,
+  troubles: [],
+  counts: new Map(),
+}
+const running: Reading = {
+  ...nothing,
+  captured: 83,
+  counted: 82,
+  duplicates: 0,
+  deadLetters: 0,
+  waiting: 1,
+  lag: 0,
+  counts: new Map([
+    ['water', 12],
+    ['bug', 6],
+    ['ice', 1],
+  ]),
+}
+const places = [
+  ['Counts', 'type-counts.json'],
+  ['Page', 'http://127.0.0.1:8080'],
+] as const
+
+describe('the picture of make start', () => {
+  test('shows figures, counts as bars, and where the page is, last', () => {
+    const lines = drawScene({ reading: running, running: 65, places }, plain)
+    assert.deepEqual(lines, [
+      '',
+      'Since 1 min 05 s: captured 83  waiting to be sent 1  counted 82  lag 0',
+      '',
+      `water  ${'█'.repeat(50)}  12`,
+      `bug    ${'█'.repeat(25)}${' '.repeat(25)}   6`,
+      `ice    ████▏${' '.repeat(45)}   1`,
+      '',
+      'Counts  type-counts.json',
+      'Page    http://127.0.0.1:8080',
+    ])
+  })
+
+  test('says that there is nothing yet, and dashes for what nobody knows', () => {
+    const lines = drawScene({ reading: nothing, running: 0, places }, plain)
+    assert.equal(lines[1], 'Since 0 s: captured –  waiting to be sent –  counted –  lag –')
+    assert.equal(lines[3], 'Nothing is counted yet.')
+  })
+
+  test('shows duplicates and dead letters where there are any, and what is in the way', () => {
+    const reading = { ...running, duplicates: 2, deadLetters: 1, troubles: ['producer: kafka: no broker answers'] }
+    const lines = drawScene({ reading, running: 1, places }, { ...plain, columns: 120 })
+    assert.match(lines[1] ?? '', /duplicates 2 {2}dead letters 1$/)
+    assert.equal(lines[2], '! producer: kafka: no broker answers')
+  })
+
+  const all = new Map(Object.entries(COUNTS_OF_A_SWEEP))
+  for (const [columns, rows] of [
+    [200, 60],
+    [80, 24],
+    [60, 20],
+    [40, 24],
+    [20, 12],
+    [10, 10],
+  ] as const) {
+    for (const colours of [false, true]) {
+      test(`fits a screen of ${columns} × ${rows} ${colours ? 'with' : 'without'} colours`, () => {
+        const look = { columns, rows, colours }
+        const lines = drawScene({ reading: { ...running, counts: all }, running: 7325, places }, look)
+        assert.ok(lines.length < rows, `${lines.length} lines`)
+        for (const line of lines) {
+          if (!colours) assert.equal(line, stripVTControlCharacters(line))
+          assert.ok([...stripVTControlCharacters(line)].length <= columns, JSON.stringify(line))
+        }
+      })
+    }
+  }
+
+  test('uses two columns on a usual terminal, so that all 18 types show', () => {
+    const lines = drawCounts(all, { ...plain, rows: 24 }, 12)
+    assert.equal(lines.length, 9)
+    assert.match(lines[0] ?? '', /^water {5}█+ {2}192 {3}bug {7}█+▋? +106$/)
+    for (const type of all.keys())
+      assert.ok(
+        lines.some((line) => line.includes(type)),
+        type,
+      )
+  })
+
+  test('says how many types do not show', () => {
+    const lines = drawCounts(all, { ...plain, columns: 40 }, 5)
+    assert.equal(lines.length, 5)
+    assert.equal(lines[4], '… and 14 more')
+  })
+
+  test('is one line where there is no terminal', () => {
+    assert.equal(
+      sceneInALine({ reading: running, running: 3, places }),
+      'captured 83, waiting 1, counted 82, lag 0; water 12, bug 6, ice 1',
+    )
+    assert.match(
+      sceneInALine({ reading: { ...running, counts: all }, running: 3, places }),
+      /; water 192, normal 160, grass 156, flying 154, psychic 142, …$/,
+    )
+  })
+})
+
+describe('the picture of make sweep', () => {
+  const sweeping = { ...running, captured: 450, counted: 440, lag: 10, sweep: { done: 450, total: 1351 } }
+
+  test('shows how far it is and how long it still takes', () => {
+    const lines = drawSweep({ reading: sweeping, running: 10, doneAtFirst: 0 }, plain)
+    assert.equal(lines[1], `▕${'█'.repeat(13)}▎${' '.repeat(26)}▏ 33 %  450 of 1,351  21 s left`)
+    assert.equal(lines[2], 'captured 450  waiting to be sent 1  counted 440  lag 10')
+  })
+
+  test('takes the pace of a continued sweep from what was done since it went on', () => {
+    assert.equal(sweepInALine({ reading: sweeping, running: 10, doneAtFirst: 350 }), '450 of 1351 captured, 440 counted; 1 min 31 s left')
+  })
+
+  test('promises nothing before there is a pace, and at the end', () => {
+    assert.doesNotMatch(sweepInALine({ reading: sweeping, running: 0.5, doneAtFirst: 0 }), /left/)
+    const done = { ...sweeping, sweep: { done: 1351, total: 1351 } }
+    assert.doesNotMatch(sweepInALine({ reading: done, running: 30, doneAtFirst: 0 }), /left/)
+    assert.match(drawSweep({ reading: done, running: 30, doneAtFirst: 0 }, plain)[1] ?? '', /▕█{40}▏ 100 % {2}1,351 of 1,351$/)
+  })
+
+  test('fits a narrow screen', () => {
+    for (const columns of [20, 40, 60]) {
+      const reading = { ...sweeping, troubles: ['producer: poke-api: PokeAPI cannot be reached, and this goes on for long'] }
+      for (const line of drawSweep({ reading, running: 10, doneAtFirst: 0 }, { ...plain, columns })) {
+        assert.ok([...line].length <= columns, `${columns}: ${line}`)
+      }
+    }
+  })
+})
+
+describe('parts of pictures', () => {
+  test('a bar is never longer than its room, and never empty for something', () => {
+    assert.equal(bar(0, 10, 4), '    ')
+    assert.equal(bar(1, 1000, 4), '▏   ')
+    assert.equal(bar(5, 10, 4), '██  ')
+    assert.equal(bar(20, 10, 4), '████')
+    assert.equal(bar(0, 0, 4), '    ')
+  })
+
+  test('durations and cut texts read well', () => {
+    assert.deepEqual([0.9, 59, 60, 3599, 3600, 90_061].map(duration), [
+      '0 s',
+      '59 s',
+      '1 min 00 s',
+      '59 min 59 s',
+      '1 h 00 min',
+      '25 h 01 min',
+    ])
+    assert.deepEqual([cut('Pokémon', 7), cut('Pokémon', 5), cut('Pokémon', 0)], ['Pokémon', 'Poké…', '…'])
+  })
+})

@@ -1,0 +1,107 @@
+/** What is read from the services: metrics over restarts, positions, troubles, and the file of counts. */
+import assert from 'node:assert/strict'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, type TestContext, test } from 'node:test'
+import { parseMetrics, sumOf } from '../prometheus-text.ts'
+import { positionsOf, Readings, RisingCount, readCounts } from '../readings.ts'
+
+describe("Prometheus' text format", () => {
+  const metrics = parseMetrics(
+    [
+      '# HELP poke_lag_records Offsets between position and high watermark.',
+      '# TYPE poke_lag_records gauge',
+      'poke_lag_records{partition="0"} 3',
+      'poke_lag_records{partition="1"} 4.5e2 1700000000000',
+      'poke_outbox_depth_events 7',
+      'poke_commit_seconds_bucket{le="+Inf"} +Inf',
+      'poke_note{text="a \\"quoted\\" } and\\nnew line \\\\"} 1',
+      '',
+      'no sample',
+    ].join('\n'),
+  )
+
+  test('gives samples with labels and values', () => {
+    assert.deepEqual(metrics.get('poke_lag_records'), [
+      { labels: { partition: '0' }, value: 3 },
+      { labels: { partition: '1' }, value: 450 },
+    ])
+    assert.equal(metrics.get('poke_commit_seconds_bucket')?.[0]?.value, Number.POSITIVE_INFINITY)
+    assert.equal(metrics.get('poke_note')?.[0]?.labels.text, 'a "quoted" } and\nnew line \\')
+    assert.equal(metrics.get('no'), undefined)
+  })
+
+  test('sums over labels, and knows what is not there', () => {
+    assert.deepEqual([sumOf(metrics, 'poke_lag_records'), sumOf(metrics, 'poke_outbox_depth_events')], [453, 7])
+    assert.equal(sumOf(metrics, 'poke_captures_total'), null)
+  })
+})
+
+test('a counter rises over restarts of its process', () => {
+  const count = new RisingCount()
+  assert.deepEqual(
+    [null, 0, 5, null, 2, 4, 0, 1].map((value) => count.take(value)),
+    [null, 0, 5, 5, 7, 9, 9, 10],
+  )
+})
+
+describe('the services', () => {
+  test('are asked for metrics and readiness, and the file for counts', async (t) => {
+    const folder = await mkdtemp(join(tmpdir(), 'readings-'))
+    t.after(() => rm(folder, { recursive: true }))
+    const file = join(folder, 'type-counts.json')
+    await writeFile(file, '{"types":{"water":2}}')
+    const producer = await serve(t, 'poke_captures_total{origin="live"} 2\npoke_outbox_depth_events 1\n', ['poke-api: slow'])
+    const consumer = await serve(
+      t,
+      'poke_records_counted_total 1\npoke_records_duplicate_total 0\npoke_dead_letters_total{reason="not-json"} 3\npoke_lag_records{partition="0"} 1\n' +
+        'poke_position_offset{partition="0"} 17\npoke_position_offset{partition="1"} 4\npoke_partition_stopped{partition="1"} 1\n',
+      [],
+    )
+    const readings = new Readings({ name: 'producer', url: producer }, { name: 'consumer', url: consumer }, file)
+    assert.deepEqual(await readings.take(), {
+      captured: 2,
+      counted: 1,
+      duplicates: 0,
+      deadLetters: 3,
+      waiting: 1,
+      lag: 1,
+      sweep: null,
+      troubles: ['producer: poke-api: slow'],
+      counts: new Map([['water', 2]]),
+    })
+    assert.deepEqual(
+      await positionsOf({ name: 'consumer', url: consumer }),
+      new Map<number, number | null>([
+        [0, 17],
+        [1, null],
+      ]),
+    )
+  })
+
+  test('that do not answer leave dashes and no error', async () => {
+    const away = { name: 'producer', url: 'http://127.0.0.1:1' }
+    const readings = new Readings(away, { name: 'consumer', url: null }, join(tmpdir(), 'there-is-no-such-file'))
+    const { captured, counted, troubles, counts } = await readings.take()
+    assert.deepEqual({ captured, counted, troubles, counts }, { captured: null, counted: null, troubles: [], counts: new Map() })
+  })
+
+  test('a file of counts that is none is an error', async (t) => {
+    const folder = await mkdtemp(join(tmpdir(), 'readings-'))
+    t.after(() => rm(folder, { recursive: true }))
+    await writeFile(join(folder, 'type-counts.json'), '{"types":')
+    await assert.rejects(readCounts(join(folder, 'type-counts.json')), SyntaxError)
+  })
+})
+
+async function serve(t: TestContext, metrics: string, reasons: string[]): Promise<string> {
+  const server = createServer((request, response) => {
+    response.end(request.url === '/metrics' ? metrics : JSON.stringify({ status: reasons.length > 0 ? 'not-ready' : 'ready', reasons }))
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  t.after(() => server.close())
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+}

@@ -1,75 +1,26 @@
 /** A service's life as a process: real processes, real signals. */
 import assert from 'node:assert/strict'
-import { type ChildProcess, fork, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { type TestContext, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { RunningService } from 'service-kit/testing'
 
 const PROGRAM = fileURLToPath(new URL('small-service.ts', import.meta.url))
 
-interface LogLine {
-  readonly level: string
-  readonly msg: string
-  readonly code?: string
-  readonly err?: { readonly stack?: string }
+async function start(t: TestContext, behaviour: string, { shutdownTimeout = 10_000, channel = false } = {}): Promise<RunningService> {
+  const service = new RunningService(t, PROGRAM, { args: [behaviour, String(shutdownTimeout)], channel })
+  await service.says(/^started$/)
+  return service
 }
 
-/** A running small service and what it says. */
-class Running {
-  readonly child: ChildProcess
-  readonly lines: LogLine[] = []
-  readonly #exit: Promise<unknown[]>
-  #rest = ''
-  #heard: () => void = () => undefined
-
-  constructor(t: TestContext, child: ChildProcess) {
-    this.child = child
-    this.#exit = once(child, 'exit')
-    child.stdout?.setEncoding('utf8').on('data', (text: string) => {
-      const parts = (this.#rest + text).split('\n')
-      this.#rest = parts.pop() as string
-      this.lines.push(...parts.map((line) => JSON.parse(line)))
-      this.#heard()
-    })
-    t.after(() => child.kill('SIGKILL'))
+/** Sends the signal until the service has ended: one that comes right after the first belongs to the same keystroke. */
+async function insist(service: RunningService, signal: NodeJS.Signals): Promise<number | NodeJS.Signals> {
+  const again = setInterval(() => service.child.kill(signal), 20)
+  try {
+    return await service.ends()
+  } finally {
+    clearInterval(again)
   }
-
-  /** Resolves when it has said it. */
-  async says(message: RegExp): Promise<LogLine> {
-    for (;;) {
-      const line = this.lines.find(({ msg }) => message.test(msg))
-      if (line !== undefined) return line
-      await new Promise<void>((resolve, reject) => {
-        this.#heard = resolve
-        void this.#exit.then(() =>
-          setImmediate(() => reject(new Error(`it ended without saying ${message}: ${JSON.stringify(this.lines)}`))),
-        )
-      })
-    }
-  }
-
-  /** Resolves when it has ended, with its exit code, or the signal that killed it. */
-  async ends(): Promise<number | NodeJS.Signals> {
-    const [code, signal] = (await this.#exit) as [number | null, NodeJS.Signals | null]
-    return code ?? (signal as NodeJS.Signals)
-  }
-
-  /** Sends the signal until it has ended: one that comes right after the first belongs to the same keystroke. */
-  async insists(signal: NodeJS.Signals): Promise<number | NodeJS.Signals> {
-    const again = setInterval(() => this.child.kill(signal), 20)
-    try {
-      return await this.ends()
-    } finally {
-      clearInterval(again)
-    }
-  }
-}
-
-async function start(t: TestContext, behaviour: string, shutdownTimeout = 10_000): Promise<Running> {
-  const child = spawn(process.execPath, [PROGRAM, behaviour, String(shutdownTimeout)], { stdio: ['ignore', 'pipe', 'inherit'] })
-  const running = new Running(t, child)
-  await running.says(/^started$/)
-  return running
 }
 
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
@@ -92,7 +43,7 @@ for (const [signal, exitCode] of [
     const service = await start(t, 'never stops')
     service.child.kill(signal)
     await service.says(/stopping/)
-    assert.equal(await service.insists(signal), exitCode)
+    assert.equal(await insist(service, signal), exitCode)
     assert.equal(service.lines.at(-1)?.msg, `${signal} again: ends at once`)
   })
 }
@@ -106,7 +57,7 @@ test('two signals of one keystroke are one', async (t) => {
 })
 
 test('stopping has a time budget; past it the process ends at once and says which setting is the budget', async (t) => {
-  const service = await start(t, 'never stops', 300)
+  const service = await start(t, 'never stops', { shutdownTimeout: 300 })
   service.child.kill('SIGTERM')
   assert.equal(await service.ends(), 143)
   assert.match(service.lines.at(-1)?.msg ?? '', /^did not stop within SHUTDOWN_TIMEOUT \(0\.3 s\): ends at once/)
@@ -157,16 +108,14 @@ test('an expected error that nobody caught keeps its exit code', async (t) => {
 })
 
 test('the end of the process that started it is a request to stop', async (t) => {
-  const service = new Running(t, fork(PROGRAM, ['stops when asked to'], { silent: true }))
-  await service.says(/^started$/)
+  const service = await start(t, 'stops when asked to', { channel: true })
   service.child.disconnect()
   assert.equal(await service.ends(), 0)
   assert.ok(await service.says(/^the process that started this one is gone: stopping$/))
 })
 
 test('a signal after that does not end it by force: whoever started it may have sent it on its way out', async (t) => {
-  const service = new Running(t, fork(PROGRAM, ['never stops', '1500'], { silent: true }))
-  await service.says(/^started$/)
+  const service = await start(t, 'never stops', { shutdownTimeout: 1500, channel: true })
   service.child.disconnect()
   await service.says(/is gone: stopping/)
   service.child.kill('SIGTERM')
@@ -175,8 +124,7 @@ test('a signal after that does not end it by force: whoever started it may have 
 })
 
 test('it goes on, and stops in order, when nobody reads its output any more', async (t) => {
-  const service = new Running(t, fork(PROGRAM, ['writes when told to'], { silent: true }))
-  await service.says(/^started$/)
+  const service = await start(t, 'writes when told to', { channel: true })
   service.child.stdout?.removeAllListeners('data').destroy()
   service.child.stderr?.destroy()
   // The first writes find the pipes closed, and the later ones whatever that has left behind.

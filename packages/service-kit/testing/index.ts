@@ -1,2 +1,3 @@
 /** What the tests of services need. Not part of any service. */
 export * from './documented.ts'
+export * from './running-service.ts'

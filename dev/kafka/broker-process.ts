@@ -35,8 +35,7 @@ async function launchJava(launch: BrokerLaunch, distribution: JarDistribution): 
   const settings = join(dir, 'server.properties')
   await writeFile(settings, launch.properties(logDir, '127.0.0.1'))
   await format(logDir, launch.nodeId, distribution.bootstrapCheckpoint)
-  const logStart = sizeOf(launch.logFile)
-  const child = spawnDetached(
+  const { child, logStart } = spawnDetached(
     distribution.java,
     [...distribution.jvmOptions, ...launch.jvmOptions, ...LOGGING, '-cp', distribution.classPath, 'kafka.Kafka', settings],
     launch.logFile,
@@ -80,8 +79,7 @@ async function launchContainer(launch: BrokerLaunch, image: string): Promise<Bro
   const user = process.getuid === undefined ? [] : ['--user', `${process.getuid()}:${process.getgid?.()}`]
   const java = (command: string) => `java -Xmx512m -cp '/opt/kafka/libs/*' ${command} /kafka/server.properties`
   const start = `${java(`kafka.tools.StorageTool format --ignore-formatted -t ${CLUSTER_ID} -c`)} && exec ${java('kafka.Kafka')}`
-  const logStart = sizeOf(launch.logFile)
-  const child = spawnDetached(
+  const { child, logStart } = spawnDetached(
     'docker',
     [
       ...['run', '--rm', '--name', name, '--publish', `127.0.0.1:${launch.port}:${launch.port}`, '--volume', `${dir}:/kafka`, ...user],
@@ -97,13 +95,17 @@ async function launchContainer(launch: BrokerLaunch, image: string): Promise<Bro
   return new BrokerProcess(launch, child, logStart, signalContainer, endWatch)
 }
 
-/** In a process group of its own: Ctrl-C in a terminal must not end the broker before those who still write to it. */
-function spawnDetached(command: string, args: string[], logFile: string): ChildProcess {
+/**
+ * In a process group of its own: Ctrl-C in a terminal must not end the broker before those who still write to it.
+ * @returns the process, and where its part of the log begins
+ */
+function spawnDetached(command: string, args: string[], logFile: string): { child: ChildProcess; logStart: number } {
   const log = openLog(logFile)
   try {
+    const logStart = sizeOf(logFile)
     const child = spawn(command, args, { stdio: ['ignore', log, log], detached: true })
     child.unref()
-    return child
+    return { child, logStart }
   } finally {
     closeSync(log)
   }

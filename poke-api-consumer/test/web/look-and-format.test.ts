@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { formatAge, formatCount, formatName, formatRate } from '../../src/infrastructure/web/public/format.js'
+import { formatAge, formatCount, formatName, formatNumberOf, formatRate } from '../../src/infrastructure/web/public/format.js'
 import { contrast, inkOn, lookOf } from '../../src/infrastructure/web/public/look.js'
 import looks from '../../src/infrastructure/web/public/types.json' with { type: 'json' }
 
@@ -26,6 +26,8 @@ test('contrast is that of WCAG', () => {
 
 test('numbers, rates, ages and names read well', () => {
   assert.equal(formatCount(1234567), '1,234,567')
+  assert.equal(formatNumberOf(1, 'type'), '1 type')
+  assert.equal(formatNumberOf(1000, 'type'), '1,000 types')
   assert.deepEqual(formatRate(0), ['0', 'a minute'])
   assert.deepEqual(formatRate(1 / 60), ['1', 'a minute'])
   assert.deepEqual(formatRate(0.983), ['59', 'a minute'])

@@ -6,6 +6,13 @@ const tenths = new Intl.NumberFormat('en', { maximumFractionDigits: 1 })
 /** @param {number} n */
 export const formatCount = (n) => whole.format(n)
 
+/**
+ * `1 duplicate`, `2 duplicates`.
+ * @param {number} n
+ * @param {string} thing
+ */
+export const formatNumberOf = (n, thing) => `${whole.format(n)} ${thing}${n === 1 ? '' : 's'}`
+
 /** @param {number} part from 0 to 1 */
 export const formatShare = (part) => `${(part * 100).toFixed(1)} %`
 

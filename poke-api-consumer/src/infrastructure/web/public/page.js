@@ -1,5 +1,5 @@
 /** The page: follows the stream of snapshots and shows each. It keeps nothing that a snapshot does not say, so it can lose its server at any time. */
-import { formatAge, formatCount, formatName, formatRate, formatShare } from './format.js'
+import { formatAge, formatCount, formatName, formatNumberOf, formatRate, formatShare } from './format.js'
 import { inkOn, lookOf } from './look.js'
 import { Race } from './race.js'
 import looks from './types.json' with { type: 'json' }
@@ -112,7 +112,7 @@ function show(snapshot) {
   const typeTotal = group.types.reduce((sum, { count }) => sum + count, 0)
 
   countUp(byId('counted'), group.counted)
-  setText('type-total', `${formatCount(typeTotal)} types, ${formatCount(group.duplicates)} duplicates left out`)
+  setText('type-total', `${formatNumberOf(typeTotal, 'type')}, ${formatNumberOf(group.duplicates, 'duplicate')} left out`)
   document.title = `${formatCount(group.counted)} · Pokémon types, counted live`
   showLag(snapshot)
   showAge()
@@ -131,7 +131,7 @@ function showLag({ group, instance }) {
     setText('lag-note', instance.partitions === 0 ? 'this instance reads no partition' : 'not known yet')
     return
   }
-  const parts = `${instance.partitions} of ${group.partitions.length + group.morePartitions} partitions`
+  const parts = `${instance.partitions} of ${formatNumberOf(group.partitions.length + group.morePartitions, 'partition')}`
   setText('lag', formatCount(instance.lag))
   setText('lag-note', instance.lag === 0 ? `caught up, in ${parts}` : `records to go, in ${parts}`)
 }
@@ -152,6 +152,7 @@ function showAge() {
  */
 function showTypes({ types, moreTypes }, total) {
   race?.show(types)
+  byId('race-empty').hidden = types.length > 0
   const leader = types[0]
   if (leader !== undefined) document.documentElement.style.setProperty('--leader', lookOf(looks, leader.name).colour)
   replaceRows('counts', types, ({ name, count }, rank) => [
@@ -180,12 +181,9 @@ function showPartitions({ group, instance }) {
 
   const names = new Set(group.partitions.map((row) => row.owner ?? (row.here ? instance.name : '')))
   names.delete('')
-  const instances = `${names.size} ${names.size === 1 ? 'instance reads' : 'instances read'}`
-  const read = `${group.partitions.length + group.morePartitions} ${group.partitions.length === 1 ? 'partition' : 'partitions'}`
-  setText(
-    'instances',
-    names.size === 0 ? 'No partition is read yet.' : `${instances} ${read} of ${[...new Set(topics.values())].join(', ')}.`,
-  )
+  const read = `${names.size === 1 ? 'reads' : 'read'} ${formatNumberOf(group.partitions.length + group.morePartitions, 'partition')}`
+  const topic = [...new Set(topics.values())].join(', ')
+  setText('instances', names.size === 0 ? 'No partition is read yet.' : `${formatNumberOf(names.size, 'instance')} ${read} of ${topic}.`)
 }
 
 /** @param {PartitionRow} row */

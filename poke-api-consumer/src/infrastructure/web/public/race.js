@@ -75,7 +75,7 @@ export class Race {
       animationEasing: 'cubicOut',
       animationEasingUpdate: 'linear',
       textStyle: { fontFamily: style.fontFamily, color: ink },
-      grid: { top: 2, right: narrow ? 52 : 74, bottom: 2, left: narrow ? 100 : 116 },
+      grid: { top: 2, right: 18 + 8 * formatCount(types[0]?.count ?? 0).length, bottom: 2, left: narrow ? 100 : 116 },
       xAxis: {
         max: /** @param {{ max: number }} range */ ({ max }) => Math.max(1, max),
         axisLabel: { show: false },

@@ -5,8 +5,20 @@
 NODE = $(shell test -x node_modules/.bin/node && echo node_modules/.bin/node || echo node)
 INSTALLED = node_modules/.package-lock.json
 
+# Whether or not the local PokeAPI was started.
+COMPOSE = docker compose -f compose.yaml -f compose.bundled.yaml
+
+# PokeAPI itself where it answers from here, else the local one. POKE_API_URL goes before both, from the environment or .env.
+define COMPOSE_UP
+if [ -n "$$POKE_API_URL" ] || grep -qs '^POKE_API_URL=.' .env || curl -fsSo /dev/null --max-time 5 https://pokeapi.co/api/v2/pokemon/1 2>/dev/null; \
+then files='-f compose.yaml'; \
+else files='-f compose.yaml -f compose.bundled.yaml'; echo 'PokeAPI does not answer from here: the Pokémon come from the bundled Pokédex.'; fi; \
+docker compose $$files up --detach --build --remove-orphans && \
+echo "The page: http://127.0.0.1:$${CONSUMER_PORTS:-8080}   The counts: output/type-counts.json"
+endef
+
 .DEFAULT_GOAL := help
-.PHONY: help start sweep test lint format clean
+.PHONY: help start sweep test lint format clean up up-with-logs down test-compose
 
 help: ## Shows this
 	@echo 'Captures Pokémon, streams them through Kafka and counts their types, exactly once.'
@@ -20,6 +32,18 @@ start: $(INSTALLED) ## Runs everything on this machine, a capture a second, unti
 
 sweep: $(INSTALLED) ## Captures every Pokémon once, and checks that each was counted once
 	@$(NODE) dev/sweep.ts
+
+up: ## Starts everything in containers (needs Docker)
+	@$(COMPOSE_UP)
+
+up-with-logs: ## Starts everything in containers and follows the logs; Ctrl-C ends it and keeps what was counted
+	@trap : INT; $(COMPOSE_UP) && $(COMPOSE) logs --follow poke-api-producer poke-api-consumer; $(COMPOSE) down
+
+down: ## Ends the containers and keeps what was counted
+	@$(COMPOSE) down
+
+test-compose: $(INSTALLED) ## Tests the containers: up, down, stops and kills (needs Docker)
+	@$(NODE) --test --test-reporter=spec 'system-tests/compose/*.test.ts'
 
 test: $(INSTALLED) ## Runs every test, or those of FILES=…
 	@$(NODE) dev/run-tests.ts $(FILES)

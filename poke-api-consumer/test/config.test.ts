@@ -1,0 +1,72 @@
+/** The consumer's settings, as the architecture has them. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { ServiceError } from 'service-kit'
+import { readConfig } from '../src/config.ts'
+
+test('without any variable the consumer counts into a file of this machine', () => {
+  const { config, warnings } = readConfig({})
+  assert.deepEqual(warnings, [])
+  assert.deepEqual(config, {
+    KAFKA_BROKERS: ['localhost:9092'],
+    KAFKA_TOPIC: 'poke-topic',
+    KAFKA_SECURITY: 'plaintext',
+    KAFKA_CA_FILE: null,
+    KAFKA_SASL_MECHANISM: 'none',
+    KAFKA_USERNAME: null,
+    KAFKA_PASSWORD_FILE: null,
+    KAFKA_GROUP_ID: 'poke-api-consumer',
+    KAFKA_SESSION_TIMEOUT: 10_000,
+    FETCH_MAX_BYTES: 4_194_304,
+    FETCH_MAX_WAIT: 500,
+    STORE_URL: 'sqlite:data/type-counts.db',
+    STORE_PASSWORD_FILE: null,
+    SOURCE_MAX_AGE: 604_800_000,
+    SOURCE_MAX_COUNT: 10_000,
+    ON_DATA_LOSS: 'stop',
+    OUTPUT_FILE: 'type-counts.json',
+    HTTP_HOST: '127.0.0.1',
+    HTTP_PORT: 8080,
+    HTTP_ALLOWED_HOSTS: [],
+    LOG_LEVEL: 'info',
+    SHUTDOWN_TIMEOUT: 10_000,
+  })
+})
+
+test('every wrong setting is named at once, and the password in a URL is not shown', () => {
+  assert.throws(
+    () => readConfig({ STORE_URL: 'mysql://ash:hunter2@db/poke', ON_DATA_LOSS: 'ignore', FETCH_MAX_WAIT: '1' }),
+    (error: ServiceError) => {
+      assert.equal(error.exitCode, 78)
+      assert.doesNotMatch(error.message, /hunter2/)
+      for (const part of [
+        '3 settings are wrong',
+        'STORE_URL is "mysql://ash:***@db/poke"',
+        'ON_DATA_LOSS is "ignore"; accepted: stop or continue',
+        'FETCH_MAX_WAIT',
+      ])
+        assert.ok(error.message.includes(part), `${part} is missing in ${error.message}`)
+      return true
+    },
+  )
+})
+
+test('a password for an SQLite file is told', () => {
+  const anyFile = new URL(import.meta.url).pathname
+  assert.throws(() => readConfig({ STORE_PASSWORD_FILE: anyFile }), /STORE_PASSWORD_FILE is set, and STORE_URL is an SQLite file/)
+  assert.equal(readConfig({ STORE_PASSWORD_FILE: anyFile, STORE_URL: 'postgres://a@b/c' }).config.STORE_PASSWORD_FILE, anyFile)
+})
+
+test('a misspelt setting is warned of, a setting of the producer is not', () => {
+  assert.deepEqual(
+    readConfig({
+      STORE_URI: 'sqlite:a',
+      KAFKA_TOPIC_PARTITIONS: '3',
+      KAFKA_SEND_TIMEOUT: '1s',
+      POKE_API_URL: 'http://a',
+      DATA_DIR: 'd',
+      OUTBOX_MAX_EVENTS: '1',
+    }).warnings,
+    ['the environment variable STORE_URI is not a setting of this service: was STORE_URL meant?'],
+  )
+})

@@ -1,0 +1,229 @@
+/** What of records is said in the log, in readiness and in metrics. */
+import assert from 'node:assert/strict'
+import { suite, test } from 'node:test'
+import { createRegistry, Health, type Logger } from 'service-kit'
+import type { CountedResponse, CountObserver, DataLoss, TopicPartition } from '../src/application/ports.ts'
+import { OutputFileError, StoreError } from '../src/errors.ts'
+import { allObservers } from '../src/infrastructure/all-observers.ts'
+import { CountReport } from '../src/infrastructure/count-report.ts'
+import { ConsumerMetrics } from '../src/infrastructure/metrics.ts'
+
+const P0: TopicPartition = { topic: 'poke-topic', topicId: 'a', partition: 0 }
+const P1: TopicPartition = { topic: 'poke-topic', topicId: 'a', partition: 1 }
+const LOSS: DataLoss = { kind: 'retention', message: '7 records are gone', from: 3, to: 10 }
+const START = { offset: 'log-start', leaderEpoch: -1 } as const
+
+function response(part: Partial<CountedResponse>): CountedResponse {
+  return {
+    counted: 0,
+    duplicates: 0,
+    deadLetters: new Map(),
+    recent: [],
+    newestTimestamp: -1,
+    newestOrigin: null,
+    bytes: 0,
+    position: 0,
+    highWatermark: 0,
+    lastStableOffset: 0,
+    ...part,
+  }
+}
+
+function setUp() {
+  const said: string[] = []
+  const say = (level: string) => (details: unknown, message?: string) => said.push(`${level}: ${message ?? details}`)
+  const logger = { info: say('info'), warn: say('warn'), error: say('error') } as unknown as Logger
+  const health = new Health()
+  const clock = { ms: 0 }
+  const report = new CountReport({ logger, health, now: () => clock.ms })
+  return { said, health, clock, report }
+}
+
+suite('the report', () => {
+  test('says nothing of single responses, and sums them up', () => {
+    const { said, report } = setUp()
+    report.opened(P0)
+    report.counted(P0, response({ counted: 5, position: 5, highWatermark: 9, lastStableOffset: 8 }))
+    report.counted(P0, response({ counted: 1, duplicates: 1, deadLetters: new Map([['not-json', 1]]), position: 8, lastStableOffset: 8 }))
+    assert.deepEqual(said, [])
+    report.summarise()
+    report.summarise()
+    assert.deepEqual(said, ['info: counted 6 records, 1 duplicates, 1 dead letters'], 'nothing happened since the first')
+  })
+
+  test('tells how far it is behind', () => {
+    const { said, report } = setUp()
+    report.opened(P0)
+    report.counted(P0, response({ counted: 5, position: 5, highWatermark: 9, lastStableOffset: 8 }))
+    report.summarise()
+    assert.deepEqual(said, ['info: counted 5 records, 3 behind'])
+  })
+
+  test('a store that fails is not ready, until it works again', () => {
+    const { said, health, report } = setUp()
+    report.storeFailed(new StoreError('unreachable', 'the database is away'))
+    assert.deepEqual(health.reasons(), ['store: the database is away'])
+    report.opened(P0)
+    assert.deepEqual(health.reasons(), [])
+    assert.deepEqual(said, ['warn: the database is away', 'info: the store works again'])
+    report.storeFailed(new StoreError('unreachable', 'the database is away'))
+    report.committed()
+    assert.deepEqual(health.reasons(), [])
+  })
+
+  test('a file that cannot be written is not ready; where the store is why, the store is', () => {
+    const { health, report } = setUp()
+    report.fileFailed(new OutputFileError('not-writable', 'out/type-counts.json: read-only'))
+    assert.deepEqual(health.reasons(), ['output-file: out/type-counts.json: read-only'])
+    report.fileWritten()
+    assert.deepEqual(health.reasons(), [])
+    report.fileFailed(new StoreError('busy', 'the store is locked'))
+    assert.deepEqual(health.reasons(), ['store: the store is locked'])
+  })
+
+  test('a partition left alone is not ready, as long as this instance has it', () => {
+    const { said, health, report } = setUp()
+    report.opened(P0)
+    report.opened(P1)
+    report.stopped(P1, LOSS)
+    assert.deepEqual(health.reasons(), ['partitions: partition 1 is left alone: 7 records are gone'])
+    assert.equal(said.length, 1)
+    assert.match(said[0] as string, /^error: partition 1 is left alone: 7 records are gone\. .*ON_DATA_LOSS=continue/)
+    report.closed(P1)
+    assert.deepEqual(health.reasons(), [])
+  })
+
+  test('one that is stopped before it was ever opened is told the same way', () => {
+    const { health, report } = setUp()
+    report.stopped(P1, LOSS)
+    assert.deepEqual(health.reasons(), ['partitions: partition 1 is left alone: 7 records are gone'])
+  })
+
+  test('being behind without progress for half a minute is not ready', () => {
+    const { health, clock, report } = setUp()
+    report.opened(P0)
+    const behind = response({ position: 5, highWatermark: 9, lastStableOffset: 9 })
+    report.counted(P0, behind)
+    clock.ms = 30_000
+    report.counted(P0, behind)
+    assert.deepEqual(health.reasons(), [])
+    clock.ms = 31_000
+    assert.deepEqual(health.reasons(), ['progress: partition 0 is 4 records behind and has not moved for 31 s'])
+    report.counted(P0, response({ position: 6, highWatermark: 9, lastStableOffset: 9 }))
+    assert.deepEqual(health.reasons(), [])
+  })
+
+  test('what an open transaction holds back is no lack of progress', () => {
+    const { health, clock, report } = setUp()
+    report.opened(P0)
+    report.counted(P0, response({ position: 5, highWatermark: 9, lastStableOffset: 5 }))
+    clock.ms = 100_000
+    assert.deepEqual(health.reasons(), [])
+  })
+
+  test('a fenced commit and a recorded gap are said', () => {
+    const { said, report } = setUp()
+    report.fenced(P0)
+    report.skipped(P1, LOSS)
+    assert.match(said[0] as string, /^info: partition 0 went to another instance/)
+    assert.equal(said[1], 'warn: partition 1: 7 records are gone. The gap is recorded, and counting goes on')
+  })
+})
+
+test('metrics tell every event by its number', async () => {
+  const registry = createRegistry()
+  const metrics = new ConsumerMetrics({ registry, timeOfDay: () => 10_000 })
+  metrics.opened(P0, START)
+  metrics.opened(P1, { offset: 40, leaderEpoch: 1 })
+  metrics.counted(
+    P0,
+    response({
+      counted: 7,
+      duplicates: 2,
+      deadLetters: new Map([['not-json', 3]]),
+      bytes: 900,
+      position: 12,
+      highWatermark: 20,
+      lastStableOffset: 15,
+      newestTimestamp: 9500,
+    }),
+  )
+  metrics.counted(P0, response({ position: 12, highWatermark: 20, lastStableOffset: 15, newestTimestamp: 99_999 }))
+  metrics.committed(P0, 0.002)
+  metrics.fenced()
+  metrics.stopped(P1)
+  metrics.skipped(P1, LOSS)
+  metrics.storeFailed()
+  metrics.fileWritten()
+  metrics.fileFailed()
+  metrics.rebalanced()
+  metrics.sourcesForgotten('silent', 4)
+  const text = await registry.metrics()
+  for (const line of [
+    'poke_records_counted_total 7',
+    'poke_records_duplicate_total 2',
+    'poke_dead_letters_total{reason="not-json"} 3',
+    'poke_fetched_bytes_total 900',
+    'poke_position_offset{partition="0"} 12',
+    'poke_position_offset{partition="1"} 40',
+    'poke_lag_records{partition="0"} 8',
+    'poke_held_back_records{partition="0"} 5',
+    'poke_event_to_count_seconds_sum 0.5',
+    'poke_event_to_count_seconds_count 2',
+    'poke_commits_total 1',
+    'poke_commit_seconds_sum 0.002',
+    'poke_fences_total 1',
+    'poke_partitions_owned 2',
+    'poke_partition_stopped{partition="0"} 0',
+    'poke_partition_stopped{partition="1"} 1',
+    'poke_gaps_total{kind="retention"} 1',
+    'poke_store_failures_total 1',
+    'poke_file_writes_total 1',
+    'poke_file_failures_total 1',
+    'poke_rebalances_total 1',
+    'poke_sources_forgotten_total{why="silent"} 4',
+    'poke_sources_forgotten_total{why="too-many"} 0',
+  ])
+    assert.ok(text.includes(`\n${line}\n`), `${line} is missing in:\n${text}`)
+})
+
+test('metrics of a partition end when another instance reads it', async () => {
+  const registry = createRegistry()
+  const metrics = new ConsumerMetrics({ registry, timeOfDay: () => 0 })
+  metrics.opened(P1, { offset: 40, leaderEpoch: 1 })
+  metrics.counted(P1, response({ position: 41, highWatermark: 50, lastStableOffset: 50 }))
+  metrics.closed(P1)
+  const text = await registry.metrics()
+  assert.doesNotMatch(text, /partition="1"/)
+  assert.match(text, /^poke_partitions_owned 0$/m)
+})
+
+test('several observers hear everything', () => {
+  const events: (keyof CountObserver)[] = [
+    'totals',
+    'opened',
+    'counted',
+    'committed',
+    'fenced',
+    'stopped',
+    'skipped',
+    'closed',
+    'storeFailed',
+    'deadLettersPublished',
+    'deadLetterPublishingFailed',
+    'fileWritten',
+    'fileFailed',
+  ]
+  const heard: string[][] = [[], []]
+  const observers = heard.map(
+    (list) =>
+      Object.fromEntries(events.map((event) => [event, (...args: unknown[]) => list.push(`${event} ${args}`)])) as unknown as CountObserver,
+  )
+  const all = allObservers(observers)
+  assert.deepEqual(Object.keys(all).sort(), [...events].sort(), 'this test knows every event')
+  for (const event of events) (all[event] as (...args: unknown[]) => void)(1, 2)
+  const arity = (event: string) =>
+    event === 'fileWritten' ? '' : ['opened', 'counted', 'committed', 'stopped', 'skipped'].includes(event) ? '1,2' : '1'
+  const expected = events.map((event) => `${event} ${arity(event)}`)
+  assert.deepEqual(heard, [expected, expected])
+})

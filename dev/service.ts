@@ -20,7 +20,7 @@ export type ServiceEvent = { readonly service: Service } & (
   | { readonly kind: 'listening'; readonly port: number }
   /** The producer says that all of its sweep is in the topic, and how many Pokémon have each type. */
   | { readonly kind: 'swept'; readonly captured: number; readonly types: Readonly<Record<string, number>> }
-  /** It ended by itself with nothing left to do. */
+  /** It ended with nothing left to do. */
   | { readonly kind: 'finished' }
   /** It starts again after so many ms. */
   | { readonly kind: 'died'; readonly how: string; readonly lastLines: readonly string[]; readonly again: number }
@@ -42,7 +42,9 @@ export class Service {
   #port: number | null = null
   #restart: NodeJS.Timeout | null = null
   #delay = FIRST_DELAY
+  #gone = Promise.withResolvers<void>()
   #stopping = false
+  #swept = false
 
   constructor(options: ServiceOptions) {
     this.name = options.name
@@ -68,28 +70,35 @@ export class Service {
     const child = spawn(process.execPath, [script], { env, stdio: ['ignore', log, log, 'ipc'], detached: true })
     closeSync(log)
     this.#child = child
+    this.#gone = Promise.withResolvers()
     child.on('message', (message: MessageToParent) => {
       if (message.type === 'listening') {
         this.#port = message.port
         onEvent({ service: this, kind: 'listening', port: message.port })
       } else if (message.type === 'sweep-finished') {
+        this.#swept = true
         onEvent({ service: this, kind: 'swept', captured: message.captured, types: message.types })
       }
     })
     child.once('error', (error) => this.#ended(`could not be started: ${error.message}`, null, startedAt, logStart))
-    child.once('exit', (code, signal) =>
-      this.#ended(signal ? `was ended by ${signal}` : `ended with exit code ${code}`, code, startedAt, logStart),
-    )
+    child.once('exit', (code, signal) => {
+      const ended = () => this.#ended(signal ? `was ended by ${signal}` : `ended with exit code ${code}`, code, startedAt, logStart)
+      // Its last message may still be on the way.
+      if (child.connected) child.once('disconnect', ended)
+      else ended()
+    })
     onEvent({ service: this, kind: 'started' })
   }
 
   #ended(how: string, code: number | null, startedAt: number, logStart: number): void {
     this.#child = null
     this.#port = null
+    this.#gone.resolve()
     if (this.#stopping) return
     const { onEvent, logFile } = this.#options
     const words = lastLines(logFile, 6, logStart)
-    if (code === 0) {
+    // A service that somebody else has asked to end answers 0 as well.
+    if (code === 0 && this.#swept) {
       onEvent({ service: this, kind: 'finished' })
       return
     }
@@ -110,10 +119,9 @@ export class Service {
     if (this.#restart !== null) clearTimeout(this.#restart)
     const child = this.#child
     if (child === null) return
-    const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()))
     child.kill('SIGTERM')
     const kill = setTimeout(() => child.kill('SIGKILL'), deadline)
-    await ended
+    await this.#gone.promise
     clearTimeout(kill)
   }
 

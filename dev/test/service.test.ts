@@ -54,7 +54,7 @@ const LISTENS = "process.send({ type: 'listening', port: 4711 }); setInterval(()
 
 describe('a service', () => {
   test('tells its port, is asked to end, and ends', async (t) => {
-    const { service, next } = await runService(t, `${LISTENS} process.on('SIGTERM', () => process.exit(0))`)
+    const { service, next } = await runService(t, `process.on('SIGTERM', () => process.exit(0)); ${LISTENS}`)
     assert.partialDeepStrictEqual(await next('listening'), { port: 4711 })
     assert.equal(service.port, 4711)
     assert.ok(service.pid)
@@ -63,7 +63,7 @@ describe('a service', () => {
   })
 
   test('that does not end when it is asked is ended', async (t) => {
-    const { service, next } = await runService(t, `${LISTENS} process.on('SIGTERM', () => {})`)
+    const { service, next } = await runService(t, `process.on('SIGTERM', () => {}); ${LISTENS}`)
     await next('listening')
     await service.stop(50)
     assert.equal(service.pid, null)
@@ -94,6 +94,14 @@ describe('a service', () => {
     const { service, next } = await runService(t, 'console.error(\'HTTP_PORT is "x"\'); process.exit(78)')
     assert.partialDeepStrictEqual(await next('hopeless'), { exitCode: 78, lastLines: ['HTTP_PORT is "x"'] })
     assert.equal(service.pid, null)
+  })
+
+  test('that somebody else has asked to end starts again', async (t) => {
+    const { service, next } = await runService(t, `process.on('SIGTERM', () => process.exit(0)); ${LISTENS}`)
+    await next('listening')
+    process.kill(service.pid ?? 0, 'SIGTERM')
+    assert.partialDeepStrictEqual(await next('died'), { how: 'ended with exit code 0' })
+    await next('listening')
   })
 
   test('that is done is not started again', async (t) => {

@@ -552,7 +552,7 @@ export class BatchCursor implements RecordCursor {
     return 0
   }
 
-  /** Reads a signed number of at most ten bytes in the same way; it is not exact beyond 53 bits. */
+  /** Reads a signed number of at most ten bytes in the same way; it is not exact beyond 52 bits. */
   #longVarlong(start: number): number {
     const bytes = this.bytes
     let value = 0

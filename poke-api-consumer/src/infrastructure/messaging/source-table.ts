@@ -4,13 +4,12 @@
  * A two-way table without chains, bounded: a name that is not in it any more is decoded again, and becomes a new object with the same
  * name. A collision is such a miss; it is never taken for another source, because all bytes are compared.
  */
+import { isUtf8 } from 'node:buffer'
 import { MAX_SOURCE_BYTES } from 'pokemon-event'
 import type { EventSource } from '../../entities/tally.ts'
-import { ByteWords, wordsOf } from './byte-words.ts'
+import { ByteWords, lastWord, wordsOf } from './byte-words.ts'
 
 const SLOTS = 1 << 11
-/** Shorter names are decoded each time; ours have about fifty bytes. */
-const SHORTEST_KEPT = 4
 
 interface Slot {
   readonly name: ByteWords
@@ -20,7 +19,6 @@ interface Slot {
 
 /** Longer than any name, so that no name equals it. */
 const EMPTY: Slot = { name: wordsOf('\0'.repeat(MAX_SOURCE_BYTES + 1)), source: null }
-const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 export class SourceTable {
   readonly #slots: Slot[] = new Array(SLOTS).fill(EMPTY)
@@ -36,7 +34,6 @@ export class SourceTable {
     const last = this.#last
     if (length > MAX_SOURCE_BYTES) return null
     if (length === last.name.length && last.name.at(view, start)) return last.source
-    if (length < SHORTEST_KEPT) return named(bytes, start, end)
     const first = hashOf(view, start, end) & (SLOTS - 1)
     let slot = this.#slots[first] as Slot
     if (slot.name.length !== length || !slot.name.at(view, start)) {
@@ -52,20 +49,14 @@ export class SourceTable {
 }
 
 function named(bytes: Buffer, start: number, end: number): EventSource | null {
-  if (end === start) return null
-  try {
-    const name = utf8.decode(bytes.subarray(start, end))
-    return name.includes('\0') ? null : { name }
-  } catch {
-    // Not UTF-8: the decoder has no other way to say so.
-    return null
-  }
+  const name = bytes.subarray(start, end)
+  return name.length === 0 || name.includes(0) || !isUtf8(name) ? null : { name: name.toString() }
 }
 
-/** Mixes the length and every word. At least 4 bytes. */
+/** Mixes the length and every word. */
 function hashOf(view: DataView, start: number, end: number): number {
   let h = end - start
   for (let at = start; at + 4 <= end; at += 4) h = Math.imul(h ^ (h >>> 15) ^ view.getInt32(at, true), 0x9e3779b1)
-  h = Math.imul(h ^ (h >>> 15) ^ view.getInt32(end - 4, true), 0x85ebca77)
+  h = Math.imul(h ^ (h >>> 15) ^ lastWord(view, start, end), 0x85ebca77)
   return h ^ (h >>> 16)
 }

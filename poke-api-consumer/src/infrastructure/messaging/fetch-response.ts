@@ -1,0 +1,125 @@
+/** Fetch, versions 13 to 17 (https://kafka.apache.org/protocol#The_Messages_Fetch): the response is read here, and the bytes of records stay where they are. */
+import { createAPI, fetchV17, type Reader } from '@platformatic/kafka'
+import { AbortedTransactions, NONE_ABORTED } from './aborted-transactions.ts'
+import { int64 } from './batch-format.ts'
+
+export interface FetchedPartition {
+  readonly partition: number
+  readonly errorCode: number
+  readonly highWatermark: number
+  readonly lastStableOffset: number
+  readonly logStartOffset: number
+  readonly aborted: AbortedTransactions
+  readonly preferredReadReplica: number
+  /** Where its record batches stand in `bytes` of the response. */
+  readonly recordsStart: number
+  readonly recordsEnd: number
+  /** The end of the part of the log that the broker and we have in common; null: all of it. */
+  readonly diverging: { readonly leaderEpoch: number; readonly endOffset: number } | null
+}
+
+export interface FetchResponse {
+  readonly errorCode: number
+  readonly throttleMs: number
+  readonly bytes: Buffer
+  readonly view: DataView
+  /** By topic id. */
+  readonly topics: ReadonlyMap<string, readonly FetchedPartition[]>
+}
+
+export const OLDEST_FETCH = 13
+export const NEWEST_FETCH = 17
+
+/** The call for a version of the API; requests are written by the client library, and are the same for all of these versions. */
+export function fetchApi(version: number) {
+  return createAPI(1, version, fetchV17.createRequest, (_correlation: number, _key: number, _version: number, reader: Reader) => {
+    const response = reader.buffer.slice(reader.position)
+    reader.skip(reader.remaining)
+    return readFetchResponse(response)
+  })
+}
+
+/** @throws RangeError where the response ends too early */
+export function readFetchResponse(bytes: Buffer): FetchResponse {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  let at = 0
+  const skip = (length: number): number => {
+    at += length
+    return at - length
+  }
+  const int16 = () => view.getInt16(skip(2))
+  const int32 = () => view.getInt32(skip(4))
+  const long = () => int64(view, skip(8))
+  const unsigned = (): number => {
+    let value = 0
+    for (let shift = 0; ; shift += 7) {
+      const byte = view.getUint8(at++)
+      value += (byte & 0x7f) * 2 ** shift
+      if (byte < 0x80) return value
+      if (shift > 28) throw new RangeError('a number in a Fetch response has more than five bytes')
+    }
+  }
+  /** Calls back for each tagged field, and goes on behind it whatever was read. */
+  const tags = (each: (tag: number) => void) => {
+    for (let count = unsigned(); count > 0; count--) {
+      const tag = unsigned()
+      const end = unsigned() + at
+      each(tag)
+      at = end
+    }
+  }
+  const skipTags = () => tags(() => {})
+
+  const throttleMs = int32()
+  const errorCode = int16()
+  at += 4
+  const topics = new Map<string, FetchedPartition[]>()
+  for (let topic = unsigned() - 1; topic > 0; topic--) {
+    const id = uuid(bytes, at)
+    at += 16
+    const partitions: FetchedPartition[] = []
+    for (let count = unsigned() - 1; count > 0; count--) {
+      const partition = int32()
+      const partitionError = int16()
+      const highWatermark = long()
+      const lastStableOffset = long()
+      const logStartOffset = long()
+      const transactions = []
+      for (let aborted = unsigned() - 1; aborted > 0; aborted--) {
+        const producerHigh = int32()
+        const producerLow = int32()
+        transactions.push({ producerHigh, producerLow, firstOffset: long() })
+        skipTags()
+      }
+      const preferredReadReplica = int32()
+      const length = Math.max(0, unsigned() - 1)
+      const recordsStart = at
+      at += length
+      if (at > bytes.length) throw new RangeError('a Fetch response ends within its records')
+      let diverging: FetchedPartition['diverging'] = null
+      tags((tag) => {
+        if (tag === 0) diverging = { leaderEpoch: int32(), endOffset: long() }
+      })
+      partitions.push({
+        partition,
+        errorCode: partitionError,
+        highWatermark,
+        lastStableOffset,
+        logStartOffset,
+        aborted: transactions.length === 0 ? NONE_ABORTED : new AbortedTransactions(transactions),
+        preferredReadReplica,
+        recordsStart,
+        recordsEnd: recordsStart + length,
+        diverging,
+      })
+    }
+    skipTags()
+    topics.set(id, partitions)
+  }
+  return { errorCode, throttleMs, bytes, view, topics }
+}
+
+function uuid(bytes: Buffer, at: number): string {
+  const hex = bytes.toString('hex', at, at + 16)
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`
+}

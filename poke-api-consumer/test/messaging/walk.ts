@@ -1,0 +1,68 @@
+/** Walks a response as the counter does, and keeps what it saw. */
+import { copyHeaders } from '../../src/entities/record-headers.ts'
+import { AbortedTransactions, NONE_ABORTED } from '../../src/infrastructure/messaging/aborted-transactions.ts'
+import { Decompressor } from '../../src/infrastructure/messaging/decompress.ts'
+import { BatchCursor } from '../../src/infrastructure/messaging/record-batch.ts'
+import { SourceTable } from '../../src/infrastructure/messaging/source-table.ts'
+
+export interface SeenRecord {
+  readonly offset: number
+  readonly leaderEpoch: number
+  readonly timestamp: number
+  readonly key: string | null
+  readonly value: string | null
+  readonly headers: readonly (readonly [string, string | null])[]
+  readonly kind: 'ours' | 'other' | 'unknown'
+  readonly source: string | null
+  readonly sequence: number
+}
+
+export interface Walk {
+  readonly records: SeenRecord[]
+  readonly nextOffset: number
+  readonly lastLeaderEpoch: number
+  readonly corrupt: string | null
+}
+
+export interface WalkOptions {
+  readonly fetchOffset?: number
+  readonly aborted?: readonly { readonly producerId: bigint; readonly firstOffset: number }[]
+  readonly maxBatchBytes?: number
+}
+
+export const nothingAborted = NONE_ABORTED
+
+export function newCursor(maxBatchBytes = 1 << 20): BatchCursor {
+  return new BatchCursor(new Decompressor(maxBatchBytes), new SourceTable())
+}
+
+/** Walks batches that stand one after the other, with strange bytes before and behind them. */
+export function walk(bytes: Buffer, options: WalkOptions = {}, cursor = newCursor(options.maxBatchBytes)): Walk {
+  const response = Buffer.concat([Buffer.alloc(7, 0xff), bytes, Buffer.alloc(5, 0xff)])
+  const aborted = new AbortedTransactions(
+    (options.aborted ?? []).map(({ producerId, firstOffset }) => ({
+      producerHigh: Number(BigInt.asIntN(32, producerId >> 32n)),
+      producerLow: Number(BigInt.asIntN(32, producerId)),
+      firstOffset,
+    })),
+  )
+  cursor.reset(response, 7, 7 + bytes.length, options.fetchOffset ?? 0, aborted)
+  const records: SeenRecord[] = []
+  while (cursor.next()) {
+    const part = (start: number, end: number) => (start < 0 ? null : cursor.bytes.toString('latin1', start, end))
+    records.push({
+      offset: cursor.offset,
+      leaderEpoch: cursor.leaderEpoch,
+      timestamp: cursor.timestamp,
+      key: part(cursor.keyStart, cursor.keyEnd),
+      value: part(cursor.valueStart, cursor.valueEnd),
+      headers: copyHeaders(cursor.bytes, cursor.headersStart, cursor.headersEnd).map(
+        ([name, value]) => [name.toString('latin1'), value?.toString('latin1') ?? null] as const,
+      ),
+      kind: cursor.kind,
+      source: cursor.source?.name ?? null,
+      sequence: cursor.sequence,
+    })
+  }
+  return { records, nextOffset: cursor.nextOffset, lastLeaderEpoch: cursor.lastLeaderEpoch, corrupt: cursor.corrupt }
+}

@@ -21,6 +21,9 @@ export interface OutboxWriterOptions {
   readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
 }
 
+/** For how long at most a transaction is put off where that delays no send, in ms: on a slow disk each sync stops everything for as long. */
+const GATHER = 20
+
 /** What the next transaction will store. */
 interface Pending {
   readonly captures: Capture[]
@@ -35,6 +38,7 @@ export class OutboxWriter {
   #pending: Pending = nothing()
   #dirty = false
   #failing = false
+  #sending = false
 
   constructor(options: OutboxWriterOptions) {
     this.#options = options
@@ -56,6 +60,12 @@ export class OutboxWriter {
     else this.#pending.captures.push(capture)
     if (sweep !== undefined) this.#pending.sweep = sweep
     this.#touch()
+  }
+
+  /** Whether a send is under way: what is captured meanwhile could not be sent yet, and its acknowledgement may share a transaction. */
+  set sending(underWay: boolean) {
+    this.#sending = underWay
+    this.#options.changes.notify()
   }
 
   /** Kafka has every event up to this sequence. Resolves when the outbox has forgotten them. */
@@ -81,8 +91,7 @@ export class OutboxWriter {
         if (stop.aborted) return
         await changes.next()
       }
-      // Whatever else finishes in this turn of the event loop shares the transaction.
-      await nextTurn()
+      await this.#gather(stop)
       try {
         this.#commit()
         this.#failing = false
@@ -94,6 +103,23 @@ export class OutboxWriter {
         await wait(backoff.next(), stop)
       }
     }
+  }
+
+  /** Waits for what may share the transaction, as long as nothing could be sent sooner without waiting. */
+  async #gather(stop: AbortSignal): Promise<void> {
+    const { changes, wait } = this.#options
+    let enough = false
+    const latest = wait(GATHER, stop).then(() => {
+      enough = true
+    })
+    while (!enough && (this.#sending || this.#onlyAcknowledged)) await Promise.race([changes.next(), latest])
+    // And for whatever else finishes in this turn of the event loop.
+    await nextTurn()
+  }
+
+  get #onlyAcknowledged(): boolean {
+    const { captures, missing, sweep } = this.#pending
+    return captures.length === 0 && missing.length === 0 && sweep === undefined
   }
 
   #commit(): void {

@@ -69,11 +69,14 @@ export class Publishing {
     const began = now()
     crashPoint('sending')
     this.#inDoubt = Math.max(this.#inDoubt, events.length)
+    writer.sending = true
     try {
       await publisher.publish(events)
     } catch (error) {
       this.#sendFewer(error, events.length)
       throw error
+    } finally {
+      writer.sending = false
     }
     crashPoint('acknowledged')
     this.#inDoubt = Math.max(0, this.#inDoubt - events.length)

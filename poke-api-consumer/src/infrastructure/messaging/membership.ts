@@ -98,12 +98,14 @@ export class Membership {
     const trouble = Promise.withResolvers<never>()
     trouble.promise.catch(() => {})
     let heardAt = now()
+    let over = false
     const heard = () => {
       heardAt = now()
     }
     consumer.on('error', (error: Error) => trouble.reject(error))
     consumer.on('consumer:heartbeat:end', heard)
     consumer.on('consumer:group:join', () => {
+      if (over) return
       heard()
       const mine = consumer.assignments?.find((assignment) => assignment.topic === topic)?.partitions ?? []
       observer.rebalanced(mine)
@@ -126,15 +128,14 @@ export class Membership {
         }
       }
       this.#consumer = null
-      await withDeadline(consumer.leaveGroup(true), LEAVE_DEADLINE, `leaving group ${this.#options.groupId}`).catch(() => {})
+      await withDeadline(leave(consumer), LEAVE_DEADLINE, `leaving group ${this.#options.groupId}`).catch(() => {})
     } catch (error) {
       if (signal.aborted) return
       throw kafkaError(error, this.#options)
     } finally {
       this.#rejoin = null
       this.#consumer = null
-      consumer.removeAllListeners()
-      consumer.on('error', () => {})
+      over = true
       await closeByForce(consumer)
     }
   }
@@ -158,4 +159,8 @@ export class Membership {
       requestTimeout,
     })
   }
+}
+
+function leave(consumer: Consumer): Promise<void> {
+  return new Promise((resolve, reject) => consumer.leaveGroup(true, (error) => (error ? reject(error) : resolve())))
 }

@@ -299,6 +299,27 @@ describe('storing', () => {
     assert.ok(outbox.commits.length <= 5, `${outbox.commits.length} transactions`)
   })
 
+  test('what is captured during a send is stored with its acknowledgement, and soon where there is none', async (t) => {
+    const publisher = new MockKafkaProducer()
+    const { clock, outbox, finish } = setUp(t, { publisher, mode: { order: 'random', interval: 5 } })
+    await clock.until(() => publisher.arrived.length > 0, 'a first event')
+    let release = publisher.hold()
+    await clock.until(() => publisher.outstanding === 1, 'a send under way')
+    const before = outbox.commits.length
+    await clock.pass(15)
+    release()
+    await clock.rest()
+    const shared = outbox.commits[before]
+    assert.deepEqual([shared?.captures.length, Number(shared?.acknowledged) > 0], [3, true])
+    release = publisher.hold()
+    await clock.until(() => publisher.outstanding === 1, 'a send under way')
+    const stored = outbox.depth
+    await clock.pass(45)
+    assert.ok(outbox.depth >= stored + 4, 'captures are not stored while a send is not answered')
+    release()
+    await finish()
+  })
+
   test('nothing is sent before it is stored (rule P2)', async (t) => {
     const publisher = new MockKafkaProducer()
     const { outbox, clock, finish, observer } = setUp(t, { publisher })

@@ -29,6 +29,8 @@ export interface Leader {
 }
 
 const REQUEST_TIMEOUT = 5000
+/** The fetch loop has a deadline of its own, below this; in ms. */
+const LONGEST_FETCH = 120_000
 
 /** One client, thrown away after any failure: the next one begins with another broker. */
 export class Cluster {
@@ -146,7 +148,7 @@ export class Cluster {
 
   #newPool(): ConnectionPool {
     const { clientOptions, clientId } = this.#options
-    return new ConnectionPool(clientId, { ...clientOptions, connectTimeout: this.#timeout, requestTimeout: 0 })
+    return new ConnectionPool(clientId, { ...clientOptions, connectTimeout: this.#timeout, requestTimeout: LONGEST_FETCH })
   }
 
   #clientOptions(): BaseOptions {

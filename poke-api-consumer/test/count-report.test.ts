@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { createRegistry, Health, type Logger } from 'service-kit'
 import type { CountedResponse, CountObserver, DataLoss, TopicPartition } from '../src/application/ports.ts'
-import { OutputFileError, StoreError } from '../src/errors.ts'
+import { KafkaError, OutputFileError, StoreError } from '../src/errors.ts'
 import { allObservers } from '../src/infrastructure/all-observers.ts'
 import { CountReport } from '../src/infrastructure/count-report.ts'
 import { ConsumerMetrics } from '../src/infrastructure/metrics.ts'
@@ -36,6 +36,8 @@ function setUp() {
   const health = new Health()
   const clock = { ms: 0 }
   const report = new CountReport({ logger, health, now: () => clock.ms })
+  report.rebalanced([0, 1])
+  said.length = 0
   return { said, health, clock, report }
 }
 
@@ -127,6 +129,49 @@ suite('the report', () => {
     report.skipped(P1, LOSS)
     assert.match(said[0] as string, /^info: partition 0 went to another instance/)
     assert.equal(said[1], 'warn: partition 1: 7 records are gone. The gap is recorded, and counting goes on')
+  })
+})
+
+suite('the report of the way to Kafka', () => {
+  test('an instance is not ready before the group has handed out its partitions', () => {
+    const health = new Health()
+    const said: string[] = []
+    const logger = { info: (_: unknown, message: string) => said.push(message) } as unknown as Logger
+    const report = new CountReport({ logger, health, now: () => 0 })
+    assert.deepEqual(health.reasons(), ['kafka: has not joined the group yet'])
+    report.waitingForTopic('poke-topic')
+    assert.deepEqual(health.reasons(), ['kafka: waits for topic poke-topic, which does not exist yet: the producer makes it'])
+    report.rebalanced([0, 2])
+    assert.deepEqual(health.reasons(), [])
+    report.rebalanced([])
+    assert.deepEqual(health.reasons(), [], 'more instances than partitions: this one is spare')
+    assert.deepEqual(said.slice(1), [
+      'the group has handed partitions 0, 2 to this instance',
+      'the group has handed no partition to this instance',
+    ])
+  })
+
+  test('a broker that is away is not ready, until it answers again', () => {
+    const { health, report, said } = setUp()
+    report.brokerAway(new KafkaError('unreachable', 'Kafka is away'))
+    assert.deepEqual(health.reasons(), ['kafka: Kafka is away'])
+    report.brokerBack()
+    assert.deepEqual(health.reasons(), [])
+    assert.deepEqual(said, ['warn: Kafka is away', 'info: Kafka answers again'])
+  })
+
+  test('a lost place in the group is not ready, until it is had again', () => {
+    const { health, report } = setUp()
+    report.membershipLost(new KafkaError('membership', 'no heartbeat was answered'))
+    assert.deepEqual(health.reasons(), ['kafka: no heartbeat was answered'])
+    report.rebalanced([1])
+    assert.deepEqual(health.reasons(), [])
+  })
+
+  test('forgotten producers are warned of', () => {
+    const { report, said } = setUp()
+    report.tooManySources(P1, 3)
+    assert.match(said[0] as string, /^warn: partition 1: the 3 longest silent producers are forgotten/)
   })
 })
 

@@ -4,6 +4,8 @@ import { ServiceError } from './service-error.ts'
 
 /** While it lasts it is said again this often, in ms. */
 const REMIND_AFTER = 60_000
+/** One that comes back so soon after its end, in ms, is the same: of two brokers one may answer and the other not, turn and turn about. */
+const SAME_TROUBLE = 10_000
 
 export interface TroubleOptions {
   readonly logger: Logger
@@ -19,7 +21,10 @@ export class Trouble {
   /** What was said since then: codes where there are some, for messages may carry amounts that change. */
   readonly #said = new Set<string>()
   #saidSince = 0
+  /** Whether anything was said of it since it began: its end is then worth a word, too. */
+  #spoken = false
   #began = 0
+  #ended = Number.NEGATIVE_INFINITY
   #times = 0
 
   constructor(options: TroubleOptions) {
@@ -33,23 +38,24 @@ export class Trouble {
 
   /** It failed, perhaps again. */
   failed(error: Error): void {
-    const { logger, now } = this.#options
-    const at = now()
+    const at = this.#options.now()
     if (this.#reason === null) {
       this.#began = at
       this.#times = 0
+      this.#spoken = false
+      if (at - this.#ended >= SAME_TROUBLE) this.#said.clear()
     }
-    if (this.#reason === null || at - this.#saidSince >= REMIND_AFTER) {
-      this.#said.clear()
-      this.#saidSince = at
-    }
+    if (at - this.#saidSince >= REMIND_AFTER) this.#said.clear()
+    if (this.#said.size === 0) this.#saidSince = at
     this.#times++
     this.#reason = error.message
     const key = error instanceof ServiceError ? error.code : error.message
-    if (this.#said.has(key)) return
+    const lasts = !this.#spoken && at - this.#began >= SAME_TROUBLE
+    if (this.#said.has(key) && !lasts) return
     this.#said.add(key)
-    const sofar = this.#times > 1 ? { times: this.#times, seconds: Math.round((at - this.#began) / 1000) } : {}
-    logger.warn({ ...logDetails(error), ...sofar }, error.message)
+    this.#spoken = true
+    const soFar = this.#times > 1 ? { times: this.#times, seconds: Math.round((at - this.#began) / 1000) } : {}
+    this.#options.logger.warn({ ...logDetails(error), ...soFar }, error.message)
   }
 
   /** It worked. */
@@ -57,6 +63,7 @@ export class Trouble {
     if (this.#reason === null) return
     this.#reason = null
     const { logger, now, over } = this.#options
-    logger.info({ times: this.#times, seconds: Math.round((now() - this.#began) / 1000) }, over)
+    this.#ended = now()
+    if (this.#spoken) logger.info({ times: this.#times, seconds: Math.round((this.#ended - this.#began) / 1000) }, over)
   }
 }

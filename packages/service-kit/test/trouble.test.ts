@@ -51,9 +51,32 @@ test('while it lasts it is said again once a minute', () => {
 })
 
 test('a new trouble after the end is said anew', () => {
-  const { said, trouble } = setUp()
+  const { said, clock, trouble } = setUp()
   trouble.failed(away(1))
   trouble.worked()
+  clock.ms = 10_000
   trouble.failed(away(1))
-  assert.equal(said.filter((line) => line.startsWith('warn')).length, 2)
+  trouble.worked()
+  assert.deepEqual(said, [
+    'warn: Kafka at 1 is away',
+    'info: Kafka is back (1 times, 0 s)',
+    'warn: Kafka at 1 is away',
+    'info: Kafka is back (1 times, 0 s)',
+  ])
+})
+
+test('one that comes and goes is said once, and again when it stays', () => {
+  const { said, clock, trouble } = setUp()
+  for (let second = 0; second < 20; second++) {
+    clock.ms = second * 1000
+    if (second % 2 === 0) trouble.failed(away(1))
+    else trouble.worked()
+  }
+  assert.deepEqual(said, ['warn: Kafka at 1 is away', 'info: Kafka is back (1 times, 1 s)'])
+  for (let second = 20; second <= 30; second++) {
+    clock.ms = second * 1000
+    trouble.failed(away(1))
+  }
+  trouble.worked()
+  assert.deepEqual(said.slice(2), ['warn: Kafka at 1 is away (11 times, 10 s)', 'info: Kafka is back (11 times, 10 s)'])
 })

@@ -2,6 +2,7 @@
 import { type Health, type Logger, Trouble } from 'service-kit'
 import type { CountedResponse, CountObserver, DataLoss, TopicPartition, Totals } from '../application/ports.ts'
 import { StoreError } from '../errors.ts'
+import type { SourceObserver } from './messaging/kafka-record-source.ts'
 
 export interface CountReportOptions {
   readonly logger: Logger
@@ -23,12 +24,16 @@ interface OpenPartition {
   loss: DataLoss | null
 }
 
-export class CountReport implements CountObserver {
+export class CountReport implements CountObserver, SourceObserver {
   readonly #logger: Logger
   readonly #now: () => number
   readonly #store: Trouble
   readonly #file: Trouble
   readonly #deadLetterTopic: Trouble
+  readonly #kafka: Trouble
+  readonly #membership: Trouble
+  /** Why there is nothing to read yet; null once there was. */
+  #waiting: string | null = 'has not joined the group yet'
   readonly #open = new Map<string, OpenPartition>()
   /** Since the last summary. */
   #counted = 0
@@ -41,6 +46,9 @@ export class CountReport implements CountObserver {
     this.#store = new Trouble({ logger, now, over: 'the store works again' })
     this.#file = new Trouble({ logger, now, over: 'the file of counts is written again' })
     this.#deadLetterTopic = new Trouble({ logger, now, over: 'dead letters are published again' })
+    this.#kafka = new Trouble({ logger, now, over: 'Kafka answers again' })
+    this.#membership = new Trouble({ logger, now, over: 'this instance is a member of the group again' })
+    health.add('kafka', () => this.#kafka.reason ?? this.#membership.reason ?? this.#waiting)
     health.add('store', () => this.#store.reason)
     health.add('output-file', () => this.#file.reason)
     health.add('partitions', () => this.#stoppedReason())
@@ -123,6 +131,39 @@ export class CountReport implements CountObserver {
   fileFailed(error: Error): void {
     if (error instanceof StoreError) this.#store.failed(error)
     else this.#file.failed(error)
+  }
+
+  waitingForTopic(topic: string): void {
+    this.#waiting = `waits for topic ${topic}, which does not exist yet: the producer makes it`
+    this.#logger.info({ topic }, this.#waiting)
+  }
+
+  /** A broker does not answer, or not as it should; it is asked again. */
+  brokerAway(error: Error): void {
+    this.#kafka.failed(error)
+  }
+
+  brokerBack(): void {
+    this.#kafka.worked()
+  }
+
+  rebalanced(partitions: readonly number[]): void {
+    this.#waiting = null
+    this.#membership.worked()
+    const these = partitions.length === 0 ? 'no partition' : `partition${partitions.length === 1 ? '' : 's'} ${partitions.join(', ')}`
+    this.#logger.info({ partitions }, `the group has handed ${these} to this instance`)
+  }
+
+  membershipLost(error: Error): void {
+    this.#membership.failed(error)
+  }
+
+  /** Sources were forgotten because a partition has too many: what they send again would count as new. */
+  tooManySources({ topic, partition }: TopicPartition, sources: number): void {
+    this.#logger.warn(
+      { topic, partition, sources },
+      `partition ${partition}: the ${sources} longest silent producers are forgotten, because there are more than SOURCE_MAX_COUNT`,
+    )
   }
 
   /** Says what was counted since the last time; nothing where nothing was. */

@@ -1,0 +1,239 @@
+/** Publishes dead letters to a topic of their own, for people and programs to look at: original bytes, and where they were and why they are here. */
+import { createHash } from 'node:crypto'
+import { Admin, type BaseOptions, findErrorBy, ProduceAcks, Producer } from '@platformatic/kafka'
+import type { DeadLetterTopic, KeptDeadLetter } from '../../application/ports.ts'
+import { KafkaError } from '../../errors.ts'
+import { closeByForce } from './close-by-force.ts'
+import { withDeadline } from './deadline.ts'
+import { kafkaError } from './kafka-failure.ts'
+
+export interface KafkaDeadLetterTopicOptions {
+  readonly brokers: readonly string[]
+  /** The topic that the letters come from; theirs has this name and `.dead-letters`. */
+  readonly topic: string
+  readonly clientId: string
+  /** How to connect: TLS, SASL. */
+  readonly clientOptions?: Pick<BaseOptions, 'tls' | 'tlsServerName' | 'sasl'>
+  /** For how long preparing the topic, or one send, may take, in ms. */
+  readonly deadline?: number
+}
+
+/** Headers behind those of the record itself. `dead_letter_id` is the same each time that a letter is published. */
+export const DEAD_LETTER_HEADER = {
+  id: 'dead_letter_id',
+  reason: 'dead_letter_reason',
+  topic: 'dead_letter_topic',
+  partition: 'dead_letter_partition',
+  offset: 'dead_letter_offset',
+  leaderEpoch: 'dead_letter_leader_epoch',
+  timestamp: 'dead_letter_timestamp',
+  /** Only where the topic did not take the bytes: the store has them. */
+  sha256: 'dead_letter_sha256',
+} as const
+
+type LetterProducer = Producer<Buffer | null, Buffer | null, Buffer, Buffer | null>
+type Message = Parameters<LetterProducer['send']>[0]['messages'][number]
+
+const DEADLINE = 10_000
+/** Between two looks at a topic that was just made, in ms. */
+const LOOK_AGAIN = 100
+/** At most so many bytes of letters in one send, unless one alone has more: far below what any topic takes. */
+const MOST_BYTES = 256 * 1024
+/** Room beyond the largest record of the source for the headers of a letter. */
+const HEADROOM = 1024 * 1024
+const DEFAULT_MAX_MESSAGE = 1_048_588
+/** https://kafka.apache.org/protocol: a topic's configuration. */
+const TOPIC_RESOURCE = 2 as const
+
+export class KafkaDeadLetterTopic implements DeadLetterTopic {
+  readonly #options: KafkaDeadLetterTopicOptions
+  readonly #name: string
+  readonly #deadline: number
+  #producer: LetterProducer | null = null
+  #partitions = 0
+  #clients = 0
+
+  constructor(options: KafkaDeadLetterTopicOptions) {
+    this.#options = options
+    this.#name = `${options.topic}.dead-letters`
+    this.#deadline = options.deadline ?? DEADLINE
+  }
+
+  async publish(letters: readonly KeptDeadLetter[]): Promise<void> {
+    try {
+      const producer = this.#connect()
+      if (this.#partitions === 0)
+        this.#partitions = await withDeadline(this.#prepare(producer), this.#deadline, `looking for topic ${this.#name}`)
+      for (const group of groupsOf(letters)) await this.#send(producer, group)
+    } catch (error) {
+      // What became of the last send is unknown, and so is this client's state.
+      await this.close()
+      throw this.#failure(error)
+    }
+  }
+
+  async close(): Promise<void> {
+    const producer = this.#producer
+    this.#producer = null
+    this.#partitions = 0
+    if (producer !== null) await closeByForce(producer)
+  }
+
+  /** One send at a time keeps the order. */
+  async #send(producer: LetterProducer, letters: readonly KeptDeadLetter[]): Promise<void> {
+    const send = (messages: Message[]) =>
+      withDeadline(producer.send({ messages, acks: ProduceAcks.ALL }), this.#deadline, `sending ${messages.length} dead letters`)
+    try {
+      await send(letters.map((letter) => this.#message(letter)))
+    } catch (error) {
+      if (!isTooLarge(error)) throw error
+      // Refused as a whole: nothing of it was appended.
+      if (letters.length === 1) await send([this.#stub(letters[0] as KeptDeadLetter)])
+      else for (const letter of letters) await this.#send(producer, [letter])
+    }
+  }
+
+  #message(letter: KeptDeadLetter): Message {
+    return { ...this.#frame(letter), key: letter.key, value: letter.value, headers: new Map([...ownHeaders(letter), ...headersOf(letter)]) }
+  }
+
+  #stub(letter: KeptDeadLetter): Message {
+    const sha256 = createHash('sha256')
+      .update(letter.value ?? '')
+      .digest('hex')
+    return {
+      ...this.#frame(letter),
+      key: null,
+      value: null,
+      headers: new Map([...headersOf(letter), header(DEAD_LETTER_HEADER.sha256, sha256)]),
+    }
+  }
+
+  #frame({ partition }: KeptDeadLetter): Pick<Message, 'topic' | 'partition' | 'timestamp'> {
+    // The time of sending: a broker refuses records from the future, and a letter may say of itself that it is one.
+    return { topic: this.#name, partition: partition.partition % this.#partitions, timestamp: BigInt(Date.now()) }
+  }
+
+  /** Finds the topic, and makes it where it is missing. @returns its partitions */
+  async #prepare(producer: LetterProducer): Promise<number> {
+    for (let made = false; ; ) {
+      try {
+        const found = (await producer.metadata({ topics: [this.#name], forceUpdate: true, retries: 0 })).topics.get(this.#name)
+        if (found?.partitions.every(({ leader }) => leader >= 0)) return found.partitionsCount
+      } catch (error) {
+        if (!isMissing(error)) throw error
+        if (!made) await this.#make(producer)
+        made = true
+      }
+      await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN))
+    }
+  }
+
+  async #make(producer: LetterProducer): Promise<void> {
+    const { topic } = this.#options
+    const admin = new Admin(this.#clientOptions())
+    try {
+      const source = (await producer.metadata({ topics: [topic], retries: 0 })).topics.get(topic)
+      const resources = [{ resourceType: TOPIC_RESOURCE, resourceName: topic, configurationKeys: ['max.message.bytes'] }]
+      const [described] = await admin.describeConfigs({ resources })
+      const largest = Number(described?.configs.find(({ name }) => name === 'max.message.bytes')?.value ?? DEFAULT_MAX_MESSAGE)
+      await admin.createTopics({
+        topics: [this.#name],
+        partitions: source?.partitionsCount ?? 1,
+        replicas: source?.partitions[0]?.replicas.length ?? 1,
+        configs: [
+          { name: 'retention.ms', value: '-1' },
+          { name: 'max.message.bytes', value: String(largest + HEADROOM) },
+        ],
+      })
+    } catch (error) {
+      // Another instance was faster.
+      if (findErrorBy(error as Error, 'apiId', 'TOPIC_ALREADY_EXISTS') === null) throw error
+    } finally {
+      await closeByForce(admin)
+    }
+  }
+
+  #connect(): LetterProducer {
+    this.#producer ??= new Producer({ ...this.#clientOptions(), idempotent: false, repeatOnStaleMetadata: false })
+    return this.#producer
+  }
+
+  #clientOptions(): BaseOptions {
+    const { brokers, clientId, clientOptions } = this.#options
+    const first = this.#clients++ % brokers.length
+    return {
+      ...clientOptions,
+      clientId,
+      bootstrapBrokers: [...brokers.slice(first), ...brokers.slice(0, first)],
+      retries: 0,
+      timeout: this.#deadline,
+      requestTimeout: this.#deadline,
+    }
+  }
+
+  #failure(error: unknown): KafkaError {
+    const cause = kafkaError(error, { brokers: this.#options.brokers, topic: this.#name })
+    if (cause.kind !== 'not-authorised' || !/does not allow/.test(cause.message)) return cause
+    return new KafkaError(
+      'not-authorised',
+      `Kafka does not allow topic ${this.#name} to this user: grant Describe and Write on it, and Create where it is missing`,
+      { cause },
+    )
+  }
+}
+
+/** Letters that go out together, in their order. */
+function* groupsOf(letters: readonly KeptDeadLetter[]): Generator<KeptDeadLetter[]> {
+  let group: KeptDeadLetter[] = []
+  let bytes = 0
+  for (const letter of letters) {
+    const size = sizeOf(letter)
+    if (group.length > 0 && bytes + size > MOST_BYTES) {
+      yield group
+      group = []
+      bytes = 0
+    }
+    group.push(letter)
+    bytes += size
+  }
+  if (group.length > 0) yield group
+}
+
+function sizeOf({ key, value, headers }: KeptDeadLetter): number {
+  return headers.reduce((sum, [name, content]) => sum + name.length + (content?.length ?? 0), (key?.length ?? 0) + (value?.length ?? 0))
+}
+
+/** The record's own headers; the map is keyed by objects, so that repeated names stay repeated. */
+function ownHeaders({ headers }: KeptDeadLetter): [Buffer, Buffer | null][] {
+  return headers.map(([name, value]) => [Buffer.from(name), value])
+}
+
+function headersOf({ partition: at, offset, leaderEpoch, timestamp, reason }: KeptDeadLetter): [Buffer, Buffer][] {
+  const H = DEAD_LETTER_HEADER
+  return [
+    header(H.id, `${at.topicId}/${at.partition}/${leaderEpoch}/${offset}`),
+    header(H.reason, reason),
+    header(H.topic, at.topic),
+    header(H.partition, String(at.partition)),
+    header(H.offset, String(offset)),
+    header(H.leaderEpoch, String(leaderEpoch)),
+    header(H.timestamp, String(timestamp)),
+  ]
+}
+
+function header(name: string, value: string): [Buffer, Buffer] {
+  return [Buffer.from(name), Buffer.from(value)]
+}
+
+function isTooLarge(error: unknown): boolean {
+  return ['MESSAGE_TOO_LARGE', 'RECORD_LIST_TOO_LARGE'].some((apiId) => findErrorBy(error as Error, 'apiId', apiId) !== null)
+}
+
+/** The library words the broker's UNKNOWN_TOPIC_OR_PARTITION anew and keeps no code of it. */
+function isMissing(error: unknown): boolean {
+  return (
+    (error instanceof Error && error.message.startsWith('Unknown topic ')) ||
+    findErrorBy(error as Error, 'apiId', 'LEADER_NOT_AVAILABLE') !== null
+  )
+}

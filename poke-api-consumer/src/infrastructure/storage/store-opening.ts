@@ -1,0 +1,63 @@
+/** A store that may be away when the service starts: it is tried until it opens, and whoever asks for its content before is told so. */
+import { ServiceError } from 'service-kit'
+import type { DeadLetterReader, KeptDeadLetter, PartitionSummary, TallyStore } from '../../application/ports.ts'
+import { StoreError } from '../../errors.ts'
+import type { Store } from './store.ts'
+
+export interface StoreOpeningOptions {
+  readonly open: () => Promise<Store>
+  /** It could not be opened; it is tried again. */
+  readonly failed: (error: Error) => void
+  /** Resolves after that many ms, or as soon as the signal is aborted. */
+  readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
+}
+
+/** Waits between two attempts, in ms: doubled each time. */
+const FIRST_RETRY = 250
+const LONGEST_RETRY = 5000
+
+export class StoreOpening implements Pick<TallyStore, 'partitions'>, DeadLetterReader {
+  readonly #options: StoreOpeningOptions
+  #store: Store | null = null
+
+  constructor(options: StoreOpeningOptions) {
+    this.#options = options
+  }
+
+  /** @returns the store; null where the signal was aborted before @throws StoreError where no waiting helps */
+  async open(signal: AbortSignal): Promise<Store | null> {
+    const { open, failed, wait } = this.#options
+    for (let retry = FIRST_RETRY; !signal.aborted; retry = Math.min(retry * 2, LONGEST_RETRY)) {
+      try {
+        this.#store = await open()
+        return this.#store
+      } catch (error) {
+        if (!(error instanceof ServiceError && error.retriable)) throw error
+        failed(error)
+      }
+      await wait(retry, signal)
+    }
+    return null
+  }
+
+  async partitions(): Promise<PartitionSummary[]> {
+    return await this.#opened().partitions()
+  }
+
+  async deadLetters(before: number | null, limit: number): Promise<KeptDeadLetter[]> {
+    return await this.#opened().deadLetters(before, limit)
+  }
+
+  async deadLetterReasons(): Promise<ReadonlyMap<string, number>> {
+    return await this.#opened().deadLetterReasons()
+  }
+
+  async close(): Promise<void> {
+    await this.#store?.close()
+  }
+
+  #opened(): Store {
+    if (this.#store === null) throw new StoreError('unreachable', 'the store is not open yet; it is tried again')
+    return this.#store
+  }
+}

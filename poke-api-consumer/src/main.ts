@@ -1,0 +1,132 @@
+/** Puts the consumer together and runs it: the only place where its parts meet. */
+import { hostname } from 'node:os'
+import {
+  createLogger,
+  createRegistry,
+  Health,
+  kafkaSecurity,
+  type Logger,
+  pause,
+  readSecret,
+  runServiceProcess,
+  startHttpServer,
+  tellParent,
+} from 'service-kit'
+import { Controller } from './application/controller.ts'
+import { type Config, readConfig, SETTINGS } from './config.ts'
+import { allObservers } from './infrastructure/all-observers.ts'
+import { CountReport } from './infrastructure/count-report.ts'
+import { TypeCountsFile, typeCountsDocument } from './infrastructure/file-handling/type-counts-file.ts'
+import { KafkaDeadLetterTopic } from './infrastructure/messaging/dead-letter-topic.ts'
+import { KafkaRecordSource } from './infrastructure/messaging/kafka-record-source.ts'
+import { ConsumerMetrics } from './infrastructure/metrics.ts'
+import { openStore } from './infrastructure/storage/open-store.ts'
+import { StoreOpening } from './infrastructure/storage/store-opening.ts'
+import { LiveState } from './infrastructure/web/live-state.ts'
+import { webPage } from './infrastructure/web/page.ts'
+
+/** What was counted is summed up in the log this often, in ms. */
+const SUMMARY_INTERVAL = 10_000
+
+/**
+ * Runs the consumer in this process until it is asked to stop.
+ * @returns the exit code
+ * @throws ServiceError where settings are wrong
+ */
+export async function run(env: NodeJS.ProcessEnv): Promise<number> {
+  const { config, warnings } = readConfig(env)
+  const logger = await createLogger({ service: 'poke-api-consumer', level: config.LOG_LEVEL, readable: process.stdout.isTTY === true })
+  for (const warning of warnings) logger.warn(warning)
+  return await runServiceProcess({ logger, shutdownTimeout: config.SHUTDOWN_TIMEOUT, start: (signal) => consume(config, logger, signal) })
+}
+
+async function consume(config: Config, logger: Logger, signal: AbortSignal): Promise<void> {
+  await using parts = new AsyncDisposableStack()
+  const now = () => performance.now()
+  // In containers every process has the number 1, on one machine every host the same name.
+  const instance = `${hostname()}/${process.pid}`
+
+  const registry = createRegistry()
+  const health = new Health()
+  health.add('process', () => (signal.aborted ? 'is stopping' : null))
+  const metrics = new ConsumerMetrics({ registry, timeOfDay: Date.now })
+  const report = new CountReport({ logger, health, now })
+  const live = new LiveState({ instance, monotonic: now })
+  const opening = new StoreOpening({
+    open: () =>
+      openStore(config.STORE_URL, {
+        groupId: config.KAFKA_GROUP_ID,
+        owner: instance,
+        sourceMaxAge: config.SOURCE_MAX_AGE,
+        sourceMaxCount: config.SOURCE_MAX_COUNT,
+        onSourcesForgotten: (partition, why, sources) => {
+          metrics.sourcesForgotten(why, sources)
+          if (why === 'too-many') report.tooManySources(partition, sources)
+        },
+        password: config.STORE_PASSWORD_FILE === null ? null : readSecret(config.STORE_PASSWORD_FILE),
+      }),
+    failed: (error) => report.storeFailed(error),
+    wait: pause,
+  })
+  parts.defer(() => opening.close())
+
+  // Before anything that may take its time, so that probes are answered; closed when everything else has stopped, but before the store.
+  const http = await startHttpServer({
+    host: config.HTTP_HOST,
+    port: config.HTTP_PORT,
+    health,
+    registry,
+    logger,
+    plugins: [webPage({ state: live, store: opening, document: typeCountsDocument, allowedHosts: config.HTTP_ALLOWED_HOSTS })],
+  })
+  parts.defer(() => http.close())
+  await tellParent({ type: 'listening', port: http.port })
+  const { KAFKA_TOPIC: topic, KAFKA_BROKERS: brokers, KAFKA_GROUP_ID: groupId } = config
+  const storeUrl = SETTINGS.STORE_URL.kind.show?.(config.STORE_URL)
+  logger.info(
+    { topic, brokers, group: groupId, store: storeUrl, file: config.OUTPUT_FILE, instance },
+    `counts ${topic} into ${config.OUTPUT_FILE}; page, health and metrics on ${http.url}`,
+  )
+
+  const store = await opening.open(signal)
+  if (store === null) return
+  const kafka = { brokers, topic, clientId: 'poke-api-consumer', clientOptions: kafkaSecurity(config) }
+  const deadLetterTopic = new KafkaDeadLetterTopic(kafka)
+  parts.defer(() => deadLetterTopic.close())
+  const summaries = setInterval(() => report.summarise(), SUMMARY_INTERVAL)
+  parts.defer(() => {
+    clearInterval(summaries)
+    report.summarise()
+  })
+  const source = new KafkaRecordSource({
+    ...kafka,
+    groupId,
+    sessionTimeout: config.KAFKA_SESSION_TIMEOUT,
+    limits: { maxBytes: config.FETCH_MAX_BYTES, maxWait: config.FETCH_MAX_WAIT },
+    observer: {
+      waitingForTopic: (name) => report.waitingForTopic(name),
+      brokerAway: (error) => report.brokerAway(error),
+      brokerBack: () => report.brokerBack(),
+      membershipLost: (error) => report.membershipLost(error),
+      rebalanced: (partitions) => {
+        metrics.rebalanced()
+        report.rebalanced(partitions)
+      },
+    },
+    wait: pause,
+    now,
+    random: Math.random,
+  })
+  const controller = new Controller({
+    source,
+    store,
+    deadLetterTopic,
+    sink: new TypeCountsFile(config.OUTPUT_FILE),
+    observer: allObservers([metrics, report, live]),
+    onDataLoss: config.ON_DATA_LOSS,
+    wait: pause,
+    now,
+    random: Math.random,
+  })
+  await controller.run(signal)
+}

@@ -11,7 +11,7 @@ import { renderCounts } from 'poke-api-consumer/src/infrastructure/terminal/coun
 import { KAFKA_SETTINGS, kafkaSecurity, readSettings } from 'service-kit'
 import { LiveTerminal } from './live-terminal.ts'
 import { CONSUMER, httpAddress, OneMachine, OneMachineError } from './one-machine.ts'
-import { positionsOf, readCounts } from './readings.ts'
+import { positionsOf, type Readings, readCounts } from './readings.ts'
 import { runCommand } from './run-command.ts'
 import type { Service } from './service.ts'
 import { type Counts, differences, renderDifferences, rise, sum } from './sweep-check.ts'
@@ -58,7 +58,7 @@ await runCommand(
       signal,
     })
     own(machine)
-    return Promise.race([sweep(machine, swept.promise, signal), failed.promise])
+    return Promise.race([sweep(machine, swept.promise), failed.promise])
   },
   (why) => {
     terminal.leave()
@@ -66,7 +66,7 @@ await runCommand(
   },
 )
 
-async function sweep(machine: OneMachine, swept: Promise<Swept>, signal: AbortSignal): Promise<number> {
+async function sweep(machine: OneMachine, swept: Promise<Swept>): Promise<number> {
   terminal.say('Starting Kafka, a PokeAPI and both services on this machine. Ctrl-C stops them; the next make sweep then goes on.')
   await machine.prepare()
   const consumer = await machine.startConsumer()
@@ -77,11 +77,12 @@ async function sweep(machine: OneMachine, swept: Promise<Swept>, signal: AbortSi
     // Our own server needs no mercy; the live one sets the pace.
     const defaults = machine.api.kind === 'bundled' ? { POKE_API_MAX_RATE: '0' } : {}
     const producer = await machine.startProducer(defaults, { CAPTURE_MODE: 'sweep' })
-    const { captured, types } = await showUntil(swept, machine, producer, consumer, signal)
+    const progress = new Progress(machine.readings(producer, consumer))
+    const { captured, types } = await progress.during(swept)
 
     const end = await topic.ends()
     if (end === null) throw new OneMachineError('The topic is gone: somebody deleted it during the sweep.')
-    await counted(consumer, end.ends)
+    await progress.during(counted(consumer, end.ends), true)
     const inTopic = await topic.stretch(beginning.from, end)
     const after = await storedCounts(machine)
     terminal.leave()
@@ -103,9 +104,8 @@ async function sweep(machine: OneMachine, swept: Promise<Swept>, signal: AbortSi
     if (lost.length + wrong.length > 0 || !fileIsCurrent) return 1
     const others = inTopic.events - captured
     terminal.say(
-      `Each counted once: ${captured} Pokémon with ${sum(types)} types were captured` +
-        `${others > 0 ? `, and ${others} more Pokémon by others meanwhile` : ''}; the counts rose by exactly that.\n` +
-        `They are in ${machine.outputFile}.`,
+      `Each counted once: the counts rose by exactly the ${sum(types)} types of the ${captured} Pokémon captured.\n` +
+        `${others > 0 ? `(And by those of ${others} more, captured by others meanwhile.)\n` : ''}They are in ${machine.outputFile}.`,
     )
     return 0
   } finally {
@@ -141,39 +141,41 @@ function beginningFile(machine: OneMachine): string {
   return join(machine.folder, 'sweep.json')
 }
 
-/** Draws how far the sweep is until the producer says that it is finished. */
-async function showUntil(
-  swept: Promise<Swept>,
-  machine: OneMachine,
-  producer: Service,
-  consumer: Service,
-  signal: AbortSignal,
-): Promise<Swept> {
-  const readings = machine.readings(producer, consumer)
-  let first: { at: number; done: number } | null = null
-  let told = { at: Number.NEGATIVE_INFINITY, line: '' }
-  const result: { swept: Swept | null } = { swept: null }
-  void swept.then((what) => {
-    result.swept = what
-  })
-  while (!signal.aborted) {
-    const reading = await readings.take()
-    if (reading.sweep !== null) first ??= { at: performance.now(), done: reading.sweep.done }
-    const scene: SweepScene = {
-      reading,
-      running: first === null ? 0 : (performance.now() - first.at) / 1000,
-      doneAtFirst: first?.done ?? 0,
-    }
+/** Draws how far a sweep is, for as long as something takes. */
+class Progress {
+  readonly #readings: Readings
+  #first: { readonly at: number; readonly done: number } | null = null
+  #told = { at: Number.NEGATIVE_INFINITY, line: '' }
+
+  constructor(readings: Readings) {
+    this.#readings = readings
+  }
+
+  /** @param captured everything is captured, though the producer that would say so has ended */
+  async during<T>(work: Promise<T>, captured = false): Promise<T> {
+    const over = work.then(
+      () => true,
+      () => true,
+    )
+    do await this.#draw(captured)
+    while (!(await Promise.race([over, pause(LOOK_EVERY, false)])))
+    await this.#draw(captured)
+    return await work
+  }
+
+  async #draw(captured: boolean): Promise<void> {
+    const taken = await this.#readings.take()
+    const sweep = captured && taken.sweep !== null ? { ...taken.sweep, done: taken.sweep.total } : taken.sweep
+    const reading = { ...taken, sweep, waiting: captured ? 0 : taken.waiting }
+    if (sweep !== null) this.#first ??= { at: performance.now(), done: sweep.done }
+    const { at, done } = this.#first ?? { at: performance.now(), done: 0 }
+    const scene: SweepScene = { reading, running: (performance.now() - at) / 1000, doneAtFirst: done }
     terminal.draw(drawSweep(scene, terminal.look))
     const line = sweepInALine(scene)
-    if (!terminal.live && line !== told.line && performance.now() - told.at >= LINE_EVERY) {
-      terminal.say(line)
-      told = { at: performance.now(), line }
-    }
-    if (result.swept !== null) return result.swept
-    await Promise.race([swept, pause(LOOK_EVERY)])
+    if (terminal.live || line === this.#told.line || performance.now() - this.#told.at < LINE_EVERY) return
+    terminal.say(line)
+    this.#told = { at: performance.now(), line }
   }
-  return await swept
 }
 
 /** Waits until the consumer has counted everything before these ends of partitions. @throws where it has stopped to read one of them */

@@ -73,6 +73,7 @@ async function downloadJars(target: string, say: (line: string) => void): Promis
   const unfinished = `${target}.${process.pid}`
   await runLoudly('mvn', [
     '--batch-mode',
+    '-Dstyle.color=never',
     '--quiet',
     '--file',
     fileURLToPath(new URL('pom.xml', import.meta.url)),

@@ -105,8 +105,15 @@ function refusal(broker: BrokerError, kafka: string, { topic, events }: Attempt,
       return new PublishError(
         'no-leader',
         `a partition of topic ${topic} has no leader: start the broker that keeps it; it is tried again`,
-        { cause },
+        {
+          cause,
+        },
       )
+    case 'NOT_LEADER_OR_FOLLOWER':
+    case 'FENCED_LEADER_EPOCH':
+      return new PublishError('no-leader', `the leaders of topic ${topic} are changing (${details}); it is tried again`, { cause })
+    case 'UNKNOWN_TOPIC_OR_PARTITION':
+      return new PublishError('no-topic', `${kafka} does not know topic ${topic} any more (${details}); it is made again`, { cause })
     default:
       return new PublishError('refused', `${kafka} did not take ${events} events for topic ${topic} (${details}); it is tried again`, {
         cause,

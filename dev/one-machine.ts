@@ -43,7 +43,7 @@ const STOP_PRODUCER = 4000
 const STOP_CONSUMER = 3000
 const STOP_KAFKA = 2500
 
-export const CONSUMER = 'poke-api-consumer/src/cli.ts'
+const CONSUMER = 'poke-api-consumer/src/cli.ts'
 const PRODUCER = 'poke-api-producer/src/cli.ts'
 
 const KAFKA_PORT = 9092

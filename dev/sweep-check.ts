@@ -28,16 +28,16 @@ export function sum(counts: Counts): number {
   return [...counts.values()].reduce((total, count) => total + count, 0)
 }
 
-/** For people: a line for each type that differs. */
-export function renderDifferences(rows: readonly Difference[]): string {
+/** For people: a line for each type that differs. @param counted what the second number is */
+export function renderDifferences(rows: readonly Difference[], counted = 'counted'): string {
   const width = Math.max(4, ...rows.map(({ type }) => type.length))
-  const line = (type: string, captured: string, counted: string, by: string) =>
-    `${type.padEnd(width)}  ${captured.padStart(8)}  ${counted.padStart(8)}  ${by.padStart(10)}`
+  const line = (type: string, first: string, second: string, by: string) =>
+    `${type.padEnd(width)}  ${first.padStart(8)}  ${second.padStart(8)}  ${by.padStart(10)}`
   return [
-    line('type', 'captured', 'counted', 'difference'),
-    ...rows.map(({ type, captured, counted }) => {
-      const by = counted - captured
-      return line(type, String(captured), String(counted), by > 0 ? `+${by}` : String(by))
+    line('type', 'captured', counted, 'difference'),
+    ...rows.map((row) => {
+      const by = row.counted - row.captured
+      return line(row.type, String(row.captured), String(row.counted), by > 0 ? `+${by}` : String(by))
     }),
   ].join('\n')
 }

@@ -2,15 +2,16 @@
  * `make sweep`: captures every Pokémon once, and checks that each capture was counted once. A sweep that was killed goes on.
  * `--data FOLDER` keeps everything there instead of in `data`. Exit code 0: what was captured was counted; 1: it was not, or nobody can say.
  */
-import { execFile } from 'node:child_process'
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import { parseArgs, promisify } from 'node:util'
+import { parseArgs } from 'node:util'
+import { readConfig } from 'poke-api-consumer/src/config.ts'
+import { openStore } from 'poke-api-consumer/src/infrastructure/storage/open-store.ts'
 import { renderCounts } from 'poke-api-consumer/src/infrastructure/terminal/counts-table.ts'
-import { KAFKA_SETTINGS, kafkaSecurity, readSettings } from 'service-kit'
+import { KAFKA_SETTINGS, kafkaSecurity, readSecret, readSettings } from 'service-kit'
 import { LiveTerminal } from './live-terminal.ts'
-import { CONSUMER, httpAddress, OneMachine, OneMachineError } from './one-machine.ts'
+import { httpAddress, OneMachine, OneMachineError } from './one-machine.ts'
 import { positionsOf, type Readings, readCounts } from './readings.ts'
 import { runCommand } from './run-command.ts'
 import type { Service } from './service.ts'
@@ -94,10 +95,10 @@ async function sweep(machine: OneMachine, swept: Promise<Swept>): Promise<number
     const fileIsCurrent = await fileBecomes(machine.outputFile, after)
     rmSync(beginningFile(machine), { force: true })
     if (lost.length > 0) {
-      terminal.say(`Not all that was captured is in the topic:\n${renderDifferences(lost)}`)
+      terminal.say(`Not all that was captured is in the topic:\n${renderDifferences(lost, 'in topic')}`)
     }
     if (wrong.length > 0) {
-      terminal.say(`The counts did not rise by what is in the topic:\n${renderDifferences(wrong)}`)
+      terminal.say(`The counts did not rise by what is in the topic:\n${renderDifferences(wrong, 'counted')}`)
     }
     if (!fileIsCurrent)
       terminal.say(`${machine.outputFile} does not say what was counted: the log of the consumer tells why (${machine.logs}).`)
@@ -194,10 +195,16 @@ async function counted(consumer: Service, ends: readonly number[]): Promise<void
   }
 }
 
-/** What the store says, asked through the consumer's own command. */
-async function storedCounts(machine: OneMachine): Promise<Map<string, number>> {
-  const { stdout } = await promisify(execFile)(process.execPath, [CONSUMER, 'counts', '--json'], { env: machine.consumerEnv() })
-  return new Map(Object.entries((JSON.parse(stdout) as { types: Record<string, number> }).types))
+/** What the store says: the truth that the file shows a moment later. */
+async function storedCounts(machine: OneMachine): Promise<Counts> {
+  const { config } = readConfig(machine.consumerEnv())
+  const password = config.STORE_PASSWORD_FILE === null ? null : readSecret(config.STORE_PASSWORD_FILE)
+  const store = await openStore(config.STORE_URL, { groupId: config.KAFKA_GROUP_ID, password })
+  try {
+    return (await store.totals()).counts
+  } finally {
+    await store.close()
+  }
 }
 
 /** Waits until the file says what the store says; false where it does not come to that. */

@@ -171,8 +171,10 @@ describe('the SQLite file', () => {
   })
 })
 
-test('a STORE_URL that names nothing known is refused', async () => {
-  await rejects(openStore('mysql://localhost/x', { groupId: 'group' }), 'unusable')
+test('a STORE_URL that names nothing known is refused, without its password', async () => {
+  for (const url of ['mysql://user:s3cret@localhost/x', 'postgres://user:s3cret@local host:port/x', 'sqlite:']) {
+    assert.doesNotMatch(await rejects(openStore(url, { groupId: 'group' }), 'unusable'), /s3cret/)
+  }
 })
 
 test('both databases have the same versions of the schema', () => {

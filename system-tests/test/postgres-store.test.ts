@@ -5,7 +5,7 @@ import { StoreError, type StoreErrorKind } from '../../poke-api-consumer/src/err
 import { openStore } from '../../poke-api-consumer/src/infrastructure/storage/open-store.ts'
 import type { Store, StoreOptions } from '../../poke-api-consumer/src/infrastructure/storage/store.ts'
 import { testDeadLetterStore } from '../../poke-api-consumer/test/contract/dead-letter-store.ts'
-import { changeOf, commitTo, partitionOf, type StoreHarness } from '../../poke-api-consumer/test/contract/store-harness.ts'
+import { changeOf, commitTo, letterOf, partitionOf, type StoreHarness } from '../../poke-api-consumer/test/contract/store-harness.ts'
 import { testStoreProcesses } from '../../poke-api-consumer/test/contract/store-processes.ts'
 import { testTallyStore } from '../../poke-api-consumer/test/contract/tally-store.ts'
 import { type PostgresServer, query, startPostgres } from '../postgres-server.ts'
@@ -163,6 +163,25 @@ describe('the PostgreSQL session', () => {
     )
     await commitTo(store, P0, await store.open(P0), 10, { counts: { bug: 1 } })
     assert.deepEqual(await store.totals(), { counts: new Map([['bug', 1]]), revision: 1 })
+  })
+
+  test('replays and commits of one partition take their locks in one order: no deadlock has to be resolved', async (t) => {
+    const url = await server.createDatabase()
+    const [counting, replaying] = [await openFor(t, url), await openFor(t, url)]
+    const deadLetters = Array.from({ length: 40 }, (_, offset) => letterOf(offset))
+    let state: Parameters<typeof commitTo>[2] = await counting.open(P0)
+    state = await commitTo(counting, P0, state, 100, { counts: { bug: 1, fire: 1, water: 1 }, deadLetters })
+    const letters = await replaying.deadLetters(null, 40)
+    const replayed = Promise.all(letters.map(({ id }) => replaying.replay(id, new Map(Object.entries({ water: 1, fire: 1, bug: 1 })))))
+    for (let i = 1; i <= 40; i++) state = await commitTo(counting, P0, state, 100 + i, { counts: { bug: 1, fire: 1, water: 1 } })
+    assert.ok((await replayed).every((done) => done))
+    // Sessions tell what they have met when they end.
+    await Promise.all([counting.close(), replaying.close()])
+    const sessions = `SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'poke-api-consumer'`
+    while ((await query(url, sessions)).length > 0);
+    assert.deepEqual(await query(url, 'SELECT deadlocks::integer FROM pg_stat_database WHERE datname = current_database()'), [
+      { deadlocks: 0 },
+    ])
   })
 
   test('a lock that is held for too long is an error in time, and nothing was changed', async (t) => {

@@ -34,7 +34,10 @@ export class PostgresDatabase {
   readonly #pool: pg.Pool
   readonly #deadline: number
 
-  constructor(url: string, { password, deadline }: PostgresOptions) {
+  constructor(given: string, { password, deadline }: PostgresOptions) {
+    const url = URL.parse(given)
+    // Not even what was given is said: a password may stand in it.
+    if (url === null) throw new StoreError('unusable', 'STORE_URL is no URL of the form postgres://user@host:port/database')
     this.name = describe(url)
     this.#deadline = deadline
     this.#pool = new pg.Pool({
@@ -179,13 +182,12 @@ export class PostgresDatabase {
 }
 
 /** `postgres://host:port/database`, for messages. */
-function describe(url: string): string {
-  const { host, pathname, searchParams } = new URL(url)
+function describe({ host, pathname, searchParams }: URL): string {
   return `postgres://${host || (searchParams.get('host') ?? '')}${pathname}`
 }
 
 /** Adds the password, and what every session must have: commits that are on disk when they are answered (rule S3). */
-function withSettings(url: string, password: string | null): string {
+function withSettings(url: URL, password: string | null): string {
   const settings = new URL(url)
   if (password !== null) settings.searchParams.set('password', password)
   const options = settings.searchParams.get('options') ?? ''

@@ -263,6 +263,23 @@ describe('the cache', () => {
     )
   })
 
+  test('is fresh for another term also where the confirmation has no date', async (t) => {
+    const date = setDate(t)
+    const { api, client, observer } = await setUp(t)
+    api.answer('pokemon/25/', (request, response) => {
+      if (request.headers['if-none-match'] === undefined) ok(bodyOf(pikachu), dated({ etag: '"1"', ...FOR_A_DAY }))(request, response)
+      else {
+        response.sendDate = false
+        status(304)(request, response)
+      }
+    })
+    await client.capture(25, never)
+    date.pass(DAY + 2000)
+    await client.capture(25, never)
+    await client.capture(25, never)
+    assert.deepEqual(observer.outcomes, ['fetched', 'revalidated', 'hit'])
+  })
+
   test('still asks with the ETag after months, and by date where there is none', async (t) => {
     const date = setDate(t)
     const { api, client, observer } = await setUp(t)
@@ -491,24 +508,36 @@ describe('an API in trouble', () => {
   })
 
   test('is left alone by every request when it asks one of them to wait', async (t) => {
-    const { api, client, clock } = await setUp(t, { random: () => 0 })
-    const times: number[] = []
-    const timed =
-      (answer: Answer): Answer =>
-      (request, response) => {
-        times.push(clock.now())
-        answer(request, response)
-      }
-    api.answer('pokemon/25/', timed(status(429, { 'retry-after': '7' })), timed(ok(bodyOf(pikachu))))
-    api.answer('pokemon/26/', timed(ok(bodyOf(pokemon(26)))))
-    const began = clock.now()
-    await client.capture(25, AbortSignal.any([never]))
-    await client.capture(26, never)
-    assert.equal(times[0], began)
-    assert.ok(
-      times.slice(1).every((time) => time >= began + 7000),
-      String(times),
+    let now = Date.parse('2026-01-02T03:04:05Z')
+    const waits: { ms: number; wake: () => void }[] = []
+    let second: Promise<unknown> | null = null
+    const { promise: waitsForBoth, resolve: bothWait } = Promise.withResolvers<void>()
+    const { api, client } = await setUp(t, {
+      random: () => 0,
+      now: () => now,
+      wait: (ms) =>
+        new Promise((wake) => {
+          waits.push({ ms, wake })
+          if (waits.length === 2) bothWait()
+          else second = client.capture(26, never)
+        }),
+    })
+    api.answer('pokemon/25/', status(429, { 'retry-after': '7' }), ok(bodyOf(pikachu)))
+    api.answer('pokemon/26/', (request, response) => {
+      bothWait()
+      ok(bodyOf(pokemon(26)))(request, response)
+    })
+    const first = client.capture(25, never)
+    await waitsForBoth
+    assert.deepEqual(
+      waits.map(({ ms }) => ms),
+      [7000, 7000],
     )
+    assert.equal(api.asked.length, 1)
+    now += 7000
+    for (const { wake } of waits) wake()
+    assert.notEqual(await first, null)
+    assert.notEqual(await second, null)
   })
 
   test('is asked again when it breaks off in the middle of a body', async (t) => {
@@ -718,7 +747,7 @@ describe('an abort', () => {
 })
 
 describe('closing', () => {
-  test('ends what is under way and what waits', async (t) => {
+  test('ends what is under way and what waits', { timeout: 30_000 }, async (t) => {
     const { api, client } = await setUp(t, {
       maxRate: 1,
       maxAttempts: 1,

@@ -16,16 +16,13 @@ export interface Span {
 const QUOTE = 0x22
 const COMMA = 0x2c
 const MINUS = 0x2d
-const DOT = 0x2e
 const ZERO = 0x30
 const ONE = 0x31
 const NINE = 0x39
 const COLON = 0x3a
-const UPPER_E = 0x45
 const BACKSLASH = 0x5c
 const OPEN_BRACKET = 0x5b
 const CLOSE_BRACKET = 0x5d
-const LOWER_E = 0x65
 const OPEN_BRACE = 0x7b
 const CLOSE_BRACE = 0x7d
 
@@ -128,5 +125,6 @@ function skipInteger(json: Buffer, at: number): number {
     do byte = json[++at] as number
     while (byte >= ZERO && byte <= NINE)
   } else return DOUBT
-  return byte === DOT || byte === LOWER_E || byte === UPPER_E ? DOUBT : at
+  // A fraction or an exponent that follows is no comma and no end: whoever looks next is in doubt.
+  return at
 }

@@ -15,13 +15,16 @@ export interface JavaRun {
  * @throws where it fails, with what it said
  */
 export async function java(kafka: Kafka, args: readonly string[]): Promise<JavaRun> {
-  if (kafka.jars === '') throw new Error('Measurements need a JDK (17 or newer) and Maven: a Kafka in a container brings no reference client along.')
+  if (kafka.jars === '')
+    throw new Error('Measurements need a JDK (17 or newer) and Maven: a Kafka in a container brings no reference client along.')
   const home = process.env.JAVA_HOME
   const program = home ? join(home, 'bin', 'java') : 'java'
   // The shell's own `times` tells what its child has used: Node has no word for it.
   const script = '"$@"; code=$?; times >&2; exit $code'
   const quiet = ['-Dorg.slf4j.simpleLogger.defaultLogLevel=warn', '-Xmx2g']
-  const child = spawn('/bin/sh', ['-c', script, 'java', program, ...quiet, '-cp', kafka.jars, ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn('/bin/sh', ['-c', script, 'java', program, ...quiet, '-cp', kafka.jars, ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
   let output = ''
   let errors = ''
   child.stdout.on('data', (chunk) => {

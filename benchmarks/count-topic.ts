@@ -1,0 +1,111 @@
+/**
+ * The consumer as a process to be measured: the service's own parts, without its page and its log, started by `counting-run.ts`.
+ * It opens its partitions when it is told to, so that neither its start nor the group's is measured; what it commits, it tells.
+ */
+import { Controller } from 'poke-api-consumer/src/application/controller.ts'
+import type { RecordSource } from 'poke-api-consumer/src/application/ports.ts'
+import { allObservers } from 'poke-api-consumer/src/infrastructure/all-observers.ts'
+import { TypeCountsFile } from 'poke-api-consumer/src/infrastructure/file-handling/type-counts-file.ts'
+import { KafkaRecordSource } from 'poke-api-consumer/src/infrastructure/messaging/kafka-record-source.ts'
+import { ConsumerMetrics } from 'poke-api-consumer/src/infrastructure/metrics.ts'
+import { openStore } from 'poke-api-consumer/src/infrastructure/storage/open-store.ts'
+import { createRegistry, pause } from 'service-kit'
+import { silentObserver } from './silent-observer.ts'
+
+export interface CountOptions {
+  readonly brokers: string
+  readonly topic: string
+  readonly groupId: string
+  readonly storeUrl: string
+  readonly outputFile: string
+  readonly maxBytes: number
+  readonly maxWait: number
+}
+
+/** Times are ms since 1970, with fractions. */
+export type CountMessage =
+  | { readonly type: 'assigned'; readonly partitions: readonly number[] }
+  | { readonly type: 'committed'; readonly partition: number; readonly position: number; readonly at: number }
+  | { readonly type: 'ended'; readonly cpuSeconds: number; readonly peakMegabytes: number }
+  | { readonly type: 'failed'; readonly message: string }
+
+export type CountCommand = 'go' | 'stop'
+
+const options = JSON.parse(process.argv[2] as string) as CountOptions
+const tell = (message: CountMessage) => process.send?.(message)
+const now = () => performance.now()
+const go = Promise.withResolvers<void>()
+const stop = new AbortController()
+process.on('message', (command: CountCommand) => (command === 'go' ? go.resolve() : stop.abort()))
+process.on('disconnect', () => process.exit(1))
+
+const store = await openStore(options.storeUrl, { groupId: options.groupId, owner: String(process.pid) })
+const fail = (error: Error) => {
+  tell({ type: 'failed', message: error.stack ?? error.message })
+}
+/** What is tried again spoils a measurement only by its time, which shows. */
+const warn = (error: Error) => console.error(error.message)
+const observer = allObservers([
+  new ConsumerMetrics({ registry: createRegistry(), timeOfDay: Date.now }),
+  {
+    ...silentObserver,
+    counted: ({ partition }, { position }) =>
+      tell({ type: 'committed', partition, position, at: performance.timeOrigin + performance.now() }),
+    stopped: (_, loss) => fail(new Error(loss.message)),
+    storeFailed: fail,
+    fileFailed: fail,
+  },
+])
+const source = new KafkaRecordSource({
+  brokers: options.brokers.split(','),
+  topic: options.topic,
+  groupId: options.groupId,
+  clientId: 'benchmark',
+  limits: { maxBytes: options.maxBytes, maxWait: options.maxWait },
+  observer: {
+    brokerAway: warn,
+    brokerBack: () => {},
+    waitingForTopic: () => {},
+    membershipLost: warn,
+    rebalanced: (partitions) => tell({ type: 'assigned', partitions }),
+  },
+  wait: pause,
+  now,
+  random: Math.random,
+})
+const gated: RecordSource = {
+  run: (handler, signal) =>
+    source.run(
+      {
+        open: async (partition) => {
+          await go.promise
+          return await handler.open(partition)
+        },
+      },
+      signal,
+    ),
+}
+const controller = new Controller({
+  source: gated,
+  store,
+  sink: new TypeCountsFile(options.outputFile),
+  deadLetterTopic: {
+    publish: (letters) => Promise.reject(new Error(`${letters.length} dead letters, where none is`)),
+    close: async () => {},
+  },
+  observer,
+  onDataLoss: 'stop',
+  wait: pause,
+  now,
+  random: Math.random,
+})
+try {
+  await controller.run(stop.signal)
+} catch (error) {
+  fail(error as Error)
+}
+await store.close()
+const { user, system } = process.cpuUsage()
+tell({ type: 'ended', cpuSeconds: (user + system) / 1e6, peakMegabytes: process.resourceUsage().maxRSS / 1024 })
+process.removeAllListeners('disconnect')
+process.disconnect?.()

@@ -1,0 +1,20 @@
+/** Hears everything and says nothing: to be completed by what one wants to hear. */
+import type { CountObserver } from 'poke-api-consumer/src/application/ports.ts'
+
+const nothing = () => {}
+
+export const silentObserver: CountObserver = {
+  totals: nothing,
+  opened: nothing,
+  counted: nothing,
+  committed: nothing,
+  fenced: nothing,
+  stopped: nothing,
+  skipped: nothing,
+  closed: nothing,
+  storeFailed: nothing,
+  deadLettersPublished: nothing,
+  deadLetterPublishingFailed: nothing,
+  fileWritten: nothing,
+  fileFailed: nothing,
+}

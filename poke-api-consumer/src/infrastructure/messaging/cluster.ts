@@ -1,10 +1,18 @@
-/** What is asked of the brokers besides records and membership: the topic, its leaders, the ends of its logs, and connections to fetch by. */
-import { Admin, type BaseOptions, type Connection, ConnectionPool, Consumer, findErrorBy, ListOffsetTimestamps } from '@platformatic/kafka'
+/** What is asked of the brokers besides records and membership: the topic and its leaders, the ends of its logs, versions; and offsets to be mirrored. */
+import {
+  type API,
+  type BaseOptions,
+  describeConfigsV4,
+  findCoordinatorV4,
+  listOffsetsV7,
+  metadataV12,
+  offsetCommitV8,
+  parseBroker,
+} from '@platformatic/kafka'
 import { KafkaError } from '../../errors.ts'
-import { closeByForce } from './close-by-force.ts'
-import { withDeadline } from './deadline.ts'
-import { fetchApi, NEWEST_FETCH, OLDEST_FETCH } from './fetch-response.ts'
-import { kafkaError } from './kafka-failure.ts'
+import { type BrokerAddress, BrokerConnection } from './broker-connection.ts'
+import { NEWEST_FETCH, OLDEST_FETCH } from './fetch-response.ts'
+import { CODE, refusedBy } from './kafka-failure.ts'
 
 export interface ClusterOptions {
   readonly brokers: readonly string[]
@@ -12,10 +20,11 @@ export interface ClusterOptions {
   readonly clientId: string
   /** How to connect: TLS, SASL. */
   readonly clientOptions?: Pick<BaseOptions, 'tls' | 'tlsServerName' | 'sasl'>
-  /** For how long a request may take, in ms. */
+  /** For how long connecting, and each answer, may take, in ms. */
   readonly requestTimeout?: number
 }
 
+/** One incarnation of the topic. */
 export interface Topic {
   readonly topicId: string
   readonly partitions: readonly Leader[]
@@ -28,147 +37,235 @@ export interface Leader {
   readonly leaderEpoch: number
 }
 
-const REQUEST_TIMEOUT = 5000
-/** The fetch loop has a deadline of its own, below this; in ms. */
-const LONGEST_FETCH = 120_000
+export interface LogEnds {
+  /** First offset. */
+  readonly start: number
+  /** The one after the last that all in-sync replicas have. */
+  readonly end: number
+}
 
-/** One client, thrown away after any failure: the next one begins with another broker. */
+/** A place in a generation of the group. */
+export interface Member {
+  readonly groupId: string
+  readonly memberId: string
+  readonly generationId: number
+}
+
+/** By partition: the next offset to count, and the leader epoch of the last batch before it. */
+export type Positions = ReadonlyMap<number, { readonly offset: number; readonly leaderEpoch: number }>
+
+const REQUEST_TIMEOUT = 5000
+const FETCH = 1
+const TOPIC_RESOURCE = 2 as const
+const GROUP_COORDINATOR = 0
+const EARLIEST = -2n
+const LATEST = -1n
+/** Whichever broker answers. */
+const ANY = -1
+
 export class Cluster {
   readonly #options: ClusterOptions
+  readonly #bootstrap: readonly BrokerAddress[]
   readonly #timeout: number
-  #client: Consumer | null = null
-  #pool: ConnectionPool
-  #clients = 0
-  #addresses: ReadonlyMap<number, { readonly host: string; readonly port: number }> = new Map()
-  #fetch: ReturnType<typeof fetchApi> | null = null
+  /** By node; a connection is thrown away after any failure. */
+  readonly #connections = new Map<number, Promise<BrokerConnection>>()
+  #addresses: ReadonlyMap<number, BrokerAddress> = new Map()
+  /** Looking for any broker begins with another one each time. */
+  #turn = 0
+  #coordinator: number | null = null
+  /** Aborted and replaced when all connections are closed, those that are being made too. */
+  #connected = new AbortController()
 
   constructor(options: ClusterOptions) {
     this.#options = options
+    this.#bootstrap = options.brokers.map((broker) => parseBroker(broker))
     this.#timeout = options.requestTimeout ?? REQUEST_TIMEOUT
-    this.#pool = this.#newPool()
   }
 
   /**
-   * The topic as the brokers know it now.
+   * The topic as some broker knows it now.
    * @returns null where it does not exist
    * @throws KafkaError
    */
   async topic(): Promise<Topic | null> {
-    return await this.#ask('looking for the topic', async (client) => {
-      const { topic } = this.#options
-      try {
-        const metadata = await client.metadata({ topics: [topic], forceUpdate: true, retries: 0 })
-        this.#addresses = metadata.brokers
-        const found = metadata.topics.get(topic)
-        if (found === undefined) return null
-        return { topicId: found.id, partitions: found.partitions.map(({ leader, leaderEpoch }) => ({ node: leader, leaderEpoch })) }
-      } catch (error) {
-        if (isUnknownTopic(error)) return null
-        throw error
-      }
-    })
+    const { topic: name } = this.#options
+    const answer = await this.#ask(ANY, metadataV12.api, 'looking for the topic', [name], false, false)
+    this.#addresses = new Map(answer.brokers.map(({ nodeId, host, port }) => [nodeId, { host, port }]))
+    const topic = answer.topics.find((found) => found.name === name)
+    if (topic === undefined || topic.errorCode === CODE.unknownTopicOrPartition) return null
+    if (topic.errorCode !== CODE.none) throw refusedBy(topic.errorCode, this.#options)
+    // A partition may have an error of its own: it has no leader then, which keeps nobody from reading the others.
+    const partitions: Leader[] = []
+    for (const { partitionIndex, leaderId, leaderEpoch } of topic.partitions) partitions[partitionIndex] = { node: leaderId, leaderEpoch }
+    return { topicId: topic.topicId, partitions: Array.from(partitions, (leader) => leader ?? { node: -1, leaderEpoch: -1 }) }
+  }
+
+  /** Where a broker is. @throws KafkaError where the cluster does not name it */
+  address(node: number): BrokerAddress {
+    const address = this.#addresses.get(node)
+    if (address === undefined)
+      throw new KafkaError('no-leader', `broker ${node} is not among those that Kafka names; it is looked for again`)
+    return address
   }
 
   /**
-   * The version of Fetch to use.
-   * @throws KafkaError `unsupported-broker` where the broker does not know topic ids
+   * The newest version of Fetch that both a broker and this service know.
+   * @param node null: any broker
+   * @throws KafkaError `unsupported-broker` where it does not know topic ids
    */
-  async fetch(): Promise<ReturnType<typeof fetchApi>> {
-    this.#fetch ??= await this.#ask('asking for versions', async (client) => {
-      const fetch = (await client.listApis()).find(({ name, apiKey }) => name === 'Fetch' || apiKey === 1)
-      if (fetch === undefined || fetch.maxVersion < OLDEST_FETCH) {
-        throw new KafkaError(
-          'unsupported-broker',
-          `Kafka at ${this.#options.brokers.join(', ')} is too old: it speaks Fetch up to version ${fetch?.maxVersion ?? 0}, and ${OLDEST_FETCH} is needed; use Kafka 3.1 or newer`,
-        )
-      }
-      return fetchApi(Math.min(NEWEST_FETCH, fetch.maxVersion))
-    })
-    return this.#fetch
+  async fetchVersion(node: number | null): Promise<number> {
+    const [min, max] = (await this.#connection(node ?? ANY)).versions(FETCH) ?? [0, 0]
+    if (max >= OLDEST_FETCH && min <= NEWEST_FETCH) return Math.min(NEWEST_FETCH, max)
+    throw new KafkaError(
+      'unsupported-broker',
+      `Kafka at ${this.#options.brokers.join(', ')} is ${max < OLDEST_FETCH ? 'too old' : 'too new'}: it speaks Fetch from version ${min} to ${max}, and one from ${OLDEST_FETCH} to ${NEWEST_FETCH} is needed; use Kafka 3.1 or newer`,
+    )
   }
 
-  /** First offset of a partition, and the one after its last. @throws KafkaError */
-  async offsets(partition: number): Promise<{ readonly start: number; readonly end: number }> {
-    const { topic } = this.#options
-    return await this.#ask('asking for offsets', async (client) => {
-      const at = async (timestamp: bigint) => {
-        const offsets = await client.listOffsets({ topics: [topic], partitions: { [topic]: [partition] }, timestamp, isolationLevel: 0 })
-        return Number(offsets.get(topic)?.[partition] ?? -1n)
-      }
-      const start = await at(ListOffsetTimestamps.EARLIEST)
-      return { start, end: await at(ListOffsetTimestamps.LATEST) }
-    })
+  /** Both ends of a partition's log, as its leader has them. @throws KafkaError */
+  async ends(partition: number, leader: Leader): Promise<LogEnds> {
+    const [start, end] = await Promise.all([this.#offset(partition, leader, EARLIEST), this.#offset(partition, leader, LATEST)])
+    return { start, end }
   }
 
   /** Whether old records of the topic are replaced by newer ones of the same key (rule S6). @throws KafkaError */
   async isCompacted(): Promise<boolean> {
-    const admin = new Admin(this.#clientOptions())
+    const { topic } = this.#options
+    const resource = { resourceType: TOPIC_RESOURCE, resourceName: topic, configurationKeys: ['cleanup.policy'] }
+    const { results } = await this.#ask(ANY, describeConfigsV4.api, 'asking for the topic’s settings', [resource], false, false)
+    const result = results[0]
+    if (result?.errorCode === CODE.topicAuthorizationFailed) {
+      throw new KafkaError(
+        'not-authorised',
+        `Kafka does not tell this user whether topic ${topic} is compacted: grant DescribeConfigs on it`,
+      )
+    }
+    if (result === undefined || result.errorCode !== CODE.none)
+      throw refusedBy(result?.errorCode ?? CODE.unknownTopicOrPartition, this.#options)
+    return result.configs.some(({ name, value }) => name === 'cleanup.policy' && value?.includes('compact') === true)
+  }
+
+  /**
+   * Writes positions to the group, for tools that show lag by them.
+   * @returns false where the group is at another generation by now
+   * @throws KafkaError
+   */
+  async mirror({ groupId, memberId, generationId }: Member, positions: Positions): Promise<boolean> {
+    const partitions = [...positions].map(([partition, { offset, leaderEpoch }]) => ({
+      partitionIndex: partition,
+      committedOffset: BigInt(offset),
+      committedLeaderEpoch: leaderEpoch,
+    }))
+    const topics = [{ name: this.#options.topic, partitions }]
     try {
-      const resources = [{ resourceType: 2 as const, resourceName: this.#options.topic, configurationKeys: ['cleanup.policy'] }]
-      const [described] = await withDeadline(admin.describeConfigs({ resources }), this.#timeout, 'asking for the topic’s settings')
-      return described?.configs.some(({ name, value }) => name === 'cleanup.policy' && value?.includes('compact') === true) ?? false
+      this.#coordinator ??= await this.#findCoordinator(groupId)
+      const answer = await this.#ask(
+        this.#coordinator,
+        offsetCommitV8.api,
+        'mirroring offsets',
+        groupId,
+        generationId,
+        memberId,
+        null,
+        topics,
+      )
+      const code = answer.topics.flatMap((topic) => topic.partitions).find(({ errorCode }) => errorCode !== CODE.none)?.errorCode
+      if (code === undefined) return true
+      if (code === CODE.illegalGeneration || code === CODE.unknownMemberId || code === CODE.rebalanceInProgress) return false
+      throw refusedBy(code, this.#options)
     } catch (error) {
-      throw kafkaError(error, this.#options)
-    } finally {
-      await closeByForce(admin)
+      this.#coordinator = null
+      throw error
     }
   }
 
-  /** A connection to a broker, for fetching alone. @throws KafkaError */
-  async connection(node: number): Promise<Connection> {
-    const address = this.#addresses.get(node)
-    if (address === undefined) throw new KafkaError('no-leader', `broker ${node} is not among those that Kafka names`)
-    try {
-      return await withDeadline(this.#pool.get(address), this.#timeout, `connecting to ${address.host}:${address.port}`)
-    } catch (error) {
-      throw kafkaError(error, this.#options)
+  /** Closes every connection at once: whoever waits for an answer gets an error. */
+  disconnect(): void {
+    this.#connected.abort()
+    this.#connected = new AbortController()
+    for (const node of [...this.#connections.keys()]) this.#forget(node)
+  }
+
+  async #offset(partition: number, { node, leaderEpoch }: Leader, timestamp: bigint): Promise<number> {
+    const topics = [{ name: this.#options.topic, partitions: [{ partitionIndex: partition, currentLeaderEpoch: leaderEpoch, timestamp }] }]
+    const answer = await this.#ask(node, listOffsetsV7.api, 'asking for the ends of a log', -1, 0, topics)
+    const found = answer.topics[0]?.partitions[0]
+    if (found === undefined || found.errorCode !== CODE.none)
+      throw refusedBy(found?.errorCode ?? CODE.unknownTopicOrPartition, this.#options)
+    return Number(found.offset)
+  }
+
+  async #findCoordinator(groupId: string): Promise<number> {
+    const { coordinators } = await this.#ask(ANY, findCoordinatorV4.api, 'looking for the group’s coordinator', GROUP_COORDINATOR, [
+      groupId,
+    ])
+    const found = coordinators[0]
+    if (found === undefined) throw new KafkaError('bad-response', `Kafka names no coordinator of the group ${groupId}; it is asked again`)
+    if (found.errorCode !== CODE.none) throw refusedBy(found.errorCode, this.#options)
+    this.#addresses = new Map(this.#addresses).set(found.nodeId, { host: found.host, port: found.port })
+    return found.nodeId
+  }
+
+  async #ask<Request extends unknown[], Answer>(
+    node: number,
+    api: API<Request, Answer>,
+    what: string,
+    ...request: Request
+  ): Promise<Answer> {
+    const connection = await this.#connection(node)
+    return await connection.ask(api, what, ...request)
+  }
+
+  async #connection(node: number): Promise<BrokerConnection> {
+    for (;;) {
+      let opening = this.#connections.get(node)
+      if (opening === undefined) {
+        opening = node === ANY ? this.#openAny() : this.#open(this.address(node))
+        this.#connections.set(node, opening)
+      }
+      try {
+        const connection = await opening
+        if (connection.isOpen) return connection
+      } catch (error) {
+        if (this.#connections.get(node) === opening) this.#connections.delete(node)
+        throw error
+      }
+      // It broke since it was used last, or an answer was too late.
+      if (this.#connections.get(node) === opening) this.#forget(node)
     }
   }
 
-  /** Closes every connection at once; the cluster can go on being asked. */
-  async disconnect(): Promise<void> {
-    const [client, pool] = [this.#client, this.#pool]
-    this.#client = null
-    this.#pool = this.#newPool()
-    for (const [, connection] of pool) connection.socket?.destroy()
-    await Promise.all([client === null ? undefined : closeByForce(client), pool.close().catch(() => {})])
-  }
-
-  async #ask<T>(what: string, ask: (client: Consumer) => Promise<T>): Promise<T> {
-    this.#client ??= new Consumer({ ...this.#clientOptions(), groupId: this.#options.clientId })
-    const client = this.#client
-    try {
-      return await withDeadline(ask(client), this.#timeout, what)
-    } catch (error) {
-      if (this.#client === client) this.#client = null
-      await closeByForce(client)
-      throw kafkaError(error, this.#options)
+  /** Tries one broker after the other, the given ones first. */
+  async #openAny(): Promise<BrokerConnection> {
+    const first = this.#turn++ % this.#bootstrap.length
+    const addresses = [...this.#bootstrap.slice(first), ...this.#bootstrap.slice(0, first), ...this.#addresses.values()]
+    let failure: unknown
+    const { signal } = this.#connected
+    for (const address of addresses) {
+      if (signal.aborted) break
+      try {
+        return await this.#open(address)
+      } catch (error) {
+        if (error instanceof KafkaError && !error.retriable) throw error
+        failure ??= error
+      }
     }
+    throw failure ?? new KafkaError('unreachable', 'all connections to Kafka were closed')
   }
 
-  #newPool(): ConnectionPool {
-    const { clientOptions, clientId } = this.#options
-    return new ConnectionPool(clientId, { ...clientOptions, connectTimeout: this.#timeout, requestTimeout: LONGEST_FETCH })
+  #open(address: BrokerAddress): Promise<BrokerConnection> {
+    const { topic, clientId, clientOptions } = this.#options
+    const options = { topic, clientId, timeout: this.#timeout, ...(clientOptions && { clientOptions }) }
+    return BrokerConnection.open(address, options, this.#connected.signal)
   }
 
-  #clientOptions(): BaseOptions {
-    const { brokers, clientOptions, clientId } = this.#options
-    const first = this.#clients++ % brokers.length
-    return {
-      ...clientOptions,
-      clientId,
-      bootstrapBrokers: [...brokers.slice(first), ...brokers.slice(0, first)],
-      retries: 0,
-      timeout: this.#timeout,
-      connectTimeout: this.#timeout,
-      requestTimeout: this.#timeout,
-    }
+  #forget(node: number): void {
+    const opening = this.#connections.get(node)
+    this.#connections.delete(node)
+    opening?.then(
+      (connection) => connection.destroy(),
+      // Whoever waited for it was told.
+      () => {},
+    )
   }
-}
-
-function isUnknownTopic(error: unknown): boolean {
-  return (
-    error instanceof Error &&
-    (error.message.startsWith('Unknown topic ') || findErrorBy(error, 'apiId', 'UNKNOWN_TOPIC_OR_PARTITION') !== null)
-  )
 }

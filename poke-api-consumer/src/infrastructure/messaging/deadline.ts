@@ -21,3 +21,27 @@ export async function withDeadline<T>(promise: Promise<T>, ms: number, what: str
     signal?.removeEventListener('abort', abort)
   }
 }
+
+/** How often progress is looked at: a silence is noticed late by at most this part of its limit. */
+const LOOKS = 4
+
+/**
+ * Settles as `promise` does, or rejects once `progress` has not changed for `ms`: an answer of megabytes may take its time on a slow
+ * line, as long as it keeps coming. A process that was frozen looks again before it judges.
+ * @throws DeadlinePassed naming `what`
+ */
+export async function withSilenceLimit<T>(promise: Promise<T>, progress: () => number, ms: number, what: string): Promise<T> {
+  const ended = Promise.withResolvers<never>()
+  let seen = progress()
+  let silent = 0
+  const timer = setInterval(() => {
+    silent = progress() === seen ? silent + 1 : 0
+    seen = progress()
+    if (silent >= LOOKS) ended.reject(new DeadlinePassed(`${what}: nothing came for ${ms} ms`))
+  }, ms / LOOKS)
+  try {
+    return await Promise.race([promise, ended.promise])
+  } finally {
+    clearInterval(timer)
+  }
+}

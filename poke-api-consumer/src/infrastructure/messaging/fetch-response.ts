@@ -1,5 +1,5 @@
 /** Fetch, versions 13 to 17 (https://kafka.apache.org/protocol#The_Messages_Fetch): the response is read here, and the bytes of records stay where they are. */
-import { createAPI, fetchV17, type Reader } from '@platformatic/kafka'
+import { fetchV13, fetchV14, fetchV15, fetchV16, fetchV17, type Writer } from '@platformatic/kafka'
 import { AbortedTransactions, NONE_ABORTED } from './aborted-transactions.ts'
 import { int64 } from './batch-format.ts'
 
@@ -27,16 +27,45 @@ export interface FetchResponse {
   readonly topics: ReadonlyMap<string, readonly FetchedPartition[]>
 }
 
+export interface FetchLimits {
+  /** Bytes in a response, and of one partition in it; a larger batch comes whole. */
+  readonly maxBytes: number
+  /** How long the broker waits for records, in ms. */
+  readonly maxWait: number
+}
+
+/** The first version that names topics by their ids. */
 export const OLDEST_FETCH = 13
 export const NEWEST_FETCH = 17
+const READ_COMMITTED = 1
+const NO_SESSION = 0
+const NO_EPOCH = -1
 
-/** The call for a version of the API; requests are written by the client library, and are the same for all of these versions. */
-export function fetchApi(version: number) {
-  return createAPI(1, version, fetchV17.createRequest, (_correlation: number, _key: number, _version: number, reader: Reader) => {
-    const response = reader.buffer.slice(reader.position)
-    reader.skip(reader.remaining)
-    return readFetchResponse(response)
-  })
+/** Requests are written by the client library. */
+const REQUESTS = [fetchV13, fetchV14, fetchV15, fetchV16, fetchV17]
+
+export interface FetchQuestion {
+  readonly partition: number
+  /** As the metadata has it, so that a leader that is none any more says so. */
+  readonly currentLeaderEpoch: number
+  readonly offset: number
+  /** Of the last batch before that offset, so that a log that went another way says so (rule F1); −1: not known. */
+  readonly lastEpoch: number
+}
+
+/** A request for records that are committed, without a session and without a rack. @param limits how long to wait, in ms, and bytes */
+export function fetchRequest(version: number, topicId: string, questions: readonly FetchQuestion[], limits: FetchLimits): Writer {
+  const { maxBytes, maxWait } = limits
+  const partitions = questions.map(({ partition, currentLeaderEpoch, offset, lastEpoch }) => ({
+    partition,
+    currentLeaderEpoch,
+    fetchOffset: BigInt(offset),
+    lastFetchedEpoch: lastEpoch,
+    partitionMaxBytes: maxBytes,
+  }))
+  const request = REQUESTS[version - OLDEST_FETCH]
+  if (request === undefined) throw new RangeError(`there is no version ${version} of Fetch here`)
+  return request.createRequest(maxWait, 1, maxBytes, READ_COMMITTED, NO_SESSION, NO_EPOCH, [{ topicId, partitions }], [], '')
 }
 
 /** @throws RangeError where the response ends too early */

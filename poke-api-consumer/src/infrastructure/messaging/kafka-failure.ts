@@ -1,5 +1,5 @@
 /** Says in a sentence why Kafka did not answer as asked, and whether trying again can help. */
-import { AuthenticationError, NetworkError, ProtocolError, UnsupportedApiError } from '@platformatic/kafka'
+import { AuthenticationError, NetworkError, ProtocolError, protocolErrorsCodesById, UnsupportedApiError } from '@platformatic/kafka'
 import { KafkaError } from '../../errors.ts'
 import { DeadlinePassed } from './deadline.ts'
 
@@ -7,6 +7,19 @@ export interface Attempt {
   readonly brokers: readonly string[]
   readonly topic: string
 }
+
+/** Error codes that something is decided on here (https://kafka.apache.org/protocol#protocol_error_codes). */
+export const CODE = {
+  none: 0,
+  offsetOutOfRange: 1,
+  corruptMessage: 2,
+  unknownTopicOrPartition: 3,
+  illegalGeneration: 22,
+  unknownMemberId: 25,
+  rebalanceInProgress: 27,
+  topicAuthorizationFailed: 29,
+  unsupportedVersion: 35,
+} as const
 
 /** @param error what the Kafka client threw; a KafkaError is given back as it is */
 export function kafkaError(error: unknown, { brokers, topic }: Attempt): KafkaError {
@@ -16,39 +29,58 @@ export function kafkaError(error: unknown, { brokers, topic }: Attempt): KafkaEr
   if (cause instanceof DeadlinePassed)
     return new KafkaError('deadline', `${kafka} did not answer in time: ${cause.message}; it is tried again`, { cause })
   const errors = [...chain(cause)]
-  const details = (errors.at(-1) ?? cause).message
-  if (errors.some((e) => e instanceof AuthenticationError)) {
+  const details = errors.findLast(({ message }) => message !== '')?.message ?? String(error)
+  const codes = errors.filter((e) => e instanceof ProtocolError).map((e) => String(e.apiId))
+  // The library calls a login failed too where the connection broke meanwhile.
+  if (codes.some((code) => code.includes('SASL')) || (errors.some((e) => e instanceof AuthenticationError) && !isLost(errors))) {
     return new KafkaError('not-authorised', `${kafka} refused the login (${details}): check user and password`, { cause })
   }
-  if (errors.some((e) => e instanceof UnsupportedApiError)) {
+  if (errors.some((e) => e instanceof UnsupportedApiError) || codes.includes('UNSUPPORTED_VERSION')) {
     return new KafkaError('unsupported-broker', `${kafka} is too old (${details}): use Kafka 3.1 or newer`, { cause })
   }
-  const refused = errors.find((e) => e instanceof ProtocolError) as (Error & { readonly apiId?: string }) | undefined
-  if (refused !== undefined) {
-    const code = refused.apiId ?? refused.message
-    if (/AUTHORIZATION_FAILED$/.test(code)) {
-      return new KafkaError(
-        'not-authorised',
-        `${kafka} does not allow topic ${topic} or the group to this user (${code}): grant Read on both`,
-        { cause },
-      )
-    }
-    if (code === 'LEADER_NOT_AVAILABLE') {
-      return new KafkaError('no-leader', `a partition of topic ${topic} has no leader: start the broker that keeps it; it is tried again`, {
-        cause,
-      })
-    }
-    if (code === 'UNSUPPORTED_VERSION')
-      return new KafkaError('unsupported-broker', `${kafka} is too old (${code}): use Kafka 3.1 or newer`, { cause })
-    return new KafkaError('refused', `${kafka} refused a request (${code}); it is tried again`, { cause })
-  }
-  if (/requires TLS|supports TLS/.test(details)) {
+  const code = codes[0]
+  if (code !== undefined) return refusal(code, { brokers, topic }, cause)
+  if (errors.some((e) => e.message.startsWith('Unknown topic '))) return refusal('UNKNOWN_TOPIC_OR_PARTITION', { brokers, topic }, cause)
+  if (/requires TLS/.test(details)) {
     return new KafkaError('tls', `${kafka} and this service disagree about TLS (${details}): check the settings for TLS`, { cause })
   }
-  if (!errors.some((e) => (e as { code?: unknown }).code === NetworkError.code)) {
-    return new KafkaError('refused', `the Kafka client failed (${details}); it is tried again`, { cause })
+  if (isLost(errors)) return new KafkaError('unreachable', `${kafka} cannot be reached (${details}); it is tried again`, { cause })
+  if (errors.some((e) => e instanceof RangeError))
+    return new KafkaError('bad-response', `what ${kafka} answered cannot be read (${details}); it is asked again`, { cause })
+  return new KafkaError('refused', `the Kafka client failed (${details}); it is tried again`, { cause })
+}
+
+/** The error of a code within an answer. */
+export function refusedBy(code: number, attempt: Attempt): KafkaError {
+  // The library cannot make an error of a code that is newer than itself.
+  return refusal((protocolErrorsCodesById as Record<number, string>)[code] ?? `error ${code}`, attempt, undefined)
+}
+
+function refusal(code: string, { brokers, topic }: Attempt, cause: Error | undefined): KafkaError {
+  const kafka = `Kafka at ${brokers.join(', ')}`
+  const options = cause && { cause }
+  if (/AUTHORIZATION_FAILED$/.test(code)) {
+    return new KafkaError(
+      'not-authorised',
+      `${kafka} does not allow topic ${topic} or the group to this user (${code}): grant Read on both`,
+      options,
+    )
   }
-  return new KafkaError('unreachable', `${kafka} cannot be reached (${details}); it is tried again`, { cause })
+  if (code === 'LEADER_NOT_AVAILABLE') {
+    return new KafkaError(
+      'no-leader',
+      `a partition of topic ${topic} has no leader: start the broker that keeps it; it is tried again`,
+      options,
+    )
+  }
+  if (code === 'UNKNOWN_TOPIC_OR_PARTITION')
+    return new KafkaError('no-topic', `${kafka} does not know topic ${topic}; it is tried again`, options)
+  return new KafkaError('refused', `${kafka} refused a request (${code}); it is tried again`, options)
+}
+
+/** Whether the connection was lost, or not to be had, by the library's word or the system's. */
+function isLost(errors: readonly Error[]): boolean {
+  return errors.some((e) => (e as NodeJS.ErrnoException).code === NetworkError.code || (e as NodeJS.ErrnoException).syscall !== undefined)
 }
 
 /** The error and everything inside it, the root cause last. */

@@ -1,16 +1,20 @@
 /** The Kafka side of the consumer: waits for the topic, is a member of the group, and fetches what the group hands out. */
 import type { BaseOptions } from '@platformatic/kafka'
 import type { FetchHandler, RecordSource } from '../../application/ports.ts'
-import { KafkaError } from '../../errors.ts'
-import { Cluster, type Topic } from './cluster.ts'
+import { Cluster } from './cluster.ts'
+import { withDeadline } from './deadline.ts'
 import { Decompressor } from './decompress.ts'
-import { type FetchLimits, FetchLoop, type FetchLoopObserver } from './fetch-loop.ts'
+import { FetchLoop } from './fetch-loop.ts'
+import type { FetchLimits } from './fetch-response.ts'
+import { KafkaTroubles, type KafkaTroublesObserver } from './kafka-troubles.ts'
 import { Membership, type MembershipObserver } from './membership.ts'
+import { OffsetMirror } from './offset-mirror.ts'
 import { BatchCursor } from './record-batch.ts'
 import { SourceTable } from './source-table.ts'
+import { TopicWatch } from './topic-watch.ts'
 
-export interface SourceObserver extends FetchLoopObserver, MembershipObserver {
-  /** The topic does not exist yet; said once. */
+export interface SourceObserver extends KafkaTroublesObserver, MembershipObserver {
+  /** The topic does not exist; said once for each time that it is waited for. */
   waitingForTopic(topic: string): void
 }
 
@@ -20,21 +24,20 @@ export interface KafkaRecordSourceOptions {
   readonly groupId: string
   readonly clientId: string
   readonly clientOptions?: Pick<BaseOptions, 'tls' | 'tlsServerName' | 'sasl'>
+  /** Without a heartbeat for this long a member's partitions go to others, in ms. */
   readonly sessionTimeout?: number
   readonly limits: FetchLimits
   readonly observer: SourceObserver
   readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
+  /** A clock that never goes backwards, in ms. */
   readonly now: () => number
   readonly random: () => number
 }
 
 /** What the records of a batch may decompress to at most. */
 const LARGEST_BATCH = 128 * 1024 * 1024
-const TOPIC_LOOK_INTERVAL = 500
-/** How often partitions are counted, in ms. */
-const PARTITIONS_LOOK_INTERVAL = 10_000
-/** How often positions are written to the group, in ms. */
-const MIRROR_INTERVAL = 1000
+/** For how long the group is waited for to take the last positions, in ms. */
+const LAST_MIRROR = 1000
 
 export class KafkaRecordSource implements RecordSource {
   readonly #options: KafkaRecordSourceOptions
@@ -44,70 +47,55 @@ export class KafkaRecordSource implements RecordSource {
   }
 
   async run(handler: FetchHandler, signal: AbortSignal): Promise<void> {
+    const { observer } = this.#options
     const cluster = new Cluster(this.#options)
+    const troubles = new KafkaTroubles(observer)
+    const topics = new TopicWatch({ ...this.#options, cluster, troubles, waitingForTopic: (topic) => observer.waitingForTopic(topic) })
+    // Requests under way would keep the end waiting for their deadlines.
+    const disconnect = () => cluster.disconnect()
+    signal.addEventListener('abort', disconnect)
+    try {
+      if (await topics.found(signal)) await this.#read(handler, cluster, topics, troubles, signal)
+    } finally {
+      signal.removeEventListener('abort', disconnect)
+      cluster.disconnect()
+    }
+  }
+
+  async #read(handler: FetchHandler, cluster: Cluster, topics: TopicWatch, troubles: KafkaTroubles, signal: AbortSignal): Promise<void> {
+    const { wait } = this.#options
+    const membership = new Membership(this.#options)
+    const sources = new SourceTable()
+    const decompressor = new Decompressor(LARGEST_BATCH)
+    const loop = new FetchLoop({
+      ...this.#options,
+      cluster,
+      topics,
+      troubles,
+      newCursor: () => new BatchCursor(decompressor, sources),
+      confirmed: () => membership.confirmed(),
+    })
+    const mirror = new OffsetMirror({ cluster, wait, member: () => membership.member, positions: () => loop.positions })
     const stop = new AbortController()
     const running = AbortSignal.any([signal, stop.signal])
+    const leaving = new AbortController()
+    const looking = topics.run(({ partitions }) => {
+      loop.topicLookedAt()
+      void membership.topicHas(partitions.length)
+    }, running)
+    const member = membership.run((partitions) => loop.assign(partitions), leaving.signal)
+    const fetching = loop.run(handler, running)
+    const mirroring = mirror.run(running)
     try {
-      const topic = await this.#topic(cluster, running)
-      if (topic === null) return
-      const cursor = new BatchCursor(new Decompressor(LARGEST_BATCH), new SourceTable())
-      const loop = new FetchLoop(topic, { ...this.#options, cluster, cursor })
-      const membership = new Membership(this.#options)
-      const leaving = new AbortController()
-      const member = membership.run((partitions) => loop.assign(partitions), leaving.signal)
-      const fetching = loop.run(handler, running)
-      const mirroring = this.#mirror(loop, membership, running)
-      try {
-        await Promise.race([fetching, member])
-      } finally {
-        stop.abort()
-        // The partitions are closed before they are given away: the last commit is in.
-        await Promise.allSettled([fetching, mirroring])
-        leaving.abort()
-        await Promise.allSettled([member])
-      }
+      await Promise.race([fetching, member, looking])
     } finally {
-      await cluster.disconnect()
-    }
-  }
-
-  /** Waits for the topic; null once the signal is aborted. @throws KafkaError where it is hopeless */
-  async #topic(cluster: Cluster, signal: AbortSignal): Promise<Topic | null> {
-    const { observer, wait, topic } = this.#options
-    let waiting = false
-    while (!signal.aborted) {
-      try {
-        await cluster.fetch()
-        const found = await cluster.topic()
-        if (found !== null) {
-          observer.brokerBack()
-          return found
-        }
-        observer.brokerBack()
-        if (!waiting) observer.waitingForTopic(topic)
-        waiting = true
-      } catch (error) {
-        if (error instanceof KafkaError && !error.retriable) throw error
-        observer.brokerAway(error as Error)
-      }
-      await wait(TOPIC_LOOK_INTERVAL, signal)
-    }
-    return null
-  }
-
-  /** Writes positions that moved to the group, and looks whether partitions were added. */
-  async #mirror(loop: FetchLoop, membership: Membership, signal: AbortSignal): Promise<void> {
-    const { wait, now } = this.#options
-    const mirrored = new Map<number, number>()
-    let looked = now()
-    while (!signal.aborted) {
-      await wait(MIRROR_INTERVAL, signal)
-      const moved = new Map([...loop.positions].filter(([partition, offset]) => mirrored.get(partition) !== offset))
-      if (membership.mirror(moved)) for (const [partition, offset] of moved) mirrored.set(partition, offset)
-      if (now() - looked > PARTITIONS_LOOK_INTERVAL) {
-        looked = now()
-        if (await loop.partitionsAdded()) membership.rejoin()
-      }
+      stop.abort()
+      // The partitions are closed and what was committed last is mirrored before they are given away.
+      const [closed] = await Promise.allSettled([fetching])
+      if (closed.status === 'fulfilled')
+        await withDeadline(mirror.write(closed.value), LAST_MIRROR, 'mirroring the last offsets').catch(() => {})
+      leaving.abort()
+      await Promise.allSettled([member, looking, mirroring])
     }
   }
 }

@@ -5,7 +5,9 @@
  */
 import { type BaseOptions, Consumer } from '@platformatic/kafka'
 import { KafkaError } from '../../errors.ts'
+import { BackOff } from './back-off.ts'
 import { closeByForce } from './close-by-force.ts'
+import type { Member } from './cluster.ts'
 import { withDeadline } from './deadline.ts'
 import { kafkaError } from './kafka-failure.ts'
 
@@ -31,23 +33,47 @@ export interface MembershipObserver {
 }
 
 const SESSION_TIMEOUT = 10_000
-/** A join waits for the others for as long as a rebalance may take. */
-const REQUEST_TIMEOUT_BEYOND = 2000
+const HEARTBEAT_INTERVAL = 3000
+/** A join waits for the others for as long as a rebalance may take, and then for the answer. */
+const BEYOND_REBALANCE = 2000
+const CONNECT_TIMEOUT = 5000
 const LEAVE_DEADLINE = 2000
 const LOOK_INTERVAL = 250
-const FIRST_RETRY = 200
-const LONGEST_RETRY = 5000
+
+/** What one client's membership is known by. */
+interface Life {
+  readonly consumer: Consumer
+  /** When the group's coordinator was heard of last. */
+  heardAt: number
+  /** It has said that everybody must join again, and this member has not yet been let in. */
+  rebalancing: boolean
+  isLeader: boolean
+  /** How many partitions the leader saw when it handed them out. */
+  partitions: number
+  readonly lost: PromiseWithResolvers<never>
+}
 
 export class Membership {
   readonly #options: MembershipOptions
   readonly #sessionTimeout: number
-  #consumer: Consumer | null = null
-  #rejoin: ((why: Error) => void) | null = null
+  readonly #heartbeatInterval: number
+  readonly #retry: BackOff
+  #life: Life | null = null
   #clients = 0
+  #heard: PromiseWithResolvers<void> = Promise.withResolvers()
 
   constructor(options: MembershipOptions) {
     this.#options = options
     this.#sessionTimeout = options.sessionTimeout ?? SESSION_TIMEOUT
+    this.#heartbeatInterval = Math.min(HEARTBEAT_INTERVAL, this.#sessionTimeout / 3)
+    this.#retry = new BackOff({ first: 200, longest: 5000, random: options.random })
+  }
+
+  /** The place in the group, for whatever must name it; null where there is none now. */
+  get member(): Member | null {
+    const consumer = this.#life?.consumer
+    if (!consumer?.memberId || this.#life?.rebalancing) return null
+    return { groupId: this.#options.groupId, memberId: consumer.memberId, generationId: consumer.generationId }
   }
 
   /**
@@ -56,108 +82,129 @@ export class Membership {
    * @throws KafkaError where it is hopeless
    */
   async run(assigned: (partitions: ReadonlySet<number>) => void, signal: AbortSignal): Promise<void> {
-    const { observer, wait, random } = this.#options
-    for (let failures = 0; !signal.aborted; ) {
-      const began = this.#options.now()
+    const { observer, wait } = this.#options
+    while (!signal.aborted) {
       try {
         await this.#beMember(assigned, signal)
       } catch (error) {
-        if (error instanceof KafkaError && !error.retriable) throw error
+        const failure = kafkaError(error, this.#options)
+        if (!failure.retriable) throw failure
         if (signal.aborted) return
         assigned(new Set())
-        observer.membershipLost(error as Error)
-        if (this.#options.now() - began > 3 * this.#sessionTimeout) failures = 0
-        await wait(Math.min(LONGEST_RETRY, FIRST_RETRY * 2 ** Math.min(failures++, 10)) * (0.5 + random() / 2), signal)
+        observer.membershipLost(failure)
+        await wait(this.#retry.next(), signal)
       }
     }
   }
 
-  /** Writes positions to the group, for lag tools: fire and forget, as it is only a mirror. @returns false where this is no member now */
-  mirror(positions: ReadonlyMap<number, number>): boolean {
-    const consumer = this.#consumer
-    if (consumer === null || !consumer.isActive() || positions.size === 0) return false
-    const offsets = [...positions].map(([partition, offset]) => ({
-      topic: this.#options.topic,
-      partition,
-      offset: BigInt(offset),
-      leaderEpoch: -1,
-    }))
-    // A rebalance under way refuses it, and the next one carries the same news.
-    consumer.commit({ offsets }).catch(() => {})
-    return true
+  /**
+   * Resolves when the coordinator was heard of not longer ago than heartbeats are apart: at once, but for a process that was frozen, or
+   * whose coordinator does not answer.
+   */
+  async confirmed(): Promise<void> {
+    while (this.#life === null || this.#options.now() - this.#life.heardAt > 2 * this.#heartbeatInterval) await this.#heard.promise
   }
 
-  /** Joins anew, because there is something to hand out that the group does not know: partitions that were added. */
-  rejoin(): void {
-    this.#rejoin?.(new KafkaError('membership', `the partitions of topic ${this.#options.topic} have changed; the group is joined anew`))
+  /** The topic has so many partitions: where the group does not know of some, its leader makes it hand them out. */
+  async topicHas(partitions: number): Promise<void> {
+    const life = this.#life
+    if (life === null || !life.isLeader || life.rebalancing || partitions <= life.partitions) return
+    const { topic } = this.#options
+    life.partitions = partitions
+    try {
+      await life.consumer.metadata({ topics: [topic], forceUpdate: true })
+      life.rebalancing = true
+      life.heardAt = this.#options.now()
+      await life.consumer.joinGroup({})
+    } catch (error) {
+      life.lost.reject(error)
+    }
   }
 
   async #beMember(assigned: (partitions: ReadonlySet<number>) => void, signal: AbortSignal): Promise<void> {
-    const { topic, observer, now, wait } = this.#options
-    const consumer = this.#newConsumer()
-    const trouble = Promise.withResolvers<never>()
-    trouble.promise.catch(() => {})
-    let heardAt = now()
-    let over = false
-    const heard = () => {
-      heardAt = now()
+    const { groupId, topic } = this.#options
+    const life = this.#newLife(assigned, signal)
+    const { consumer } = life
+    this.#life = life
+    try {
+      consumer.topics.track(topic)
+      const longest = CONNECT_TIMEOUT + this.#sessionTimeout + BEYOND_REBALANCE
+      await Promise.race([withDeadline(consumer.joinGroup({}), longest, `joining group ${groupId}`, signal), life.lost.promise])
+      await Promise.race([this.#watch(life, signal), life.lost.promise])
+    } finally {
+      this.#life = null
+      // A place that is not given back is kept for one session time-out, and every rebalance waits for it.
+      await withDeadline(leave(consumer), LEAVE_DEADLINE, `leaving group ${groupId}`).catch(() => {})
+      await closeByForce(consumer)
     }
-    consumer.on('error', (error: Error) => trouble.reject(error))
+  }
+
+  /** Watches instead of being told: some failures of a broker end the library's heartbeats without a word. */
+  async #watch(life: Life, signal: AbortSignal): Promise<void> {
+    const { wait, now, groupId } = this.#options
+    while (!signal.aborted) {
+      await wait(LOOK_INTERVAL, signal)
+      const limit = this.#sessionTimeout + (life.rebalancing ? BEYOND_REBALANCE : 0)
+      if (now() - life.heardAt <= limit) continue
+      throw new KafkaError('membership', `the coordinator of group ${groupId} was not heard of for ${limit} ms; the group is joined anew`)
+    }
+  }
+
+  #newLife(assigned: (partitions: ReadonlySet<number>) => void, signal: AbortSignal): Life {
+    const { topic, observer, now } = this.#options
+    const consumer = this.#newConsumer()
+    const lost = Promise.withResolvers<never>()
+    lost.promise.catch(() => {})
+    const life: Life = { consumer, heardAt: now(), rebalancing: false, isLeader: false, partitions: 0, lost }
+    const heard = () => {
+      life.heardAt = now()
+      this.#heard.resolve()
+      this.#heard = Promise.withResolvers()
+    }
+    consumer.on('error', (error: Error) => lost.reject(error))
     consumer.on('consumer:heartbeat:end', heard)
-    consumer.on('consumer:group:join', () => {
-      if (over) return
+    consumer.on('consumer:group:rebalance', () => {
+      if (!life.rebalancing) heard()
+      life.rebalancing = true
+    })
+    consumer.on('consumer:group:join', ({ isLeader }: { readonly isLeader?: boolean }) => {
+      // Thrown away meanwhile: its place must not be kept from others.
+      if (this.#life !== life || signal.aborted) return void closeByForce(consumer)
+      life.rebalancing = false
+      life.isLeader = isLeader === true
+      life.partitions = consumer.currentMetadata?.topics.get(topic)?.partitionsCount ?? 0
       heard()
-      const mine = consumer.assignments?.find((assignment) => assignment.topic === topic)?.partitions ?? []
+      this.#retry.reset()
+      const mine = (consumer.assignments?.find((assignment) => assignment.topic === topic)?.partitions ?? []).toSorted((a, b) => a - b)
       observer.rebalanced(mine)
       assigned(new Set(mine))
     })
-    this.#rejoin = trouble.reject
-    try {
-      consumer.topics.track(topic)
-      const join = withDeadline(consumer.joinGroup({}), 3 * this.#sessionTimeout, `joining group ${this.#options.groupId}`, signal)
-      await Promise.race([join, trouble.promise])
-      this.#consumer = consumer
-      // Watches instead of being told: some failures of a broker end the library's heartbeats without a word.
-      while (!signal.aborted) {
-        await Promise.race([wait(LOOK_INTERVAL, signal), trouble.promise])
-        if (now() - heardAt > this.#sessionTimeout) {
-          throw new KafkaError(
-            'membership',
-            `no heartbeat of group ${this.#options.groupId} was answered for ${this.#sessionTimeout} ms; it is joined anew`,
-          )
-        }
-      }
-      this.#consumer = null
-      await withDeadline(leave(consumer), LEAVE_DEADLINE, `leaving group ${this.#options.groupId}`).catch(() => {})
-    } catch (error) {
-      if (signal.aborted) return
-      throw kafkaError(error, this.#options)
-    } finally {
-      this.#rejoin = null
-      this.#consumer = null
-      over = true
-      await closeByForce(consumer)
-    }
+    return life
   }
 
   #newConsumer(): Consumer {
     const { brokers, clientOptions, clientId, groupId } = this.#options
     const first = this.#clients++ % brokers.length
-    const requestTimeout = this.#sessionTimeout + REQUEST_TIMEOUT_BEYOND
-    return new Consumer({
+    const requestTimeout = this.#sessionTimeout + BEYOND_REBALANCE
+    const consumer = new Consumer({
       ...clientOptions,
       clientId,
       groupId,
       bootstrapBrokers: [...brokers.slice(first), ...brokers.slice(0, first)],
       sessionTimeout: this.#sessionTimeout,
       rebalanceTimeout: this.#sessionTimeout,
-      heartbeatInterval: Math.min(3000, this.#sessionTimeout / 3),
+      heartbeatInterval: this.#heartbeatInterval,
       autocommit: false,
-      retries: 0,
+      // Members that come and go at the same time make each other's joins fail: then the same member tries again.
+      retries: 3,
+      retryDelay: 100,
       timeout: requestTimeout,
-      connectTimeout: 5000,
+      connectTimeout: CONNECT_TIMEOUT,
       requestTimeout,
     })
+    // Whoever uses a connection is told of its errors; but an `error` event that nobody listens to would end the process.
+    consumer.connections.on('connecting', ({ connection }) => void connection.on('error', () => {}))
+    return consumer
   }
 }
 

@@ -14,6 +14,11 @@ export interface FeedOptions {
 export class EventFeed {
   /** How many events were acknowledged. */
   sent = 0
+  /** What counting each acknowledged event once comes to, by type, in alphabetical order. */
+  get counts(): Record<string, number> {
+    return Object.fromEntries([...this.#counts].sort(([a], [b]) => (a < b ? -1 : 1)))
+  }
+  readonly #counts = new Map<string, number>()
   readonly #producer: Producer
   readonly #pokedex: readonly PokemonEvent[]
   readonly #options: FeedOptions
@@ -51,8 +56,7 @@ export class EventFeed {
     const { topic, partitions } = this.#options
     const messages = Array.from({ length: events }, (_, i) => {
       const sequence = this.sent + i
-      const event = this.#pokedex[(sequence * 7919) % this.#pokedex.length]
-      if (event === undefined) throw new Error('the Pokédex is empty')
+      const event = this.#event(sequence)
       return {
         topic,
         partition: sequence % partitions,
@@ -66,7 +70,14 @@ export class EventFeed {
       }
     })
     await this.#producer.send({ messages, acks: -1 })
+    for (let i = 0; i < events; i++) {
+      for (const { type } of this.#event(this.sent + i).types) this.#counts.set(type.name, (this.#counts.get(type.name) ?? 0) + 1)
+    }
     this.sent += events
+  }
+
+  #event(sequence: number): PokemonEvent {
+    return this.#pokedex[(sequence * 7919) % this.#pokedex.length] as PokemonEvent
   }
 
   /** Sends something that is no Pokémon. */

@@ -124,6 +124,7 @@ async function consume(config: Config, logger: Logger, signal: AbortSignal): Pro
     sink: new TypeCountsFile(config.OUTPUT_FILE),
     observer: allObservers([metrics, report, live]),
     onDataLoss: config.ON_DATA_LOSS,
+    sourceMaxCount: config.SOURCE_MAX_COUNT,
     wait: pause,
     now,
     random: Math.random,

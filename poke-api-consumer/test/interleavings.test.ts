@@ -135,6 +135,7 @@ class Member {
       observer: this.observer,
       deadLetterTopic: new MockDeadLetterTopic(),
       onDataLoss: 'stop',
+      sourceMaxCount: 10_000,
       wait: (_, signal) => new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true })),
       now: () => 0,
       random: () => 0,

@@ -29,6 +29,8 @@ export interface ControllerOptions {
   readonly observer: CountObserver
   /** What to do where records are gone: leave the partition alone, or record the gap and go on after it. */
   readonly onDataLoss: 'stop' | 'continue'
+  /** So many sources the store remembers in a partition (rule C3). */
+  readonly sourceMaxCount: number
   /** Resolves after that many ms, or as soon as the signal is aborted. */
   readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
   /** A clock that never goes backwards, in ms. */
@@ -102,8 +104,9 @@ export class Controller implements FetchHandler {
   }
 
   #reader(partition: TopicPartition, state: PartitionState, stopped: boolean): PartitionReader {
-    const { store, observer, now } = this.#options
+    const { store, observer, now, sourceMaxCount } = this.#options
     const context = {
+      mostSources: 2 * sourceMaxCount,
       store,
       observer,
       now,

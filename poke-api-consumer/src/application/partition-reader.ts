@@ -14,9 +14,6 @@ import type {
   TopicPartition,
 } from './ports.ts'
 
-/** Opened anew when it knows this many sources: the store has forgotten the longest silent ones by then (rule C3). */
-const MOST_SOURCES = 20_000
-
 export interface PartitionReaderContext {
   readonly store: TallyStore
   readonly counter: Counter
@@ -28,6 +25,8 @@ export interface PartitionReaderContext {
   readonly onLost: (partition: TopicPartition, position: FetchPosition, token: number, loss: DataLoss) => Promise<ReadOutcome>
   /** True the first time that bytes at this offset cannot be read: they are fetched once more (rule F5). */
   readonly firstDoubt: (partition: TopicPartition, offset: number) => boolean
+  /** Opened anew when it knows more sources than this: the store has forgotten the longest silent ones by then (rule C3). */
+  readonly mostSources: number
   /** A clock that never goes backwards, in ms. */
   readonly now: () => number
 }
@@ -99,7 +98,7 @@ export class StoredPartitionReader implements PartitionReader {
     } else this.#context.observer.counted(this.#partition, response)
     // 4. What the walk has shown besides.
     if (corrupt !== null) return await this.#doubt(nextOffset, corrupt)
-    if (this.#tally.sources > MOST_SOURCES) {
+    if (this.#tally.sources > this.#context.mostSources) {
       await this.#committing
       return this.#die('reopen')
     }

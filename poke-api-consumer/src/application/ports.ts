@@ -255,9 +255,16 @@ export interface TopicReader {
   /**
    * Walks the records in [from, to) of a partition, in order; control batches and aborted transactions do not show.
    * @param progress the offset reached, after each response
-   * @throws where they cannot be read to the end
+   * @returns null; or, in a sentence, why they cannot be read to the end: they are gone, or damaged
+   * @throws where nobody answers
    */
-  read(partition: number, from: number, to: number, each: (record: RecordView) => void, progress: (offset: number) => void): Promise<void>
+  read(
+    partition: number,
+    from: number,
+    to: number,
+    each: (record: RecordView) => void,
+    progress: (offset: number) => void,
+  ): Promise<string | null>
 }
 
 export interface TopicDescription {

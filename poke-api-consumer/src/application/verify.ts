@@ -3,17 +3,23 @@ import { crc32 } from 'node:zlib'
 import { decodePokemon } from '../entities/pokemon.ts'
 import { SeenEvents } from '../entities/seen-events.ts'
 import type { RecordView } from '../entities/tally.ts'
-import type { DeadLetterState, PartitionSnapshot, SnapshotStore, TopicDescription, TopicReader } from './ports.ts'
+import type { PartitionSnapshot, SnapshotStore, TopicDescription, TopicReader } from './ports.ts'
 
 export interface Verdict {
-  /** `unknown`: the topic no longer holds what was counted. */
+  /** `different` is certain; `unknown`: what could be counted anew is equal, but the topic no longer holds all that was counted. */
   readonly outcome: 'equal' | 'different' | 'unknown'
-  /** Every type of either side, by name. */
-  readonly types: readonly { readonly type: string; readonly store: number; readonly recount: number }[]
+  /** Every type of either side, by name, in the partitions that could be counted anew. */
+  readonly types: readonly TypeComparison[]
   /** Records read anew. */
   readonly records: number
-  /** What differs besides the counts, or why it cannot be known: a sentence each. */
+  /** What differs besides the counts, and what cannot be known: a sentence each, at most a hundred. */
   readonly remarks: readonly string[]
+}
+
+export interface TypeComparison {
+  readonly type: string
+  readonly store: number
+  readonly recount: number
 }
 
 export interface VerifyProgress {
@@ -21,6 +27,9 @@ export interface VerifyProgress {
   readonly done: number
   readonly total: number
 }
+
+/** Where everything differs, the first remarks say as much as all of them. */
+const MOST_REMARKS = 100
 
 /** A range of offsets of a partition that was counted. */
 interface Range {
@@ -38,56 +47,70 @@ export async function verify(
   topic: string,
   progress: (p: VerifyProgress) => void,
 ): Promise<Verdict> {
-  const [snapshot, description] = [await store.snapshot(), await reader.describe()]
-  const partitions = snapshot.filter((partition) => partition.topic === topic && partition.firstOffset !== null)
-  const unknowable = partitions.flatMap((partition) => whyUnknowable(partition, description))
-  if (unknowable.length > 0) return { outcome: 'unknown', types: [], records: 0, remarks: unknowable }
+  // In this order: what was counted is in the topic by then.
+  const snapshot = (await store.snapshot()).filter((partition) => partition.topic === topic && partition.firstOffset !== null)
+  const description = await reader.describe()
+  const unknown: string[] = []
+  const passes: PartitionRecount[] = []
+  const events = new Map<string, SeenEvents>()
+  for (const partition of snapshot) {
+    const why = whyUnknowable(partition, description)
+    if (why === null) passes.push(new PartitionRecount(partition, logStartOf(partition, description), events))
+    else unknown.push(`partition ${partition.partition}: ${why}`)
+  }
 
-  const ranges = new Map(partitions.map((partition) => [partition, countedRanges(partition)]))
-  const total = [...ranges.values()].flat().reduce((sum, { from, to }) => sum + to - from, 0)
-  const recount = new Recount()
-  let before = 0
-  for (const [partition, parts] of ranges) {
-    const pass = recount.partition(partition)
-    for (const { from, to } of parts) {
-      await reader.read(
-        partition.partition,
-        from,
-        to,
-        (record) => pass.add(record),
-        (offset) => progress({ done: before + offset - from, total }),
-      )
-      before += to - from
+  const total = passes.flatMap(({ ranges }) => ranges).reduce((sum, { from, to }) => sum + to - from, 0)
+  let done = 0
+  const recounted: PartitionRecount[] = []
+  for (const pass of passes) {
+    let why: string | null = null
+    for (const { from, to } of pass.ranges) {
+      const add = (record: RecordView) => pass.add(record)
+      why ??= await reader.read(pass.partition, from, to, add, (offset) => progress({ done: done + offset - from, total }))
+      done += to - from
     }
-    pass.finish()
+    why ??= pass.cutAndRefilled
+    if (why === null) recounted.push(pass)
+    else unknown.push(`partition ${pass.partition}: ${why}`)
   }
   progress({ done: total, total })
-  const types = compare(partitions, recount.counts)
-  const different = recount.remarks.length > 0 || types.some(({ store, recount }) => store !== recount)
-  return { outcome: different ? 'different' : 'equal', types, records: recount.records, remarks: recount.remarks }
+
+  const differences = recounted.flatMap((pass) => pass.finish())
+  const types = compare(recounted)
+  const different = differences.length > 0 || types.some(({ store, recount }) => store !== recount)
+  return {
+    outcome: different ? 'different' : unknown.length > 0 ? 'unknown' : 'equal',
+    types,
+    records: recounted.reduce((sum, { records }) => sum + records, 0),
+    remarks: bounded([...unknown, ...differences]),
+  }
 }
 
-function whyUnknowable(partition: PartitionSnapshot, description: TopicDescription): string[] {
-  const name = `partition ${partition.partition}`
+/** @returns null where the topic still holds everything that was counted of the partition, as far as can be said without reading it */
+function whyUnknowable(partition: PartitionSnapshot, description: TopicDescription): string | null {
   if (partition.topicId !== description.topicId)
-    return [`${name}: the topic that was counted (id ${partition.topicId}) was deleted; now it has the id ${description.topicId}`]
-  if (description.compacted) return [`${name}: the topic is compacted`]
+    return `the topic that was counted (id ${partition.topicId}) was deleted; the one of its name has the id ${description.topicId}`
+  if (description.compacted) return 'the topic is compacted, so that records are missing from it'
   const now = description.partitions[partition.partition]
-  if (now === undefined) return [`${name}: the topic has it no longer`]
-  const [first] = countedRanges(partition)
-  if (first !== undefined && now.logStartOffset > first.from) {
-    return [`${name}: retention removed its beginning: counted from offset ${first.from}, readable from ${now.logStartOffset}`]
-  }
+  if (now === undefined) return 'the topic has it no longer'
+  // A topic that was made again is told of by the partitions of the one before.
+  const cut = partition.gaps.find(({ kind, to }) => kind === 'truncated' || (to === null && kind !== 'recreated'))
+  if (cut !== undefined) return cut.message
+  const [first] = countedRanges(partition, partition.firstOffset as number)
+  if (first !== undefined && now.logStartOffset > first.from)
+    return `retention removed its beginning: counted from offset ${first.from}, readable from ${now.logStartOffset}`
   const position = Number(partition.position.offset)
-  if (now.endOffset < position) return [`${name}: the log was truncated: counted up to offset ${position}, it ends at ${now.endOffset}`]
-  const cut = partition.gaps.find(({ kind, to }) => kind === 'truncated' || to === null)
-  return cut === undefined ? [] : [`${name}: ${cut.message}`]
+  return now.endOffset < position ? `the log was cut: counted up to offset ${position}, it ends at ${now.endOffset}` : null
+}
+
+function logStartOf(partition: PartitionSnapshot, description: TopicDescription): number {
+  return description.partitions[partition.partition]?.logStartOffset ?? 0
 }
 
 /** What was counted of a partition: everything from its first offset to its position but for the gaps. */
-function countedRanges(partition: PartitionSnapshot): Range[] {
+function countedRanges(partition: PartitionSnapshot, first: number): Range[] {
   const ranges: Range[] = []
-  let from = partition.firstOffset as number
+  let from = first
   for (const gap of partition.gaps) {
     if (gap.from === null || gap.to === null) continue
     if (gap.from > from) ranges.push({ from, to: gap.from })
@@ -98,56 +121,98 @@ function countedRanges(partition: PartitionSnapshot): Range[] {
   return ranges
 }
 
-/** The counting, once more and more strictly: an exact set of events in place of last sequences. */
-class Recount {
+/** One partition counted anew, and more strictly: by an exact set of events in place of last sequences. */
+class PartitionRecount {
+  readonly partition: number
+  readonly ranges: readonly Range[]
   readonly counts = new Map<string, number>()
-  readonly remarks: string[] = []
   records = 0
-  /** By source; over all partitions, since an event belongs to one. */
-  readonly #events = new Map<string, SeenEvents>()
+  /** Why what is in the log is not what was counted; null where nothing says so. */
+  cutAndRefilled: string | null = null
+  readonly snapshot: PartitionSnapshot
+  readonly #letters: Map<number, PartitionSnapshot['letters'][number]>
+  readonly #events: Map<string, SeenEvents>
+  readonly #remarks: string[] = []
+  #counted = 0
+  #duplicates = 0
+  #dead = 0
 
-  partition(snapshot: PartitionSnapshot): { add(record: RecordView): void; finish(): void } {
-    const letters = new Map<number, DeadLetterState>(snapshot.letters.map(({ offset, state }) => [offset, state]))
-    const before = this.records
-    const name = `partition ${snapshot.partition}`
-    return {
-      add: (record) => {
-        this.records++
-        const letter = letters.get(record.offset)
-        letters.delete(record.offset)
-        if (record.kind !== 'unknown' && this.#isDuplicate(record, name)) {
-          if (letter !== undefined) this.remarks.push(`${name}, offset ${record.offset}: a duplicate is kept as a dead letter`)
-          return
-        }
-        const pokemon = record.kind === 'unknown' ? 'unknown-event-type' : decodePokemon(bytesOf(record))
-        if (letter !== undefined && letter !== 'counted') return
-        if (typeof pokemon === 'object') for (const type of pokemon.types) this.counts.set(type, (this.counts.get(type) ?? 0) + 1)
-        else if (letter === undefined)
-          this.remarks.push(`${name}, offset ${record.offset}: cannot be counted (${pokemon}), and is not among the dead letters`)
-      },
-      finish: () => {
-        for (const offset of letters.keys())
-          this.remarks.push(`${name}, offset ${offset}: is among the dead letters, but there is no such record`)
-        const read = this.records - before
-        const known = snapshot.counted + snapshot.duplicates + snapshot.deadLetters
-        if (read !== known) this.remarks.push(`${name}: the store knows ${known} records, the topic has ${read}`)
-      },
-    }
+  /** @param events by source; over all partitions, since an event belongs to one */
+  constructor(snapshot: PartitionSnapshot, logStart: number, events: Map<string, SeenEvents>) {
+    const first = snapshot.firstOffset as number
+    // A log's start only ever rises, so that reading cannot have begun behind it, unless a gap says so.
+    const accounted = Math.min(first, ...snapshot.gaps.map(({ from, to }) => (to === null ? first : (from ?? first))))
+    if (logStart < accounted) this.#remarks.push(`partition ${snapshot.partition}: offsets ${logStart} to ${accounted - 1} were never read`)
+    this.partition = snapshot.partition
+    this.snapshot = snapshot
+    this.ranges = countedRanges(snapshot, logStart < accounted ? logStart : first)
+    this.#letters = new Map(snapshot.letters.map((letter) => [letter.offset, letter]))
+    this.#events = events
   }
 
-  #isDuplicate(record: RecordView, name: string): boolean {
+  add(record: RecordView): void {
+    this.records++
+    const letter = this.#letters.get(record.offset)
+    this.#letters.delete(record.offset)
+    this.#compareEpochs(record, letter?.leaderEpoch)
+    if (record.kind !== 'unknown' && this.#isDuplicate(record)) {
+      this.#duplicates++
+      if (letter !== undefined) this.#remark(record, `is a duplicate, but is among the dead letters (${letter.reason})`)
+      return
+    }
+    const pokemon = record.kind === 'unknown' ? 'unknown-event-type' : decodePokemon(bytesOf(record))
+    if (typeof pokemon === 'string') {
+      this.#dead++
+      if (letter === undefined) this.#remark(record, `cannot be counted (${pokemon}), but is not among the dead letters`)
+      else if (letter.state === 'counted') this.#remark(record, `was counted by a replay, but cannot be counted (${pokemon})`)
+      return
+    }
+    this.#counted++
+    for (const type of pokemon.types) this.counts.set(type, (this.counts.get(type) ?? 0) + 1)
+    if (letter === undefined || letter.state === 'counted') return
+    const remedy = letter.state === 'purged' ? '' : '; dead-letters replay counts it'
+    this.#remark(record, `can be counted, but is among the dead letters (${letter.reason})${remedy}`)
+  }
+
+  /** @returns what differs besides the counts */
+  finish(): string[] {
+    const { partition, snapshot } = this
+    for (const { offset, reason } of this.#letters.values())
+      this.#remarks.push(`partition ${partition}, offset ${offset}: is among the dead letters (${reason}), but there is no such record`)
+    const store = [snapshot.counted, snapshot.duplicates, snapshot.deadLetters]
+    const topic = [this.#counted, this.#duplicates, this.#dead]
+    if (store.some((amount, i) => amount !== topic[i]))
+      this.#remarks.push(`partition ${partition}: the store has ${amounts(store)}; the topic has ${amounts(topic)}`)
+    return this.#remarks
+  }
+
+  /** Leader epochs rise along a log: a newer one below the position is a log that was cut there and went another way (KIP-101). */
+  #compareEpochs(record: RecordView, ofLetter: number | undefined): void {
+    const { position } = this.snapshot
+    const beyond = position.leaderEpoch >= 0 && record.leaderEpoch > position.leaderEpoch
+    if (!beyond && (ofLetter === undefined || ofLetter === record.leaderEpoch)) return
+    this.cutAndRefilled ??=
+      `the log was cut and refilled: offset ${record.offset} is of leader epoch ${record.leaderEpoch} now, ` +
+      (beyond ? `and what was counted reached epoch ${position.leaderEpoch}` : `and the dead letter from there of epoch ${ofLetter}`)
+  }
+
+  #isDuplicate(record: RecordView): boolean {
     if (record.source === null) return false
-    let events = this.#events.get(record.source.name)
+    const { name } = record.source
+    let events = this.#events.get(name)
     if (events === undefined) {
       events = new SeenEvents()
-      this.#events.set(record.source.name, events)
+      this.#events.set(name, events)
     }
     const value = bytesOf(record)
     const seen = events.see(record.sequence, value === null ? 0 : crc32(value))
-    if (seen === 'different') {
-      this.remarks.push(`${name}, offset ${record.offset}: ${record.source.name} used sequence ${record.sequence} for two different events`)
-    }
+    if (seen === 'different') this.#remark(record, `${name} used its sequence ${record.sequence} before, for another event`)
     return seen === 'equal'
+  }
+
+  #remark({ offset }: RecordView, what: string): void {
+    // One more than is shown, so that it is said that there are more.
+    if (this.#remarks.length <= MOST_REMARKS) this.#remarks.push(`partition ${this.partition}, offset ${offset}: ${what}`)
   }
 }
 
@@ -155,9 +220,24 @@ function bytesOf(record: RecordView): Buffer | null {
   return record.valueStart < 0 ? null : record.bytes.subarray(record.valueStart, record.valueEnd)
 }
 
-function compare(partitions: readonly PartitionSnapshot[], recount: ReadonlyMap<string, number>): Verdict['types'] {
+function amounts([counted, duplicates, dead]: readonly number[]): string {
+  return `${counted} counted, ${duplicates} duplicates, ${dead} dead letters`
+}
+
+function bounded(remarks: readonly string[]): string[] {
+  return remarks.length <= MOST_REMARKS ? [...remarks] : [...remarks.slice(0, MOST_REMARKS), 'and so on']
+}
+
+function compare(passes: readonly PartitionRecount[]): TypeComparison[] {
   const store = new Map<string, number>()
-  for (const { counts } of partitions) for (const [type, count] of counts) store.set(type, (store.get(type) ?? 0) + count)
+  const recount = new Map<string, number>()
+  const add = (to: Map<string, number>, counts: ReadonlyMap<string, number>) => {
+    for (const [type, count] of counts) to.set(type, (to.get(type) ?? 0) + count)
+  }
+  for (const { snapshot, counts } of passes) {
+    add(store, snapshot.counts)
+    add(recount, counts)
+  }
   const names = [...new Set([...store.keys(), ...recount.keys()])].sort()
   return names.map((type) => ({ type, store: store.get(type) ?? 0, recount: recount.get(type) ?? 0 }))
 }

@@ -3,6 +3,7 @@
  * `KILLS` sets how many kills must hit in the middle of a backlog (3), `SEED` repeats their moments.
  */
 import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -89,7 +90,7 @@ describe('killed in the middle', () => {
   test(`a backlog read in small fetches through ${KILLS} kills (SEED=${SEED}) is counted exactly once`, async () => {
     const topic = 'killed'
     const feed = await EventFeed.create({ brokers: kafka.brokers, topic, partitions: 3 })
-    const random = mulberry32(SEED)
+    const random = seeded(SEED)
     const consumer = await ConsumerProcess.start({
       brokers: kafka.brokers,
       topic,
@@ -132,13 +133,8 @@ async function until(condition: () => Promise<boolean>): Promise<void> {
   while (!(await condition())) await sleep(2)
 }
 
-/** A small seeded generator: https://github.com/cprosche/mulberry32 */
-function mulberry32(seed: number): () => number {
-  let a = seed
-  return () => {
-    a = (a + 0x6d2b79f5) | 0
-    let t = Math.imul(a ^ (a >>> 15), 1 | a)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
-  }
+/** Uniform numbers in [0, 1) that a seed repeats. */
+function seeded(seed: number): () => number {
+  let drawn = 0
+  return () => createHash('sha256').update(`${seed} ${drawn++}`).digest().readUInt32BE() / 2 ** 32
 }

@@ -1,0 +1,51 @@
+/** Tries the dead letters anew: those that can be counted by now, as after a new version of this service, are counted, each once. */
+import { readIdentity } from 'pokemon-event'
+import type { DeadLetter, DeadLetterReason } from '../entities/dead-letter.ts'
+import { decodePokemon, type Pokemon } from '../entities/pokemon.ts'
+import type { DeadLetterStore } from './ports.ts'
+
+export interface ReplayReport {
+  /** Letters that were counted. */
+  readonly counted: number
+  /** Letters that still cannot be counted, by today's reason. */
+  readonly left: ReadonlyMap<DeadLetterReason, number>
+  /** Letters that somebody else counted or purged meanwhile. */
+  readonly gone: number
+}
+
+/** Letters in memory at once: one may have a megabyte and more. */
+const PAGE = 16
+
+/**
+ * Each letter is a transaction of its own, so that a replay that is ended in between, or runs twice at once, counts nothing twice.
+ * @param progress letters tried so far, after each few
+ * @throws where the store cannot be read or written
+ */
+export async function replay(
+  store: Pick<DeadLetterStore, 'deadLetters' | 'replay'>,
+  progress: (tried: number) => void,
+): Promise<ReplayReport> {
+  const left = new Map<DeadLetterReason, number>()
+  let counted = 0
+  let gone = 0
+  let tried = 0
+  let before: number | null = null
+  for (;;) {
+    const letters = await store.deadLetters(before, PAGE)
+    if (letters.length === 0) return { counted, left, gone }
+    for (const letter of letters) {
+      const pokemon = decodeAnew(letter)
+      if (typeof pokemon === 'string') left.set(pokemon, (left.get(pokemon) ?? 0) + 1)
+      else if (await store.replay(letter.id, new Map(pokemon.types.map((type) => [type, 1])))) counted++
+      else gone++
+    }
+    tried += letters.length
+    progress(tried)
+    before = letters.at(-1)?.id ?? null
+  }
+}
+
+/** As a record with these bytes would be decoded today (rule C1). */
+function decodeAnew({ headers, value }: DeadLetter): Pokemon | DeadLetterReason {
+  return readIdentity(headers).kind === 'unknown' ? 'unknown-event-type' : decodePokemon(value)
+}

@@ -1,0 +1,46 @@
+/** A topic in memory, read anew: its logs may have lost their beginning or end, and a partition may turn out to be unreadable. */
+import type { TopicDescription, TopicReader } from '../src/application/ports.ts'
+import type { RecordView } from '../src/entities/tally.ts'
+import { MockCursor, type MockEntry } from './mock-kafka-consumer.ts'
+
+export class MockTopicReader implements TopicReader {
+  topicId: string
+  compacted = false
+  readonly logs: MockEntry[][]
+  /** By partition; 0 where nothing is said. */
+  readonly logStarts: number[] = []
+  /** The leader epoch of all records. */
+  leaderEpoch = 1
+  /** By partition: why it cannot be read to the end. */
+  readonly unreadable = new Map<number, string>()
+  /** Offsets in a response. */
+  readonly #step: number
+
+  constructor(topicId: string, logs: MockEntry[][], step = 3) {
+    this.topicId = topicId
+    this.logs = logs
+    this.#step = step
+  }
+
+  async describe(): Promise<TopicDescription> {
+    const partitions = this.logs.map((log, partition) => ({ logStartOffset: this.logStarts[partition] ?? 0, endOffset: log.length }))
+    return { topicId: this.topicId, compacted: this.compacted, partitions }
+  }
+
+  async read(
+    partition: number,
+    from: number,
+    to: number,
+    each: (record: RecordView) => void,
+    progress: (offset: number) => void,
+  ): Promise<string | null> {
+    for (let offset = from; offset < to; offset = Math.min(to, offset + this.#step)) {
+      const cursor = new MockCursor(this.logs[partition] ?? [], offset, Math.min(to, offset + this.#step), this.leaderEpoch)
+      while (cursor.next()) each(cursor)
+      progress(cursor.nextOffset)
+      const why = this.unreadable.get(partition)
+      if (why !== undefined) return why
+    }
+    return null
+  }
+}

@@ -1,0 +1,92 @@
+/** Replaying dead letters: what can be counted by now is counted once, whoever else tries; the rest stays. */
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import { CE_TYPE, encodeValue, HEADER } from 'pokemon-event'
+import { replay } from '../src/application/replay.ts'
+import type { DeadLetter } from '../src/entities/dead-letter.ts'
+import { openStore } from '../src/infrastructure/storage/open-store.ts'
+import type { Store } from '../src/infrastructure/storage/store.ts'
+import { commitTo, letterOf, partitionOf } from './contract/store-harness.ts'
+
+const GHOST = encodeValue({ id: 1, name: 'gengar', types: ['ghost', 'poison'].map((name, i) => ({ slot: i + 1, type: { name } })) })
+
+function typed(type: string): DeadLetter['headers'] {
+  return [[Buffer.from(HEADER.type), Buffer.from(type)]]
+}
+
+/** A store with these dead letters, and another look at it. */
+async function storesWith(t: TestContext, letters: readonly DeadLetter[]): Promise<[Store, Store]> {
+  const dir = mkdtempSync(join(tmpdir(), 'replay-'))
+  const url = `sqlite:${join(dir, 'store.db')}`
+  const stores = [await openStore(url, { groupId: 'group' }), await openStore(url, { groupId: 'group' })] as [Store, Store]
+  t.after(async () => {
+    for (const store of stores) await store.close()
+    rmSync(dir, { recursive: true })
+  })
+  const state = await stores[0].open(partitionOf(0))
+  await commitTo(stores[0], partitionOf(0), state, letters.length, { deadLetters: letters, lastSequences: { ash: 7 } })
+  return stores
+}
+
+test('what can be counted is counted once, and the rest keeps its state and is told by its reason', async (t) => {
+  const [store] = await storesWith(t, [
+    letterOf(0, { value: GHOST, reason: 'bad-type-name' }),
+    letterOf(1, { value: Buffer.from('OK') }),
+    letterOf(2, { value: GHOST, reason: 'unknown-event-type', headers: typed('pokemon.captured.v9') }),
+    letterOf(3, { value: GHOST, reason: 'unknown-event-type', headers: typed(CE_TYPE) }),
+    letterOf(4, { value: null, reason: 'null-value' }),
+    letterOf(5, { value: Buffer.from('{'), reason: 'wrong-shape' }),
+  ])
+  const report = await replay(store, () => {})
+  assert.deepEqual(report, {
+    counted: 2,
+    left: new Map([
+      ['not-json', 2],
+      ['null-value', 1],
+      ['unknown-event-type', 1],
+    ]),
+    gone: 0,
+  })
+  const counts = new Map([
+    ['ghost', 2],
+    ['poison', 2],
+  ])
+  assert.deepEqual((await store.totals()).counts, counts)
+  assert.deepEqual(
+    (await store.deadLetters(null, 10)).map(({ offset, state }) => [offset, state]),
+    [
+      [5, 'kept'],
+      [4, 'kept'],
+      [2, 'kept'],
+      [1, 'kept'],
+    ],
+  )
+  const again = await replay(store, () => {})
+  assert.equal(again.counted, 0)
+  assert.deepEqual((await store.totals()).counts, counts)
+})
+
+test('position, token and last sequences stay, so that whoever counts goes on undisturbed', async (t) => {
+  const [store, counting] = await storesWith(t, [letterOf(0, { value: GHOST })])
+  const state = await counting.open(partitionOf(0))
+  await replay(store, () => {})
+  await commitTo(counting, partitionOf(0), state, 5, { counts: { bug: 1 }, counted: 1 })
+  const { position, lastSequences } = await store.open(partitionOf(0))
+  assert.deepEqual([position.offset, lastSequences], [5, new Map([['ash', 7]])])
+})
+
+test('two replays at once count each letter once, and progress is told for many pages of them', async (t) => {
+  const letters = Array.from({ length: 100 }, (_, offset) => letterOf(offset, { value: GHOST }))
+  const stores = await storesWith(t, letters)
+  const progress: number[] = []
+  const reports = await Promise.all(stores.map((store) => replay(store, (tried) => progress.push(tried))))
+  assert.equal(
+    reports.reduce((sum, { counted }) => sum + counted, 0),
+    100,
+  )
+  assert.equal((await stores[0].totals()).counts.get('ghost'), 100)
+  assert.ok(progress.length > 2)
+})

@@ -1,0 +1,413 @@
+/** verify, on the real SQLite store: equal what was counted rightly, different what was not, unknown what the topic cannot show any more. */
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, type TestContext, test } from 'node:test'
+import type { DataLoss, PartitionChange, TopicPartition } from '../src/application/ports.ts'
+import { replay } from '../src/application/replay.ts'
+import { type Verdict, type VerifyProgress, verify } from '../src/application/verify.ts'
+import { Counter } from '../src/entities/tally.ts'
+import { openStore } from '../src/infrastructure/storage/open-store.ts'
+import type { Store } from '../src/infrastructure/storage/store.ts'
+import { OTHER_TOPIC_ID, partitionOf, TOPIC_ID } from './contract/store-harness.ts'
+import { MockCursor, type MockEntry, type MockRecord } from './mock-kafka-consumer.ts'
+import { MockTopicReader } from './mock-topic-reader.ts'
+
+const SOURCE = '/poke-api-producer/test-run'
+const EPOCH = 1
+
+function pokemon(id: number, ...types: string[]): MockRecord {
+  const list = types.map((name, i) => ({ slot: i + 1, type: { name } }))
+  return { value: JSON.stringify({ id, name: `pokemon-${id}`, types: list }) }
+}
+
+/** An event of a source, which numbers it. */
+function event(sequence: number, ...types: string[]): MockRecord {
+  return { ...pokemon(sequence, ...types), source: SOURCE, sequence }
+}
+
+async function newStore(t: TestContext): Promise<Store> {
+  const dir = mkdtempSync(join(tmpdir(), 'verify-'))
+  const store = await openStore(`sqlite:${join(dir, 'store.db')}`, { groupId: 'group' })
+  t.after(async () => {
+    await store.close()
+    rmSync(dir, { recursive: true })
+  })
+  return store
+}
+
+/** Counts a log from the store's position to its end, as the service does; or as one does that makes the mistake of `wrong`. */
+async function count(
+  store: Store,
+  log: readonly MockEntry[],
+  partition: TopicPartition = partitionOf(0),
+  { wrong = (change: PartitionChange) => change, from = 0 } = {},
+): Promise<void> {
+  const state = await store.open(partition)
+  const start = state.position.offset === 'log-start' ? from : state.position.offset
+  const tally = new Counter().tally(state.lastSequences)
+  const cursor = new MockCursor(log, start, log.length, EPOCH)
+  while (cursor.next()) tally.add(cursor)
+  const to = { offset: log.length, leaderEpoch: EPOCH }
+  const change = { ...tally.take(), partition, token: state.token, from: state.position, to, firstOffset: start }
+  assert.equal(await store.commit(wrong(change)), 'committed')
+}
+
+/** A loss at the store's position, which is recorded and gone on from. */
+async function lose(store: Store, loss: Omit<DataLoss, 'message'>, partition = partitionOf(0)): Promise<void> {
+  const { token, position } = await store.open(partition)
+  const gap = { partition, token, from: position, loss: { message: `${loss.kind} it is`, ...loss } }
+  assert.equal(await store.recordGap(gap), 'committed')
+}
+
+function verdictOf(store: Store, reader: MockTopicReader): Promise<Verdict> {
+  return verify(store, reader, 'poke-topic', () => {})
+}
+
+/** Two of everything that happens: a type twice, another producer's record, an event sent again, garbage, somebody else's event, a hole. */
+const LOG: MockEntry[] = [
+  event(1, 'electric'),
+  event(2, 'water', 'ice'),
+  pokemon(3, 'water'),
+  'hole',
+  event(2, 'water', 'ice'),
+  { value: 'OK' },
+  { ...pokemon(4, 'fire'), kind: 'unknown', headers: [['ce_type', 'pokemon.released.v1']] },
+  event(5, 'fire'),
+  { value: null, source: SOURCE, sequence: 6 },
+  { value: null, source: SOURCE, sequence: 6 },
+]
+
+describe('equal', () => {
+  test('counts, duplicates and dead letters of several partitions, up to the store’s positions', async (t) => {
+    const store = await newStore(t)
+    const other = [pokemon(7, 'water'), { value: '{' }]
+    await count(store, LOG)
+    await count(store, other, partitionOf(1))
+    const reader = new MockTopicReader(TOPIC_ID, [[...LOG, event(8, 'bug')], other, [pokemon(9, 'rock')]])
+    const seen: VerifyProgress[] = []
+    const verdict = await verify(store, reader, 'poke-topic', (p) => seen.push(p))
+    assert.deepEqual(verdict, {
+      outcome: 'equal',
+      types: [
+        { type: 'electric', store: 1, recount: 1 },
+        { type: 'fire', store: 1, recount: 1 },
+        { type: 'ice', store: 1, recount: 1 },
+        { type: 'water', store: 3, recount: 3 },
+      ],
+      records: 11,
+      remarks: [],
+    })
+    assert.ok(seen.every(({ total }) => total === 12))
+    assert.ok(seen.every(({ done }, i) => i === 0 || done >= (seen[i - 1]?.done ?? 0)))
+    assert.equal(seen.at(-1)?.done, 12)
+  })
+
+  test('nothing was counted yet', async (t) => {
+    const verdict = await verdictOf(await newStore(t), new MockTopicReader(TOPIC_ID, [LOG]))
+    assert.deepEqual(verdict, { outcome: 'equal', types: [], records: 0, remarks: [] })
+  })
+
+  test('another topic of the same group is left out', async (t) => {
+    const store = await newStore(t)
+    await count(store, LOG)
+    await count(store, [pokemon(1, 'dark')], partitionOf(0, OTHER_TOPIC_ID, 'other-topic'))
+    assert.equal((await verdictOf(store, new MockTopicReader(TOPIC_ID, [LOG]))).outcome, 'equal')
+  })
+
+  test('dead letters that were published, purged, or counted by a replay', async (t) => {
+    const store = await newStore(t)
+    // The last one was a dead letter to a version that knew no fairies.
+    const log = [...LOG, pokemon(9, 'fairy')]
+    const noFairies = (change: PartitionChange): PartitionChange => ({
+      ...change,
+      counts: new Map([...change.counts].filter(([type]) => type !== 'fairy')),
+      counted: change.counted - 1,
+      deadLetters: [
+        ...change.deadLetters,
+        {
+          offset: log.length - 1,
+          leaderEpoch: EPOCH,
+          timestamp: 0,
+          reason: 'bad-type-name',
+          key: null,
+          value: Buffer.from(pokemon(9, 'fairy').value as string),
+          headers: [],
+        },
+      ],
+    })
+    await count(store, log, partitionOf(0), { wrong: noFairies })
+    const reader = new MockTopicReader(TOPIC_ID, [log])
+    const before = await verdictOf(store, reader)
+    assert.equal(before.outcome, 'different')
+    assert.match(
+      before.remarks[0] ?? '',
+      /^partition 0, offset 10: can be counted, but is among the dead letters \(bad-type-name\); dead-letters replay counts it$/,
+    )
+    const letters = await store.deadLetters(null, 10)
+    await store.markPublished(letters.slice(0, 2).map(({ id }) => id))
+    assert.equal((await replay(store, () => {})).counted, 1)
+    assert.deepEqual((await verdictOf(store, reader)).remarks, [])
+    assert.equal(await store.purge(['kept', 'published', 'counted'], Number.MAX_SAFE_INTEGER), letters.length)
+    const after = await verdictOf(store, reader)
+    assert.deepEqual([after.outcome, after.remarks], ['equal', []])
+  })
+
+  test('a log whose beginning was gone before it was first read, and gaps that were recorded', async (t) => {
+    const store = await newStore(t)
+    const later = LOG.map((entry) =>
+      typeof entry === 'object' && 'sequence' in entry ? { ...entry, sequence: (entry.sequence ?? 0) + 100 } : entry,
+    )
+    const log = [...LOG, ...later]
+    await count(store, log.slice(0, 6), partitionOf(0), { from: 2 })
+    await lose(store, { kind: 'retention', from: 6, to: 8 })
+    await count(store, log.slice(0, 12))
+    await lose(store, { kind: 'corrupt', from: 12, to: 15 })
+    await count(store, log)
+    const reader = new MockTopicReader(TOPIC_ID, [log])
+    reader.logStarts[0] = 2
+    const verdict = await verdictOf(store, reader)
+    assert.deepEqual(verdict.remarks, [])
+    assert.equal(verdict.outcome, 'equal')
+  })
+
+  test('a gap before anything was read', async (t) => {
+    const store = await newStore(t)
+    await lose(store, { kind: 'corrupt', from: 0, to: 4 })
+    await count(store, LOG)
+    const verdict = await verdictOf(store, new MockTopicReader(TOPIC_ID, [LOG]))
+    assert.deepEqual([verdict.outcome, verdict.remarks], ['equal', []])
+  })
+
+  test('a topic that was made again before anything of the old one was counted', async (t) => {
+    const store = await newStore(t)
+    await store.open(partitionOf(0, OTHER_TOPIC_ID))
+    await lose(store, { kind: 'recreated', from: null, to: null })
+    await count(store, LOG)
+    const verdict = await verdictOf(store, new MockTopicReader(TOPIC_ID, [LOG]))
+    assert.deepEqual([verdict.outcome, verdict.remarks], ['equal', []])
+  })
+})
+
+describe('different', () => {
+  interface Mistake {
+    readonly name: string
+    readonly wrong: (change: PartitionChange) => PartitionChange
+    /** Types whose counts differ. */
+    readonly types: readonly string[]
+    readonly remarks: readonly RegExp[]
+  }
+  const added = (change: PartitionChange, type: string, by: number) => new Map(change.counts).set(type, (change.counts.get(type) ?? 0) + by)
+  const AMOUNTS =
+    /^partition 0: the store has \d+ counted, \d+ duplicates, \d+ dead letters; the topic has 4 counted, 2 duplicates, 3 dead letters$/
+  const mistakes: Mistake[] = [
+    { name: 'a count that is one too high', wrong: (c) => ({ ...c, counts: added(c, 'fire', 1) }), types: ['fire'], remarks: [] },
+    { name: 'a count that is one too low', wrong: (c) => ({ ...c, counts: added(c, 'fire', -1) }), types: ['fire'], remarks: [] },
+    { name: 'a type that no record has', wrong: (c) => ({ ...c, counts: added(c, 'dark', 1) }), types: ['dark'], remarks: [] },
+    {
+      name: 'a dead letter that is missing',
+      wrong: (c) => ({ ...c, deadLetters: c.deadLetters.filter(({ offset }) => offset !== 5) }),
+      types: [],
+      remarks: [/^partition 0, offset 5: cannot be counted \(not-json\), but is not among the dead letters$/, AMOUNTS],
+    },
+    {
+      name: 'a dead letter of no record',
+      wrong: (c) => ({ ...c, deadLetters: [...c.deadLetters, { ...(c.deadLetters[0] as never as object), offset: 3 } as never] }),
+      types: [],
+      remarks: [/^partition 0, offset 3: is among the dead letters \(not-json\), but there is no such record$/, AMOUNTS],
+    },
+    {
+      name: 'a duplicate that is a dead letter',
+      wrong: (c) => ({
+        ...c,
+        duplicates: c.duplicates - 1,
+        deadLetters: [...c.deadLetters, { ...(c.deadLetters[0] as never as object), offset: 4 } as never],
+      }),
+      types: [],
+      remarks: [/^partition 0, offset 4: is a duplicate, but is among the dead letters \(not-json\)$/, AMOUNTS],
+    },
+    {
+      name: 'a record that was lost',
+      wrong: (c) => ({ ...c, counts: added(c, 'electric', -1), counted: c.counted - 1 }),
+      types: ['electric'],
+      remarks: [AMOUNTS],
+    },
+    {
+      name: 'a duplicate that was counted',
+      wrong: (c) => ({
+        ...c,
+        counts: new Map(added(c, 'water', 1)).set('ice', 2),
+        counted: c.counted + 1,
+        duplicates: c.duplicates - 1,
+      }),
+      types: ['ice', 'water'],
+      remarks: [AMOUNTS],
+    },
+    {
+      name: 'a distinct event that was dropped as a duplicate',
+      wrong: (c) => ({ ...c, counts: added(c, 'fire', -1), counted: c.counted - 1, duplicates: c.duplicates + 1 }),
+      types: ['fire'],
+      remarks: [AMOUNTS],
+    },
+  ]
+  for (const { name, wrong, types, remarks } of mistakes) {
+    test(name, async (t) => {
+      const store = await newStore(t)
+      await count(store, LOG, partitionOf(0), { wrong })
+      const verdict = await verdictOf(store, new MockTopicReader(TOPIC_ID, [LOG]))
+      assert.equal(verdict.outcome, 'different')
+      const differing = verdict.types.filter((row) => row.store !== row.recount).map(({ type }) => type)
+      assert.deepEqual(differing, types)
+      assert.equal(verdict.remarks.length, remarks.length, verdict.remarks.join('\n'))
+      for (const [i, remark] of remarks.entries()) assert.match(verdict.remarks[i] ?? '', remark)
+    })
+  }
+
+  test('events that were overtaken and dropped by their last sequence', async (t) => {
+    const store = await newStore(t)
+    const log = [event(1, 'bug'), event(3, 'bug'), event(2, 'rock')]
+    await count(store, log)
+    const verdict = await verdictOf(store, new MockTopicReader(TOPIC_ID, [log]))
+    assert.equal(verdict.outcome, 'different')
+    assert.deepEqual(verdict.types, [
+      { type: 'bug', store: 2, recount: 2 },
+      { type: 'rock', store: 0, recount: 1 },
+    ])
+  })
+
+  test('two events under one sequence, of which the second was dropped', async (t) => {
+    const store = await newStore(t)
+    const log = [event(1, 'bug'), { ...event(1, 'rock') }]
+    await count(store, log)
+    const verdict = await verdictOf(store, new MockTopicReader(TOPIC_ID, [log]))
+    assert.equal(verdict.outcome, 'different')
+    assert.equal(verdict.remarks[0], `partition 0, offset 1: ${SOURCE} used its sequence 1 before, for another event`)
+  })
+
+  test('one event in two partitions, counted in both', async (t) => {
+    const store = await newStore(t)
+    const logs = [[event(1, 'bug')], [event(1, 'bug')]]
+    await count(store, logs[0] ?? [])
+    await count(store, logs[1] ?? [], partitionOf(1))
+    const verdict = await verdictOf(store, new MockTopicReader(TOPIC_ID, logs))
+    assert.deepEqual([verdict.outcome, verdict.types], ['different', [{ type: 'bug', store: 2, recount: 1 }]])
+  })
+
+  test('a replay that counted what cannot be counted', async (t) => {
+    const store = await newStore(t)
+    await count(store, LOG)
+    const [letter] = await store.deadLetters(null, 1)
+    assert.ok(await store.replay(letter?.id ?? -1, new Map([['fire', 1]])))
+    const verdict = await verdictOf(store, new MockTopicReader(TOPIC_ID, [LOG]))
+    assert.equal(verdict.outcome, 'different')
+    assert.equal(verdict.remarks[0], 'partition 0, offset 8: was counted by a replay, but cannot be counted (null-value)')
+  })
+
+  test('a beginning that is there and was never read', async (t) => {
+    const store = await newStore(t)
+    await count(store, LOG, partitionOf(0), { from: 2 })
+    const verdict = await verdictOf(store, new MockTopicReader(TOPIC_ID, [LOG]))
+    assert.equal(verdict.outcome, 'different')
+    assert.equal(verdict.remarks[0], 'partition 0: offsets 0 to 1 were never read')
+    assert.deepEqual(verdict.types[0], { type: 'electric', store: 0, recount: 1 })
+  })
+
+  test('however many remarks there are, a hundred are shown', async (t) => {
+    const store = await newStore(t)
+    const log = Array.from({ length: 1000 }, () => ({ value: 'OK' }))
+    await count(store, log, partitionOf(0), { wrong: (change) => ({ ...change, deadLetters: [] }) })
+    const { remarks } = await verdictOf(store, new MockTopicReader(TOPIC_ID, [log]))
+    assert.deepEqual([remarks.length, remarks.at(-1)], [101, 'and so on'])
+  })
+})
+
+describe('unknown', () => {
+  interface Case {
+    readonly name: string
+    readonly change: (reader: MockTopicReader, store: Store) => Promise<void> | void
+    readonly remark: RegExp
+  }
+  const cases: Case[] = [
+    {
+      name: 'retention removed the beginning',
+      change(reader) {
+        reader.logStarts[0] = 4
+      },
+      remark: /^partition 0: retention removed its beginning: counted from offset 0, readable from 4$/,
+    },
+    {
+      name: 'the log was cut below the position',
+      change: (reader) => void reader.logs[0]?.splice(7),
+      remark: /^partition 0: the log was cut: counted up to offset 10, it ends at 7$/,
+    },
+    {
+      name: 'the log was cut and refilled',
+      change(reader) {
+        reader.leaderEpoch = 2
+      },
+      remark: /^partition 0: the log was cut and refilled: offset 0 is of leader epoch 2 now, and what was counted reached epoch 1$/,
+    },
+    {
+      name: 'the log was cut, recorded, and went on',
+      async change(reader, store) {
+        await lose(store, { kind: 'truncated', from: 8, to: 8 })
+        await count(store, reader.logs[0] ?? [])
+      },
+      remark: /^partition 0: truncated it is$/,
+    },
+    {
+      name: 'the topic was made again',
+      change(reader) {
+        reader.topicId = OTHER_TOPIC_ID
+      },
+      remark: new RegExp(`^partition 0: the topic that was counted \\(id ${TOPIC_ID}\\) was deleted; .* the id ${OTHER_TOPIC_ID}$`),
+    },
+    {
+      name: 'the topic is compacted',
+      change(reader) {
+        reader.compacted = true
+      },
+      remark: /^partition 0: the topic is compacted/,
+    },
+    {
+      name: 'the topic has fewer partitions',
+      change: (reader) => void reader.logs.pop(),
+      remark: /^partition 0: the topic has it no longer$/,
+    },
+    {
+      name: 'something without an end could not be read',
+      change: (_, store) => lose(store, { kind: 'corrupt', from: 10, to: null }),
+      remark: /^partition 0: corrupt it is$/,
+    },
+    {
+      name: 'records go away, or cannot be read, while they are read',
+      change: (reader) => void reader.unreadable.set(0, 'the checksum of the batch at offset 4 does not match its bytes'),
+      remark: /^partition 0: the checksum of the batch at offset 4 does not match its bytes$/,
+    },
+  ]
+  for (const { name, change, remark } of cases) {
+    test(name, async (t) => {
+      const store = await newStore(t)
+      await count(store, LOG)
+      const reader = new MockTopicReader(TOPIC_ID, [[...LOG]])
+      await change(reader, store)
+      const verdict = await verdictOf(store, reader)
+      assert.equal(verdict.outcome, 'unknown')
+      assert.deepEqual([verdict.types, verdict.records, verdict.remarks.length], [[], 0, 1])
+      assert.match(verdict.remarks[0] ?? '', remark)
+    })
+  }
+
+  test('what can be known is counted anew all the same, and a difference there is one', async (t) => {
+    const store = await newStore(t)
+    await count(store, LOG)
+    await count(store, [pokemon(1, 'bug')], partitionOf(1))
+    const reader = new MockTopicReader(TOPIC_ID, [LOG, [pokemon(1, 'bug')]])
+    reader.logStarts[0] = 1
+    const verdict = await verdictOf(store, reader)
+    assert.deepEqual([verdict.outcome, verdict.types], ['unknown', [{ type: 'bug', store: 1, recount: 1 }]])
+    reader.logs[1] = [pokemon(1, 'rock')]
+    assert.equal((await verdictOf(store, reader)).outcome, 'different')
+  })
+})

@@ -12,17 +12,15 @@ import { renderCounts } from 'poke-api-consumer/src/infrastructure/terminal/coun
 import { KAFKA_SETTINGS, kafkaSecurity, readSecret, readSettings } from 'service-kit'
 import { LiveTerminal } from './live-terminal.ts'
 import { httpAddress, OneMachine, OneMachineError } from './one-machine.ts'
-import { positionsOf, type Readings, readCounts } from './readings.ts'
+import { positionsOf, readCounts } from './readings.ts'
 import { runCommand } from './run-command.ts'
 import type { Service } from './service.ts'
 import { type Counts, differences, renderDifferences, rise, sum } from './sweep-check.ts'
-import { drawSweep, type SweepScene, sweepInALine } from './sweep-picture.ts'
+import { SweepProgress } from './sweep-progress.ts'
 import { TopicReader } from './topic-reader.ts'
 
 /** Between two looks at the services, in ms. */
 const LOOK_EVERY = 200
-/** Between two lines where there is no terminal to draw in, in ms. */
-const LINE_EVERY = 5000
 /** At rest the file is at most a second older than the store; after so long, in ms, it is wrong. */
 const FILE_WITHIN = 10_000
 
@@ -78,7 +76,7 @@ async function sweep(machine: OneMachine, swept: Promise<Swept>): Promise<number
     // Our own server needs no mercy; the live one sets the pace.
     const defaults = machine.api.kind === 'bundled' ? { POKE_API_MAX_RATE: '0' } : {}
     const producer = await machine.startProducer(defaults, { CAPTURE_MODE: 'sweep' })
-    const progress = new Progress(machine.readings(producer, consumer))
+    const progress = new SweepProgress(machine.readings(producer, consumer), terminal)
     const { captured, types } = await progress.during(swept)
 
     const end = await topic.ends()
@@ -140,43 +138,6 @@ async function begin(machine: OneMachine, topic: TopicReader, consumer: Service)
 
 function beginningFile(machine: OneMachine): string {
   return join(machine.folder, 'sweep.json')
-}
-
-/** Draws how far a sweep is, for as long as something takes. */
-class Progress {
-  readonly #readings: Readings
-  #first: { readonly at: number; readonly done: number } | null = null
-  #told = { at: Number.NEGATIVE_INFINITY, line: '' }
-
-  constructor(readings: Readings) {
-    this.#readings = readings
-  }
-
-  /** @param captured everything is captured, though the producer that would say so has ended */
-  async during<T>(work: Promise<T>, captured = false): Promise<T> {
-    const over = work.then(
-      () => true,
-      () => true,
-    )
-    do await this.#draw(captured)
-    while (!(await Promise.race([over, pause(LOOK_EVERY, false)])))
-    await this.#draw(captured)
-    return await work
-  }
-
-  async #draw(captured: boolean): Promise<void> {
-    const taken = await this.#readings.take()
-    const sweep = captured && taken.sweep !== null ? { ...taken.sweep, done: taken.sweep.total } : taken.sweep
-    const reading = { ...taken, sweep, waiting: captured ? 0 : taken.waiting }
-    if (sweep !== null) this.#first ??= { at: performance.now(), done: sweep.done }
-    const { at, done } = this.#first ?? { at: performance.now(), done: 0 }
-    const scene: SweepScene = { reading, running: (performance.now() - at) / 1000, doneAtFirst: done }
-    terminal.draw(drawSweep(scene, terminal.look))
-    const line = sweepInALine(scene)
-    if (terminal.live || line === this.#told.line || performance.now() - this.#told.at < LINE_EVERY) return
-    terminal.say(line)
-    this.#told = { at: performance.now(), line }
-  }
 }
 
 /** Waits until the consumer has counted everything before these ends of partitions. @throws where it has stopped to read one of them */

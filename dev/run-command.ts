@@ -13,11 +13,13 @@ export interface Stoppable {
 /**
  * @param work does the command's work. Resolves with the exit code when it is done or after the signal was aborted.
  * @param stopped called when the first signal came, before anything is stopped
+ * @param stoppedExitCode what the process exits with then
  * @returns never: the process exits
  */
 export async function runCommand(
   work: (signal: AbortSignal, own: (what: Stoppable) => void) => Promise<number>,
   stopped: (why: string) => void,
+  stoppedExitCode = 0,
 ): Promise<never> {
   const stopping = new AbortController()
   let owned: Stoppable | null = null
@@ -36,7 +38,7 @@ export async function runCommand(
   }
   let exitCode: number
   try {
-    const asked = new Promise<number>((resolve) => stopping.signal.addEventListener('abort', () => resolve(0)))
+    const asked = new Promise<number>((resolve) => stopping.signal.addEventListener('abort', () => resolve(stoppedExitCode)))
     exitCode = await Promise.race([work(stopping.signal, (what) => (owned = what)), asked])
   } catch (error) {
     exitCode = error instanceof OneMachineError ? error.exitCode : 1

@@ -63,6 +63,7 @@ await runCommand(
     terminal.leave()
     terminal.say(`\n${why}: stopping; once more ends all at once. The next make sweep goes on from here.`)
   },
+  1,
 )
 
 async function sweep(machine: OneMachine, swept: Promise<Swept>): Promise<number> {

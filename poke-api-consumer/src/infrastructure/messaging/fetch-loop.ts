@@ -23,6 +23,8 @@ export interface FetchLoopOptions {
   readonly confirmed: () => Promise<void>
   readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
   readonly random: () => number
+  /** For how long nothing may come beyond a broker's own waiting, in ms. */
+  readonly longestSilence?: number
 }
 
 export class FetchLoop {
@@ -150,12 +152,13 @@ export class FetchLoop {
   }
 
   #startLoop(node: number): LeaderLoop {
-    const { cluster, topics, topic, clientId, clientOptions, limits, troubles, wait, random } = this.#options
+    const { cluster, topics, topic, clientId, clientOptions, limits, troubles, wait, random, longestSilence } = this.#options
     const loop = new LeaderLoop({
       node,
       topic,
       clientId,
       ...(clientOptions && { clientOptions }),
+      ...(longestSilence && { longestSilence }),
       limits,
       troubles,
       wait,

@@ -145,6 +145,8 @@ export function readFetchResponse(bytes: Buffer): FetchResponse {
     skipTags()
     topics.set(id, partitions)
   }
+  skipTags()
+  if (at > bytes.length) throw new RangeError(`a Fetch response of ${bytes.length} bytes ends too early`)
   return { errorCode, throttleMs, bytes, view, topics }
 }
 

@@ -28,12 +28,13 @@ export interface LeaderLoopOptions {
   readonly doubt: () => void
   readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
   readonly random: () => number
+  /** For how long nothing may come beyond the broker's own waiting, in ms. */
+  readonly longestSilence?: number
 }
 
 const FETCH = 1
 /** For how long connecting may take, in ms. */
 const CONNECT_DEADLINE = 5000
-/** For how long nothing may come beyond the broker's own waiting, in ms. */
 const LONGEST_SILENCE = 5000
 
 interface OpenConnection {
@@ -114,11 +115,11 @@ export class LeaderLoop {
   }
 
   async #ask(topicId: string, questions: readonly Question[]): Promise<FetchResponse> {
-    const { limits } = this.#options
+    const { limits, longestSilence = LONGEST_SILENCE } = this.#options
     if (this.#open === null) this.#open = await this.#connect()
     const { connection, version } = this.#open
     const answer = connection.ask(FETCH, version, fetchRequest(version, topicId, questions, limits))
-    return readFetchResponse(await withSilenceLimit(answer, () => connection.received, limits.maxWait + LONGEST_SILENCE, 'a Fetch'))
+    return readFetchResponse(await withSilenceLimit(answer, () => connection.received, limits.maxWait + longestSilence, 'a Fetch'))
   }
 
   /** @returns counts it all; resolves when that is done */

@@ -9,6 +9,7 @@ import { embeddedKafka, KAFKA_VERSION, type Kafka } from './kafka.ts'
 import { choosePokeApi, type PokeApiChoice } from './poke-api-choice.ts'
 import { Readings } from './readings.ts'
 import { Service, type ServiceEvent } from './service.ts'
+import { cut } from './terminal-look.ts'
 
 /** The project's folder: everything is kept in it, wherever the command was given. */
 export const PROJECT = fileURLToPath(new URL('..', import.meta.url))
@@ -231,7 +232,7 @@ export class OneMachine {
     const name = event.service.name
     this.#tellProcesses()
     if (event.kind === 'died') {
-      const quoted = event.lastLines.map((line) => `          | ${line}`)
+      const quoted = event.lastLines.map((line) => `          | ${cut(line, 160)}`)
       say([`${name.padEnd(9)} ${event.how}; it starts again in ${event.again / 1000} s (log: ${logFile})`, ...quoted].join('\n'))
     }
     if (event.kind === 'hopeless') {

@@ -1,5 +1,6 @@
 /** Draws what happens while the pipeline runs on one machine. */
 import type { Reading } from './readings.ts'
+import { sum } from './sweep-check.ts'
 import { bold, count, cut, dim, duration, type Look, red, typeBar } from './terminal-look.ts'
 
 export interface Scene {
@@ -12,16 +13,16 @@ export interface Scene {
 
 /** Counts as bars with the most frequent on top, one line of figures, what is in the way, and where things are. Fits the screen. */
 export function drawScene({ reading, running, places }: Scene, look: Look): string[] {
-  const { captured, waiting, counted, lag, duplicates, deadLetters } = reading
+  const { captured, waiting, lag, duplicates, deadLetters, counts } = reading
   const figures = [
     `captured ${count(captured)}`,
-    `waiting to be sent ${count(waiting)}`,
-    `counted ${count(counted)}`,
+    `in outbox ${count(waiting)}`,
     `lag ${count(lag)}`,
     ...(duplicates ? [`duplicates ${count(duplicates)}`] : []),
     ...(deadLetters ? [`dead letters ${count(deadLetters)}`] : []),
+    `types counted ${count(sum(counts))}`,
   ]
-  const head = ['', bold(cut(`Since ${duration(running)}: ${figures.join('  ')}`, look.columns), look)]
+  const head = ['', bold(cut(`After ${duration(running)}: ${figures.join('  ')}`, look.columns), look)]
   const troubles = reading.troubles.slice(0, 3).map((trouble) => red(cut(`! ${trouble}`, look.columns), look))
   const width = Math.max(...places.map(([what]) => what.length))
   const foot = ['', ...places.map(([what, where]) => dim(cut(`${what.padEnd(width)}  ${where}`, look.columns), look))]
@@ -59,10 +60,10 @@ export function drawCounts(counts: ReadonlyMap<string, number>, look: Look, room
 
 /** The same in one line, for logs and pipes. */
 export function sceneInALine({ reading }: Scene): string {
-  const { captured, waiting, counted, lag, troubles, counts } = reading
+  const { captured, waiting, lag, troubles, counts } = reading
   const most = [...counts].sort(([a, x], [b, y]) => y - x || (a < b ? -1 : 1)).slice(0, 5)
   const types = most.map(([type, n]) => `${type} ${n}`).join(', ')
-  const parts = [`captured ${count(captured)}, waiting ${count(waiting)}, counted ${count(counted)}, lag ${count(lag)}`]
-  if (types !== '') parts.push(types + (counts.size > most.length ? ', …' : ''))
-  return [...parts, ...troubles].join('; ')
+  const figures = `captured ${count(captured)}, in outbox ${count(waiting)}, lag ${count(lag)}`
+  const inAll = `types counted ${count(sum(counts))}${types === '' ? '' : `: ${types}${counts.size > most.length ? ', …' : ''}`}`
+  return [figures, inAll, ...troubles].join('; ')
 }

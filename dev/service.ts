@@ -22,7 +22,7 @@ export type ServiceEvent = { readonly service: Service } & (
   | { readonly kind: 'swept'; readonly captured: number; readonly types: Readonly<Record<string, number>> }
   /** It ended with nothing left to do. */
   | { readonly kind: 'finished' }
-  /** It starts again after so many ms. */
+  /** It starts again after so many ms. No words where it was killed. */
   | { readonly kind: 'died'; readonly how: string; readonly lastLines: readonly string[]; readonly again: number }
   /** Starting it again as it is would end the same way. */
   | { readonly kind: 'hopeless'; readonly exitCode: number; readonly lastLines: readonly string[] }
@@ -96,7 +96,8 @@ export class Service {
     this.#gone.resolve()
     if (this.#stopping) return
     const { onEvent, logFile } = this.#options
-    const words = lastLines(logFile, 6, logStart)
+    // Who is killed says nothing about it.
+    const words = code === null ? [] : lastLines(logFile, 6, logStart)
     // A service that somebody else has asked to end answers 0 as well.
     if (code === 0 && this.#swept) {
       onEvent({ service: this, kind: 'finished' })

@@ -1,5 +1,6 @@
 /** Draws how far a sweep is. */
 import type { Reading } from './readings.ts'
+import { sum } from './sweep-check.ts'
 import { bar, bold, count, cut, duration, type Look, red } from './terminal-look.ts'
 
 export interface SweepScene {
@@ -13,7 +14,7 @@ const WIDEST_BAR = 40
 
 /** A progress bar with the time that is left, and what is in the way. */
 export function drawSweep(scene: SweepScene, look: Look): string[] {
-  const { sweep, counted, lag, waiting, troubles } = scene.reading
+  const { sweep, lag, waiting, duplicates, troubles, counts } = scene.reading
   const share = sweep === null ? 0 : sweep.done / sweep.total
   const words = [
     sweep === null ? 'The list of Pokémon is asked for' : `${Math.floor(share * 100)} %  ${count(sweep.done)} of ${count(sweep.total)}`,
@@ -21,7 +22,13 @@ export function drawSweep(scene: SweepScene, look: Look): string[] {
   ].filter((part) => part !== null)
   const head = words.join('  ')
   const width = Math.max(4, Math.min(WIDEST_BAR, look.columns - head.length - 4))
-  const figures = `captured ${count(sweep?.done ?? null)}  waiting to be sent ${count(waiting)}  counted ${count(counted)}  lag ${count(lag)}`
+  const figures = [
+    `captured ${count(sweep?.done ?? null)}`,
+    `in outbox ${count(waiting)}`,
+    `lag ${count(lag)}`,
+    ...(duplicates ? [`sent twice ${count(duplicates)}`] : []),
+    `types counted ${count(sum(counts))}`,
+  ].join('  ')
   return [
     '',
     `▕${bar(share, 1, width)}▏ ${bold(cut(head, look.columns - width - 3), look)}`,
@@ -32,9 +39,9 @@ export function drawSweep(scene: SweepScene, look: Look): string[] {
 
 /** The same in one line, for logs and pipes. */
 export function sweepInALine(scene: SweepScene): string {
-  const { sweep, counted, troubles } = scene.reading
+  const { sweep, lag, troubles } = scene.reading
   if (sweep === null) return ['the list of Pokémon is asked for', ...troubles].join('; ')
-  return [`${sweep.done} of ${sweep.total} captured, ${counted ?? 0} counted`, timeLeft(scene), ...troubles]
+  return [`${sweep.done} of ${sweep.total} captured, lag ${count(lag)}`, timeLeft(scene), ...troubles]
     .filter((part) => part !== null)
     .join('; ')
 }

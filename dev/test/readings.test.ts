@@ -57,14 +57,13 @@ describe('the services', () => {
     const producer = await serve(t, 'poke_captures_total{origin="live"} 2\npoke_outbox_depth_events 1\n', ['poke-api: slow'])
     const consumer = await serve(
       t,
-      'poke_records_counted_total 1\npoke_records_duplicate_total 0\npoke_dead_letters_total{reason="not-json"} 3\npoke_lag_records{partition="0"} 1\n' +
+      'poke_records_duplicate_total 0\npoke_dead_letters_total{reason="not-json"} 3\npoke_lag_records{partition="0"} 1\n' +
         'poke_position_offset{partition="0"} 17\npoke_position_offset{partition="1"} 4\npoke_partition_stopped{partition="1"} 1\n',
       [],
     )
     const readings = new Readings({ name: 'producer', url: producer }, { name: 'consumer', url: consumer }, file)
     assert.deepEqual(await readings.take(), {
       captured: 2,
-      counted: 1,
       duplicates: 0,
       deadLetters: 3,
       waiting: 1,
@@ -85,8 +84,8 @@ describe('the services', () => {
   test('that do not answer leave dashes and no error', async () => {
     const away = { name: 'producer', url: 'http://127.0.0.1:1' }
     const readings = new Readings(away, { name: 'consumer', url: null }, join(tmpdir(), 'there-is-no-such-file'))
-    const { captured, counted, troubles, counts } = await readings.take()
-    assert.deepEqual({ captured, counted, troubles, counts }, { captured: null, counted: null, troubles: [], counts: new Map() })
+    const { captured, lag, troubles, counts } = await readings.take()
+    assert.deepEqual({ captured, lag, troubles, counts }, { captured: null, lag: null, troubles: [], counts: new Map() })
   })
 
   test('a file of counts that is none is an error', async (t) => {

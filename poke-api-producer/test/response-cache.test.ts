@@ -86,12 +86,33 @@ test('has one answer for a URL: the last', async (t) => {
   assert.equal(found(cache, '/25'), 'raichu')
 })
 
-test('forgets what it is told to forget', async (t) => {
-  const { cache } = open(t, fileIn(t))
-  await keep(cache, '/25')
-  await keep(cache, '/26')
-  cache.delete(keyOf('/25'))
-  assert.deepEqual([found(cache, '/25'), found(cache, '/26')], [undefined, '/26'])
+for (const [where, written] of [
+  ['in the file', true],
+  ['not in the file yet', false],
+] as const) {
+  test(`forgets what it is told to forget, while that is ${where}`, async (t) => {
+    const { cache } = open(t, fileIn(t))
+    await keep(cache, '/25')
+    await keep(cache, '/26')
+    if (written) cache.flush()
+    cache.delete(keyOf('/25'))
+    assert.deepEqual([found(cache, '/25'), found(cache, '/26')], [undefined, '/26'])
+    cache.flush()
+    assert.equal(found(cache, '/25'), undefined)
+  })
+}
+
+test('writes by itself: many together at once, few after a moment', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  const file = fileIn(t)
+  const { cache } = open(t, file)
+  const inFile = () => readFileSync(`${file}-wal`).includes('https://pokeapi.co/few')
+  await keep(cache, '/few')
+  assert.equal(inFile(), false)
+  t.mock.timers.tick(500)
+  assert.equal(inFile(), true)
+  for (let id = 1; id <= 64; id++) await keep(cache, `/many-${id}`)
+  assert.ok(readFileSync(`${file}-wal`).includes('https://pokeapi.co/many-1'))
 })
 
 test('keeps for a year what can be confirmed, and the rest for as long as it is told', async (t) => {
@@ -132,7 +153,10 @@ test('does not keep a body that is far too large', async (t) => {
 test('stays bounded: the oldest leave', async (t) => {
   let time = NOW
   const { cache } = open(t, fileIn(t), { maxEntries: 100, now: () => time++ })
-  for (let id = 1; id <= 1000; id++) await keep(cache, `/${id}`)
+  for (let id = 1; id <= 1000; id++) {
+    await keep(cache, `/${id}`)
+    if (id % 10 === 0) cache.flush()
+  }
   const kept = Array.from({ length: 1000 }, (_, index) => `/${index + 1}`).filter((path) => found(cache, path) !== undefined)
   assert.equal(kept.length, 100)
   assert.equal(kept[0], '/901')
@@ -142,6 +166,7 @@ test('is there again after a restart, and after a death', async (t) => {
   const file = fileIn(t)
   const { cache, said } = open(t, file)
   await keep(cache, '/25')
+  cache.flush()
   // What a process leaves when it dies are its files, as they are at that moment.
   const left = fileIn(t)
   for (const suffix of ['', '-wal']) if (existsSync(file + suffix)) writeFileSync(left + suffix, readFileSync(file + suffix))
@@ -211,6 +236,7 @@ test('a file that cannot be written is passed by, and that is said once', async 
   const { cache, said } = open(t, file)
   for (const path of ['/26', '/27']) {
     await keep(cache, path)
+    cache.flush()
     assert.equal(found(cache, path), undefined)
     assert.equal(found(cache, '/25'), '/25')
   }
@@ -235,6 +261,6 @@ test('after closing it has nothing and takes nothing, without complaint', async 
   cache.close()
   cache.close()
   await keep(cache, '/26')
-  assert.equal(found(cache, '/25'), undefined)
+  assert.deepEqual([found(cache, '/25'), found(cache, '/26')], [undefined, undefined])
   assert.deepEqual(said, [])
 })

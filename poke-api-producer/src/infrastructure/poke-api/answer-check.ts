@@ -5,6 +5,7 @@
  */
 import type { IncomingHttpHeaders } from 'node:http'
 import type { Dispatcher } from 'undici'
+import { BodyAssembly } from './body-assembly.ts'
 import { type Controller, type Exchange, type Handler, layer } from './exchange.ts'
 import { type AttemptFailureKind, FailedAttempt, failedAttempt } from './failed-attempt.ts'
 import { parseRetryAfter } from './retry-after.ts'
@@ -21,6 +22,7 @@ export interface AnswerCheckOptions {
 const KEPT_HEADERS = ['age', 'cache-control', 'date', 'etag', 'expires', 'last-modified', 'vary', 'x-poke-api-origin']
 
 export function answerCheck(options: AnswerCheckOptions): Dispatcher.DispatcherComposeInterceptor {
+  const assembly = new BodyAssembly()
   return layer((below) => (request, handler) => {
     const exchange = request.opaque
     exchange.attempts++
@@ -28,12 +30,13 @@ export function answerCheck(options: AnswerCheckOptions): Dispatcher.DispatcherC
     exchange.status = 0
     const conditional = request.headers['if-none-match'] !== undefined || request.headers['if-modified-since'] !== undefined
     const headers = exchange.distrusted ? { ...request.headers, 'cache-control': 'no-cache' } : request.headers
-    return below({ ...request, headers }, new AnswerCheck(options, exchange, conditional, handler))
+    return below({ ...request, headers }, new AnswerCheck(options, assembly, exchange, conditional, handler))
   })
 }
 
 class AnswerCheck implements Handler {
   readonly #options: AnswerCheckOptions
+  readonly #assembly: BodyAssembly
   readonly #exchange: Exchange
   readonly #conditional: boolean
   readonly #handler: Handler
@@ -43,8 +46,9 @@ class AnswerCheck implements Handler {
   #headers: IncomingHttpHeaders = {}
   #chunks: Buffer[] = []
 
-  constructor(options: AnswerCheckOptions, exchange: Exchange, conditional: boolean, handler: Handler) {
+  constructor(options: AnswerCheckOptions, assembly: BodyAssembly, exchange: Exchange, conditional: boolean, handler: Handler) {
     this.#options = options
+    this.#assembly = assembly
     this.#exchange = exchange
     this.#conditional = conditional
     this.#handler = handler
@@ -94,7 +98,7 @@ class AnswerCheck implements Handler {
   #passReduced(): void {
     let kept: Buffer
     try {
-      kept = this.#exchange.reduce(this.#chunks.length === 1 ? (this.#chunks[0] as Buffer) : Buffer.concat(this.#chunks))
+      kept = this.#exchange.reduce(this.#assembly.join(this.#chunks))
     } catch (error) {
       this.#exchange.distrusted = true
       this.#fail(error as Error)

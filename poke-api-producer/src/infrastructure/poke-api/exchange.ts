@@ -6,7 +6,7 @@ export interface Exchange {
   readonly url: string
   readonly wanted: 'pokemon' | 'list'
   /**
-   * Takes from a whole body what is kept of it.
+   * Takes from a whole body what is kept of it, as a copy: the body's place is used again.
    * @throws FailedAttempt where the body is not what was asked for
    */
   readonly reduce: (body: Buffer) => Buffer

@@ -35,8 +35,11 @@ const FORMAT = 1
 const KEPT_FOR_REVALIDATION = 365 * 24 * 60 * 60 * 1000
 /** What is larger is not kept, in bytes. The list of all Pokémon takes 7 kB. */
 const LARGEST_BODY = 1024 * 1024
-/** How many entries are stored between looks at their number. */
-const PRUNE_EVERY = 500
+/** Entries that come together are written together, because a transaction costs more than an entry: so many, or after so many ms. */
+const WRITTEN_TOGETHER = 64
+const LONGEST_UNWRITTEN = 500
+/** After so many entries it is looked whether there are too many. */
+const PRUNED_AFTER = 500
 /** For how long a file is waited for that another process is just leaving, in ms. */
 const LOCK_TIMEOUT = 1000
 
@@ -57,13 +60,22 @@ interface Database {
   readonly prune: StatementSync
 }
 
+/** What is kept of an answer. */
+interface Entry {
+  readonly value: CacheValue
+  readonly body: Buffer
+}
+
 export class ResponseCache implements CacheStore {
   readonly #options: ResponseCacheOptions
   readonly #maxEntries: number
   #database: Database
   /** It was said that the cache cannot be used, and it could not be written since. */
   #failing = false
-  #stored = 0
+  /** Entries that are not in the file yet, by name. */
+  readonly #unwritten = new Map<string, Entry>()
+  #timer: NodeJS.Timeout | undefined
+  #sincePruned = 0
 
   /** @throws PokeApiError where there can be no such file */
   constructor(options: ResponseCacheOptions) {
@@ -78,14 +90,9 @@ export class ResponseCache implements CacheStore {
   }
 
   get(key: CacheKey): CachedAnswer | undefined {
-    return this.#attempt(() => {
-      const row = this.#database.get.get(nameOf(key))
-      if (row === undefined) return undefined
-      const value = JSON.parse(String(row.value)) as CacheValue
-      if (value.deleteAt <= this.#options.now() || !sameVariant(value.vary, key.headers)) return undefined
-      const body = row.body as Uint8Array
-      return { cacheControlDirectives: {}, ...value, body: Buffer.from(body.buffer, body.byteOffset, body.byteLength) }
-    })
+    const entry = this.#unwritten.get(nameOf(key)) ?? this.#attempt(() => this.#read(nameOf(key)))
+    if (entry === undefined || entry.value.deleteAt <= this.#options.now() || !sameVariant(entry.value.vary, key.headers)) return undefined
+    return { cacheControlDirectives: {}, ...entry.value, body: entry.body }
   }
 
   createWriteStream(key: CacheKey, value: CacheValue): Writable {
@@ -103,24 +110,58 @@ export class ResponseCache implements CacheStore {
   }
 
   delete(key: CacheKey): void {
+    this.#unwritten.delete(nameOf(key))
     this.#attempt(() => this.#database.forget.run(nameOf(key)))
   }
 
+  /** Writes to the file what is not there yet. */
+  flush(): void {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    if (this.#unwritten.size > 0) this.#attempt(() => this.#write())
+    // Where that failed it is lost: this is a cache.
+    this.#unwritten.clear()
+  }
+
   close(): void {
+    this.flush()
     if (this.#database.db.isOpen) this.#database.db.close()
   }
 
+  #read(name: string): Entry | undefined {
+    const row = this.#database.get.get(name)
+    if (row === undefined) return undefined
+    const body = row.body as Uint8Array
+    return { value: JSON.parse(String(row.value)), body: Buffer.from(body.buffer, body.byteOffset, body.byteLength) }
+  }
+
   #store(key: CacheKey, value: CacheValue, body: Buffer): void {
-    if (body.length > LARGEST_BODY) return
+    if (body.length > LARGEST_BODY || !this.#database.db.isOpen) return
     const revalidatable = value.etag !== undefined || value.headers['last-modified'] !== undefined
     const deleteAt = revalidatable ? Math.max(value.deleteAt, value.cachedAt + KEPT_FOR_REVALIDATION) : value.deleteAt
-    this.#attempt(() => {
-      const { set, prune } = this.#database
-      set.run(nameOf(key), JSON.stringify({ ...value, deleteAt }), body, this.#options.now())
-      if (++this.#stored % PRUNE_EVERY === 0) prune.run(this.#maxEntries)
-      // Only writing shows that it can be used again: reading succeeds on a full disk too.
-      this.#failing = false
-    })
+    this.#unwritten.set(nameOf(key), { value: { ...value, deleteAt }, body })
+    if (this.#unwritten.size >= WRITTEN_TOGETHER) this.flush()
+    else this.#timer ??= setTimeout(() => this.flush(), LONGEST_UNWRITTEN).unref()
+  }
+
+  #write(): void {
+    const { db, set, prune } = this.#database
+    const now = this.#options.now()
+    db.exec('BEGIN')
+    try {
+      for (const [name, { value, body }] of this.#unwritten) set.run(name, JSON.stringify(value), body, now)
+      this.#sincePruned += this.#unwritten.size
+      if (this.#sincePruned >= PRUNED_AFTER) {
+        prune.run(this.#maxEntries)
+        this.#sincePruned = 0
+      }
+      db.exec('COMMIT')
+    } catch (error) {
+      if (db.isTransaction) db.exec('ROLLBACK')
+      throw error
+    }
+    // Only writing shows that it can be used again: reading succeeds on a full disk too.
+    this.#failing = false
   }
 
   /** A cache that fails is as if it were empty. */
@@ -143,7 +184,7 @@ export class ResponseCache implements CacheStore {
     let failure = error
     if (damaged) {
       try {
-        this.close()
+        this.#database.db.close()
         this.#database = beginAnew(this.#options, error.message)
         return
       } catch (again) {

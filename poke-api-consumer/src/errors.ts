@@ -41,6 +41,7 @@ export const STORE_ERRORS = {
   busy: retried('Another process holds the store’s lock.', 'It is tried again; a frozen process must be thawed or killed.'),
   full: retried('The disk of the store is full.', 'Make room; counting goes on by itself.'),
   io: retried('The store failed.', 'The message has its words; it is tried again.'),
+  missing: final(EXIT.data, 'A command found no store.', 'Run the service first, or correct `STORE_URL`.'),
   unusable: final(
     EXIT.cannotCreate,
     'The store cannot be made or opened.',

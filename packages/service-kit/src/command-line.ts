@@ -61,7 +61,7 @@ export async function runCommandLine(
   try {
     const { command, rest } = findCommand(line, argv)
     if (rest.includes('--help') || rest.includes('-h')) {
-      output.out(helpText(line))
+      output.out(command.name === '' ? helpText(line) : commandHelpText(line, command))
       return EXIT.ok
     }
     if (rest.includes('--version')) {
@@ -119,12 +119,8 @@ function synopsis({ name, options = {}, args = '' }: Command): string {
 
 function helpText(line: CommandLine): string {
   const commands = line.commands.map((command): [string, string] => [`${line.name} ${command.name}`.trimEnd(), command.meaning])
-  const options = line.commands.flatMap(({ options: of = {} }) =>
-    Object.entries(of).map(([name, { value, meaning }]): [string, string] => [
-      `--${name}${value === undefined ? '' : ` ${value}`}`,
-      meaning,
-    ]),
-  )
+  // Many commands have the same ones.
+  const options = new Map(line.commands.flatMap(optionRows).map((row) => [row.join(' '), row]))
   // The meanings are written for Markdown.
   const settings = Object.entries(line.settings).map(([name, { default: text, meaning }]): [string, string] => [
     name,
@@ -134,9 +130,24 @@ function helpText(line: CommandLine): string {
     `${line.description}\n`,
     usageText(line),
     section('Commands', commands),
-    ...(options.length > 0 ? [section('Options', options)] : []),
+    ...(options.size > 0 ? [section('Options', [...options.values()])] : []),
     section('Settings, from the environment [and their defaults]', settings),
   ].join('\n')
+}
+
+/** Settings are many, and the same for all commands: they stand in the help of them all. */
+function commandHelpText({ name }: CommandLine, command: Command): string {
+  const options = optionRows(command)
+  return [
+    `${command.meaning}\n`,
+    `Usage: ${name} ${synopsis(command)}\n`,
+    ...(options.length > 0 ? [section('Options', options)] : []),
+    `${name} --help shows all commands and the settings.\n`,
+  ].join('\n')
+}
+
+function optionRows({ options = {} }: Command): [string, string][] {
+  return Object.entries(options).map(([name, { value, meaning }]) => [`--${name}${value === undefined ? '' : ` ${value}`}`, meaning])
 }
 
 function section(heading: string, rows: readonly (readonly [string, string])[]): string {

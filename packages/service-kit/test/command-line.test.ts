@@ -30,6 +30,12 @@ async function run(...argv: string[]): Promise<{ exitCode: number; out: string; 
         options: { json: { type: 'boolean', meaning: 'As JSON.' } },
         run: command('counts', () => 3),
       },
+      {
+        name: 'totals',
+        meaning: 'Shows totals.',
+        options: { json: { type: 'boolean', meaning: 'As JSON.' } },
+        run: command('totals', () => 0),
+      },
       { name: 'dead-letters list', meaning: 'Lists.', run: command('dead-letters list', () => 0) },
       { name: 'dead-letters replay', meaning: 'Replays.', args: '[id…]', run: command('dead-letters replay', () => 0) },
       {
@@ -87,13 +93,13 @@ for (const [argv, why] of [
     assert.match(error, /^poke: /)
     assert.match(
       error,
-      /\nUsage: poke \[--mode sweep\|random\]\n {7}poke counts \[--json\]\n {7}poke dead-letters list\n {7}poke dead-letters replay \[id…\]\n/,
+      /\nUsage: poke \[--mode sweep\|random\]\n {7}poke counts \[--json\]\n {7}poke totals \[--json\]\n {7}poke dead-letters list\n {7}poke dead-letters replay \[id…\]\n/,
     )
   })
 }
 
 test('--help shows commands, options and settings, and runs nothing', async () => {
-  for (const argv of [['--help'], ['-h'], ['counts', '--help']]) {
+  for (const argv of [['--help'], ['-h'], ['--mode', 'sweep', '--help']]) {
     const { exitCode, out, called } = await run(...argv)
     assert.equal(exitCode, 0)
     assert.deepEqual(called, [])
@@ -109,6 +115,23 @@ test('--help shows commands, options and settings, and runs nothing', async () =
       assert.ok(out.includes(part), `"${part}" is missing in:\n${out}`)
     }
   }
+})
+
+test('an option that several commands have stands once in the help of them all', async () => {
+  assert.equal((await run('--help')).out.split('As JSON.').length, 2)
+})
+
+test('--help behind a command shows this command alone', async () => {
+  const { exitCode, out, called } = await run('counts', '--help')
+  assert.deepEqual([exitCode, called], [0, []])
+  assert.equal(
+    out,
+    'Shows counts.\n\nUsage: poke counts [--json]\n\nOptions:\n  --json  As JSON.\n\npoke --help shows all commands and the settings.\n',
+  )
+  assert.equal(
+    (await run('dead-letters', 'replay', '-h')).out,
+    'Replays.\n\nUsage: poke dead-letters replay [id…]\n\npoke --help shows all commands and the settings.\n',
+  )
 })
 
 test('--version shows name and version', async () => {

@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import { stripVTControlCharacters } from 'node:util'
 import { renderCounts } from '../../src/infrastructure/terminal/counts-table.ts'
 import { renderDeadLetters } from '../../src/infrastructure/terminal/dead-letters-table.ts'
+import { viewDeadLetter } from '../../src/infrastructure/web/dead-letter-view.ts'
 import { deadLetter } from '../web/kept-dead-letter.ts'
 
 const plain = { columns: 40, colours: false }
@@ -49,7 +50,7 @@ test('dead letters are a table, cut at the edge, with nothing that a terminal ob
   const letters = [
     deadLetter(12, { value: Buffer.from('\u001b[2Jnot json at all, and long enough to be cut somewhere along the line') }),
     deadLetter(3, { reason: 'null-value', value: null, timestamp: Number.MAX_SAFE_INTEGER }),
-  ]
+  ].map((letter) => viewDeadLetter(letter))
   assert.equal(
     renderDeadLetters(letters, { columns: 100, colours: true }),
     [

@@ -1,20 +1,19 @@
 /** Dead letters as a table for people. */
-import type { KeptDeadLetter } from '../../application/ports.ts'
-import { viewDeadLetter } from '../web/dead-letter-view.ts'
+import type { DeadLetterView } from '../web/dead-letter-view.ts'
 import type { TerminalLook } from './look.ts'
 
 /**
  * One line for each, in the order given: id, where it was, when, why, and the beginning of its value with nothing in it that a terminal obeys.
  * @returns lines without a line feed at the end
  */
-export function renderDeadLetters(letters: readonly KeptDeadLetter[], look: TerminalLook): string {
+export function renderDeadLetters(letters: readonly DeadLetterView[], look: TerminalLook): string {
   if (letters.length === 0) return 'No dead letters.'
   const head = ['id', 'record', 'time', 'reason', 'value']
   const rows = letters.map((letter) => {
-    const { value } = viewDeadLetter(letter)
+    const { value } = letter
     return [
       String(letter.id),
-      `${letter.partition.topic}-${letter.partition.partition} at ${letter.offset}`,
+      `${letter.topic}-${letter.partition} at ${letter.offset}`,
       timeOf(letter.timestamp),
       letter.reason,
       value === null ? 'null' : `${value.preview} (${value.bytes.toLocaleString('en')} ${value.bytes === 1 ? 'byte' : 'bytes'})`,

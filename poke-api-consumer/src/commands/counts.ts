@@ -1,0 +1,14 @@
+/** `counts`: what was counted, as a table with bars. */
+import { type CommandInput, EXIT } from 'service-kit'
+import { typeCountsDocument } from '../infrastructure/file-handling/type-counts-file.ts'
+import { renderCounts } from '../infrastructure/terminal/counts-table.ts'
+import type { Terminal } from '../infrastructure/terminal/terminal.ts'
+import { commandConfig } from './command-config.ts'
+import { withExistingStore } from './existing-store.ts'
+
+/** `--json` gives the document of `type-counts.json`. */
+export async function showCounts({ options, env }: CommandInput, terminal: Terminal): Promise<number> {
+  const { counts } = await withExistingStore(commandConfig(env, terminal), (store) => store.totals())
+  terminal.out(options.json ? typeCountsDocument(counts) : `${renderCounts(counts, terminal.look)}\n`)
+  return EXIT.ok
+}

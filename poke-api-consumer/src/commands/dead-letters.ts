@@ -1,0 +1,108 @@
+/** `dead-letters list | replay | purge`: what could not be counted, looked at, tried anew, and dropped. */
+import { type CommandInput, duration, EXIT, integer, type SettingKind, usageError } from 'service-kit'
+import type { DeadLetterState } from '../application/ports.ts'
+import { replay } from '../application/replay.ts'
+import { renderDeadLetters } from '../infrastructure/terminal/dead-letters-table.ts'
+import type { Terminal } from '../infrastructure/terminal/terminal.ts'
+import { type DeadLetterView, viewDeadLetter } from '../infrastructure/web/dead-letter-view.ts'
+import { commandConfig } from './command-config.ts'
+import { DECLINED, isWanted } from './consent.ts'
+import { storeName, withExistingStore } from './existing-store.ts'
+
+/** Letters in memory at once: one may have a megabyte and more. */
+const PAGE = 16
+const DEFAULT_LIMIT = 50
+const PURGEABLE = ['kept', 'published', 'counted', 'superseded'] as const satisfies readonly DeadLetterState[]
+const EVERYTHING = { bytes: Number.POSITIVE_INFINITY, headers: Number.POSITIVE_INFINITY }
+/** Later than anything was kept. */
+const END_OF_TIME = Number.MAX_SAFE_INTEGER
+
+/** Newest first. `--json` gives one object a line, with all bytes. */
+export async function listDeadLetters({ options, env }: CommandInput, terminal: Terminal): Promise<number> {
+  const limit = parseOption('limit', options.limit, integer({ min: 1, max: 1_000_000 })) ?? DEFAULT_LIMIT
+  await withExistingStore(commandConfig(env, terminal), async (store) => {
+    // A table needs all of its rows for the widths of its columns, but only the beginning of each value.
+    const rows: DeadLetterView[] = []
+    let shown = 0
+    for (let before: number | null = null; shown < limit; ) {
+      const letters = await store.deadLetters(before, Math.min(PAGE, limit - shown))
+      if (letters.length === 0) break
+      shown += letters.length
+      before = letters.at(-1)?.id ?? null
+      if (options.json) for (const letter of letters) terminal.out(`${JSON.stringify(viewDeadLetter(letter, EVERYTHING))}\n`)
+      else rows.push(...letters.map((letter) => viewDeadLetter(letter)))
+    }
+    if (options.json) return
+    const reasons = await store.deadLetterReasons()
+    const all = sum(reasons)
+    terminal.out(`${renderDeadLetters(rows, terminal.look)}\n`)
+    if (all > 0) terminal.out(`\n${shown < all ? `The newest ${formatted(shown)} of ` : ''}${lettersOf(all)}: ${amounts(reasons)}.\n`)
+  })
+  return EXIT.ok
+}
+
+/** Counts those that can be counted by now. */
+export async function replayDeadLetters({ options, env }: CommandInput, terminal: Terminal): Promise<number> {
+  const report = await withExistingStore(commandConfig(env, terminal), (store) => replay(store, () => {}))
+  const { counted, left, gone } = report
+  const stay = sum(left)
+  if (options.json) terminal.out(`${JSON.stringify({ counted, left: Object.fromEntries(left), gone })}\n`)
+  else {
+    terminal.out(`Counted ${lettersOf(counted)}.\n`)
+    if (stay > 0) terminal.out(`${lettersOf(stay)} still cannot be counted: ${amounts(left)}.\n`)
+    if (gone > 0) terminal.out(`${lettersOf(gone)} went to somebody else meanwhile.\n`)
+  }
+  return EXIT.ok
+}
+
+/** Drops the bytes of dead letters in some states, kept before a time. */
+export async function purgeDeadLetters(input: CommandInput, terminal: Terminal): Promise<number> {
+  const { options, env } = input
+  const states = parseStates(options.state)
+  const age = parseOption('older-than', options['older-than'], duration({ min: '0s', max: '36500d' }))
+  const config = commandConfig(env, terminal)
+  const purged = await withExistingStore(config, async (store) => {
+    const which = `${states.join(', ')}${age === null ? '' : `, older than ${options['older-than']}`}`
+    const question = `The bytes of the dead letters of group ${config.KAFKA_GROUP_ID} in ${storeName(config)} (${which}) are dropped for good, and cannot be looked at or replayed then. Go on?`
+    if (!(await isWanted(question, options, terminal))) return null
+    return await store.purge(states, age === null ? END_OF_TIME : Date.now() - age)
+  })
+  if (purged === null) return DECLINED
+  terminal.out(options.json ? `${JSON.stringify({ purged })}\n` : `Purged ${lettersOf(purged)}.\n`)
+  return EXIT.ok
+}
+
+function parseStates(given: string | boolean | undefined): DeadLetterState[] {
+  const states = String(given ?? '')
+    .split(',')
+    .map((state) => state.trim())
+  const isState = (state: string): state is (typeof PURGEABLE)[number] => (PURGEABLE as readonly string[]).includes(state)
+  if (states.every(isState)) return states
+  throw usageError(
+    `purge needs --state${given === undefined ? '' : `, and "${given}" is none`}; accepted: ${PURGEABLE.join(', ')}, several with commas between`,
+  )
+}
+
+/** @throws ServiceError (exit code 64) */
+function parseOption<T>(name: string, given: string | boolean | undefined, kind: SettingKind<T>): T | null {
+  if (given === undefined) return null
+  const parsed = kind.parse(String(given))
+  if (parsed.ok) return parsed.value
+  throw usageError(`--${name} is "${given}"; accepted: ${kind.accepts}`)
+}
+
+function lettersOf(count: number): string {
+  return `${formatted(count)} dead ${count === 1 ? 'letter' : 'letters'}`
+}
+
+function amounts(reasons: ReadonlyMap<string, number>): string {
+  return [...reasons].map(([reason, count]) => `${formatted(count)} ${reason}`).join(', ')
+}
+
+function sum(reasons: ReadonlyMap<string, number>): number {
+  return [...reasons.values()].reduce((total, count) => total + count, 0)
+}
+
+function formatted(count: number): string {
+  return count.toLocaleString('en')
+}

@@ -1,0 +1,32 @@
+/** The topic of the settings, to be read apart from the group. */
+import { kafkaSecurity, pause } from 'service-kit'
+import type { Config } from '../config.ts'
+import { KafkaError } from '../errors.ts'
+import { KafkaTopicReader } from '../infrastructure/messaging/kafka-topic-reader.ts'
+
+/**
+ * Calls `work` with a reader, and closes it.
+ * @throws KafkaError
+ */
+export async function withTopicReader<T>(config: Config, work: (reader: KafkaTopicReader) => Promise<T>): Promise<T> {
+  const reader = new KafkaTopicReader({
+    brokers: config.KAFKA_BROKERS,
+    topic: config.KAFKA_TOPIC,
+    clientId: 'poke-api-consumer-verify',
+    clientOptions: kafkaSecurity(config),
+    limits: { maxBytes: config.FETCH_MAX_BYTES, maxWait: config.FETCH_MAX_WAIT },
+    wait: pause,
+    now: () => performance.now(),
+    random: Math.random,
+  })
+  try {
+    return await work(reader)
+  } catch (error) {
+    if (!(error instanceof KafkaError)) throw error
+    // A service tries again; a command has done so, and ends.
+    const message = error.message.replace(/; (it is|counting goes on)[^;]*$/, '')
+    throw new KafkaError(error.kind, message, { cause: error.cause })
+  } finally {
+    reader.close()
+  }
+}

@@ -1,0 +1,29 @@
+/** `verify`: counts the topic anew, and compares with the store. */
+import type { CommandInput } from 'service-kit'
+import { type Verdict, verify } from '../application/verify.ts'
+import { ProgressBar } from '../infrastructure/terminal/progress-bar.ts'
+import type { Terminal } from '../infrastructure/terminal/terminal.ts'
+import { renderVerdict } from '../infrastructure/terminal/verdict-text.ts'
+import { commandConfig } from './command-config.ts'
+import { withExistingStore } from './existing-store.ts'
+import { withTopicReader } from './topic-reader.ts'
+
+const EXIT_CODE: Readonly<Record<Verdict['outcome'], number>> = { equal: 0, different: 1, unknown: 2 }
+
+/** @returns 0 equal, 1 different, 2 where it cannot be known */
+export async function verifyCounts({ options, env }: CommandInput, terminal: Terminal): Promise<number> {
+  const config = commandConfig(env, terminal)
+  const topic = config.KAFKA_TOPIC
+  const bar = new ProgressBar(terminal, 'offsets', () => performance.now())
+  const verdict = await withExistingStore(config, (store) =>
+    withTopicReader(config, async (reader) => {
+      try {
+        return await verify(store, reader, topic, (progress) => bar.show(progress))
+      } finally {
+        bar.clear()
+      }
+    }),
+  )
+  terminal.out(`${options.json ? JSON.stringify({ topic, ...verdict }) : renderVerdict(verdict, topic, terminal.look)}\n`)
+  return EXIT_CODE[verdict.outcome]
+}

@@ -1,0 +1,55 @@
+/** One line that shows how far something is, drawn over and over. */
+import type { Terminal } from './terminal.ts'
+
+export interface Progress {
+  readonly done: number
+  readonly total: number
+}
+
+const CLEAR_LINE = '\r\u001b[K'
+/** Drawn at most this often, in ms. */
+const INTERVAL = 100
+const LONGEST_BAR = 40
+const EIGHTHS = ['', '▏', '▎', '▍', '▌', '▋', '▊', '▉']
+
+/** @returns one line that is shorter than `columns`; without a bar where there is no room for one */
+export function renderProgress({ done, total }: Progress, what: string, columns: number): string {
+  const part = total === 0 ? 1 : Math.min(1, done / total)
+  const all = total.toLocaleString('en')
+  const text = `${(part * 100).toFixed(1).padStart(5)} %  ${done.toLocaleString('en').padStart(all.length)} of ${all} ${what}`
+  // Two spaces between, and the last column stays free: some terminals wrap when it is written.
+  const bar = Math.min(LONGEST_BAR, columns - text.length - 3)
+  if (bar < 4) return text.slice(0, Math.max(0, columns - 1))
+  const eighths = Math.round(part * bar * 8)
+  const full = `${'█'.repeat(Math.floor(eighths / 8))}${EIGHTHS[eighths % 8]}`
+  return `${full.padEnd(bar, '░')}  ${text}`
+}
+
+export class ProgressBar {
+  readonly #terminal: Terminal
+  readonly #what: string
+  readonly #now: () => number
+  #drawn = Number.NEGATIVE_INFINITY
+
+  /**
+   * @param what is counted, as `offsets`
+   * @param now ms of a clock that never goes backwards
+   */
+  constructor(terminal: Terminal, what: string, now: () => number) {
+    this.#terminal = terminal
+    this.#what = what
+    this.#now = now
+  }
+
+  /** Where nobody watches, nothing is drawn. */
+  show(progress: Progress): void {
+    if (!this.#terminal.watched || this.#now() - this.#drawn < INTERVAL) return
+    this.#drawn = this.#now()
+    this.#terminal.error(`${CLEAR_LINE}${renderProgress(progress, this.#what, this.#terminal.errorColumns)}`)
+  }
+
+  /** Leaves an empty line for what is said next. */
+  clear(): void {
+    if (this.#drawn !== Number.NEGATIVE_INFINITY) this.#terminal.error(CLEAR_LINE)
+  }
+}

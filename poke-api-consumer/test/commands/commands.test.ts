@@ -1,0 +1,158 @@
+/** The commands that need no broker, on the real SQLite store: what they show, what they change, and when they refuse. */
+import assert from 'node:assert/strict'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import { encodeValue } from 'pokemon-event'
+import { type CommandInput, ServiceError } from 'service-kit'
+import { showCounts } from '../../src/commands/counts.ts'
+import { listDeadLetters, purgeDeadLetters, replayDeadLetters } from '../../src/commands/dead-letters.ts'
+import { resetCounts } from '../../src/commands/reset.ts'
+import { verifyCounts } from '../../src/commands/verify.ts'
+import { openStore } from '../../src/infrastructure/storage/open-store.ts'
+import type { Store } from '../../src/infrastructure/storage/store.ts'
+import { commitTo, letterOf, partitionOf } from '../contract/store-harness.ts'
+import { RecordingTerminal } from './recording-terminal.ts'
+
+const BUG = encodeValue({ id: 10, name: 'caterpie', types: [{ slot: 1, type: { name: 'bug' } }] })
+const DAY = 24 * 3600_000
+
+interface Harness {
+  readonly store: Store
+  input(options?: CommandInput['options']): CommandInput
+}
+
+/** A store with counts, and dead letters of which the oldest was kept ten days ago. */
+async function harness(t: TestContext): Promise<Harness> {
+  const dir = mkdtempSync(join(tmpdir(), 'commands-'))
+  let age = 10 * DAY
+  const url = `sqlite:${join(dir, 'store.db')}`
+  const store = await openStore(url, { groupId: 'poke-api-consumer', now: () => Date.now() - age })
+  t.after(async () => {
+    await store.close()
+    rmSync(dir, { recursive: true })
+  })
+  const state = await commitTo(store, partitionOf(0), await store.open(partitionOf(0)), 5, {
+    counts: { bug: 2, fire: 1 },
+    counted: 3,
+    deadLetters: [letterOf(0, { value: Buffer.from('OK') })],
+  })
+  age = 0
+  await commitTo(store, partitionOf(0), state, 10, {
+    deadLetters: [letterOf(5, { value: BUG, reason: 'bad-type-name' }), letterOf(6, { reason: 'null-value' })],
+  })
+  // Port 1 answers nobody.
+  const env = { STORE_URL: url, KAFKA_BROKERS: 'localhost:1' }
+  return { store, input: (options = {}) => ({ options, args: [], env }) }
+}
+
+async function refused(running: Promise<number>, exitCode: number, message: RegExp): Promise<void> {
+  await assert.rejects(running, (error) => {
+    assert.ok(error instanceof ServiceError, String(error))
+    assert.equal(error.exitCode, exitCode)
+    assert.match(error.message, message)
+    return true
+  })
+}
+
+test('counts: a table, or the document of the file', async (t) => {
+  const { input } = await harness(t)
+  const [table, json] = [new RecordingTerminal(), new RecordingTerminal()]
+  assert.equal(await showCounts(input(), table), 0)
+  assert.match(table.output, /^bug +2 +█+ +66\.7 %\nfire +1 +█+ +33\.3 %\nin all +3\n$/)
+  assert.equal(await showCounts(input({ json: true }), json), 0)
+  assert.equal(json.output, '{"types":{"bug":2,"fire":1}}\n')
+})
+
+test('no command makes a store where there is none', async (t) => {
+  const dir = mkdtempSync(join(tmpdir(), 'commands-'))
+  t.after(() => rmSync(dir, { recursive: true }))
+  const path = join(dir, 'store.db')
+  const input = { options: { yes: true, 'from-beginning': true, state: 'kept' }, args: [], env: { STORE_URL: `sqlite:${path}` } }
+  for (const command of [showCounts, listDeadLetters, replayDeadLetters, purgeDeadLetters, verifyCounts, resetCounts]) {
+    await refused(
+      command(input, new RecordingTerminal()),
+      65,
+      /^there is no store .*store\.db: run the service first, or correct STORE_URL$/,
+    )
+  }
+  assert.equal(existsSync(path), false)
+})
+
+test('dead-letters list: a table with what there is in all, or an object a line with all bytes', async (t) => {
+  const { input } = await harness(t)
+  const [all, some, json] = [new RecordingTerminal(), new RecordingTerminal(), new RecordingTerminal()]
+  assert.equal(await listDeadLetters(input(), all), 0)
+  assert.match(all.output, /^id +record .*\n3 .*null-value.*\n2 .*bad-type-name.*\n1 .*not-json.*OK \(2 bytes\)\n\n3 dead letters: /)
+  assert.match(all.output, /1 not-json/)
+  await listDeadLetters(input({ limit: '2' }), some)
+  assert.match(some.output, /\nThe newest 2 of 3 dead letters: /)
+  await listDeadLetters(input({ json: true }), json)
+  const lines = json.output
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line))
+  assert.deepEqual(
+    lines.map(({ id, reason }) => [id, reason]),
+    [
+      [3, 'null-value'],
+      [2, 'bad-type-name'],
+      [1, 'not-json'],
+    ],
+  )
+  assert.equal(Buffer.from(lines[1].value.base64, 'base64').toString(), BUG.toString())
+  await refused(listDeadLetters(input({ limit: 'many' }), new RecordingTerminal()), 64, /^--limit is "many"; accepted: a whole number/)
+})
+
+test('dead-letters replay: what can be counted is, once, and the rest is told', async (t) => {
+  const { store, input } = await harness(t)
+  const [first, second] = [new RecordingTerminal(), new RecordingTerminal()]
+  assert.equal(await replayDeadLetters(input(), first), 0)
+  assert.equal(first.output, 'Counted 1 dead letter.\n2 dead letters still cannot be counted: 1 null-value, 1 not-json.\n')
+  assert.equal(await replayDeadLetters(input({ json: true }), second), 0)
+  assert.deepEqual(JSON.parse(second.output), { counted: 0, left: { 'null-value': 1, 'not-json': 1 }, gone: 0 })
+  assert.equal((await store.totals()).counts.get('bug'), 3)
+})
+
+test('dead-letters purge: by state and age, after a yes', async (t) => {
+  const { store, input } = await harness(t)
+  const kept = async () => (await store.deadLetters(null, 10)).length
+  const purge = async (options: CommandInput['options'], answer: boolean | null = null) => {
+    const terminal = new RecordingTerminal(answer)
+    return { exitCode: await purgeDeadLetters(input(options), terminal), terminal }
+  }
+  const declined = await purge({ state: 'kept' }, false)
+  assert.deepEqual([declined.exitCode, declined.terminal.errors, await kept()], [1, 'Nothing was changed.\n', 3])
+  assert.match(declined.terminal.questions[0] ?? '', /group poke-api-consumer in sqlite:.*store\.db \(kept\) are dropped for good/)
+  await refused(
+    purgeDeadLetters(input({ state: 'kept' }), new RecordingTerminal(null)),
+    64,
+    /Nobody can be asked here: give --yes to go on$/,
+  )
+  assert.equal(await kept(), 3)
+  const old = await purge({ state: 'kept,published', 'older-than': '7d' }, true)
+  assert.deepEqual([old.exitCode, old.terminal.output, await kept()], [0, 'Purged 1 dead letter.\n', 2])
+  const all = await purge({ state: 'kept', yes: true, json: true })
+  assert.deepEqual([all.exitCode, all.terminal.output, await kept()], [0, '{"purged":2}\n', 0])
+  assert.deepEqual(all.terminal.questions, [])
+  for (const [options, message] of [
+    [{}, /^purge needs --state; accepted: kept, published, counted, superseded/],
+    [{ state: 'old' }, /^purge needs --state, and "old" is none; accepted: kept/],
+    [{ state: 'kept', 'older-than': 'ages' }, /^--older-than is "ages"; accepted: a duration/],
+  ] as const) {
+    await refused(purgeDeadLetters(input(options), new RecordingTerminal()), 64, message)
+  }
+})
+
+test('a wrong setting is said before anything else', async (t) => {
+  const { input } = await harness(t)
+  const wrong = { ...input(), env: { ...input().env, KAFKA_TOPIC: 'a/b' } }
+  await refused(showCounts(wrong, new RecordingTerminal()), 78, /KAFKA_TOPIC/)
+})
+
+test('reset: only where it is meant, and asked', async (t) => {
+  const { store, input } = await harness(t)
+  await refused(resetCounts(input({ yes: true }), new RecordingTerminal()), 64, /^reset needs --from-beginning/)
+  assert.equal((await store.totals()).counts.size, 2)
+})

@@ -1,0 +1,54 @@
+/** What verify says to people. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { renderVerdict } from '../../src/infrastructure/terminal/verdict-text.ts'
+
+const look = { columns: 80, colours: false }
+const types = [
+  { type: 'bug', store: 1234, recount: 1234 },
+  { type: 'electric', store: 11, recount: 12 },
+  { type: 'fire', store: 1300, recount: 7 },
+]
+
+test('equal is a sentence', () => {
+  assert.equal(
+    renderVerdict({ outcome: 'equal', types: types.slice(0, 1), records: 1234, remarks: [] }, 'poke-topic', look),
+    'verify: equal. 1,234 records of poke-topic read anew, 1 type agrees.',
+  )
+  assert.equal(
+    renderVerdict({ outcome: 'equal', types: [], records: 0, remarks: [] }, 'poke-topic', look),
+    'verify: equal. Nothing of poke-topic was counted yet.',
+  )
+})
+
+test('different is a table of what differs, and remarks', () => {
+  assert.equal(
+    renderVerdict({ outcome: 'different', types, records: 2000, remarks: ['partition 0: something'] }, 'poke-topic', look),
+    [
+      'verify: different. 2,000 records of poke-topic read anew.',
+      '',
+      'type      store  topic  difference',
+      'electric     11     12          -1',
+      'fire      1,300      7      +1,293',
+      '1 type agrees.',
+      '',
+      'partition 0: something',
+    ].join('\n'),
+  )
+})
+
+test('unknown says why, and what is equal all the same', () => {
+  assert.equal(
+    renderVerdict({ outcome: 'unknown', types: [], records: 0, remarks: ['partition 0: gone'] }, 'poke-topic', look),
+    ['verify: unknown. poke-topic does not show any more all that was counted.', '', 'partition 0: gone'].join('\n'),
+  )
+  assert.equal(
+    renderVerdict({ outcome: 'unknown', types: types.slice(0, 1), records: 1234, remarks: ['partition 0: gone'] }, 'poke-topic', look),
+    [
+      'verify: unknown. poke-topic does not show any more all that was counted.',
+      'The rest is equal: 1,234 records of poke-topic read anew, 1 type agrees.',
+      '',
+      'partition 0: gone',
+    ].join('\n'),
+  )
+})

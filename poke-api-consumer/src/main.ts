@@ -27,6 +27,8 @@ import { webPage } from './infrastructure/web/page.ts'
 
 /** What was counted is summed up in the log this often, in ms. */
 const SUMMARY_INTERVAL = 10_000
+/** The part of the time for stopping after which dead letters under way are left to the next start. */
+const DEAD_LETTERS_SHARE = 0.2
 
 /**
  * Runs the consumer in this process until it is asked to stop.
@@ -91,7 +93,9 @@ async function consume(config: Config, logger: Logger, signal: AbortSignal): Pro
   const store = await opening.open(signal)
   if (store === null) return
   const kafka = { brokers, topic, clientId: 'poke-api-consumer', clientOptions: kafkaSecurity(config) }
-  const deadLetterTopic = new KafkaDeadLetterTopic(kafka)
+  const hurry = new AbortController()
+  signal.addEventListener('abort', () => setTimeout(() => hurry.abort(), config.SHUTDOWN_TIMEOUT * DEAD_LETTERS_SHARE).unref())
+  const deadLetterTopic = new KafkaDeadLetterTopic({ ...kafka, hurry: hurry.signal })
   parts.defer(() => deadLetterTopic.close())
   const summaries = setInterval(() => report.summarise(), SUMMARY_INTERVAL)
   parts.defer(() => {

@@ -1,6 +1,6 @@
 /** Publishes dead letters to a topic of their own, for people and programs to look at: original bytes, and where they were and why they are here. */
 import { createHash } from 'node:crypto'
-import { Admin, type BaseOptions, findErrorBy, ProduceAcks, Producer } from '@platformatic/kafka'
+import { Admin, type BaseOptions, findErrorBy, ListOffsetTimestamps, ProduceAcks, Producer } from '@platformatic/kafka'
 import type { DeadLetterTopic, KeptDeadLetter } from '../../application/ports.ts'
 import { KafkaError } from '../../errors.ts'
 import { closeByForce } from './close-by-force.ts'
@@ -16,6 +16,8 @@ export interface KafkaDeadLetterTopicOptions {
   readonly clientOptions?: Pick<BaseOptions, 'tls' | 'tlsServerName' | 'sasl'>
   /** For how long preparing the topic, or one send, may take, in ms. */
   readonly deadline?: number
+  /** Aborted when the service has no more time: what is under way is given up, and published at its next start. */
+  readonly hurry?: AbortSignal
 }
 
 /** Headers behind those of the record itself. `dead_letter_id` is the same each time that a letter is published. */
@@ -62,8 +64,7 @@ export class KafkaDeadLetterTopic implements DeadLetterTopic {
   async publish(letters: readonly KeptDeadLetter[]): Promise<void> {
     try {
       const producer = this.#connect()
-      if (this.#partitions === 0)
-        this.#partitions = await withDeadline(this.#prepare(producer), this.#deadline, `looking for topic ${this.#name}`)
+      if (this.#partitions === 0) this.#partitions = await this.#within(this.#prepare(producer), `looking for topic ${this.#name}`)
       for (const group of groupsOf(letters)) await this.#send(producer, group)
     } catch (error) {
       // What became of the last send is unknown, and so is this client's state.
@@ -82,7 +83,7 @@ export class KafkaDeadLetterTopic implements DeadLetterTopic {
   /** One send at a time keeps the order. */
   async #send(producer: LetterProducer, letters: readonly KeptDeadLetter[]): Promise<void> {
     const send = (messages: Message[]) =>
-      withDeadline(producer.send({ messages, acks: ProduceAcks.ALL }), this.#deadline, `sending ${messages.length} dead letters`)
+      this.#within(producer.send({ messages, acks: ProduceAcks.ALL }), `sending ${messages.length} dead letters`)
     try {
       await send(letters.map((letter) => this.#message(letter)))
     } catch (error) {
@@ -91,6 +92,10 @@ export class KafkaDeadLetterTopic implements DeadLetterTopic {
       if (letters.length === 1) await send([this.#stub(letters[0] as KeptDeadLetter)])
       else for (const letter of letters) await this.#send(producer, [letter])
     }
+  }
+
+  #within<T>(promise: Promise<T>, what: string): Promise<T> {
+    return withDeadline(promise, this.#deadline, what, this.#options.hurry)
   }
 
   #message(letter: KeptDeadLetter): Message {
@@ -119,13 +124,27 @@ export class KafkaDeadLetterTopic implements DeadLetterTopic {
     for (let made = false; ; ) {
       try {
         const found = (await producer.metadata({ topics: [this.#name], forceUpdate: true, retries: 0 })).topics.get(this.#name)
-        if (found?.partitions.every(({ leader }) => leader >= 0)) return found.partitionsCount
+        if (found?.partitions.every(({ leader }) => leader >= 0)) {
+          await this.#askLeaders(found.partitionsCount)
+          return found.partitionsCount
+        }
       } catch (error) {
-        if (!isMissing(error)) throw error
+        if (!isNotThereYet(error)) throw error
         if (!made) await this.#make(producer)
         made = true
       }
       await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN))
+    }
+  }
+
+  /** A broker is named as a leader before it knows that it is one; until then it refuses what is sent to it. */
+  async #askLeaders(count: number): Promise<void> {
+    const admin = new Admin(this.#clientOptions())
+    try {
+      const partitions = Array.from({ length: count }, (_, partitionIndex) => ({ partitionIndex, timestamp: ListOffsetTimestamps.LATEST }))
+      await admin.listOffsets({ topics: [{ name: this.#name, partitions }] })
+    } finally {
+      await closeByForce(admin)
     }
   }
 
@@ -230,10 +249,10 @@ function isTooLarge(error: unknown): boolean {
   return ['MESSAGE_TOO_LARGE', 'RECORD_LIST_TOO_LARGE'].some((apiId) => findErrorBy(error as Error, 'apiId', apiId) !== null)
 }
 
-/** The library words the broker's UNKNOWN_TOPIC_OR_PARTITION anew and keeps no code of it. */
-function isMissing(error: unknown): boolean {
-  return (
-    (error instanceof Error && error.message.startsWith('Unknown topic ')) ||
-    findErrorBy(error as Error, 'apiId', 'LEADER_NOT_AVAILABLE') !== null
-  )
+const NOT_THERE_YET = ['LEADER_NOT_AVAILABLE', 'NOT_LEADER_OR_FOLLOWER', 'UNKNOWN_TOPIC_OR_PARTITION']
+
+/** The library words the broker's UNKNOWN_TOPIC_OR_PARTITION anew in one place, and keeps no code of it. */
+function isNotThereYet(error: unknown): boolean {
+  if (error instanceof Error && error.message.startsWith('Unknown topic ')) return true
+  return NOT_THERE_YET.some((apiId) => findErrorBy(error as Error, 'apiId', apiId) !== null)
 }

@@ -1,0 +1,107 @@
+/** The consumer as a process: what its user sees where something is wrong, and how it ends. No broker runs here. */
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { type AddressInfo, createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { RunningService, type RunOptions } from 'service-kit/testing'
+
+const PROGRAM = fileURLToPath(new URL('../src/cli.ts', import.meta.url))
+
+/** A port of this machine on which nobody answers: it is held, and every connection is closed at once. */
+async function deadPort(t: TestContext): Promise<number> {
+  const server = createServer((socket) => socket.destroy()).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.after(() => server.close())
+  return (server.address() as AddressInfo).port
+}
+
+async function start(
+  t: TestContext,
+  env: Record<string, string> = {},
+  options: RunOptions = {},
+): Promise<{ service: RunningService; folder: string }> {
+  const folder = mkdtempSync(join(tmpdir(), 'consumer-'))
+  t.after(() => rmSync(folder, { recursive: true, force: true }))
+  const defaults = {
+    KAFKA_BROKERS: `127.0.0.1:${await deadPort(t)}`,
+    STORE_URL: 'sqlite:data/counts.db',
+    OUTPUT_FILE: 'out/type-counts.json',
+    HTTP_PORT: '0',
+  }
+  return { service: new RunningService(t, PROGRAM, { cwd: folder, channel: true, ...options, env: { ...defaults, ...env } }), folder }
+}
+
+async function reasonsOf(port: number): Promise<string[]> {
+  const response = await fetch(`http://127.0.0.1:${port}/health/ready`)
+  return ((await response.json()) as { reasons: string[] }).reasons
+}
+
+test('a command line that is not understood: usage, exit code 64', async (t) => {
+  const { service } = await start(t, {}, { args: ['cuonts'] })
+  assert.equal(await service.ends(), 64)
+  assert.match(service.error, /^poke-api-consumer: there is no command "cuonts"\n\nUsage: poke-api-consumer/)
+})
+
+test('wrong settings: one message without the password, exit code 78, and nothing is made', async (t) => {
+  const { service, folder } = await start(t, { STORE_URL: 'mysql://ash:hunter2@db/poke', ON_DATA_LOSS: 'ignore' })
+  assert.equal(await service.ends(), 78)
+  assert.equal(
+    service.error,
+    'poke-api-consumer: 2 settings are wrong:\n' +
+      '  STORE_URL is "mysql://ash:***@db/poke"; accepted: sqlite:<file> or postgres://user@host:port/database\n' +
+      '  ON_DATA_LOSS is "ignore"; accepted: stop or continue\n',
+  )
+  assert.deepEqual(existsSync(join(folder, 'data')), false)
+})
+
+test('a taken port: host, port and the setting to change, exit code 73', async (t) => {
+  const taken = await deadPort(t)
+  const { service } = await start(t, { HTTP_PORT: String(taken) })
+  assert.equal(await service.ends(), 73)
+  assert.match(service.lines.at(-1)?.msg ?? '', new RegExp(`^port ${taken} of 127\\.0\\.0\\.1 is taken by another program.*HTTP_PORT`))
+})
+
+test('a store that cannot be made ends it with its name, exit code 73', async (t) => {
+  const { service } = await start(t, { STORE_URL: `sqlite:${PROGRAM}/counts.db` })
+  assert.equal(await service.ends(), 73)
+  const line = service.lines.at(-1)
+  assert.deepEqual([line?.level, line?.code, line?.err], ['fatal', 'store/unusable', undefined])
+  assert.match(line?.msg ?? '', /cli\.ts\/counts\.db/)
+})
+
+test('a database that is away is waited for, readiness says so without the password, and SIGTERM ends it in order', async (t) => {
+  const { service } = await start(t, { STORE_URL: `postgres://ash:hunter2@127.0.0.1:${await deadPort(t)}/poke` })
+  const port = await service.listens()
+  await service.says(/^the store postgres:/)
+  const [reason] = (await reasonsOf(port)).filter((each) => each.startsWith('store: '))
+  assert.match(reason ?? '', /^store: the store postgres:\/\//)
+  service.child.kill('SIGTERM')
+  assert.equal(await service.ends(), 0)
+  assert.doesNotMatch(JSON.stringify(service.lines), /hunter2/)
+})
+
+test('without Kafka the counts so far are published, readiness says why there are no new ones, and the page is there', async (t) => {
+  const { service, folder } = await start(t)
+  const port = await service.listens()
+  await service.says(/^Kafka at 127\.0\.0\.1:\d+ /)
+  assert.match((await reasonsOf(port)).join('\n'), /^kafka: Kafka at 127\.0\.0\.1:/m)
+  assert.equal((await fetch(`http://127.0.0.1:${port}/`)).status, 200)
+  assert.match(await (await fetch(`http://127.0.0.1:${port}/metrics`)).text(), /^poke_partitions_owned 0$/m)
+  service.child.kill('SIGINT')
+  assert.equal(await service.ends(), 0)
+  assert.equal(service.lines.at(-1)?.msg, 'stopped')
+  assert.equal(readFileSync(join(folder, 'out/type-counts.json'), 'utf8'), '{"types":{}}\n')
+})
+
+test('an output folder that cannot be written is said and waited for', async (t) => {
+  const { service } = await start(t, { OUTPUT_FILE: `${PROGRAM}/type-counts.json` })
+  const port = await service.listens()
+  assert.match((await service.says(/^the counts cannot be written/)).msg, /cli\.ts\/type-counts\.json/)
+  assert.match((await reasonsOf(port)).join('\n'), /^output-file: the counts cannot be written/m)
+  service.child.disconnect()
+  assert.equal(await service.ends(), 0)
+})

@@ -1,0 +1,68 @@
+/** A store that is away when the service starts. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { StoreError } from '../src/errors.ts'
+import type { Store } from '../src/infrastructure/storage/store.ts'
+import { StoreOpening } from '../src/infrastructure/storage/store-opening.ts'
+
+const away = new StoreError('unreachable', 'the database is away')
+
+/** Opens after these failures; tells of each and of each wait. */
+function setUp(failures: Error[]) {
+  const events: string[] = []
+  const store = {
+    partitions: async () => [],
+    close: async () => void events.push('closed'),
+  } as unknown as Store
+  const stop = new AbortController()
+  const opening = new StoreOpening({
+    open: async () => {
+      const failure = failures.shift()
+      if (failure !== undefined) throw failure
+      return store
+    },
+    failed: (error) => events.push(error.message),
+    wait: async (ms) => void events.push(`${ms} ms`),
+  })
+  return { opening, store, events, stop }
+}
+
+test('it is tried until it opens, with growing pauses', async () => {
+  const { opening, store, events, stop } = setUp(Array(6).fill(away))
+  assert.equal(await opening.open(stop.signal), store)
+  assert.deepEqual(
+    events,
+    [250, 500, 1000, 2000, 4000, 5000].flatMap((ms) => ['the database is away', `${ms} ms`]),
+  )
+})
+
+test('until then, who asks for its content is told that it is not open yet', async () => {
+  const { opening, stop } = setUp([])
+  await assert.rejects(opening.partitions(), /the store is not open yet/)
+  await assert.rejects(opening.deadLetters(null, 1), StoreError)
+  await assert.rejects(opening.deadLetterReasons(), StoreError)
+  await opening.open(stop.signal)
+  assert.deepEqual(await opening.partitions(), [])
+})
+
+test('what no waiting mends ends it', async () => {
+  const hopeless = new StoreError('newer-schema', 'a newer version wrote it')
+  const { opening, events, stop } = setUp([away, hopeless])
+  await assert.rejects(opening.open(stop.signal), hopeless)
+  assert.deepEqual(events, ['the database is away', '250 ms'])
+})
+
+test('a service that is asked to stop meanwhile does not wait for it', async () => {
+  const { opening, stop } = setUp([away])
+  stop.abort()
+  assert.equal(await opening.open(stop.signal), null)
+})
+
+test('it is closed where it was opened', async () => {
+  const { opening, events, stop } = setUp([])
+  await opening.close()
+  assert.deepEqual(events, [])
+  await opening.open(stop.signal)
+  await opening.close()
+  assert.deepEqual(events, ['closed'])
+})

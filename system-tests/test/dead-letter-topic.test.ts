@@ -1,0 +1,247 @@
+/** The dead-letter topic on a real broker: what is in a published letter, its order, its size, and that repeats can be told. */
+import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, type TestContext, test } from 'node:test'
+import { Admin } from '@platformatic/kafka'
+import { type Kafka, startKafka } from 'dev'
+import { pause } from 'service-kit'
+import type { KeptDeadLetter } from '../../poke-api-consumer/src/application/ports.ts'
+import type { DeadLetterReason } from '../../poke-api-consumer/src/entities/dead-letter.ts'
+import { copyHeaders } from '../../poke-api-consumer/src/entities/record-headers.ts'
+import { KafkaError } from '../../poke-api-consumer/src/errors.ts'
+import { KafkaDeadLetterTopic } from '../../poke-api-consumer/src/infrastructure/messaging/dead-letter-topic.ts'
+import { KafkaTopicReader } from '../../poke-api-consumer/src/infrastructure/messaging/kafka-topic-reader.ts'
+
+const TOPIC_ID = '0783f83b-a070-4d0a-961a-44c080267800'
+const dir = mkdtempSync(join(tmpdir(), 'dead-letter-topic-'))
+let kafka: Kafka
+let topics = 0
+
+before(async () => {
+  kafka = await startKafka({ dir })
+})
+after(async () => {
+  await kafka.stop()
+  rmSync(dir, { recursive: true })
+})
+
+async function withAdmin<T>(work: (admin: Admin) => Promise<T>): Promise<T> {
+  const admin = new Admin({ clientId: 'test', bootstrapBrokers: [kafka.brokers] })
+  try {
+    return await work(admin)
+  } finally {
+    await admin.close()
+  }
+}
+
+/** A source topic of its own for each test, and its dead-letter topic. */
+async function setUp(t: TestContext, deadline = 10_000): Promise<{ source: string; letters: KafkaDeadLetterTopic }> {
+  const source = `poke-topic-${++topics}`
+  await withAdmin((admin) => admin.createTopics({ topics: [source], partitions: 2, replicas: 1 }))
+  const letters = new KafkaDeadLetterTopic({ brokers: [kafka.brokers], topic: source, clientId: 'test', deadline })
+  t.after(() => letters.close())
+  return { source, letters }
+}
+
+function letterOf(source: string, offset: number, part: Partial<KeptDeadLetter> = {}, partition = 0): KeptDeadLetter {
+  return {
+    id: offset + 1,
+    partition: { topic: source, topicId: TOPIC_ID, partition },
+    state: 'kept',
+    offset,
+    leaderEpoch: 3,
+    timestamp: 1_700_000_000_000,
+    reason: 'not-json',
+    key: null,
+    value: Buffer.from(`letter ${offset}`),
+    headers: [],
+    ...part,
+  }
+}
+
+interface Read {
+  readonly partition: number
+  readonly key: Buffer | null
+  readonly value: Buffer | null
+  readonly headers: (readonly [string, string | null])[]
+}
+
+async function read(source: string): Promise<Read[]> {
+  const reader = new KafkaTopicReader({
+    brokers: [kafka.brokers],
+    topic: `${source}.dead-letters`,
+    clientId: 'test',
+    limits: { maxBytes: 4_194_304, maxWait: 100 },
+    wait: pause,
+    now: () => performance.now(),
+    random: Math.random,
+  })
+  try {
+    const found: Read[] = []
+    const { partitions } = await reader.describe()
+    for (const [partition, { logStartOffset, endOffset }] of partitions.entries()) {
+      if (endOffset === logStartOffset) continue
+      const take = (record: Parameters<Parameters<KafkaTopicReader['read']>[3]>[0]) => {
+        const { bytes, keyStart, keyEnd, valueStart, valueEnd, headersStart, headersEnd } = record
+        found.push({
+          partition,
+          key: keyStart < 0 ? null : Buffer.from(bytes.subarray(keyStart, keyEnd)),
+          value: valueStart < 0 ? null : Buffer.from(bytes.subarray(valueStart, valueEnd)),
+          headers: copyHeaders(bytes, headersStart, headersEnd).map(([name, value]) => [name.toString(), value?.toString() ?? null]),
+        })
+      }
+      await reader.read(partition, logStartOffset, endOffset, take, () => {})
+    }
+    return found
+  } finally {
+    await reader.close()
+  }
+}
+
+function header({ headers }: Read, name: string): string | null | undefined {
+  return headers.find(([each]) => each === name)?.[1]
+}
+
+test('a letter has the original key, value and headers, byte for byte, and behind them where it was and why it is here', async (t) => {
+  const { source, letters } = await setUp(t)
+  const headers = [
+    [Buffer.from('a'), Buffer.from('1')],
+    [Buffer.from('a'), null],
+    [Buffer.from('b'), Buffer.alloc(0)],
+  ] as const
+  const value = Buffer.from([0x7b, 0xff, 0xfe, 0x00])
+  await letters.publish([letterOf(source, 41, { key: Buffer.from('k'), value, headers, reason: 'not-utf8' }, 1)])
+  assert.deepEqual(await read(source), [
+    {
+      partition: 1,
+      key: Buffer.from('k'),
+      value,
+      headers: [
+        ['a', '1'],
+        ['a', null],
+        ['b', ''],
+        ['dead_letter_id', `${TOPIC_ID}/1/3/41`],
+        ['dead_letter_reason', 'not-utf8'],
+        ['dead_letter_topic', source],
+        ['dead_letter_partition', '1'],
+        ['dead_letter_offset', '41'],
+        ['dead_letter_leader_epoch', '3'],
+        ['dead_letter_timestamp', '1700000000000'],
+      ],
+    },
+  ])
+})
+
+test('null and empty keys and values stay what they are', async (t) => {
+  const { source, letters } = await setUp(t)
+  const none = { key: null, value: null, reason: 'null-value' as DeadLetterReason }
+  const empty = { key: Buffer.alloc(0), value: Buffer.alloc(0), reason: 'empty-value' as DeadLetterReason }
+  await letters.publish([letterOf(source, 0, none), letterOf(source, 1, empty)])
+  assert.deepEqual(
+    (await read(source)).map(({ key, value }) => [key, value]),
+    [
+      [null, null],
+      [Buffer.alloc(0), Buffer.alloc(0)],
+    ],
+  )
+})
+
+test('letters of a partition keep their order, whatever their sizes', async (t) => {
+  const { source, letters } = await setUp(t)
+  const some = Array.from({ length: 60 }, (_, offset) =>
+    letterOf(source, offset, { value: Buffer.alloc((offset % 7) * 20_000 + 1, offset) }),
+  )
+  await letters.publish(some)
+  assert.deepEqual(
+    (await read(source)).map((letter) => header(letter, 'dead_letter_offset')),
+    some.map(({ offset }) => String(offset)),
+  )
+})
+
+test('the largest record that the source takes is published whole', async (t) => {
+  const { source, letters } = await setUp(t)
+  const value = Buffer.alloc(1_048_400, 'x')
+  await letters.publish([letterOf(source, 0, { value })])
+  assert.ok((await read(source))[0]?.value?.equals(value))
+})
+
+test('where the topic refuses a letter for its size, a stub with reason and hash takes its place, and the others are whole', async (t) => {
+  const { source, letters } = await setUp(t)
+  const configs = [{ name: 'max.message.bytes', value: '5000' }]
+  await withAdmin((admin) => admin.createTopics({ topics: [`${source}.dead-letters`], partitions: 1, replicas: 1, configs }))
+  const large = Buffer.alloc(6000, 'x')
+  await letters.publish([letterOf(source, 0), letterOf(source, 1, { value: large, key: Buffer.from('k') }, 1), letterOf(source, 2)])
+  const found = await read(source)
+  assert.deepEqual(
+    found.map(({ value }) => value?.toString() ?? null),
+    ['letter 0', null, 'letter 2'],
+  )
+  assert.equal(header(found[1] as Read, 'dead_letter_reason'), 'not-json')
+  assert.equal(header(found[1] as Read, 'dead_letter_sha256'), createHash('sha256').update(large).digest('hex'))
+})
+
+test('a letter that is published again has the same id', async (t) => {
+  const { source, letters } = await setUp(t)
+  await letters.publish([letterOf(source, 7)])
+  await letters.close()
+  await letters.publish([letterOf(source, 7)])
+  const ids = (await read(source)).map((letter) => header(letter, 'dead_letter_id'))
+  assert.deepEqual(ids, [`${TOPIC_ID}/0/3/7`, `${TOPIC_ID}/0/3/7`])
+})
+
+test('the topic is made like its source and kept for ever', async (t) => {
+  const { source, letters } = await setUp(t)
+  await letters.publish([letterOf(source, 0)])
+  const name = `${source}.dead-letters`
+  const resources = [{ resourceType: 2 as const, resourceName: name, configurationKeys: ['retention.ms', 'max.message.bytes'] }]
+  const { partitions, configs } = await withAdmin(async (admin) => ({
+    partitions: (await admin.metadata({ topics: [name] })).topics.get(name)?.partitionsCount,
+    configs: (await admin.describeConfigs({ resources }))[0]?.configs.map(({ name, value }) => [name, value]),
+  }))
+  assert.equal(partitions, 2)
+  assert.deepEqual(
+    new Map(configs as [string, string][]),
+    new Map([
+      ['retention.ms', '-1'],
+      ['max.message.bytes', String(1_048_588 + 1024 * 1024)],
+    ]),
+  )
+})
+
+test('with the broker away publishing fails in time with what to do, and works again afterwards', async (t) => {
+  const { source, letters } = await setUp(t, 2000)
+  await letters.publish([letterOf(source, 0)])
+  await kafka.kill()
+  await assert.rejects(letters.publish([letterOf(source, 1)]), (error) => error instanceof KafkaError && error.retriable)
+  await kafka.restart()
+  const again = async (): Promise<void> => {
+    try {
+      await letters.publish([letterOf(source, 1)])
+    } catch (error) {
+      // The partitions have no leader for a moment.
+      if (!(error instanceof KafkaError && error.retriable)) throw error
+      await again()
+    }
+  }
+  await again()
+  assert.equal(new Set((await read(source)).map((letter) => header(letter, 'dead_letter_offset'))).size, 2)
+})
+
+test('what is under way is given up when there is no more time', async (t) => {
+  const { source } = await setUp(t)
+  const hurry = new AbortController()
+  const letters = new KafkaDeadLetterTopic({ brokers: [kafka.brokers], topic: source, clientId: 'test', hurry: hurry.signal })
+  t.after(() => letters.close())
+  await letters.publish([letterOf(source, 0)])
+  await kafka.kill('SIGSTOP')
+  try {
+    const publishing = letters.publish([letterOf(source, 1)])
+    hurry.abort()
+    await assert.rejects(publishing, KafkaError)
+  } finally {
+    await kafka.kill('SIGCONT')
+  }
+})

@@ -8,6 +8,7 @@ import { freePort, isPortFree } from './free-port.ts'
 import { embeddedKafka, KAFKA_VERSION, type Kafka } from './kafka.ts'
 import { choosePokeApi, type PokeApiChoice } from './poke-api-choice.ts'
 import { Readings } from './readings.ts'
+import type { Run, Stoppable } from './run-command.ts'
 import { Service, type ServiceEvent } from './service.ts'
 import { cut } from './terminal-look.ts'
 
@@ -23,9 +24,8 @@ export interface OneMachineOptions {
   readonly say: (line: string) => void
   /** What the services do, besides what is said of it. */
   readonly onEvent?: (event: ServiceEvent) => void
-  /** Something ends the run: a service that cannot go on. */
-  readonly onHopeless: (error: OneMachineError) => void
-  readonly signal: AbortSignal
+  /** The command: told of what is to be stopped, and of a service that cannot go on. */
+  readonly run: Run
 }
 
 /** Ends the command; the message is for people, the exit code for scripts. */
@@ -51,7 +51,7 @@ const KAFKA_PORT = 9092
 const CONSUMER_PORT = 8080
 const PRODUCER_PORT = 8081
 
-export class OneMachine {
+export class OneMachine implements Stoppable {
   readonly #options: OneMachineOptions
   readonly #lock: FolderLock
   readonly #env: NodeJS.ProcessEnv
@@ -70,6 +70,7 @@ export class OneMachine {
     if ('holder' in taken) throw new OneMachineError(alreadyRunning(options.command, taken.holder))
     this.#lock = taken.lock
     this.#options = options
+    options.run.own(this)
     if (existsSync('.env')) process.loadEnvFile('.env')
     this.#env = process.env
     this.#outputFile = this.#env.OUTPUT_FILE || 'type-counts.json'
@@ -119,31 +120,27 @@ export class OneMachine {
     })
   }
 
-  async startConsumer(): Promise<Service> {
-    const HTTP_PORT = process.env.HTTP_PORT || String(await usualOrAny(CONSUMER_PORT))
-    return this.#startService('consumer', CONSUMER, { ...this.consumerEnv(), HTTP_PORT })
+  startConsumer(): Service {
+    return this.#startService('consumer', CONSUMER, async () => {
+      return { ...this.consumerEnv(), HTTP_PORT: process.env.HTTP_PORT || (await usualOrAny(CONSUMER_PORT)) }
+    })
   }
 
   /**
    * @param defaults settings by their environment variables, where the user has set none
    * @param fixed settings that the command cannot do without
    */
-  async startProducer(defaults: NodeJS.ProcessEnv, fixed: NodeJS.ProcessEnv): Promise<Service> {
-    // One HTTP_PORT is not enough for two services: where the user has chosen one, it is the page's.
-    const HTTP_PORT = process.env.HTTP_PORT ? '0' : String(await usualOrAny(PRODUCER_PORT))
-    const env = this.#serviceEnv({ DATA_DIR: join(this.folder, 'producer'), ...defaults })
-    return this.#startService('producer', PRODUCER, { ...env, ...fixed, HTTP_PORT })
+  startProducer(defaults: NodeJS.ProcessEnv, fixed: NodeJS.ProcessEnv): Service {
+    return this.#startService('producer', PRODUCER, async () => {
+      // One HTTP_PORT is not enough for two services: where the user has chosen one, it is the page's.
+      const HTTP_PORT = process.env.HTTP_PORT ? '0' : await usualOrAny(PRODUCER_PORT)
+      return { ...this.#serviceEnv({ DATA_DIR: join(this.folder, 'producer'), ...defaults }), ...fixed, HTTP_PORT }
+    })
   }
 
   /** Looks at both services from outside. */
   readings(producer: Service, consumer: Service): Readings {
-    const readable = (service: Service) => ({
-      name: service.name,
-      get url() {
-        return service.port === null ? null : httpAddress(service.port)
-      },
-    })
-    return new Readings(readable(producer), readable(consumer), this.#outputFile)
+    return new Readings(producer, consumer, this.#outputFile)
   }
 
   /** Tells others about this run. */
@@ -180,7 +177,7 @@ export class OneMachine {
     const dir = join(this.folder, 'kafka')
     const kafka = await embeddedKafka({ dir, port, say })
     this.#kafka = kafka
-    if (this.#stopping || this.#options.signal.aborted) return
+    if (this.#stopping || this.#options.run.signal.aborted) return
     await this.#withLockRetries(kafka)
     say(`Kafka     ${kafka.brokers} (Apache Kafka ${KAFKA_VERSION}, data in ${dir})`)
     this.#tellProcesses()
@@ -211,13 +208,13 @@ export class OneMachine {
         this.#tellProcesses()
       } catch (error) {
         if (this.#stopping) return
-        this.#options.onHopeless(new OneMachineError((error as Error).message))
+        this.#options.run.fail(error as Error)
         return
       }
     }
   }
 
-  #startService(name: string, script: string, env: NodeJS.ProcessEnv): Service {
+  #startService(name: string, script: string, env: () => Promise<NodeJS.ProcessEnv>): Service {
     mkdirSync(this.logs, { recursive: true })
     const logFile = join(this.logs, `${name}.log`)
     const service = new Service({ name, script, env, logFile, onEvent: (event) => this.#heard(event, logFile) })
@@ -228,7 +225,7 @@ export class OneMachine {
 
   #heard(event: ServiceEvent, logFile: string): void {
     if (this.#stopping) return
-    const { say, onHopeless, onEvent } = this.#options
+    const { say, run, onEvent } = this.#options
     const name = event.service.name
     this.#tellProcesses()
     if (event.kind === 'died') {
@@ -236,7 +233,7 @@ export class OneMachine {
       say([`${name.padEnd(9)} ${event.how}; it starts again in ${event.again / 1000} s (log: ${logFile})`, ...quoted].join('\n'))
     }
     if (event.kind === 'hopeless') {
-      onHopeless(new OneMachineError(`The ${name} cannot go on:\n${event.lastLines.join('\n')}\nIts log: ${logFile}`, event.exitCode))
+      run.fail(new OneMachineError(`The ${name} cannot go on:\n${event.lastLines.join('\n')}\nIts log: ${logFile}`, event.exitCode))
     }
     onEvent?.(event)
   }
@@ -254,19 +251,13 @@ export class OneMachine {
   }
 }
 
-/** Where a service's HTTP server answers, from this machine. */
-export function httpAddress(port: number, host: string | undefined = process.env.HTTP_HOST): string {
-  const name = !host || host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host
-  return `http://${name.includes(':') ? `[${name}]` : name}:${port}`
-}
-
 async function usualPort(port: number): Promise<number> {
   return (await isPortFree(port)) ? port : await freePort()
 }
 
 /** 0 lets the service itself take any. */
-async function usualOrAny(port: number): Promise<number> {
-  return (await isPortFree(port)) ? port : 0
+async function usualOrAny(port: number): Promise<string> {
+  return (await isPortFree(port)) ? String(port) : '0'
 }
 
 function required<T>(part: T | null, name: string): T {

@@ -8,7 +8,8 @@ export interface ServiceOptions {
   readonly name: string
   /** Its program, from the project's folder. */
   readonly script: string
-  readonly env: NodeJS.ProcessEnv
+  /** Its settings, made anew for each start: a port that was free may be taken by then. */
+  readonly env: () => Promise<NodeJS.ProcessEnv>
   /** Where its output goes. */
   readonly logFile: string
   readonly onEvent: (event: ServiceEvent) => void
@@ -28,8 +29,10 @@ export type ServiceEvent = { readonly service: Service } & (
   | { readonly kind: 'hopeless'; readonly exitCode: number; readonly lastLines: readonly string[] }
 )
 
-/** Wrong settings, damaged files, missing permissions, folders that cannot be made: see `EXIT` in service-kit. */
-const HOPELESS = [65, 73, 77, 78]
+/** Damaged files, missing permissions, wrong settings: see `EXIT` in service-kit. */
+const HOPELESS = [65, 77, 78]
+/** Something cannot be made: a folder, which is hopeless, or a port that somebody else was quicker to take, which is worth another try. */
+const CANNOT_CREATE = 73
 const FIRST_DELAY = 250
 const LONGEST_DELAY = 10_000
 /** After so long, in ms, a death has nothing to do with the one before. */
@@ -39,12 +42,14 @@ export class Service {
   readonly name: string
   readonly #options: ServiceOptions
   #child: ChildProcess | null = null
-  #port: number | null = null
+  #url: string | null = null
   #restart: NodeJS.Timeout | null = null
   #delay = FIRST_DELAY
   #gone = Promise.withResolvers<void>()
   #stopping = false
   #swept = false
+  /** The last process could not make something. */
+  #failedToCreate = false
 
   constructor(options: ServiceOptions) {
     this.name = options.name
@@ -56,13 +61,19 @@ export class Service {
     return this.#child?.pid ?? null
   }
 
-  /** The port of its HTTP server while it listens, otherwise null. */
-  get port(): number | null {
-    return this.#port
+  /** Where its HTTP server answers, from this machine, while it does; otherwise null. */
+  get url(): string | null {
+    return this.#url
   }
 
   start(): void {
-    const { script, env, logFile, onEvent } = this.#options
+    void this.#options.env().then((env) => {
+      if (!this.#stopping) this.#spawn(env)
+    })
+  }
+
+  #spawn(env: NodeJS.ProcessEnv): void {
+    const { script, logFile, onEvent } = this.#options
     const log = openLog(logFile)
     const logStart = sizeOf(logFile)
     const startedAt = performance.now()
@@ -73,7 +84,7 @@ export class Service {
     this.#gone = Promise.withResolvers()
     child.on('message', (message: MessageToParent) => {
       if (message.type === 'listening') {
-        this.#port = message.port
+        this.#url = httpAddress(message.port, env.HTTP_HOST)
         onEvent({ service: this, kind: 'listening', port: message.port })
       } else if (message.type === 'sweep-finished') {
         this.#swept = true
@@ -92,7 +103,7 @@ export class Service {
 
   #ended(how: string, code: number | null, startedAt: number, logStart: number): void {
     this.#child = null
-    this.#port = null
+    this.#url = null
     this.#gone.resolve()
     if (this.#stopping) return
     const { onEvent, logFile } = this.#options
@@ -103,10 +114,12 @@ export class Service {
       onEvent({ service: this, kind: 'finished' })
       return
     }
-    if (code !== null && HOPELESS.includes(code)) {
+    const failedToCreate = code === CANNOT_CREATE
+    if (code !== null && (HOPELESS.includes(code) || (failedToCreate && this.#failedToCreate))) {
       onEvent({ service: this, kind: 'hopeless', exitCode: code, lastLines: words })
       return
     }
+    this.#failedToCreate = failedToCreate
     if (performance.now() - startedAt > STABLE_AFTER) this.#delay = FIRST_DELAY
     const again = this.#delay
     this.#delay = Math.min(again * 2, LONGEST_DELAY)
@@ -132,4 +145,9 @@ export class Service {
     if (this.#restart !== null) clearTimeout(this.#restart)
     this.#child?.kill('SIGKILL')
   }
+}
+
+function httpAddress(port: number, host: string | undefined): string {
+  const name = !host || host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host
+  return `http://${name.includes(':') ? `[${name}]` : name}:${port}`
 }

@@ -11,7 +11,7 @@ import { openStore } from 'poke-api-consumer/src/infrastructure/storage/open-sto
 import { renderCounts } from 'poke-api-consumer/src/infrastructure/terminal/counts-table.ts'
 import { KAFKA_SETTINGS, kafkaSecurity, readSecret, readSettings } from 'service-kit'
 import { LiveTerminal } from './live-terminal.ts'
-import { httpAddress, OneMachine, OneMachineError } from './one-machine.ts'
+import { OneMachine, OneMachineError } from './one-machine.ts'
 import { positionsOf, readCounts } from './readings.ts'
 import { runCommand } from './run-command.ts'
 import type { Service } from './service.ts'
@@ -42,41 +42,36 @@ interface Beginning {
 const { data } = parseArgs({ options: { data: { type: 'string', default: 'data' } } }).values
 const terminal = new LiveTerminal()
 
-await runCommand(
-  (signal, own) => {
-    const failed = Promise.withResolvers<never>()
+await runCommand({
+  terminal,
+  whenStopped: 'stopping; once more ends all at once. The next make sweep goes on from here.',
+  stoppedExitCode: 1,
+  async work(run) {
     const swept = Promise.withResolvers<Swept>()
     const machine = new OneMachine({
       command: 'make sweep',
       data,
       say: (line) => terminal.say(line),
-      onHopeless: failed.reject,
       onEvent(event) {
         if (event.kind === 'swept') swept.resolve({ captured: event.captured, types: new Map(Object.entries(event.types)) })
       },
-      signal,
+      run,
     })
-    own(machine)
-    return Promise.race([sweep(machine, swept.promise), failed.promise])
+    return await sweep(machine, swept.promise)
   },
-  (why) => {
-    terminal.leave()
-    terminal.say(`\n${why}: stopping; once more ends all at once. The next make sweep goes on from here.`)
-  },
-  1,
-)
+})
 
 async function sweep(machine: OneMachine, swept: Promise<Swept>): Promise<number> {
-  terminal.say('Starting Kafka, a PokeAPI and both services on this machine. Ctrl-C stops them; the next make sweep then goes on.')
+  terminal.say('Starting Kafka, a PokeAPI and both services on this machine. Ctrl-C stops them.')
   await machine.prepare()
-  const consumer = await machine.startConsumer()
+  const consumer = machine.startConsumer()
   const topic = openTopic(machine)
   try {
     const beginning = await begin(machine, topic, consumer)
 
     // Our own server needs no mercy; the live one sets the pace.
     const defaults = machine.api.kind === 'bundled' ? { POKE_API_MAX_RATE: '0' } : {}
-    const producer = await machine.startProducer(defaults, { CAPTURE_MODE: 'sweep' })
+    const producer = machine.startProducer(defaults, { CAPTURE_MODE: 'sweep' })
     const progress = new SweepProgress(machine.readings(producer, consumer), terminal)
     const { captured, types } = await progress.during(swept)
 
@@ -144,8 +139,7 @@ function beginningFile(machine: OneMachine): string {
 /** Waits until the consumer has counted everything before these ends of partitions. @throws where it has stopped to read one of them */
 async function counted(consumer: Service, ends: readonly number[]): Promise<void> {
   for (;;) {
-    const url = consumer.port === null ? null : httpAddress(consumer.port)
-    const positions = await positionsOf({ name: consumer.name, url })
+    const positions = await positionsOf(consumer)
     const stopped = [...positions].find(([, position]) => position === null)
     if (stopped !== undefined) {
       throw new OneMachineError(

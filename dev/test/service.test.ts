@@ -27,7 +27,7 @@ async function runService(t: TestContext, program: string, env: NodeJS.ProcessEn
     events.push(event)
     for (const look of waiting) look()
   }
-  const service = new Service({ name: 'program', script, env: { ...process.env, ...env }, logFile, onEvent })
+  const service = new Service({ name: 'program', script, env: async () => ({ ...process.env, ...env }), logFile, onEvent })
   t.after(async () => {
     await service.stop(0)
     await rm(dir, { recursive: true })
@@ -56,10 +56,10 @@ describe('a service', () => {
   test('tells its port, is asked to end, and ends', async (t) => {
     const { service, next } = await runService(t, `process.on('SIGTERM', () => process.exit(0)); ${LISTENS}`)
     assert.partialDeepStrictEqual(await next('listening'), { port: 4711 })
-    assert.equal(service.port, 4711)
+    assert.equal(service.url, 'http://127.0.0.1:4711')
     assert.ok(service.pid)
     await service.stop(10_000)
-    assert.deepEqual([service.pid, service.port], [null, null])
+    assert.deepEqual([service.pid, service.url], [null, null])
   })
 
   test('that does not end when it is asked is ended', async (t) => {
@@ -96,6 +96,12 @@ describe('a service', () => {
     assert.equal(service.pid, null)
   })
 
+  test('that cannot make its port or folder is tried once more', async (t) => {
+    const { next } = await runService(t, 'process.exit(73)')
+    await next('died')
+    assert.partialDeepStrictEqual(await next('hopeless'), { exitCode: 73 })
+  })
+
   test('that somebody else has asked to end starts again', async (t) => {
     const { service, next } = await runService(t, `process.on('SIGTERM', () => process.exit(0)); ${LISTENS}`)
     await next('listening')
@@ -117,7 +123,7 @@ describe('a service', () => {
     await writeFile(join(dir, 'program.mjs'), `${LISTENS} process.on('disconnect', () => { console.log('alone'); process.exit(0) })`)
     const starter =
       `const { Service } = await import(${JSON.stringify(module)})\n` +
-      `const options = { name: 'p', script: ${JSON.stringify(join(dir, 'program.mjs'))}, env: process.env, logFile: ${JSON.stringify(join(dir, 'log'))} }\n` +
+      `const options = { name: 'p', script: ${JSON.stringify(join(dir, 'program.mjs'))}, env: async () => process.env, logFile: ${JSON.stringify(join(dir, 'log'))} }\n` +
       'new Service({ ...options, onEvent: (event) => console.log(event.kind, event.service.pid) }).start()'
     const child = spawn(process.execPath, ['--input-type=module', '--eval', starter], { stdio: ['ignore', 'pipe', 'inherit'] })
     let said = ''

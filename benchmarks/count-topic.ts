@@ -95,6 +95,7 @@ const controller = new Controller({
   },
   observer,
   onDataLoss: 'stop',
+  sourceMaxCount: 10_000,
   wait: pause,
   now,
   random: Math.random,

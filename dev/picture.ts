@@ -13,24 +13,29 @@ export interface Scene {
 
 /** Counts as bars with the most frequent on top, one line of figures, what is in the way, and where things are. Fits the screen. */
 export function drawScene({ reading, running, places }: Scene, look: Look): string[] {
-  const { captured, waiting, lag, duplicates, deadLetters, counts } = reading
+  const { captured, waiting, lag, duplicates, deadLetters } = reading
   const figures = [
     `captured ${count(captured)}`,
     `in outbox ${count(waiting)}`,
     `lag ${count(lag)}`,
     ...(duplicates ? [`duplicates ${count(duplicates)}`] : []),
     ...(deadLetters ? [`dead letters ${count(deadLetters)}`] : []),
-    `types counted ${count(sum(counts))}`,
+    `types counted ${count(sum(reading.counts))}`,
   ]
   const head = ['', bold(cut(`After ${duration(running)}: ${figures.join('  ')}`, look.columns), look)]
   const troubles = reading.troubles.slice(0, 3).map((trouble) => red(cut(`! ${trouble}`, look.columns), look))
   const width = Math.max(...places.map(([what]) => what.length))
   const foot = ['', ...places.map(([what, where]) => dim(cut(`${what.padEnd(width)}  ${where}`, look.columns), look))]
-  const room = look.rows - 1 - head.length - troubles.length - 1 - foot.length
-  return [...head, ...troubles, '', ...drawCounts(reading.counts, look, Math.max(1, room)), ...foot]
+  const room = Math.max(1, look.rows - 1 - head.length - troubles.length - 1 - foot.length)
+  // Some lines of what was said last should stay in sight, as long as all types do.
+  const counts = drawCounts(reading.counts, look, Math.max(Math.min(room, ENOUGH_FOR_ALL_TYPES), room - LINES_SAID))
+  return [...head, ...troubles, '', ...counts, ...foot]
 }
 
 const WIDEST_BAR = 50
+const LINES_SAID = 4
+/** Lines, in two columns. */
+const ENOUGH_FOR_ALL_TYPES = 9
 
 /** At most `room` lines; in two columns where one is too long. */
 export function drawCounts(counts: ReadonlyMap<string, number>, look: Look, room: number): string[] {

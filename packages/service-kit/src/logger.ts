@@ -37,9 +37,9 @@ export async function createLogger({ service, level, readable, stream }: CreateL
     pretty({
       sync: true,
       destination: (stream as NodeJS.WritableStream | undefined) ?? 1,
-      ignore: 'service',
       translateTime: 'SYS:HH:MM:ss',
-      singleLine: true,
+      // Messages say what the other fields say; but the stack of a mistake is nowhere else.
+      include: 'time,level,msg,err',
     }),
   )
 }

@@ -53,9 +53,18 @@ test('what is below the level is not written', async () => {
   assert.equal(lines().length, 1)
 })
 
-test('in a terminal a line is for people', async () => {
+test('in a terminal a line is for people: time, level and message', async () => {
   const { stream, lines } = memory()
   const logger = await createLogger({ service: 's', level: 'info', readable: true, stream })
   logger.info({ captured: 3 }, 'captured 3')
-  assert.match(lines()[0] as string, /^\[\d\d:\d\d:\d\d\].*INFO.*captured 3/)
+  assert.equal(lines().length, 1)
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: the colours
+  assert.match((lines()[0] as string).replace(/\x1b\[\d+m/g, ''), /^\[\d\d:\d\d:\d\d\] INFO: captured 3$/)
+})
+
+test('in a terminal, too, a mistake in the program has its stack', async () => {
+  const { stream, lines } = memory()
+  const logger = await createLogger({ service: 's', level: 'info', readable: true, stream })
+  logger.error({ err: new TypeError('x is undefined') }, 'oh')
+  assert.match(lines().join('\n'), /TypeError: x is undefined\n +at /)
 })

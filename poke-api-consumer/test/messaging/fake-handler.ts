@@ -8,6 +8,7 @@ import type {
   ReadOutcome,
   TopicPartition,
 } from '../../src/application/ports.ts'
+import type { RecordView } from '../../src/entities/tally.ts'
 
 export interface CountedRecord {
   readonly partition: number
@@ -35,11 +36,17 @@ export class FakeHandler implements FetchHandler {
   /** Asked after the records of a response were walked; may wait. */
   decide: (call: CountCall) => ReadOutcome | Promise<ReadOutcome> = () => 'next'
   decideLoss: (partition: number, loss: DataLoss) => ReadOutcome = () => 'stop'
+  readonly #seen: (record: RecordView) => void
   #changed: PromiseWithResolvers<void> = Promise.withResolvers()
+
+  /** @param seen called with each record as it comes by, counted or not */
+  constructor(seen: (record: RecordView) => void = () => {}) {
+    this.#seen = seen
+  }
 
   async open(at: TopicPartition): Promise<PartitionReader> {
     this.#tell(`open ${at.partition}`)
-    return new FakeReader(at, this, (event) => this.#tell(event))
+    return new FakeReader(at, this, (event) => this.#tell(event), this.#seen)
   }
 
   /** Resolves as soon as the condition holds. */
@@ -64,12 +71,14 @@ class FakeReader implements PartitionReader {
   readonly #at: TopicPartition
   readonly #handler: FakeHandler
   readonly #tell: (event: string) => void
+  readonly #seen: (record: RecordView) => void
   #isDead = false
 
-  constructor(at: TopicPartition, handler: FakeHandler, tell: (event: string) => void) {
+  constructor(at: TopicPartition, handler: FakeHandler, tell: (event: string) => void, seen: (record: RecordView) => void) {
     this.#at = at
     this.#handler = handler
     this.#tell = tell
+    this.#seen = seen
   }
 
   get position(): FetchPosition {
@@ -81,6 +90,7 @@ class FakeReader implements PartitionReader {
     const { partition } = this.#at
     const records: CountedRecord[] = []
     while (cursor.next()) {
+      this.#seen(cursor)
       const { offset, bytes, valueStart, valueEnd } = cursor
       records.push({ partition, offset, value: valueStart < 0 ? null : bytes.toString('utf8', valueStart, valueEnd) })
     }

@@ -1,0 +1,68 @@
+/** The consumer's record source alone on a real broker: what it would hand to the controller is kept by a handler that has its position in memory. */
+import { pause } from 'service-kit'
+import type { FetchHandler } from '../poke-api-consumer/src/application/ports.ts'
+import { KafkaRecordSource, type KafkaRecordSourceOptions } from '../poke-api-consumer/src/infrastructure/messaging/kafka-record-source.ts'
+import { FakeHandler } from '../poke-api-consumer/test/messaging/fake-handler.ts'
+
+export type FetchingOptions = Pick<KafkaRecordSourceOptions, 'brokers' | 'topic' | 'groupId'> &
+  Partial<Pick<KafkaRecordSourceOptions, 'limits' | 'sessionTimeout' | 'clientOptions'>>
+
+export class Fetching {
+  readonly handler: FakeHandler
+  /** What the source told its observer, in order. */
+  readonly told: string[] = []
+  /** Partitions that this member has now. */
+  assigned: readonly number[] = []
+  /** Settles when the source has ended. */
+  readonly ended: Promise<void>
+  readonly #stopping = new AbortController()
+  #changed: PromiseWithResolvers<void> = Promise.withResolvers()
+
+  constructor(options: FetchingOptions, handler = new FakeHandler()) {
+    this.handler = handler
+    const tell = (event: string) => {
+      this.told.push(event)
+      this.#changed.resolve()
+      this.#changed = Promise.withResolvers()
+    }
+    const source = new KafkaRecordSource({
+      clientId: 'fetching',
+      limits: { maxBytes: 1 << 20, maxWait: 200 },
+      ...options,
+      observer: {
+        waitingForTopic: (topic) => tell(`waiting for ${topic}`),
+        brokerAway: (error) => tell(`away: ${error.message}`),
+        brokerBack: () => tell('back'),
+        membershipLost: (error) => {
+          this.assigned = []
+          tell(`membership lost: ${error.message}`)
+        },
+        rebalanced: (partitions) => {
+          this.assigned = partitions
+          tell(`assigned ${partitions.join(' ')}`)
+        },
+      },
+      wait: pause,
+      now: () => performance.now(),
+      random: Math.random,
+    })
+    const open: FetchHandler = { open: (partition) => handler.open(partition) }
+    this.ended = source.run(open, this.#stopping.signal)
+    this.ended.catch(() => {})
+  }
+
+  /** Resolves when what the source told fulfils the condition; rejects when it ends before. */
+  async until(condition: () => boolean): Promise<void> {
+    while (!condition()) await Promise.race([this.#changed.promise, this.ended.then(() => this.#over())])
+  }
+
+  /** Ends it in order. */
+  async stop(): Promise<void> {
+    this.#stopping.abort()
+    await this.ended
+  }
+
+  #over(): never {
+    throw new Error(`the record source ended; it had told:\n${this.told.join('\n')}`)
+  }
+}

@@ -3,7 +3,7 @@
  * It opens its partitions when it is told to, so that neither its start nor the group's is measured; what it commits, it tells.
  */
 import { Controller } from 'poke-api-consumer/src/application/controller.ts'
-import type { RecordSource } from 'poke-api-consumer/src/application/ports.ts'
+import type { PartitionReader, RecordSource } from 'poke-api-consumer/src/application/ports.ts'
 import { allObservers } from 'poke-api-consumer/src/infrastructure/all-observers.ts'
 import { TypeCountsFile } from 'poke-api-consumer/src/infrastructure/file-handling/type-counts-file.ts'
 import { KafkaRecordSource } from 'poke-api-consumer/src/infrastructure/messaging/kafka-record-source.ts'
@@ -56,6 +56,14 @@ const observer = allObservers([
     fileFailed: fail,
   },
 ])
+let mine: ReadonlySet<number> = new Set()
+const goneReader: PartitionReader = {
+  position: { offset: 0, leaderEpoch: -1 },
+  stopped: true,
+  count: async () => 'stop',
+  lost: async () => 'stop',
+  close: async () => {},
+}
 const source = new KafkaRecordSource({
   brokers: options.brokers.split(','),
   topic: options.topic,
@@ -67,7 +75,10 @@ const source = new KafkaRecordSource({
     brokerBack: () => {},
     waitingForTopic: () => {},
     membershipLost: warn,
-    rebalanced: (partitions) => tell({ type: 'assigned', partitions }),
+    rebalanced: (partitions) => {
+      mine = new Set(partitions)
+      tell({ type: 'assigned', partitions })
+    },
   },
   wait: pause,
   now,
@@ -79,7 +90,8 @@ const gated: RecordSource = {
       {
         open: async (partition) => {
           await go.promise
-          return await handler.open(partition)
+          // Handed to somebody else while it waited: opening it now would fence them.
+          return mine.has(partition.partition) ? await handler.open(partition) : goneReader
         },
       },
       signal,

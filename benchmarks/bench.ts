@@ -1,0 +1,64 @@
+/**
+ * `make bench`: measures throughput, memory, latency, sweeps and start-up, appends what came out to `benchmarks/RESULTS.md` and draws
+ * `docs/performance.svg`. `--smoke` does all of it in small, writes nothing and judges no time: it only shows that nothing is broken.
+ *
+ * `node benchmarks/bench.ts [--smoke] [--runs 5] [--records 2000000] [--only throughput,latency] [--bodies FOLDER]`
+ */
+import { appendFile, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { startKafka } from 'dev'
+import { describeEnvironment } from './environment.ts'
+import { measureLatency } from './latency.ts'
+import { measureMemory } from './memory.ts'
+import { drawPicture } from './picture.ts'
+import { type Bench, type Section, sectionAsMarkdown } from './report.ts'
+import { measureStartUp } from './start-up.ts'
+import { measureSweeps } from './sweep.ts'
+import { measureThroughput } from './throughput.ts'
+
+const RESULTS = new URL('RESULTS.md', import.meta.url)
+const PICTURE = new URL('../docs/performance.svg', import.meta.url)
+
+const { values } = parseArgs({
+  options: {
+    smoke: { type: 'boolean', default: false },
+    runs: { type: 'string' },
+    records: { type: 'string' },
+    only: { type: 'string' },
+    bodies: { type: 'string' },
+  },
+})
+const { smoke } = values
+const wanted = values.only?.split(',')
+const isWanted = (name: string) => wanted === undefined || wanted.includes(name)
+const environment = await describeEnvironment()
+const folder = await mkdtemp(join(tmpdir(), 'benchmark-'))
+const say = (line: string) => console.error(line)
+const kafka = await startKafka({
+  dir: join(folder, 'kafka'),
+  // As a broker in earnest: the second compiler, and room.
+  jvmOptions: smoke ? [] : ['-XX:TieredStopAtLevel=4', '-Xmx1g'],
+  say,
+})
+try {
+  const runs = Number(values.runs ?? (smoke ? 1 : 5))
+  const bench: Bench = { kafka, folder, smoke, runs, records: Number(values.records ?? (smoke ? 20_000 : 2_000_000)), say }
+  const sections: Section[] = []
+  if (isWanted('throughput')) {
+    const throughput = await measureThroughput(bench)
+    sections.push(...throughput.sections)
+    if (!smoke) await writeFile(PICTURE, await drawPicture(throughput.ratios))
+  }
+  if (isWanted('memory')) sections.push(await measureMemory(bench))
+  if (isWanted('latency')) sections.push(await measureLatency(bench))
+  if (isWanted('sweep')) sections.push(await measureSweeps(bench, values.bodies ?? null))
+  if (isWanted('start-up')) sections.push(await measureStartUp(bench))
+  const report = `\n## ${new Date().toISOString().slice(0, 10)}\n\n${environment.join('\n')}\n\n${sections.map(sectionAsMarkdown).join('\n')}`
+  console.log(report)
+  if (!smoke) await appendFile(RESULTS, report)
+} finally {
+  await kafka.stop()
+  await rm(folder, { recursive: true, force: true })
+}

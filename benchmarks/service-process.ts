@@ -1,0 +1,54 @@
+/** One of the two services as a user runs it, as a process of its own. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import type { MessageToParent } from 'service-kit'
+
+export const PRODUCER = fileURLToPath(import.meta.resolve('poke-api-producer/src/cli.ts'))
+export const CONSUMER = fileURLToPath(import.meta.resolve('poke-api-consumer/src/cli.ts'))
+
+/** Settings alone, nothing of this shell's own but where programs are. */
+export function serviceEnvironment(settings: Readonly<Record<string, string>>): NodeJS.ProcessEnv {
+  return { PATH: process.env.PATH, HTTP_PORT: '0', LOG_LEVEL: 'warn', ...settings }
+}
+
+export class ServiceProcess {
+  /** Resolves with its HTTP port when it listens. @throws where it ended before */
+  readonly listening: Promise<number>
+  readonly pid: number
+  readonly #process: ChildProcess
+  #output = ''
+
+  constructor(script: string, settings: Readonly<Record<string, string>>) {
+    this.#process = spawn(process.execPath, [script], { env: serviceEnvironment(settings), stdio: ['ignore', 'pipe', 'pipe', 'ipc'] })
+    this.pid = this.#process.pid ?? -1
+    for (const stream of [this.#process.stdout, this.#process.stderr]) {
+      stream?.setEncoding('utf8').on('data', (part: string) => {
+        this.#output += part
+      })
+    }
+    this.listening = new Promise((resolve, reject) => {
+      this.#process.on('message', (message: MessageToParent) => {
+        if (message.type === 'listening') resolve(message.port)
+      })
+      this.#process.once('error', reject)
+      this.#process.once('exit', (code) => reject(new Error(`${script} ended with ${code}:\n${this.#output}`)))
+    })
+    this.listening.catch(() => {})
+  }
+
+  /** Asks it to end, and waits for that. @throws where it does not end well */
+  async stop(): Promise<void> {
+    const { exitCode, signalCode } = this.#process
+    if (exitCode === null && signalCode === null) {
+      this.#process.kill('SIGTERM')
+      await once(this.#process, 'exit')
+    }
+    if (this.#process.exitCode !== 0) throw new Error(`a service ended with ${this.#process.exitCode}:\n${this.#output}`)
+  }
+
+  /** At once, where it still runs. */
+  kill(): void {
+    this.#process.kill('SIGKILL')
+  }
+}

@@ -40,7 +40,7 @@ export class OneMachineError extends Error {
 }
 
 /** How long each may take to stop, in ms; together less than ten seconds. */
-const STOP_PRODUCER = 4000
+const STOP_PRODUCER = 3500
 const STOP_CONSUMER = 3000
 const STOP_KAFKA = 2500
 

@@ -1,0 +1,57 @@
+/** Where Pokémon come from is chosen by whether the live PokeAPI really answers. */
+import assert from 'node:assert/strict'
+import { createServer, type RequestListener } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { type TestContext, test } from 'node:test'
+import { choosePokeApi } from '../poke-api-choice.ts'
+import { servePokeApi } from '../poke-api-server.ts'
+
+test('what the user says wins, unasked', async () => {
+  const { url, kind, what } = await choosePokeApi('http://127.0.0.1:1/api/v2')
+  assert.deepEqual(
+    { url, kind, what },
+    { url: 'http://127.0.0.1:1/api/v2', kind: 'given', what: 'http://127.0.0.1:1/api/v2 (POKE_API_URL)' },
+  )
+})
+
+test('the live PokeAPI is used where it gives a real Pokémon', async (t) => {
+  const live = await servePokeApi()
+  t.after(() => live.close())
+  const choice = await choosePokeApi(undefined, live.url)
+  assert.deepEqual([choice.url, choice.kind], [live.url, 'live'])
+  assert.deepEqual([...live.answered], [[200, 1]], 'it is asked once')
+})
+
+for (const [name, answer, why] of [
+  ['an answer of 200 that says OK', (_, response) => response.end('"OK"'), /answered with something that is no Pokémon/],
+  ["a captive network's page", (_, response) => response.end('<html>Log in</html>'), /did not answer properly/],
+  [
+    'another Pokémon',
+    (_, response) => response.end('{"id":25,"name":"pikachu","types":[{"slot":1,"type":{"name":"electric"}}]}'),
+    /no Pokémon/,
+  ],
+  ['a failing API', (_, response) => response.writeHead(503).end(), /answered with status 503/],
+] as [string, RequestListener, RegExp][]) {
+  test(`${name} is not taken for PokeAPI: the bundled Pokédex is served instead`, async (t) => {
+    const choice = await choosePokeApi(undefined, await serve(t, answer))
+    t.after(() => choice.close())
+    assert.equal(choice.kind, 'bundled')
+    assert.match(choice.what, why)
+    const pikachu = await fetch(`${choice.url}/pokemon/25/`)
+    assert.equal(pikachu.headers.get('x-poke-api-origin'), 'bundled')
+    assert.partialDeepStrictEqual(await pikachu.json(), { id: 25, name: 'pikachu' })
+  })
+}
+
+test('where nobody answers, that is the reason', async (t) => {
+  const choice = await choosePokeApi(undefined, 'http://127.0.0.1:1/api/v2')
+  t.after(() => choice.close())
+  assert.match(choice.what, /^the bundled Pokédex at http:\/\/127\.0\.0\.1:\d+\/api\/v2 \(the live one /)
+})
+
+async function serve(t: TestContext, answer: RequestListener): Promise<string> {
+  const server = createServer(answer)
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  t.after(() => server.close())
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+}

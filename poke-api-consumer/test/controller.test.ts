@@ -166,6 +166,18 @@ describe('every trouble ends in opening the partition again (rule S2)', () => {
     assert.deepEqual(Object.fromEntries((await store.totals()).counts), expected(4))
   })
 
+  test('a commit of the last records that fails late is noticed, though nothing comes after them', async () => {
+    const gate = Promise.withResolvers<void>()
+    // The commit is under way until the empty response behind the records is counted.
+    const before = (_: number, offset: number) => (offset === 2 ? void setImmediate(gate.resolve) : undefined)
+    const { store, finish, handled } = setUp([[ours(1), ours(2)]], { before })
+    store.beforeCommit = () => gate.promise
+    store.commitFaults.push('refused')
+    await handled(2)
+    await finish()
+    assert.deepEqual(Object.fromEntries((await store.totals()).counts), expected(2))
+  })
+
   test('a response that does not continue the position is not counted', async () => {
     const { controller, store, source, finish } = setUp([[]])
     const reader = await controller.open({ ...source.partition(0), partition: 5 })

@@ -95,7 +95,12 @@ export class StoredPartitionReader implements PartitionReader {
         firstOffset,
       }
       this.#committing = this.#commit(change, response)
-    } else this.#context.observer.counted(this.#partition, response)
+    } else {
+      // Perhaps nothing comes for hours: now is the time to say that the last commit came to nothing.
+      await this.#committing
+      if (this.#end !== null) return this.#end
+      this.#context.observer.counted(this.#partition, response)
+    }
     // 4. What the walk has shown besides.
     if (corrupt !== null) return await this.#doubt(nextOffset, corrupt)
     if (this.#tally.sources > this.#context.mostSources) {

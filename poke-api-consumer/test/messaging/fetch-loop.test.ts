@@ -178,6 +178,15 @@ describe('what is asked for', () => {
     )
   })
 
+  test('after records an empty response is told, whatever the ends: only then the reader can say what became of their commit', async (t) => {
+    const { broker, loop, handler } = await play(t, 1)
+    handler.decide = ({ fetchOffset }) => (fetchOffset === 1 ? 'reopen' : 'next')
+    loop.assign(all(1))
+    ;(await broker.asked()).answer([{ partition: 0, records: record('a', 0), highWatermark: 1 }])
+    ;(await broker.asked()).answer([{ partition: 0, highWatermark: 1 }])
+    await handler.until(() => handler.events.filter((event) => event.startsWith('open')).length === 2)
+  })
+
   test('partitions without a leader are left out until they have one', async (t) => {
     const played = await play(t, 2)
     const { broker, loop, handler } = played
@@ -341,6 +350,19 @@ describe('rules F1, F5 and S6: what is lost', () => {
     ;(await broker.asked()).answer([{ partition: 0, errorCode: 1 }])
     assert.deepEqual(offsets(await broker.asked()), [[0, 100]])
     assert.deepEqual(handler.losses, [])
+  })
+
+  test('a leader epoch that the broker has never heard of', async (t) => {
+    const { broker, handler, loop } = await play(t, 1)
+    handler.positions.set(0, { offset: 100, leaderEpoch: 30 })
+    loop.assign(all(1))
+    while (handler.losses.length === 0) {
+      const asked = await Promise.race([broker.asked(), handler.until(() => handler.losses.length > 0)])
+      asked?.answer([{ partition: 0, errorCode: 1 }])
+    }
+    const { loss } = handler.losses[0] ?? {}
+    assert.deepEqual([loss?.kind, loss?.from, loss?.to], ['truncated', null, null])
+    assert.match(loss?.message ?? '', /epoch 30, which the broker has never heard of/)
   })
 
   test('bytes that cannot be read are given to the reader, and fetched again where it says so', async (t) => {

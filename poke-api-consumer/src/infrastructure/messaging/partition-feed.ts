@@ -44,6 +44,8 @@ type State = 'opening' | 'reading' | 'resting' | 'left-alone' | 'closed'
 
 const FIRST_RETRY = 50
 const LONGEST_RETRY = 5000
+/** A leader that is behind for a moment says so a few times at most. */
+const MOST_CONTRADICTIONS = 4
 
 export class PartitionFeed {
   readonly at: TopicPartition
@@ -63,10 +65,12 @@ export class PartitionFeed {
   // What to ask for next.
   #offset = -1
   #lastEpoch = -1
-  /** What the reader was told last of the log's ends, so that it need not be told the same again. */
+  /** What the reader was told last of the log's ends, by an empty response, so that it need not be told the same again. */
   #told: FetchedPartition | null = null
   /** Where the broker itself found its log damaged. */
   #damagedAt = -1
+  /** How often in a row the log had the offset after all that it was said not to have. */
+  #contradictions = 0
 
   constructor(at: TopicPartition, context: FeedContext) {
     this.at = at
@@ -123,6 +127,7 @@ export class PartitionFeed {
     this.#asked = null
     if (part.errorCode !== CODE.none) return this.#refused(part.errorCode, question)
     this.#refusals.reset()
+    this.#contradictions = 0
     this.#context.troubles.worked(this.#name)
     const { offset } = question
     if (part.diverging !== null)
@@ -134,7 +139,8 @@ export class PartitionFeed {
     const end = endOfBatches(response.view, part.recordsStart, part.recordsEnd, offset, question.lastEpoch)
     const empty = part.recordsEnd === part.recordsStart
     if (empty && this.#isTold(part)) return async () => {}
-    this.#told = part
+    // After records an empty response is told all the same: the reader learns only then that their commit came to nothing.
+    this.#told = empty ? part : null
     this.#offset = end.offset
     this.#lastEpoch = end.leaderEpoch
     // Nothing whole at the beginning: the cursor will say what is wrong, and it is of no use to ask for the same meanwhile.
@@ -221,7 +227,7 @@ export class PartitionFeed {
     const { offset } = question
     if (code === CODE.offsetOutOfRange) {
       this.#state = 'resting'
-      return this.#later(() => this.#outOfRange(offset))
+      return this.#later(() => this.#outOfRange(question))
     }
     const error = refusedBy(code, { brokers: this.#context.brokers, topic: this.at.topic })
     if (!error.retriable) this.#context.failed(error)
@@ -234,8 +240,8 @@ export class PartitionFeed {
     return this.#rest(error)
   }
 
-  /** The log does not have the offset. What was asked for before it is counted by now. */
-  async #outOfRange(offset: number): Promise<void> {
+  /** The log does not have the offset, or not as we know it. What was asked for before it is counted by now. */
+  async #outOfRange({ offset, lastEpoch }: Question): Promise<void> {
     const ends = await this.#ends()
     if (ends === null || this.#isClosed()) return
     const { start, end } = ends
@@ -244,6 +250,7 @@ export class PartitionFeed {
     if (reader.position.offset === 'log-start') await this.#stand(reader)
     else if (offset < start) await this.#lose(retention(offset, start))
     else if (offset > end) await this.#lose(truncation(offset, end))
+    else if (lastEpoch >= 0 && ++this.#contradictions > MOST_CONTRADICTIONS) await this.#lose(unknownEpoch(offset, lastEpoch))
     else await this.#restAndGoOn()
   }
 
@@ -350,5 +357,15 @@ function truncation(position: number, end: number): DataLoss {
     message: `the log ends at offset ${end}, below the position ${position}: ${position - end} offsets that were counted are gone`,
     from: end,
     to: end,
+  }
+}
+
+/** KIP-320: brokers answer so where the epoch is higher than any of theirs. */
+function unknownEpoch(position: number, epoch: number): DataLoss {
+  return {
+    kind: 'truncated',
+    message: `the log is another one: what was counted below the position ${position} was written under leader epoch ${epoch}, which the broker has never heard of`,
+    from: null,
+    to: null,
   }
 }

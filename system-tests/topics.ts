@@ -1,0 +1,79 @@
+/** Topics of a test: made, written to, cut and changed, through the library's own clients. */
+import { Admin, Producer } from '@platformatic/kafka'
+
+export class Topics {
+  readonly #brokers: string
+  readonly #admin: Admin
+  readonly #producer: Producer<Buffer, Buffer, Buffer, Buffer>
+
+  /** @param brokers host:port, several with commas between */
+  constructor(brokers: string) {
+    this.#brokers = brokers
+    const options = { clientId: 'topics', bootstrapBrokers: brokers.split(',') }
+    this.#admin = new Admin(options)
+    this.#producer = new Producer(options)
+  }
+
+  async make(topic: string, partitions = 1, settings: Readonly<Record<string, string>> = {}, replicas = 1): Promise<void> {
+    const configs = Object.entries(settings).map(([name, value]) => ({ name, value }))
+    await this.#admin.createTopics({ topics: [topic], partitions, replicas, configs })
+    await this.untilThereIs(topic, partitions)
+  }
+
+  async remove(topic: string): Promise<void> {
+    await this.#admin.deleteTopics({ topics: [topic] })
+  }
+
+  async addPartitions(topic: string, count: number, added: number): Promise<void> {
+    const assignments = Array.from({ length: added }, () => ({ brokerIds: [1] }))
+    await this.#admin.createPartitions({ topics: [{ name: topic, count, assignments }] })
+    await this.untilThereIs(topic, count)
+  }
+
+  /** Removes the records before an offset, as retention does. */
+  async removeBefore(topic: string, partition: number, offset: number): Promise<void> {
+    await this.#admin.deleteRecords({ topics: [{ name: topic, partitions: [{ partition, offset: BigInt(offset) }] }] })
+  }
+
+  async set(topic: string, name: string, value: string): Promise<void> {
+    await this.#admin.incrementalAlterConfigs({
+      resources: [{ resourceType: 2, resourceName: topic, configs: [{ name, configOperation: 0, value }] }],
+    })
+  }
+
+  /** Sends values to a partition, in order. */
+  async write(topic: string, partition: number, ...values: (string | Buffer)[]): Promise<void> {
+    await this.#producer.send({
+      messages: values.map((value) => ({ topic, partition, key: Buffer.from('key'), value: Buffer.from(value) })),
+    })
+  }
+
+  /** What the group has of a topic, by partition. */
+  async mirrored(groupId: string, topic: string): Promise<Map<number, number>> {
+    const groups = await this.#admin.listConsumerGroupOffsets({ groups: [groupId] })
+    const partitions = groups.flatMap((group) => group.topics.filter(({ name }) => name === topic)).flatMap((found) => found.partitions)
+    return new Map(partitions.map(({ partitionIndex, committedOffset }) => [partitionIndex, Number(committedOffset)]))
+  }
+
+  async close(): Promise<void> {
+    await this.#producer.close(true)
+    await this.#admin.close()
+  }
+
+  /** A topic that was just made has no leaders for a moment, and clients have trouble with that. */
+  async untilThereIs(topic: string, partitions: number): Promise<void> {
+    for (;;) {
+      try {
+        const found = (await this.#admin.metadata({ topics: [topic], forceUpdate: true, retries: 0 })).topics.get(topic)
+        if (found?.partitionsCount === partitions && found.partitions.every(({ leader }) => leader >= 0)) return
+      } catch (error) {
+        if (!/Unknown topic|LEADER_NOT_AVAILABLE|Received response with error/.test(String(error))) throw error
+      }
+      await new Promise(setImmediate)
+    }
+  }
+
+  get brokers(): string {
+    return this.#brokers
+  }
+}

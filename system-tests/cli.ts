@@ -1,0 +1,21 @@
+/** The consumer's commands as processes of their own. */
+import { execFile } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+
+export interface Finished {
+  readonly exitCode: number
+  readonly out: string
+  readonly error: string
+}
+
+const CLI = fileURLToPath(new URL('../poke-api-consumer/src/cli.ts', import.meta.url))
+
+/** Runs `poke-api-consumer` with these words to its end; nobody is there to be asked. */
+export function consumerCommand(env: Readonly<Record<string, string>>, ...words: string[]): Promise<Finished> {
+  return new Promise((resolve, reject) => {
+    execFile(process.execPath, [CLI, ...words], { env: { PATH: process.env.PATH, ...env } }, (error, out, errors) => {
+      if (error !== null && typeof error.code !== 'number') reject(error)
+      else resolve({ exitCode: Number(error?.code ?? 0), out, error: errors })
+    })
+  })
+}

@@ -1,0 +1,260 @@
+/** Operating the consumer on a real broker: verify finds what is right, wrong and unknowable; reset counts anew; dead letters are tried again. */
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { after, before, describe, type TestContext, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Admin } from '@platformatic/kafka'
+import { type Kafka, startKafka } from 'dev'
+import { freePort } from 'dev/free-port.ts'
+import { pause } from 'service-kit'
+import type { Verdict } from '../../poke-api-consumer/src/application/verify.ts'
+import { KafkaError } from '../../poke-api-consumer/src/errors.ts'
+import { KafkaTopicReader, type KafkaTopicReaderOptions } from '../../poke-api-consumer/src/infrastructure/messaging/kafka-topic-reader.ts'
+import { consumerCommand, type Finished } from '../cli.ts'
+import { ConsumerProcess } from '../consumer-process.ts'
+import { EventFeed } from '../event-feed.ts'
+
+const dir = mkdtempSync(join(tmpdir(), 'operating-'))
+let kafka: Kafka
+let topics = 0
+
+before(async () => {
+  kafka = await startKafka({ dir: join(dir, 'kafka') })
+})
+after(async () => {
+  await kafka.stop()
+  rmSync(dir, { recursive: true })
+})
+
+async function withAdmin<T>(work: (admin: Admin) => Promise<T>): Promise<T> {
+  const admin = new Admin({ clientId: 'test', bootstrapBrokers: [kafka.brokers] })
+  try {
+    return await work(admin)
+  } finally {
+    await admin.close()
+  }
+}
+
+/** As retention does it. */
+async function removeUpTo(topic: string, partition: number, offset: number): Promise<void> {
+  await withAdmin((admin) => admin.deleteRecords({ topics: [{ name: topic, partitions: [{ partition, offset: BigInt(offset) }] }] }))
+}
+
+interface Operated {
+  readonly topic: string
+  readonly feed: EventFeed
+  readonly consumer: ConsumerProcess
+  readonly database: string
+  command(...words: string[]): Promise<Finished>
+  /** Waits until everything that was sent is counted. */
+  counted(): Promise<void>
+}
+
+async function operated(t: TestContext): Promise<Operated> {
+  const topic = `poke-topic-${++topics}`
+  const folder = join(dir, topic)
+  const feed = await EventFeed.create({ brokers: kafka.brokers, topic, partitions: 3 })
+  const consumer = await ConsumerProcess.start({ brokers: kafka.brokers, topic, dir: folder })
+  t.after(async () => {
+    await consumer.end('SIGTERM')
+    await feed.close()
+  })
+  const database = join(folder, 'type-counts.db')
+  const env = { KAFKA_BROKERS: kafka.brokers, KAFKA_TOPIC: topic, STORE_URL: `sqlite:${database}` }
+  const command = (...words: string[]) => consumerCommand(env, ...words)
+  const counted = async () => {
+    const expected = JSON.stringify(feed.counts)
+    while (JSON.stringify(await consumer.published()) !== expected) await sleep(20)
+  }
+  return { topic, feed, consumer, database, command, counted }
+}
+
+async function verdictOf({ command }: Operated): Promise<Verdict & { readonly exitCode: number }> {
+  const { exitCode, out, error } = await command('verify', '--json')
+  assert.equal(error, '')
+  return { ...(JSON.parse(out) as Verdict), exitCode }
+}
+
+describe('verify', () => {
+  test('equal, while the consumer runs and records arrive; in another partition count, with dead letters', async (t) => {
+    const it = await operated(t)
+    await it.feed.send(3000)
+    for (const garbage of ['OK', '{"id":1}', '']) await it.feed.sendGarbage(garbage)
+    await it.counted()
+    const { exitCode, out } = await it.command('verify')
+    assert.deepEqual([exitCode, out], [0, `verify: equal. 3,003 records of ${it.topic} read anew, 18 types agree.\n`])
+    const stop = new AbortController()
+    const flowing = it.feed.flow(stop.signal, { events: 50, pause: 5 })
+    const flowed = await verdictOf(it)
+    stop.abort()
+    await flowing
+    assert.deepEqual([flowed.outcome, flowed.exitCode, flowed.remarks], ['equal', 0, []])
+  })
+
+  test('different: what somebody changed in the store is found, with a table', async (t) => {
+    const it = await operated(t)
+    await it.feed.send(500)
+    await it.counted()
+    const database = new DatabaseSync(it.database)
+    database.exec(`UPDATE counts SET count = count + 7 WHERE type = 'fire' AND partition_id = (SELECT min(partition_id) FROM counts)`)
+    database.close()
+    const { exitCode, out } = await it.command('verify')
+    assert.equal(exitCode, 1)
+    assert.match(
+      out,
+      /^verify: different\. 500 records of poke-topic-\d+ read anew\.\n\ntype +store +topic +difference\nfire +\d+ +\d+ +\+7\n17 types agree\.\n$/,
+    )
+  })
+
+  test('unknown: retention removed the beginning of a partition', async (t) => {
+    const it = await operated(t)
+    await it.feed.send(300)
+    await it.counted()
+    await removeUpTo(it.topic, 1, 40)
+    const { exitCode, out } = await it.command('verify')
+    assert.equal(exitCode, 2)
+    assert.match(out, /^verify: unknown\. /)
+    assert.match(out, /\nThe rest is equal: 200 records of /)
+    assert.match(out, /\npartition 1: retention removed its beginning: counted from offset 0, readable from 40\n$/)
+  })
+
+  test('unknown: the topic was deleted and made again', async (t) => {
+    const it = await operated(t)
+    await it.feed.send(30)
+    await it.counted()
+    await it.consumer.end('SIGTERM')
+    await withAdmin((admin) => admin.deleteTopics({ topics: [it.topic] }))
+    const again = await EventFeed.create({ brokers: kafka.brokers, topic: it.topic, partitions: 3 })
+    await again.close()
+    const { outcome, exitCode, remarks } = await verdictOf(it)
+    assert.deepEqual([outcome, exitCode, remarks.length], ['unknown', 2, 3])
+    assert.match(remarks[0] ?? '', /^partition 0: the topic that was counted \(id .*\) was deleted/)
+  })
+
+  test('a topic that does not exist is said to be missing', async (t) => {
+    const it = await operated(t)
+    const env = { KAFKA_BROKERS: kafka.brokers, KAFKA_TOPIC: 'no-such-topic', STORE_URL: `sqlite:${it.database}` }
+    const { exitCode, out, error } = await consumerCommand(env, 'verify')
+    assert.deepEqual([exitCode, out], [75, ''])
+    assert.match(error, /^poke-api-consumer: Kafka at localhost:\d+ has no topic no-such-topic: correct KAFKA_TOPIC\n$/)
+  })
+})
+
+describe('reset', () => {
+  test('a running consumer counts everything anew, and says before what is gone', async (t) => {
+    const it = await operated(t)
+    await it.feed.send(600)
+    await it.feed.sendGarbage('OK')
+    await it.counted()
+    const refused = await it.command('reset', '--from-beginning')
+    assert.equal(refused.exitCode, 64)
+    assert.match(
+      refused.error,
+      /The counts of 600 records by group poke-api-consumer in sqlite:.* are forgotten.*\nNobody can be asked here: give --yes/,
+    )
+    assert.equal((await verdictOf(it)).records, 601)
+
+    const database = new DatabaseSync(it.database)
+    database.exec('UPDATE counts SET count = count + 1000')
+    database.close()
+    const done = await it.command('reset', '--from-beginning', '--yes')
+    assert.deepEqual([done.exitCode, done.error], [0, ''])
+    assert.match(done.out, /^Everything that group poke-api-consumer counted is forgotten/)
+    // Whatever was published in between, the end is what the topic has. An instance finds out with its next record.
+    await it.feed.send(30)
+    await it.counted()
+    const verdict = await verdictOf(it)
+    assert.deepEqual([verdict.outcome, verdict.remarks, verdict.records], ['equal', [], 631])
+
+    await removeUpTo(it.topic, 2, 10)
+    const warned = await it.command('reset', '--from-beginning', '--yes', '--json')
+    assert.equal(warned.error, `Offsets 0 to 9 of ${it.topic}-2 are not counted again: retention removed them.\n`)
+    assert.equal(warned.out, '{"group":"poke-api-consumer","reset":true}\n')
+  })
+})
+
+describe('the topic’s reader', () => {
+  function readerOf(t: TestContext, topic: string, options: Partial<KafkaTopicReaderOptions> = {}): KafkaTopicReader {
+    const reader = new KafkaTopicReader({
+      brokers: [kafka.brokers],
+      topic,
+      clientId: 'test',
+      limits: { maxBytes: 1 << 20, maxWait: 200 },
+      wait: pause,
+      now: () => performance.now(),
+      random: Math.random,
+      ...options,
+    })
+    t.after(() => reader.close())
+    return reader
+  }
+
+  async function feedOf(t: TestContext, events: number): Promise<string> {
+    const topic = `poke-topic-${++topics}`
+    const feed = await EventFeed.create({ brokers: kafka.brokers, topic, partitions: 1 })
+    t.after(() => feed.close())
+    await feed.send(events)
+    return topic
+  }
+
+  test('reads from any offset to any other, in responses of any size', async (t) => {
+    const topic = await feedOf(t, 500)
+    for (const maxBytes of [1, 4096, 1 << 20]) {
+      const reader = readerOf(t, topic, { limits: { maxBytes, maxWait: 200 } })
+      assert.deepEqual((await reader.describe()).partitions, [{ logStartOffset: 0, endOffset: 500 }])
+      const offsets: number[] = []
+      const reached: number[] = []
+      const why = await reader.read(
+        0,
+        123,
+        456,
+        ({ offset }) => offsets.push(offset),
+        (offset) => reached.push(offset),
+      )
+      assert.equal(why, null)
+      assert.deepEqual(
+        offsets,
+        Array.from({ length: 333 }, (_, i) => 123 + i),
+      )
+      assert.equal(reached.at(-1), 456)
+    }
+  })
+
+  test('says what is gone', async (t) => {
+    const topic = await feedOf(t, 100)
+    await removeUpTo(topic, 0, 60)
+    const reader = readerOf(t, topic)
+    const nothing = () => {}
+    assert.deepEqual((await reader.describe()).partitions, [{ logStartOffset: 60, endOffset: 100 }])
+    assert.equal(
+      await reader.read(0, 10, 100, nothing, nothing),
+      'retention removed offsets 10 to 59 while they were waiting to be read anew',
+    )
+    assert.equal(await reader.read(0, 60, 120, nothing, nothing), 'the log was cut: it ends at offset 100, and was counted up to 120')
+    await withAdmin((admin) => admin.deleteTopics({ topics: [topic] }))
+    assert.equal(await reader.read(0, 60, 100, nothing, nothing), 'the topic was deleted while it was read')
+  })
+
+  test('is patient with brokers that are away, but not for ever', async (t) => {
+    const topic = await feedOf(t, 100)
+    const patient = readerOf(t, topic)
+    await patient.describe()
+    await kafka.kill()
+    const nowhere = readerOf(t, topic, { brokers: [`localhost:${await freePort()}`], patience: 200 })
+    await assert.rejects(nowhere.describe(), (error) => error instanceof KafkaError && error.kind === 'unreachable')
+    let records = 0
+    const reading = patient.read(
+      0,
+      0,
+      100,
+      () => records++,
+      () => {},
+    )
+    await kafka.restart()
+    assert.equal(await reading, null)
+    assert.equal(records, 100)
+  })
+})

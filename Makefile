@@ -64,7 +64,7 @@ clean: ## Removes what the commands have put here: packages, Kafka, data and cou
 $(INSTALLED): package-lock.json
 	@command -v npm >/dev/null || { echo 'npm is missing: install Node.js (https://nodejs.org, version 20 or newer), which brings it.'; exit 1; }
 	@echo 'Downloading the packages of package-lock.json with npm into node_modules'
-	@npm ci --no-progress
+	@npm ci --no-progress --loglevel=error
 	@touch $@
 	@test -x node_modules/.bin/node || case $$(node --version) in v2[6-9]*|v[3-9]*) ;; *) \
 	  echo 'There is no package of Node.js 26 for this platform: install Node.js 26 (https://nodejs.org) on the PATH.'; exit 1 ;; esac

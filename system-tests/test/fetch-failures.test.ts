@@ -1,0 +1,189 @@
+/** The record source while brokers die, freeze and vanish: it goes on by itself, counts nothing twice, and ends when it is asked to. */
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync, statSync, truncateSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, describe, type TestContext, test } from 'node:test'
+import { type Kafka, startKafka } from 'dev'
+import { freePort } from 'dev/free-port.ts'
+import { FakeHandler } from '../../poke-api-consumer/test/messaging/fake-handler.ts'
+import { Fetching } from '../fetching.ts'
+import { TcpProxy } from '../tcp-proxy.ts'
+import { Topics } from '../topics.ts'
+
+/** Within this time after a fault is over, records are read again, in ms. */
+const RECOVERY = 30_000
+const SESSION = 6000
+
+const dir = mkdtempSync(join(tmpdir(), 'fetch-failures-'))
+let kafka: Kafka
+let proxy: TcpProxy
+/** By way of the proxy. */
+let brokers: string
+let topics: Topics
+let count = 0
+
+before(async () => {
+  const [port, direct, controllerPort] = [await freePort(), await freePort(), await freePort()]
+  proxy = await TcpProxy.start({ host: '127.0.0.1', port })
+  brokers = new URL(proxy.urlOf('http://kafka')).host
+  kafka = await startKafka({
+    dir,
+    port,
+    controllerPort,
+    config: {
+      // The consumer comes in by the proxy; the test has a door of its own.
+      listeners: `PROXIED://127.0.0.1:${port},PLAINTEXT://127.0.0.1:${direct},CONTROLLER://127.0.0.1:${controllerPort}`,
+      'advertised.listeners': `PROXIED://${brokers},PLAINTEXT://127.0.0.1:${direct}`,
+      'listener.security.protocol.map': 'PROXIED:PLAINTEXT,PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT',
+      'inter.broker.listener.name': 'PLAINTEXT',
+    },
+  })
+  topics = new Topics(`127.0.0.1:${direct}`)
+})
+after(async () => {
+  await topics.close()
+  await kafka.kill()
+  await proxy.stop()
+  rmSync(dir, { recursive: true })
+})
+
+async function reading(t: TestContext): Promise<{ topic: string; fetching: Fetching; handler: FakeHandler }> {
+  const topic = `failures-${++count}`
+  await topics.make(topic, 3)
+  const fetching = new Fetching({ brokers: [brokers], topic, groupId: topic, sessionTimeout: SESSION })
+  t.after(() => fetching.stop())
+  await fetching.until(() => fetching.assigned.length === 3)
+  await topics.write(topic, 0, 'before')
+  await fetching.handler.until(() => fetching.handler.counted.length === 1)
+  return { topic, fetching, handler: fetching.handler }
+}
+
+async function goesOn(topic: string, handler: FakeHandler, began: number): Promise<void> {
+  await topics.write(topic, 0, 'after')
+  await topics.write(topic, 2, 'after')
+  await handler.until(() => handler.values(0).length === 2 && handler.values(2).length === 1)
+  const took = performance.now() - began
+  assert.ok(took < RECOVERY, `it took ${took} ms until records were read again`)
+  assert.deepEqual([handler.values(0), handler.values(2)], [['before', 'after'], ['after']])
+}
+
+describe('the record source goes on', () => {
+  test('after a broker that was killed is back', async (t) => {
+    const { topic, fetching, handler } = await reading(t)
+    await kafka.kill()
+    await fetching.until(() => fetching.told.some((event) => event.startsWith('membership lost')))
+    await kafka.restart()
+    const began = performance.now()
+    await topics.untilThereIs(topic, 3)
+    await goesOn(topic, handler, began)
+    await fetching.until(() => fetching.told.includes('back'))
+  })
+
+  test('after a broker that was frozen for longer than the session is thawed', async (t) => {
+    const { topic, fetching, handler } = await reading(t)
+    await kafka.kill('SIGSTOP')
+    t.after(() => kafka.kill('SIGCONT'))
+    await fetching.until(() => fetching.told.some((event) => event.startsWith('membership lost')))
+    assert.deepEqual(fetching.assigned, [])
+    await handler.until(() => handler.events.filter((event) => event.startsWith('close')).length === 3)
+    await kafka.kill('SIGCONT')
+    await goesOn(topic, handler, performance.now())
+  })
+
+  test('after a network that swallowed everything works again', async (t) => {
+    const { topic, fetching, handler } = await reading(t)
+    proxy.swallow()
+    t.after(() => proxy.pass())
+    await fetching.until(() => fetching.told.some((event) => event.startsWith('membership lost')))
+    await fetching.until(() => fetching.told.some((event) => /nothing came for/.test(event)))
+    proxy.pass()
+    await goesOn(topic, handler, performance.now())
+  })
+
+  test('after connections that were reset, again and again, without losing its place', async (t) => {
+    const { topic, fetching, handler } = await reading(t)
+    for (let i = 0; i < 10; i++) {
+      proxy.cut()
+      await topics.write(topic, 1, `between ${i}`)
+      await handler.until(() => handler.values(1).length > i)
+    }
+    await goesOn(topic, handler, performance.now())
+    assert.deepEqual(
+      handler.values(1),
+      Array.from({ length: 10 }, (_, i) => `between ${i}`),
+    )
+    assert.deepEqual(
+      fetching.told.filter((event) => event.startsWith('membership lost')),
+      [],
+    )
+  })
+
+  test('once Kafka, which was down at the start, is there', async (t) => {
+    const topic = `failures-${++count}`
+    await topics.make(topic, 3)
+    await topics.write(topic, 0, 'before')
+    await kafka.stop()
+    const fetching = new Fetching({ brokers: [brokers], topic, groupId: topic, sessionTimeout: SESSION })
+    t.after(() => fetching.stop())
+    await fetching.until(() => fetching.told.length > 2)
+    assert.match(fetching.told.join('\n'), /away: Kafka at .* cannot be reached/)
+    await kafka.restart()
+    const began = performance.now()
+    await topics.untilThereIs(topic, 3)
+    await fetching.handler.until(() => fetching.handler.counted.length === 1)
+    await goesOn(topic, fetching.handler, began)
+  })
+})
+
+describe('the record source ends', () => {
+  for (const [how, begin, end] of [
+    ['is down', () => kafka.stop(), () => kafka.restart()],
+    ['is frozen', () => kafka.kill('SIGSTOP'), () => kafka.kill('SIGCONT')],
+    ['cannot be heard', async () => proxy.swallow(), async () => proxy.pass()],
+  ] as const) {
+    test(`within seconds, while Kafka ${how}`, async (t) => {
+      const { fetching, handler } = await reading(t)
+      t.after(end)
+      await begin()
+      const began = performance.now()
+      await fetching.stop()
+      const took = performance.now() - began
+      assert.ok(took < 6000, `it took ${took} ms`)
+      assert.equal(handler.events.filter((event) => event.startsWith('close')).length, 3)
+    })
+  }
+})
+
+describe('rule F1: a log that was cut under a stopped broker', () => {
+  const cut = async (topic: string, keep: number) => {
+    await kafka.stop()
+    const segment = join(dir, 'log', `${topic}-0`, '00000000000000000000.log')
+    truncateSync(segment, Math.floor((statSync(segment).size / 10) * keep))
+    await kafka.restart()
+    await topics.untilThereIs(topic, 1)
+  }
+
+  for (const refilled of [0, 20]) {
+    test(
+      refilled === 0 ? 'ends below the position' : 'and refilled: what is at the position now is not what followed what was counted',
+      async (t) => {
+        const topic = `failures-${++count}`
+        await topics.make(topic)
+        // Each one a batch of its own, of equal size.
+        for (let i = 0; i < 10; i++) await topics.write(topic, 0, `old ${i}`)
+        const handler = new FakeHandler()
+        const first = new Fetching({ brokers: [brokers], topic, groupId: topic, sessionTimeout: SESSION }, handler)
+        await handler.until(() => handler.counted.length === 10)
+        await first.stop()
+        await cut(topic, 6)
+        for (let i = 0; i < refilled; i++) await topics.write(topic, 0, `new ${i}`)
+        const second = new Fetching({ brokers: [brokers], topic, groupId: topic, sessionTimeout: SESSION }, handler)
+        t.after(() => second.stop())
+        await handler.until(() => handler.losses.length > 0)
+        const loss = handler.losses[0]?.loss
+        assert.deepEqual([loss?.kind, loss?.from, loss?.to, handler.counted.length], ['truncated', 6, 6, 10])
+      },
+    )
+  }
+})

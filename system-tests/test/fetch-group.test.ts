@@ -1,0 +1,169 @@
+/** Several record sources in one group: who reads what, when members come, leave, and are thrown out; logins and permissions. */
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, describe, type TestContext, test } from 'node:test'
+import { Admin } from '@platformatic/kafka'
+import { type Kafka, startKafka } from 'dev'
+import { freePort } from 'dev/free-port.ts'
+import { KafkaError } from '../../poke-api-consumer/src/errors.ts'
+import { FakeHandler } from '../../poke-api-consumer/test/messaging/fake-handler.ts'
+import { Fetching, type FetchingOptions } from '../fetching.ts'
+import { Topics } from '../topics.ts'
+
+const dir = mkdtempSync(join(tmpdir(), 'fetch-group-'))
+const PARTITIONS = 6
+let kafka: Kafka
+/** Where the broker asks for user and password. */
+let login: string
+let topics: Topics
+let count = 0
+
+before(async () => {
+  const [port, controllerPort, loginPort] = [await freePort(), await freePort(), await freePort()]
+  login = `localhost:${loginPort}`
+  kafka = await startKafka({
+    dir,
+    port,
+    controllerPort,
+    config: {
+      // A second door, where ash may do everything and brock nothing.
+      listeners: `PLAINTEXT://127.0.0.1:${port},LOGIN://127.0.0.1:${loginPort},CONTROLLER://127.0.0.1:${controllerPort}`,
+      'advertised.listeners': `PLAINTEXT://localhost:${port},LOGIN://${login}`,
+      'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,LOGIN:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT',
+      'listener.name.login.sasl.enabled.mechanisms': 'PLAIN',
+      'listener.name.login.plain.sasl.jaas.config':
+        'org.apache.kafka.common.security.plain.PlainLoginModule required user_ash="pikachu" user_brock="onix" user_misty="staryu";',
+      'authorizer.class.name': 'org.apache.kafka.metadata.authorizer.StandardAuthorizer',
+      'super.users': 'User:ANONYMOUS;User:ash',
+    },
+  })
+  topics = new Topics(kafka.brokers)
+})
+after(async () => {
+  await topics.close()
+  await kafka.stop()
+  rmSync(dir, { recursive: true })
+})
+
+async function newTopic(partitions = PARTITIONS): Promise<string> {
+  const topic = `group-${++count}`
+  await topics.make(topic, partitions)
+  return topic
+}
+
+/** Members share a handler, as they share a store. */
+function memberOf(t: TestContext, topic: string, handler: FakeHandler, options: Partial<FetchingOptions> = {}): Fetching {
+  const fetching = new Fetching({ brokers: [kafka.brokers], topic, groupId: topic, sessionTimeout: 6000, ...options }, handler)
+  t.after(() => fetching.stop().catch(() => {}))
+  return fetching
+}
+
+const handedOut = (members: readonly Fetching[]) => members.flatMap(({ assigned }) => assigned).toSorted()
+const everything = Array.from({ length: PARTITIONS }, (_, partition) => partition)
+
+async function shared(members: readonly Fetching[], each: number): Promise<void> {
+  for (const member of members) await member.until(() => member.assigned.length === each)
+  assert.deepEqual(handedOut(members), everything)
+}
+
+describe('members of a group', () => {
+  test('share the partitions, take over from one that leaves, and give to one that comes', async (t) => {
+    const topic = await newTopic()
+    const handler = new FakeHandler()
+    const first = memberOf(t, topic, handler)
+    await shared([first], 6)
+    const second = memberOf(t, topic, handler)
+    await shared([first, second], 3)
+    const third = memberOf(t, topic, handler)
+    await shared([first, second, third], 2)
+    await second.stop()
+    await shared([first, third], 3)
+    for (const partition of everything) await topics.write(topic, partition, `of ${partition}`)
+    await handler.until(() => handler.counted.length === PARTITIONS)
+    assert.deepEqual(
+      everything.map((partition) => handler.values(partition)),
+      everything.map((partition) => [`of ${partition}`]),
+    )
+  })
+
+  test('that all come at once all get their share', async (t) => {
+    const topic = await newTopic()
+    const handler = new FakeHandler()
+    const members = Array.from({ length: 6 }, () => memberOf(t, topic, handler))
+    await shared(members, 1)
+  })
+
+  test('keep reading partitions that a change in the group leaves to them', async (t) => {
+    const topic = await newTopic(1)
+    const handler = new FakeHandler()
+    const first = memberOf(t, topic, handler)
+    await first.until(() => first.assigned.length === 1)
+    const second = memberOf(t, topic, handler)
+    await second.until(() => second.told.some((event) => event.startsWith('assigned')))
+    await topics.write(topic, 0, 'a')
+    await handler.until(() => handler.counted.length === 1)
+    const opened = handler.events.filter((event) => event === 'open 0').length
+    assert.equal(opened, second.assigned.length + 1)
+  })
+
+  test('thrown out of the group come back', async (t) => {
+    const topic = await newTopic()
+    const handler = new FakeHandler()
+    const member = memberOf(t, topic, handler)
+    await shared([member], 6)
+    const admin = new Admin({ clientId: 'test', bootstrapBrokers: [kafka.brokers] })
+    t.after(() => admin.close())
+    const group = (await admin.describeGroups({ groups: [topic] })).get(topic)
+    const memberId = [...(group?.members.keys() ?? [])][0]
+    assert.ok(memberId)
+    await admin.removeMembersFromConsumerGroup({ groupId: topic, members: [{ memberId }] })
+    await member.until(() => member.told.filter((event) => event.startsWith('assigned')).length === 2)
+    await topics.write(topic, 3, 'a')
+    await handler.until(() => handler.counted.length === 1)
+  })
+})
+
+describe('a login', () => {
+  const sasl = (username: string, password: string) => ({ sasl: { mechanism: 'PLAIN' as const, username, password } })
+  const isRefused = (words: RegExp) => (error: unknown) =>
+    error instanceof KafkaError && error.kind === 'not-authorised' && words.test(error.message)
+
+  test('opens the door', async (t) => {
+    const topic = await newTopic(1)
+    const handler = new FakeHandler()
+    memberOf(t, topic, handler, { brokers: [login], clientOptions: sasl('ash', 'pikachu') })
+    await topics.write(topic, 0, 'a')
+    await handler.until(() => handler.counted.length === 1)
+  })
+
+  test('with a wrong password ends the source, with the reason', async (t) => {
+    const source = memberOf(t, await newTopic(1), new FakeHandler(), { brokers: [login], clientOptions: sasl('ash', 'raichu') })
+    await assert.rejects(source.ended, isRefused(/refused the login/))
+  })
+
+  test('that allows nothing ends the source, with the reason', async (t) => {
+    const source = memberOf(t, await newTopic(1), new FakeHandler(), { brokers: [login], clientOptions: sasl('brock', 'onix') })
+    await assert.rejects(source.ended, isRefused(/does not allow topic group-\d+ .*TOPIC_AUTHORIZATION_FAILED/))
+  })
+
+  test('that allows the topic, but not the group, ends the source, with the reason', async (t) => {
+    const topic = await newTopic(1)
+    const admin = new Admin({ clientId: 'test', bootstrapBrokers: [kafka.brokers] })
+    t.after(() => admin.close())
+    // Topic, by its whole name, for any host: to describe, to read, to describe its settings.
+    const creations = [3, 8, 10].map((operation) => ({
+      resourceType: 2,
+      resourceName: topic,
+      resourcePatternType: 3,
+      principal: 'User:misty',
+      host: '*',
+      operation,
+      permissionType: 3,
+    }))
+    await admin.createAcls({ creations: creations as Parameters<Admin['createAcls']>[0]['creations'] })
+    const source = memberOf(t, topic, new FakeHandler(), { brokers: [login], clientOptions: sasl('misty', 'staryu') })
+    await assert.rejects(source.ended, isRefused(/GROUP_AUTHORIZATION_FAILED/))
+  })
+})

@@ -57,7 +57,7 @@ describe('the stack in containers', { skip, timeout: 30 * 60_000 }, () => {
   /** Nothing more is sent, everything sent is counted, and what is published is what the topic holds. */
   async function countedExactlyOnce(): Promise<void> {
     await stack.compose('stop', 'poke-api-producer')
-    const expected = await stack.expectedCounts()
+    const expected = await eventually(() => stack.expectedCounts())
     await eventually(async () => {
       const { file, api } = await stack.counts()
       assert.deepEqual(JSON.parse(file), { types: expected })
@@ -170,7 +170,7 @@ describe('the stack in containers', { skip, timeout: 30 * 60_000 }, () => {
       assert.deepEqual(here, [1, 1, 1])
     })
     await stack.compose('stop', 'poke-api-producer')
-    const expected = await stack.expectedCounts()
+    const expected = await eventually(() => stack.expectedCounts())
     for (const page of pages) {
       await eventually(async () => assert.deepEqual(await (await fetch(`${page}/api/type-counts`)).json(), { types: expected }))
     }

@@ -96,15 +96,31 @@ export class Stack {
     return { file: await readFile(join(this.output, 'type-counts.json'), 'utf8'), api: await api.text() }
   }
 
-  /** What the counts must be: every record of the topic, read by Kafka's own console consumer, each event once. */
+  /** What the counts must be: every record of the topic, read by Kafka's own tools, each event once. */
   async expectedCounts(): Promise<Counts> {
-    const consume = (partition: number) =>
-      this.compose(
-        ...['exec', '--no-TTY', 'kafka', '/opt/kafka/bin/kafka-console-consumer.sh', '--bootstrap-server', 'localhost:9092'],
-        ...['--topic', 'poke-topic', '--partition', String(partition), '--offset', 'earliest', '--timeout-ms', '8000'],
-        ...['--formatter-property', 'print.headers=true'],
-      )
-    return countTopic((await Promise.all([0, 1, 2].map(consume))).join('\n'))
+    const partitions = await this.#endOffsets()
+    const consume = async ([partition, end]: [string, string]) =>
+      end === '0'
+        ? ''
+        : await this.#kafkaTool(
+            ...['kafka-console-consumer.sh', '--topic', 'poke-topic', '--partition', partition, '--offset', 'earliest'],
+            ...['--max-messages', end, '--timeout-ms', '120000', '--formatter-property', 'print.headers=true'],
+          )
+    return countTopic((await Promise.all(partitions.map(consume))).join('\n'))
+  }
+
+  /** Each partition of the topic and the offset after its last record. Needs a group that has mirrored a position in each. */
+  async #endOffsets(): Promise<[partition: string, end: string][]> {
+    const table = await this.#kafkaTool('kafka-consumer-groups.sh', '--describe', '--group', 'poke-api-consumer')
+    // GROUP TOPIC PARTITION CURRENT-OFFSET LOG-END-OFFSET …
+    const rows = table.split('\n').map((line) => line.trim().split(/\s+/))
+    const ends = rows.filter(([, topic]) => topic === 'poke-topic').map((row): [string, string] => [row[2] ?? '', row[4] ?? ''])
+    if (ends.length !== 3) throw new Error(`the group has no position in each of the three partitions yet:\n${table}`)
+    return ends
+  }
+
+  #kafkaTool(tool: string, ...args: string[]): Promise<string> {
+    return this.compose('exec', '--no-TTY', 'kafka', `/opt/kafka/bin/${tool}`, '--bootstrap-server', 'localhost:9092', ...args)
   }
 }
 

@@ -34,7 +34,7 @@ await runCommand({
 /** Draws what happens, in a terminal; elsewhere says it now and then. */
 async function show(machine: OneMachine, consumer: Service, readings: Readings, { signal }: Run): Promise<void> {
   const startedAt = performance.now()
-  let told = { at: Number.NEGATIVE_INFINITY, line: '' }
+  let told: Told = { at: Number.NEGATIVE_INFINITY, line: '' }
   while (!signal.aborted) {
     const reading = await readings.take()
     if (signal.aborted) return
@@ -48,12 +48,23 @@ async function show(machine: OneMachine, consumer: Service, readings: Readings, 
     ]
     const scene: Scene = { reading, running: (performance.now() - startedAt) / 1000, places }
     terminal.draw(drawScene(scene, terminal.look))
-    const line = sceneInALine(scene)
-    if (!terminal.live && line !== told.line && performance.now() - told.at >= LINE_EVERY) {
-      // The page's address is worth a line of its own, once.
-      terminal.say(told.line === '' ? `${places.map(([what, where]) => `${what.padEnd(9)} ${where}`).join('\n')}\n${line}` : line)
-      told = { at: performance.now(), line }
-    }
+    if (!terminal.live && consumer.url !== null) told = say(scene, told)
     await pause(LOOK_EVERY)
   }
+}
+
+/** The last line, and when it was said. */
+interface Told {
+  readonly at: number
+  readonly line: string
+}
+
+/** Where there is no terminal to draw in: where things are, once, and what is new, now and then. */
+function say(scene: Scene, told: Told): Told {
+  const line = sceneInALine(scene)
+  if (line === told.line || performance.now() - told.at < LINE_EVERY) return told
+  // Kafka and PokeAPI were said when they were there.
+  if (told.line === '') for (const [what, where] of scene.places.slice(2)) terminal.say(`${what.padEnd(9)} ${where}`)
+  terminal.say(line)
+  return { at: performance.now(), line }
 }

@@ -1,0 +1,130 @@
+/** `make start` and `make sweep` as processes, on data of their own. */
+import assert from 'node:assert/strict'
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import type { Holder } from 'dev/folder-lock.ts'
+
+const SETTINGS_OF_USERS = ['KAFKA_BROKERS', 'KAFKA_TOPIC', 'STORE_URL', 'DATA_DIR', 'HTTP_PORT', 'CAPTURE_CONCURRENCY', 'CAPTURE_INTERVAL']
+
+export class DevCommand {
+  readonly outputFile: string
+  readonly exitCode: Promise<number | null>
+  output = ''
+  readonly #data: string
+  readonly #child: ChildProcess
+  /** Every process that was seen to belong to it. */
+  readonly #processes = new Set<number>()
+
+  /** @param dir holds its data and the file of counts @param settings environment variables for the services */
+  constructor(script: 'start' | 'sweep', dir: string, settings: Readonly<Record<string, string>>) {
+    this.#data = join(dir, 'data')
+    this.outputFile = join(dir, 'type-counts.json')
+    const env = {
+      // What the user has set, in the environment or in .env, is not for tests.
+      ...Object.fromEntries(SETTINGS_OF_USERS.map((name) => [name, ''])),
+      PATH: process.env.PATH,
+      HOME: process.env.HOME,
+      JAVA_HOME: process.env.JAVA_HOME,
+      OUTPUT_FILE: this.outputFile,
+      ...settings,
+    }
+    const program = fileURLToPath(new URL(`../dev/${script}.ts`, import.meta.url))
+    this.#child = spawn(process.execPath, [program, '--data', this.#data], { env, stdio: ['ignore', 'pipe', 'pipe'] })
+    for (const stream of [this.#child.stdout, this.#child.stderr]) {
+      stream?.setEncoding('utf8').on('data', (text: string) => {
+        this.output += text
+      })
+    }
+    this.exitCode = once(this.#child, 'close').then(([code]) => code)
+  }
+
+  signal(name: NodeJS.Signals): void {
+    this.#child.kill(name)
+  }
+
+  /** Waits until it runs and the file counts so many types. @returns how many it counts then */
+  async counted(enough: (types: number) => boolean): Promise<number> {
+    const types = await this.#until('enough was counted', async () => {
+      const counted = await this.#typesCounted()
+      return enough(counted) && (await this.#told()) !== null ? counted : null
+    })
+    for (const pid of Object.values((await this.#told())?.processes ?? {})) this.#processes.add(pid)
+    return types
+  }
+
+  /** The address of its page, once it has told it. */
+  async page(): Promise<string> {
+    return await this.#until('it told its page', async () => (await this.#told())?.page ?? null)
+  }
+
+  /** Waits until it has said this. */
+  async said(words: RegExp): Promise<void> {
+    await this.#until(`it said ${words}`, async () => (words.test(this.output) ? true : null))
+  }
+
+  /** Kills a service, or `kafka`, with SIGKILL as soon as it runs. @returns how many types the file counted before */
+  async killService(name: string): Promise<number> {
+    const pid = await this.#until(`there was a ${name} to kill`, async () => (await this.#told())?.processes?.[name] ?? null)
+    const types = await this.#typesCounted()
+    process.kill(pid, 'SIGKILL')
+    return types
+  }
+
+  /** Kills the command itself with SIGKILL. @returns how many types the file counted before */
+  async kill(): Promise<number> {
+    const types = await this.#typesCounted()
+    this.signal('SIGKILL')
+    await this.exitCode
+    return types
+  }
+
+  /** Waits until all of its processes are gone; the test's own time limit is the bound. */
+  async nothingIsLeft(): Promise<void> {
+    assert.ok(this.#processes.size > 0)
+    while ([...this.#processes].some(isAlive)) await pause(20)
+  }
+
+  /** Asks again and again until there is an answer. */
+  async #until<T>(what: string, ask: () => Promise<T | null>): Promise<T> {
+    for (;;) {
+      const answer = await ask()
+      if (answer !== null) return answer
+      assert.equal(this.#child.exitCode, null, `it ended before ${what}:\n${this.output}`)
+      await pause(20)
+    }
+  }
+
+  async #typesCounted(): Promise<number> {
+    const text = await readIfThere(this.outputFile)
+    if (text === null) return 0
+    return Object.values((JSON.parse(text) as { types: Record<string, number> }).types).reduce((sum, count) => sum + count, 0)
+  }
+
+  /** What it tells of itself; null before it does. */
+  async #told(): Promise<Partial<Holder> | null> {
+    const text = await readIfThere(join(this.#data, 'running.json'))
+    return text === null ? null : (JSON.parse(text) as Holder)
+  }
+}
+
+async function readIfThere(file: string): Promise<string | null> {
+  try {
+    return await readFile(file, 'utf8')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
+    throw error
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch {
+    return false
+  }
+}

@@ -18,7 +18,7 @@ echo "The page: http://127.0.0.1:$${CONSUMER_PORTS:-8080}   The counts: output/t
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help start sweep test lint format clean up up-with-logs down test-compose
+.PHONY: help start sweep test lint format clean up up-with-logs down test-compose bench bench-smoke
 
 help: ## Shows this
 	@echo 'Captures Pokémon, streams them through Kafka and counts their types, exactly once.'
@@ -47,6 +47,12 @@ test-compose: $(INSTALLED) ## Tests the containers: up, down, stops and kills (n
 
 test: $(INSTALLED) ## Runs every test, or those of FILES=…
 	@$(NODE) dev/run-tests.ts $(FILES)
+
+bench: $(INSTALLED) ## Measures speed, memory and latency beside Kafka's own consumer (15 minutes or more, on a quiet machine)
+	@$(NODE) benchmarks/bench.ts
+
+bench-smoke: $(INSTALLED) ## Runs every measurement in small, to see that none is broken
+	@$(NODE) benchmarks/bench.ts --smoke
 
 lint: $(INSTALLED) ## Checks format, rules and types
 	@npm run --silent lint

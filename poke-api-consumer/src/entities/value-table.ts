@@ -1,7 +1,7 @@
 /**
  * Remembers decoded values by their bytes, so that JSON is parsed once for each distinct value.
  *
- * A two-way set-associative table without chains: a value has two places, found by a hash of its length and of the words at its
+ * A four-way set-associative table without chains: a value has four places, found by a hash of its length and of the words at its
  * beginning and end, and is recognised only when all bytes are equal. So a collision costs a parse, never a mistake. A value enters
  * at its second sighting: where all values are distinct nothing is ever copied, and what is kept is bounded by the table.
  */
@@ -19,6 +19,8 @@ export interface CountableValue {
 /** Values longer than this are parsed each time: our own are about 120 bytes. */
 const LONGEST_KEPT = 1024
 const SLOTS = 1 << 15
+/** Places that a value can have. With fewer, some of the 1351 real values would push each other out for ever. */
+const WAYS = 4
 
 interface Slot {
   readonly length: number
@@ -45,7 +47,7 @@ export class TypeNames {
 export class ValueTable {
   readonly typeNames = new TypeNames()
   readonly #slots: (Slot | undefined)[] = new Array(SLOTS)
-  /** The hash last missed at each slot: the value is kept when it is missed again. */
+  /** The hashes last missed at each set of places, newest first: a value is kept when it is missed again. */
   readonly #seen = new Int32Array(SLOTS)
   readonly #evicted: (value: CountableValue) => void
   #buffer: Buffer | null = null
@@ -71,16 +73,24 @@ export class ValueTable {
     const hash = hashOf(view, start, end)
     const first = hash & (SLOTS - 1)
     const slots = this.#slots
-    let slot = slots[first]
-    if (slot !== undefined && slot.length === length && equal(slot.bytes, view, start, length)) return slot.value
-    slot = slots[first ^ 1]
-    if (slot !== undefined && slot.length === length && equal(slot.bytes, view, start, length)) return slot.value
-    const value = this.#decode(bytes, start, end)
-    if (typeof value === 'object') {
-      if (this.#seen[first] === hash) this.#keep(first, view, start, length, value)
-      else this.#seen[first] = hash
+    for (let way = 0; way < WAYS; way++) {
+      const slot = slots[first ^ way]
+      if (slot === undefined) break
+      if (slot.length === length && equal(slot.bytes, view, start, length)) return slot.value
     }
+    const value = this.#decode(bytes, start, end)
+    if (typeof value === 'object' && this.#isSeenAgain(first, hash)) this.#keep(first, view, start, length, value)
     return value
+  }
+
+  /** With room for one hash, two values that come in turns would make each other forgotten for ever. */
+  #isSeenAgain(first: number, hash: number): boolean {
+    const seen = this.#seen
+    const set = first & -WAYS
+    for (let way = 0; way < WAYS; way++) if (seen[set + way] === hash) return true
+    for (let way = WAYS - 1; way > 0; way--) seen[set + way] = seen[set + way - 1] as number
+    seen[set] = hash
+    return false
   }
 
   #decode(bytes: Buffer, start: number, end: number): CountableValue | string {
@@ -92,7 +102,9 @@ export class ValueTable {
   }
 
   #keep(first: number, view: DataView, start: number, length: number, value: CountableValue): void {
-    const place = this.#slots[first] === undefined ? first : first ^ 1
+    let way = 0
+    while (way < WAYS - 1 && this.#slots[first ^ way] !== undefined) way++
+    const place = first ^ way
     const old = this.#slots[place]
     if (old !== undefined && old.value.pending > 0) this.#evicted(old.value)
     const copy = new Uint8Array(length)
@@ -110,6 +122,8 @@ function hashOf(view: DataView, start: number, end: number): number {
   h = Math.imul(h ^ (h >>> 15) ^ view.getInt32(start + 12, true), 0x9e3779b1)
   h = Math.imul(h ^ (h >>> 15) ^ view.getInt32(end - 16, true), 0x85ebca77)
   h = Math.imul(h ^ (h >>> 15) ^ view.getInt32(end - 12, true), 0xc2b2ae3d)
+  // The lowest bits choose the place, and have seen the fewest of the others until here.
+  h = Math.imul(h ^ (h >>> 15), 0x9e3779b1)
   return h ^ (h >>> 16)
 }
 

@@ -38,6 +38,7 @@ async function show(machine: OneMachine, consumer: Service, readings: Readings, 
   while (!signal.aborted) {
     const reading = await readings.take()
     if (signal.aborted) return
+    if (reading.counts.size > 0) machine.quickenNextStart()
     if (consumer.url !== null) machine.tell({ page: consumer.url })
     const places: Scene['places'] = [
       ['PokeAPI', machine.api.what],

@@ -2,14 +2,12 @@
 import { execFile, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { copyFile, mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises'
 import { delimiter, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
-import { freePort } from '../free-port.ts'
+import { promisify, stripVTControlCharacters } from 'node:util'
 import { END_PROCESS, whenThisProcessDies } from '../orphan-guard.ts'
 import { brokerProperties } from './broker-properties.ts'
-import { answersApiVersions } from './readiness.ts'
 
 const run = promisify(execFile)
 
@@ -29,8 +27,8 @@ export interface JarDistribution {
   readonly java: string
   /** Class path of the broker and its tools. */
   readonly classPath: string
-  /** Options that make a start quick. */
-  readonly jvmOptions: readonly string[]
+  /** Where the archive of loaded classes is, once there is one: see `class-archive.ts`. */
+  readonly classArchive: string
   /** What `kafka-storage format` writes beside `meta.properties`: the versions of Kafka's features. */
   readonly bootstrapCheckpoint: string
 }
@@ -45,19 +43,19 @@ export interface ImageDistribution {
  * @param say told of each download before it begins
  * @throws where neither JDK and Maven nor Docker are there, or a download fails
  */
-export async function ensureKafka(say: (line: string) => void = (line) => process.stderr.write(`${line}\n`)): Promise<KafkaDistribution> {
+export async function getKafka(say: (line: string) => void): Promise<KafkaDistribution> {
   const java = await findJava()
   if (java !== null) {
     const jars = join(CACHE, 'libs')
     if (existsSync(jars) || (await answers('mvn', '--version'))) {
       if (!existsSync(jars)) await downloadJars(jars, say)
-      return prepare(java, jars, say)
+      return prepare(java, jars)
     }
   }
   if (await answers('docker', 'info')) {
     if (!(await answers('docker', 'image', 'inspect', KAFKA_IMAGE))) {
       say(`Downloading the image ${KAFKA_IMAGE} through Docker`)
-      await runLoudly('docker', ['pull', '--quiet', KAFKA_IMAGE])
+      await runPatiently('docker', ['pull', '--quiet', KAFKA_IMAGE])
     }
     return { kind: 'image', image: KAFKA_IMAGE }
   }
@@ -71,9 +69,8 @@ export async function ensureKafka(say: (line: string) => void = (line) => proces
 async function downloadJars(target: string, say: (line: string) => void): Promise<void> {
   say(`Downloading Apache Kafka ${KAFKA_VERSION} (44 MB of jars) through Maven into .cache/kafka-${KAFKA_VERSION}`)
   const unfinished = `${target}.${process.pid}`
-  await runLoudly('mvn', [
+  await runPatiently('mvn', [
     '--batch-mode',
-    '-Dstyle.color=never',
     '--quiet',
     '--file',
     fileURLToPath(new URL('pom.xml', import.meta.url)),
@@ -85,60 +82,32 @@ async function downloadJars(target: string, say: (line: string) => void): Promis
   await moveIntoPlace(unfinished, target)
 }
 
-/**
- * Once for each Java: formats a directory to copy from, and keeps the loaded classes of a broker as an archive
- * (class data sharing, JEP 350), with which brokers start in half the time.
- */
-async function prepare(java: Java, libs: string, say: (line: string) => void): Promise<JarDistribution> {
+/** Once for each Java: formats a directory to copy from. */
+async function prepare(java: Java, libs: string): Promise<JarDistribution> {
   const jars = (await readdir(libs)).filter((name) => name.endsWith('.jar')).sort()
   const classPath = jars.map((name) => join(libs, name)).join(delimiter)
-  // Java refuses an archive that was made for other paths.
+  // What is prepared holds for these paths alone.
   const place = createHash('sha1').update(classPath).digest('hex').slice(0, 8)
   const prepared = join(CACHE, `java-${java.version}-${place}`)
-  const archive = join(prepared, 'classes.jsa')
   const bootstrapCheckpoint = join(prepared, 'bootstrap.checkpoint')
-  if (!existsSync(prepared)) {
-    say(`Preparing Kafka for Java ${java.version} (once, a few seconds)`)
-    const unfinished = `${prepared}.${process.pid}`
-    await mkdir(unfinished, { recursive: true })
-    await train(java.path, classPath, unfinished)
-    await moveIntoPlace(unfinished, prepared)
+  if (!existsSync(bootstrapCheckpoint)) {
+    await mkdir(prepared, { recursive: true })
+    await format(java.path, classPath, bootstrapCheckpoint)
   }
-  return {
-    kind: 'jars',
-    java: java.path,
-    classPath,
-    jvmOptions: [...QUICK_START, `-XX:SharedArchiveFile=${archive}`],
-    bootstrapCheckpoint,
-  }
+  return { kind: 'jars', java: java.path, classPath, bootstrapCheckpoint, classArchive: join(prepared, 'classes.jsa') }
 }
 
-/** The first compiler alone and the simplest collector: a broker for one user lives for minutes and is idle for most of them. */
-const QUICK_START = ['-Xmx512m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-Xshare:auto']
-
-async function train(java: string, classPath: string, directory: string): Promise<void> {
-  const logDir = join(directory, 'training')
-  const properties = join(directory, 'training.properties')
-  const [port, controllerPort] = [await freePort(), await freePort()]
-  const place = { nodeId: 1, port, controllers: new Map([[1, controllerPort]]), logDir, listenOn: '127.0.0.1' }
+/** Lets Kafka format a directory, of which one file is kept. */
+async function format(java: string, classPath: string, target: string): Promise<void> {
+  const unfinished = `${target}.${process.pid}`
+  const logDir = `${unfinished}.log`
+  const properties = `${unfinished}.properties`
+  const place = { nodeId: 1, port: 9092, controllers: new Map([[1, 9093]]), logDir, listenOn: '127.0.0.1' }
   await writeFile(properties, brokerProperties(place, {}))
-  const options = [...QUICK_START, '-Dorg.slf4j.simpleLogger.defaultLogLevel=warn', '-cp', classPath]
-  await run(java, [...options, 'kafka.tools.StorageTool', 'format', '-t', CLUSTER_ID, '-c', properties])
-  await copyFile(join(logDir, 'bootstrap.checkpoint'), join(directory, 'bootstrap.checkpoint'))
-
-  const broker = spawn(java, [`-XX:ArchiveClassesAtExit=${join(directory, 'classes.jsa')}`, ...options, 'kafka.Kafka', properties], {
-    stdio: 'ignore',
-  })
-  const endWatch = whenThisProcessDies(END_PROCESS, String(broker.pid))
-  const ended = new Promise<void>((resolve) => broker.once('close', () => resolve()))
-  try {
-    while (broker.exitCode === null && !(await answersApiVersions(port))) await pause(50)
-    broker.kill('SIGTERM')
-  } finally {
-    await ended
-    endWatch()
-  }
-  await rm(logDir, { recursive: true, force: true })
+  await run(java, ['-XX:TieredStopAtLevel=1', '-cp', classPath, 'kafka.tools.StorageTool', 'format', '-t', CLUSTER_ID, '-c', properties])
+  await rename(join(logDir, 'bootstrap.checkpoint'), target)
+  await rm(logDir, { recursive: true })
+  await rm(properties)
 }
 
 interface Java {
@@ -167,16 +136,19 @@ function answers(command: string, ...args: string[]): Promise<boolean> {
   )
 }
 
-/** Runs a command and shows what it writes. @throws where it fails */
-function runLoudly(command: string, args: string[]): Promise<void> {
+/** Runs a command that may take minutes. @throws where it fails, with what it said last */
+function runPatiently(command: string, args: string[]): Promise<void> {
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { stdio: ['ignore', 2, 2] })
+    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] })
     const endWatch = whenThisProcessDies(END_PROCESS, String(child.pid))
+    let said = ''
+    for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text: string) => (said += text))
     child.once('error', reject)
     child.once('close', (code, signal) => {
       endWatch()
-      if (code === 0) resolve()
-      else reject(new Error(`${command} failed (${signal ?? `exit code ${code}`}): what it says is above. Is the network there?`))
+      if (code === 0) return resolve()
+      const words = stripVTControlCharacters(said).trim().split('\n').slice(0, 12).join('\n')
+      reject(new Error(`${command} failed (${signal ?? `exit code ${code}`}). Is the network there? It says:\n${words}`))
     })
   })
 }
@@ -189,8 +161,4 @@ async function moveIntoPlace(unfinished: string, target: string): Promise<void> 
     if (!existsSync(target)) throw error
     await rm(unfinished, { recursive: true, force: true })
   }
-}
-
-function pause(milliseconds: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, milliseconds))
 }

@@ -1,0 +1,49 @@
+/**
+ * Halves the time in which brokers start: the classes that a broker loads are kept once as an archive (class data sharing, JEP 350).
+ * An archive holds for one Java and one class path; Java ignores any other, and the start takes as long as ever.
+ */
+import { existsSync } from 'node:fs'
+import { rename, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { freePort } from '../free-port.ts'
+import { launchBroker } from './broker-process.ts'
+import { brokerProperties } from './broker-properties.ts'
+import type { JarDistribution } from './distribution.ts'
+
+/** Writing the archive takes seconds after the broker itself has ended. */
+const STOP_WITHIN = 60_000
+
+/**
+ * Makes the archive where there is none: runs a broker until it answers, some ten seconds of work.
+ * @param signal gives it up
+ */
+export async function makeClassArchive(distribution: JarDistribution, signal?: AbortSignal): Promise<void> {
+  const { classArchive } = distribution
+  if (existsSync(classArchive) || signal?.aborted) return
+  const dir = `${classArchive}.${process.pid}`
+  const [port, controllerPort] = [await freePort(), await freePort()]
+  const broker = await launchBroker({
+    distribution,
+    dir,
+    nodeId: 1,
+    port,
+    logFile: join(dir, 'kafka.log'),
+    jvmOptions: [`-XX:ArchiveClassesAtExit=${join(dir, 'classes.jsa')}`],
+    properties: (logDir, listenOn) =>
+      brokerProperties({ nodeId: 1, port, controllers: new Map([[1, controllerPort]]), logDir, listenOn }, {}),
+  })
+  const giveUp = () => void broker.kill('SIGKILL')
+  signal?.addEventListener('abort', giveUp)
+  try {
+    await broker.ready()
+    await broker.stop(STOP_WITHIN)
+    // Several processes may make one at the same time: they are alike, and a rename replaces the whole file.
+    if (!signal?.aborted) await rename(join(dir, 'classes.jsa'), classArchive)
+  } catch (error) {
+    if (!signal?.aborted) throw error
+  } finally {
+    signal?.removeEventListener('abort', giveUp)
+    await broker.kill('SIGKILL')
+    await rm(dir, { recursive: true, force: true })
+  }
+}

@@ -2,14 +2,12 @@
 import { Admin, Producer } from '@platformatic/kafka'
 
 export class Topics {
-  readonly #brokers: string
   readonly #admin: Admin
   readonly #producer: Producer<Buffer, Buffer, Buffer, Buffer>
 
   /** @param brokers host:port, several with commas between */
   constructor(brokers: string) {
-    this.#brokers = brokers
-    const options = { clientId: 'topics', bootstrapBrokers: brokers.split(',') }
+    const options = { clientId: 'topics', bootstrapBrokers: brokers.split(','), requestTimeout: 5000 }
     this.#admin = new Admin(options)
     this.#producer = new Producer(options)
   }
@@ -56,8 +54,13 @@ export class Topics {
   }
 
   async close(): Promise<void> {
-    await this.#producer.close(true)
-    await this.#admin.close()
+    for (const client of [this.#producer, this.#admin]) {
+      const connections = [...client.connections]
+      const closed = client.close()
+      // A frozen broker takes no leave.
+      for (const [, connection] of connections) connection.socket?.destroy()
+      await closed
+    }
   }
 
   /** A topic that was just made has no leaders for a moment, and clients have trouble with that. */
@@ -71,9 +74,5 @@ export class Topics {
       }
       await new Promise(setImmediate)
     }
-  }
-
-  get brokers(): string {
-    return this.#brokers
   }
 }

@@ -72,6 +72,7 @@ export class Cluster {
   #addresses: ReadonlyMap<number, BrokerAddress> = new Map()
   /** Looking for any broker begins with another one each time. */
   #turn = 0
+  #answering: BrokerAddress
   #coordinator: number | null = null
   /** Aborted and replaced when all connections are closed, those that are being made too. */
   #connected = new AbortController()
@@ -79,6 +80,7 @@ export class Cluster {
   constructor(options: ClusterOptions) {
     this.#options = options
     this.#bootstrap = options.brokers.map((broker) => parseBroker(broker))
+    this.#answering = this.#bootstrap[0] as BrokerAddress
     this.#timeout = options.requestTimeout ?? REQUEST_TIMEOUT
   }
 
@@ -98,6 +100,16 @@ export class Cluster {
     const partitions: Leader[] = []
     for (const { partitionIndex, leaderId, leaderEpoch } of topic.partitions) partitions[partitionIndex] = { node: leaderId, leaderEpoch }
     return { topicId: topic.topicId, partitions: Array.from(partitions, (leader) => leader ?? { node: -1, leaderEpoch: -1 }) }
+  }
+
+  /** The brokers that the cluster named last. */
+  get addresses(): ReadonlyMap<number, BrokerAddress> {
+    return this.#addresses
+  }
+
+  /** The broker that answered last when any of them was looked for. */
+  get answering(): BrokerAddress {
+    return this.#answering
   }
 
   /** Where a broker is. @throws KafkaError where the cluster does not name it */
@@ -244,7 +256,9 @@ export class Cluster {
     for (const address of addresses) {
       if (signal.aborted) break
       try {
-        return await this.#open(address)
+        const connection = await this.#open(address)
+        this.#answering = address
+        return connection
       } catch (error) {
         if (error instanceof KafkaError && !error.retriable) throw error
         failure ??= error

@@ -64,7 +64,16 @@ export class KafkaRecordSource implements RecordSource {
 
   async #read(handler: FetchHandler, cluster: Cluster, topics: TopicWatch, troubles: KafkaTroubles, signal: AbortSignal): Promise<void> {
     const { wait } = this.#options
-    const membership = new Membership(this.#options)
+    const known = {
+      topic: () => topics.current,
+      get addresses() {
+        return cluster.addresses
+      },
+      get answering() {
+        return cluster.answering
+      },
+    }
+    const membership = new Membership({ ...this.#options, cluster: known, doubt: () => topics.doubt() })
     const sources = new SourceTable()
     const decompressor = new Decompressor(LARGEST_BATCH)
     const loop = new FetchLoop({

@@ -3,12 +3,13 @@
  * sign of trouble, because it does not survive every failure of a broker ("Membership is a disposable hint"). What it says may be late or
  * wrong without harm: the store decides who may write.
  */
-import { type BaseOptions, Consumer } from '@platformatic/kafka'
+import type { BaseOptions } from '@platformatic/kafka'
 import { KafkaError } from '../../errors.ts'
 import { BackOff } from './back-off.ts'
 import { closeByForce } from './close-by-force.ts'
 import type { Member } from './cluster.ts'
 import { withDeadline } from './deadline.ts'
+import { GroupConsumer, type KnownCluster } from './group-consumer.ts'
 import { kafkaError } from './kafka-failure.ts'
 
 export interface MembershipOptions {
@@ -19,6 +20,9 @@ export interface MembershipOptions {
   readonly clientOptions?: Pick<BaseOptions, 'tls' | 'tlsServerName' | 'sasl'>
   /** Without a heartbeat for this long a member's partitions go to others, in ms. */
   readonly sessionTimeout?: number
+  readonly cluster: KnownCluster
+  /** A broker is not where it was, or does not answer. */
+  readonly doubt: () => void
   readonly observer: MembershipObserver
   readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
   readonly now: () => number
@@ -42,13 +46,13 @@ const LOOK_INTERVAL = 250
 
 /** What one client's membership is known by. */
 interface Life {
-  readonly consumer: Consumer
+  readonly consumer: GroupConsumer
   /** When the group's coordinator was heard of last. */
   heardAt: number
   /** It has said that everybody must join again, and this member has not yet been let in. */
   rebalancing: boolean
   isLeader: boolean
-  /** How many partitions the leader saw when it handed them out. */
+  /** How few partitions the leader may have known of when it handed them out. */
   partitions: number
   readonly lost: PromiseWithResolvers<never>
 }
@@ -59,7 +63,6 @@ export class Membership {
   readonly #heartbeatInterval: number
   readonly #retry: BackOff
   #life: Life | null = null
-  #clients = 0
   #heard: PromiseWithResolvers<void> = Promise.withResolvers()
 
   constructor(options: MembershipOptions) {
@@ -82,7 +85,7 @@ export class Membership {
    * @throws KafkaError where it is hopeless
    */
   async run(assigned: (partitions: ReadonlySet<number>) => void, signal: AbortSignal): Promise<void> {
-    const { observer, wait } = this.#options
+    const { observer, doubt, wait } = this.#options
     while (!signal.aborted) {
       try {
         await this.#beMember(assigned, signal)
@@ -92,6 +95,7 @@ export class Membership {
         if (signal.aborted) return
         assigned(new Set())
         observer.membershipLost(failure)
+        doubt()
         await wait(this.#retry.next(), signal)
       }
     }
@@ -105,16 +109,14 @@ export class Membership {
     while (this.#life === null || this.#options.now() - this.#life.heardAt > 2 * this.#heartbeatInterval) await this.#heard.promise
   }
 
-  /** The topic has so many partitions: where the group does not know of some, its leader makes it hand them out. */
+  /** The topic has so many partitions: where the group may not know of some, its leader makes it hand them out. */
   async topicHas(partitions: number): Promise<void> {
     const life = this.#life
     if (life === null || !life.isLeader || life.rebalancing || partitions <= life.partitions) return
-    const { topic } = this.#options
-    life.partitions = partitions
+    life.rebalancing = true
+    life.partitions = Number.POSITIVE_INFINITY
+    life.heardAt = this.#options.now()
     try {
-      await life.consumer.metadata({ topics: [topic], forceUpdate: true })
-      life.rebalancing = true
-      life.heardAt = this.#options.now()
       await life.consumer.joinGroup({})
     } catch (error) {
       life.lost.reject(error)
@@ -151,11 +153,23 @@ export class Membership {
   }
 
   #newLife(assigned: (partitions: ReadonlySet<number>) => void, signal: AbortSignal): Life {
-    const { topic, observer, now } = this.#options
-    const consumer = this.#newConsumer()
+    const { topic, observer, now, cluster } = this.#options
     const lost = Promise.withResolvers<never>()
     lost.promise.catch(() => {})
-    const life: Life = { consumer, heardAt: now(), rebalancing: false, isLeader: false, partitions: 0, lost }
+    const consumer = this.#newConsumer({
+      get addresses() {
+        return cluster.addresses
+      },
+      get answering() {
+        return cluster.answering
+      },
+      topic: () => {
+        const known = cluster.topic()
+        life.partitions = Math.min(life.partitions, known.partitions.length)
+        return known
+      },
+    })
+    const life: Life = { consumer, heardAt: now(), rebalancing: false, isLeader: false, partitions: Number.POSITIVE_INFINITY, lost }
     const heard = () => {
       life.heardAt = now()
       this.#heard.resolve()
@@ -164,15 +178,16 @@ export class Membership {
     consumer.on('error', (error: Error) => lost.reject(error))
     consumer.on('consumer:heartbeat:end', heard)
     consumer.on('consumer:group:rebalance', () => {
-      if (!life.rebalancing) heard()
+      if (life.rebalancing) return
+      heard()
       life.rebalancing = true
+      life.partitions = Number.POSITIVE_INFINITY
     })
     consumer.on('consumer:group:join', ({ isLeader }: { readonly isLeader?: boolean }) => {
       // Thrown away meanwhile: its place must not be kept from others.
       if (this.#life !== life || signal.aborted) return void closeByForce(consumer)
       life.rebalancing = false
       life.isLeader = isLeader === true
-      life.partitions = consumer.currentMetadata?.topics.get(topic)?.partitionsCount ?? 0
       heard()
       this.#retry.reset()
       const mine = (consumer.assignments?.find((assignment) => assignment.topic === topic)?.partitions ?? []).toSorted((a, b) => a - b)
@@ -182,15 +197,15 @@ export class Membership {
     return life
   }
 
-  #newConsumer(): Consumer {
-    const { brokers, clientOptions, clientId, groupId } = this.#options
-    const first = this.#clients++ % brokers.length
+  #newConsumer(known: KnownCluster): GroupConsumer {
+    const { brokers, topic, clientOptions, clientId, groupId } = this.#options
     const requestTimeout = this.#sessionTimeout + BEYOND_REBALANCE
-    const consumer = new Consumer({
+    const options = {
       ...clientOptions,
+      topic,
       clientId,
       groupId,
-      bootstrapBrokers: [...brokers.slice(first), ...brokers.slice(0, first)],
+      bootstrapBrokers: [...brokers],
       sessionTimeout: this.#sessionTimeout,
       rebalanceTimeout: this.#sessionTimeout,
       heartbeatInterval: this.#heartbeatInterval,
@@ -201,13 +216,14 @@ export class Membership {
       timeout: requestTimeout,
       connectTimeout: CONNECT_TIMEOUT,
       requestTimeout,
-    })
+    }
+    const consumer = new GroupConsumer(options, known)
     // Whoever uses a connection is told of its errors; but an `error` event that nobody listens to would end the process.
     consumer.connections.on('connecting', ({ connection }) => void connection.on('error', () => {}))
     return consumer
   }
 }
 
-function leave(consumer: Consumer): Promise<void> {
+function leave(consumer: GroupConsumer): Promise<void> {
   return new Promise((resolve, reject) => consumer.leaveGroup(true, (error) => (error ? reject(error) : resolve())))
 }

@@ -1,0 +1,57 @@
+/**
+ * The client library's consumer, for membership alone, with metadata that is given to it.
+ *
+ * Left to itself it asks for metadata before each request to the group, and takes it for failed as a whole while any partition has no
+ * leader: heartbeats end, and the place in the group is lost for the partitions that do have one. And it asks the first broker of its
+ * list that lets it connect, which a frozen one does.
+ */
+import {
+  type Callback,
+  type CallbackWithPromise,
+  type ClusterMetadata,
+  type Connection,
+  Consumer,
+  type ConsumerOptions,
+  kGetBootstrapConnection,
+  kGetConnection,
+  kMetadata,
+} from '@platformatic/kafka'
+import type { BrokerAddress } from './broker-connection.ts'
+import type { Topic } from './cluster.ts'
+
+export interface KnownCluster {
+  /** As it was looked at last. */
+  topic(): Topic
+  readonly addresses: ReadonlyMap<number, BrokerAddress>
+  /** The broker that answered last. */
+  readonly answering: BrokerAddress
+}
+
+type Options = ConsumerOptions<Buffer, Buffer, Buffer, Buffer> & { readonly topic: string }
+
+export class GroupConsumer extends Consumer {
+  readonly #topic: string
+  readonly #known: KnownCluster
+
+  constructor(options: Options, known: KnownCluster) {
+    super(options)
+    this.#topic = options.topic
+    this.#known = known
+  }
+
+  override [kMetadata](_: unknown, callback: CallbackWithPromise<ClusterMetadata>): void {
+    const { topicId, partitions } = this.#known.topic()
+    const leaders = partitions.map(({ node, leaderEpoch }) => ({ leader: node, leaderEpoch, replicas: [], isr: [], offlineReplicas: [] }))
+    callback(null, {
+      id: '',
+      controllerId: -1,
+      lastUpdate: 0,
+      brokers: new Map([...this.#known.addresses].map(([node, address]) => [node, { ...address, rack: null }])),
+      topics: new Map([[this.#topic, { id: topicId, partitions: leaders, partitionsCount: leaders.length, lastUpdate: 0 }]]),
+    })
+  }
+
+  override [kGetBootstrapConnection](callback: Callback<Connection>): void {
+    this[kGetConnection](this.#known.answering, callback)
+  }
+}

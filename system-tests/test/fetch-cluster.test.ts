@@ -1,0 +1,190 @@
+/** The record source on three brokers, of which some are killed or frozen: a leader, the group's coordinator, one that alone has a partition. */
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, describe, type TestContext, test } from 'node:test'
+import { Admin, Consumer } from '@platformatic/kafka'
+import { type Cluster, type Kafka, startCluster } from 'dev'
+import { FakeHandler } from '../../poke-api-consumer/test/messaging/fake-handler.ts'
+import { Fetching } from '../fetching.ts'
+import { Topics } from '../topics.ts'
+
+const PARTITIONS = 6
+const SESSION = 6000
+/** Within this time every partition is read again by itself, in ms. */
+const RECOVERY = 30_000
+
+const dir = mkdtempSync(join(tmpdir(), 'fetch-cluster-'))
+let cluster: Cluster
+let topics: Topics
+let count = 0
+
+before(async () => {
+  cluster = await startCluster(3, {
+    dir,
+    config: { 'min.insync.replicas': 2, 'offsets.topic.replication.factor': 3, 'offsets.topic.num.partitions': 3 },
+  })
+  topics = new Topics(cluster.brokers)
+})
+after(async () => {
+  await topics.close()
+  await cluster.stop()
+  rmSync(dir, { recursive: true })
+})
+
+const brokers = () => cluster.brokers.split(',')
+const node = (id: number) => cluster.nodes[id - 1] as Kafka
+
+const frozen = new Set<Kafka>()
+
+async function freeze(broker: Kafka): Promise<void> {
+  frozen.add(broker)
+  await broker.kill('SIGSTOP')
+}
+
+async function thaw(broker: Kafka): Promise<void> {
+  frozen.delete(broker)
+  await broker.kill('SIGCONT')
+}
+
+interface Reading {
+  readonly topic: string
+  readonly members: readonly Fetching[]
+  readonly handler: FakeHandler
+  /** Writes something to every partition, and waits until it is counted. */
+  everything(): Promise<void>
+}
+
+async function reading(t: TestContext, howMany: number): Promise<Reading> {
+  const topic = `cluster-${++count}`
+  await topics.make(topic, PARTITIONS, {}, 3)
+  const handler = new FakeHandler()
+  const members = Array.from(
+    { length: howMany },
+    () => new Fetching({ brokers: brokers(), topic, groupId: topic, sessionTimeout: SESSION }, handler),
+  )
+  t.after(() => Promise.all(members.map((member) => member.stop())))
+  for (const member of members) await member.until(() => member.assigned.length === PARTITIONS / howMany)
+  let round = 0
+  const everything = async () => {
+    round++
+    for (let partition = 0; partition < PARTITIONS; partition++) await written(topic, partition, `round ${round}`)
+    const wanted = Array.from({ length: round }, (_, i) => `round ${i + 1}`)
+    await handler.until(() =>
+      Array.from({ length: PARTITIONS }, (_, partition) => handler.values(partition)).every((values) => new Set(values).size === round),
+    )
+    for (let partition = 0; partition < PARTITIONS; partition++) assert.deepEqual([...new Set(handler.values(partition))], wanted)
+  }
+  await everything()
+  return { topic, members, handler, everything }
+}
+
+/** Sends until it is acknowledged, by way of brokers that are not frozen; what arrives twice is the same. */
+async function written(topic: string, partition: number, value: string): Promise<void> {
+  for (;;) {
+    const answering = cluster.nodes.filter((each) => !frozen.has(each)).map((each) => each.brokers)
+    const writer = new Topics(answering.join(','))
+    try {
+      return await writer.write(topic, partition, value)
+    } catch (error) {
+      if (!/Producing messages failed|timed out|Connection|failed \d+ times/.test(String(error))) throw error
+    } finally {
+      await writer.close()
+    }
+  }
+}
+
+async function within(limit: number, work: Promise<void>): Promise<void> {
+  const began = performance.now()
+  await work
+  const took = performance.now() - began
+  assert.ok(took < limit, `it took ${Math.round(took)} ms, with ${limit} allowed`)
+}
+
+/** The node that coordinates a group. */
+async function coordinatorOf(groupId: string): Promise<number> {
+  const consumer = new Consumer({ clientId: 'test', groupId, bootstrapBrokers: brokers() })
+  const coordinator = await consumer.findGroupCoordinator()
+  await consumer.close()
+  return coordinator
+}
+
+async function leaderOf(topic: string, partition: number): Promise<number> {
+  const admin = new Admin({ clientId: 'test', bootstrapBrokers: brokers() })
+  const found = (await admin.metadata({ topics: [topic], forceUpdate: true })).topics.get(topic)?.partitions[partition]?.leader
+  await admin.close()
+  return found as number
+}
+
+describe('the record source on a cluster', () => {
+  test('goes on when a leader is killed, and when it is back', async (t) => {
+    const { topic, everything } = await reading(t, 1)
+    const leader = node(await leaderOf(topic, 0))
+    await leader.kill()
+    await within(RECOVERY, everything())
+    await leader.restart()
+    await within(RECOVERY, everything())
+  })
+
+  test('goes on when the group’s coordinator is killed', async (t) => {
+    const { topic, everything } = await reading(t, 2)
+    const coordinator = node(await coordinatorOf(topic))
+    await coordinator.kill()
+    await within(RECOVERY, everything())
+    await coordinator.restart()
+    await within(RECOVERY, everything())
+  })
+
+  test('goes on when the coordinator freezes in the middle of a rebalance, and when it is thawed', async (t) => {
+    const { topic, members, handler, everything } = await reading(t, 2)
+    const coordinator = node(await coordinatorOf(topic))
+    const third = new Fetching({ brokers: brokers(), topic, groupId: topic, sessionTimeout: SESSION }, handler)
+    t.after(() => third.stop())
+    await freeze(coordinator)
+    t.after(() => thaw(coordinator))
+    const all = [...members, third]
+    const shared = async () => {
+      for (const member of all) await member.until(() => all.every(({ assigned }) => assigned.length === PARTITIONS / all.length))
+    }
+    await within(RECOVERY, shared())
+    // Brokers take a while to acknowledge without the frozen one: that is theirs.
+    await everything()
+    await thaw(coordinator)
+    await within(RECOVERY, everything())
+  })
+
+  test('goes on through a rolling restart', async (t) => {
+    const { everything } = await reading(t, 2)
+    for (const each of cluster.nodes) {
+      await each.restart()
+      await within(RECOVERY, everything())
+    }
+  })
+
+  test('reads the other partitions when one has no leader', async (t) => {
+    const topic = `cluster-${++count}`
+    // Without replicas: each partition is on one broker alone.
+    await topics.make(topic, PARTITIONS, { 'min.insync.replicas': '1' }, 1)
+    const leaders = await Promise.all(Array.from({ length: PARTITIONS }, (_, partition) => leaderOf(topic, partition)))
+    const lost = leaders[0] as number
+    const other = leaders.findIndex((leader) => leader !== lost)
+    assert.ok(other > 0, 'all partitions are on one broker')
+    await topics.write(topic, 0, 'a')
+    await topics.write(topic, other, 'b')
+    await node(lost).kill()
+    const handler = new FakeHandler()
+    const fetching = new Fetching({ brokers: brokers(), topic, groupId: topic, sessionTimeout: SESSION }, handler)
+    t.after(() => fetching.stop())
+    await fetching.until(() => fetching.told.some((event) => /partition .* has no leader/.test(event)))
+    await handler.until(() => handler.values(other).length > 0)
+    assert.deepEqual(handler.values(0), [])
+    await node(lost).restart()
+    await handler.until(() => handler.values(0).length > 0)
+    await fetching.until(() => fetching.told.at(-1) === 'back')
+    assert.deepEqual(
+      fetching.told.filter((event) => event.startsWith('assigned')),
+      ['assigned 0 1 2 3 4 5'],
+    )
+  })
+})

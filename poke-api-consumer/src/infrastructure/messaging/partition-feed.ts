@@ -256,9 +256,9 @@ export class PartitionFeed {
 
   /** Both ends of the log, asked for until they are known; null where the partition was closed meanwhile. */
   async #ends(): Promise<{ readonly start: number; readonly end: number } | null> {
-    const { cluster, leaderOf, troubles, doubt } = this.#context
+    const { cluster, leaderOf, troubles, doubt, signal } = this.#context
     const retry = new BackOff({ first: FIRST_RETRY, longest: LONGEST_RETRY, random: this.#context.random })
-    while (!this.#isClosed()) {
+    while (!this.#isClosed() && !signal.aborted) {
       const leader = leaderOf(this.at.partition)
       try {
         const ends = leader.node < 0 ? null : await cluster.ends(this.at.partition, leader)

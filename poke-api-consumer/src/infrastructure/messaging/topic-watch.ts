@@ -74,10 +74,10 @@ export class TopicWatch {
       const looking = new AbortController()
       await Promise.race([wait(LOOK_INTERVAL, AbortSignal.any([signal, looking.signal])), this.#doubted.promise])
       looking.abort()
-      if (signal.aborted) return
       // Doubts come in flocks while a broker is away: the more often, the more slowly they are followed.
       if (this.#isDoubted) await wait(this.#retry.next(), signal)
       else this.#retry.reset()
+      if (signal.aborted) return
       this.#isDoubted = false
       this.#doubted = Promise.withResolvers()
       if (await this.#look()) changed(this.current)

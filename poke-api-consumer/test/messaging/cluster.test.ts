@@ -1,0 +1,150 @@
+/** What is asked of the cluster, of brokers that a test has scripted: old ones, broken ones, silent ones. */
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { createServer } from 'node:net'
+import { describe, type TestContext, test } from 'node:test'
+import { KafkaError, type KafkaErrorKind } from '../../src/errors.ts'
+import { Cluster } from '../../src/infrastructure/messaging/cluster.ts'
+import { METADATA, metadata, ScriptedBroker } from './scripted-broker.ts'
+
+const TOPIC_ID = '0a1b2c3d-4e5f-4a6b-8c7d-0e1f2a3b4c5d'
+
+async function scripted(t: TestContext): Promise<ScriptedBroker> {
+  const broker = await ScriptedBroker.start()
+  t.after(() => broker.stop())
+  const leader = { leader: 1, leaderEpoch: 7 }
+  broker.answers.set(METADATA, () => metadata('poke-topic', TOPIC_ID, [{ node: 1, port: broker.port }], [leader, leader]))
+  return broker
+}
+
+function clusterOf(t: TestContext, brokers: readonly string[], requestTimeout = 60_000): Cluster {
+  const cluster = new Cluster({ brokers, topic: 'poke-topic', clientId: 'test', requestTimeout })
+  t.after(() => cluster.disconnect())
+  return cluster
+}
+
+const isA = (kind: KafkaErrorKind, words: RegExp) => (error: unknown) =>
+  error instanceof KafkaError && error.kind === kind && words.test(error.message)
+
+describe('versions', () => {
+  test('the newest Fetch that both sides know is used', async (t) => {
+    const broker = await scripted(t)
+    assert.equal(await clusterOf(t, [broker.name]).fetchVersion(null), 17)
+    broker.understands([1, 0, 14], [METADATA, 0, 12])
+    assert.equal(await clusterOf(t, [broker.name]).fetchVersion(null), 14)
+    broker.understands([1, 4, 99], [METADATA, 0, 12])
+    assert.equal(await clusterOf(t, [broker.name]).fetchVersion(null), 17)
+  })
+
+  test('a broker that does not know topic ids is too old, and waiting does not help', async (t) => {
+    const broker = await scripted(t)
+    broker.understands([1, 0, 12], [METADATA, 0, 12])
+    await assert.rejects(clusterOf(t, [broker.name]).fetchVersion(null), (error: unknown) => {
+      assert.ok(
+        isA(
+          'unsupported-broker',
+          /too old: it speaks Fetch from version 0 to 12, and one from 13 to 17 is needed; use Kafka 3.1 or newer/,
+        )(error),
+      )
+      return !(error as KafkaError).retriable && (error as KafkaError).exitCode === 78
+    })
+  })
+
+  test('so is one that does not know the question', async (t) => {
+    const broker = await scripted(t)
+    broker.isAncient()
+    await assert.rejects(clusterOf(t, [broker.name]).fetchVersion(null), isA('unsupported-broker', /use Kafka 3.1 or newer/))
+    broker.understands([1, 0, 17], [METADATA, 0, 9])
+    await assert.rejects(clusterOf(t, [broker.name]).topic(), isA('unsupported-broker', /use Kafka 3.1 or newer/))
+  })
+})
+
+describe('the topic', () => {
+  test('has an id, and partitions with leaders', async (t) => {
+    const broker = await scripted(t)
+    const cluster = clusterOf(t, [broker.name])
+    const leader = { node: 1, leaderEpoch: 7 }
+    assert.deepEqual(await cluster.topic(), { topicId: TOPIC_ID, partitions: [leader, leader] })
+    assert.deepEqual(cluster.address(1), { host: '127.0.0.1', port: broker.port })
+    assert.throws(() => cluster.address(2), isA('no-leader', /broker 2 is not among those/))
+  })
+
+  test('is there although one of its partitions has no leader', async (t) => {
+    const broker = await scripted(t)
+    const partitions = [
+      { leader: -1, leaderEpoch: 3, errorCode: 5 },
+      { leader: 1, leaderEpoch: 7 },
+    ]
+    broker.answers.set(METADATA, () => metadata('poke-topic', TOPIC_ID, [{ node: 1, port: broker.port }], partitions))
+    assert.deepEqual((await clusterOf(t, [broker.name]).topic())?.partitions, [
+      { node: -1, leaderEpoch: 3 },
+      { node: 1, leaderEpoch: 7 },
+    ])
+  })
+
+  test('may be missing, or forbidden', async (t) => {
+    const broker = await scripted(t)
+    broker.answers.set(METADATA, () => metadata('poke-topic', TOPIC_ID, [], [], 3))
+    assert.equal(await clusterOf(t, [broker.name]).topic(), null)
+    broker.answers.set(METADATA, () => metadata('poke-topic', TOPIC_ID, [], [], 29))
+    await assert.rejects(clusterOf(t, [broker.name]).topic(), isA('not-authorised', /does not allow topic poke-topic/))
+  })
+})
+
+describe('a broker', () => {
+  test('that is not there is passed over', async (t) => {
+    const broker = await scripted(t)
+    const nobody = createServer().listen(0, '127.0.0.1')
+    await once(nobody, 'listening')
+    const { port } = nobody.address() as { port: number }
+    nobody.close()
+    await once(nobody, 'close')
+    const cluster = clusterOf(t, [`127.0.0.1:${port}`, broker.name])
+    assert.ok(await cluster.topic())
+    assert.deepEqual(cluster.answering, { host: '127.0.0.1', port: broker.port })
+    await assert.rejects(
+      clusterOf(t, [`127.0.0.1:${port}`]).topic(),
+      isA('unreachable', /127.0.0.1:\d+ cannot be reached \(connect ECONNREFUSED/),
+    )
+  })
+
+  test('that breaks connections is connected to again', async (t) => {
+    const broker = await scripted(t)
+    const cluster = clusterOf(t, [broker.name])
+    await cluster.topic()
+    broker.cut()
+    let failures = 0
+    // Until the break is noticed, one request may run into it.
+    while ((await cluster.topic().catch(() => null)) === null) failures++
+    assert.ok(failures <= 1)
+  })
+
+  test('that falls silent is left after the deadline, for another one', async (t) => {
+    const [silent, other] = [await scripted(t), await scripted(t)]
+    silent.answers.set(METADATA, () => null)
+    const cluster = clusterOf(t, [silent.name, other.name], 200)
+    await assert.rejects(cluster.topic(), isA('deadline', /looking for the topic took longer than 200 ms/))
+    assert.ok(await cluster.topic())
+    assert.deepEqual(cluster.answering.port, other.port)
+  })
+
+  test('whose answer makes no sense is asked again on another connection', async (t) => {
+    const broker = await scripted(t)
+    const good = broker.answers.get(METADATA)
+    broker.answers.set(METADATA, () => metadata('x', TOPIC_ID, [], []).appendInt32(-1, false))
+    const cluster = clusterOf(t, [broker.name])
+    await assert.rejects(cluster.topic().then((topic) => assert.notEqual(topic, null)))
+    broker.answers.set(METADATA, good as () => ReturnType<typeof metadata>)
+    assert.ok(await cluster.topic())
+  })
+
+  test('is let go at once, also while it is waited for', async (t) => {
+    const broker = await scripted(t)
+    broker.answers.set(METADATA, () => null)
+    const cluster = clusterOf(t, [broker.name])
+    const asked = cluster.topic()
+    while (!broker.asked.includes(METADATA)) await new Promise(setImmediate)
+    cluster.disconnect()
+    await assert.rejects(asked, isA('unreachable', /closed/i))
+  })
+})

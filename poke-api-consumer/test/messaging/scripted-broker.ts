@@ -1,0 +1,132 @@
+/** A broker that answers each kind of request with what a test has laid down for it, and falls silent where it has nothing. */
+import { once } from 'node:events'
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
+import { Writer } from '@platformatic/kafka'
+
+const API_VERSIONS = 18
+export const METADATA = 3
+
+/** Makes the body of an answer; null: none ever comes. */
+export type Answer = () => Writer | null
+
+export class ScriptedBroker {
+  /** By API key. */
+  readonly answers = new Map<number, Answer>()
+  /** API keys that were asked, in order. */
+  readonly asked: number[] = []
+  readonly #server: Server
+  readonly #sockets = new Set<Socket>()
+
+  private constructor(server: Server) {
+    this.#server = server
+    server.on('connection', (socket) => this.#serve(socket))
+  }
+
+  static async start(): Promise<ScriptedBroker> {
+    const server = createServer()
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const broker = new ScriptedBroker(server)
+    broker.answers.set(API_VERSIONS, () =>
+      versions([
+        [1, 4, 17],
+        [METADATA, 0, 12],
+        [API_VERSIONS, 0, 4],
+      ]),
+    )
+    return broker
+  }
+
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port
+  }
+
+  get name(): string {
+    return `127.0.0.1:${this.port}`
+  }
+
+  /** What it says that it understands: API key, oldest and newest version. */
+  understands(...ranges: [key: number, min: number, max: number][]): void {
+    this.answers.set(API_VERSIONS, () => versions(ranges))
+  }
+
+  /** It is older than the question for versions. */
+  isAncient(): void {
+    this.answers.set(API_VERSIONS, () => Writer.create().appendInt16(35).appendInt32(0))
+  }
+
+  /** Breaks every connection. */
+  cut(): void {
+    for (const socket of this.#sockets) socket.destroy()
+  }
+
+  stop(): void {
+    this.#server.close()
+    this.cut()
+  }
+
+  #serve(socket: Socket): void {
+    this.#sockets.add(socket)
+    socket.on('close', () => this.#sockets.delete(socket))
+    socket.on('error', () => socket.destroy())
+    let bytes: Buffer = Buffer.alloc(0)
+    socket.on('data', (more: Buffer) => {
+      bytes = Buffer.concat([bytes, more])
+      while (bytes.length >= 4 && bytes.length >= 4 + bytes.readInt32BE(0)) {
+        const key = bytes.readInt16BE(4)
+        const correlation = bytes.readInt32BE(8)
+        bytes = bytes.subarray(4 + bytes.readInt32BE(0))
+        this.asked.push(key)
+        const body = this.answers.get(key)?.()
+        if (!body) continue
+        const head = Writer.create().appendInt32(correlation)
+        if (key !== API_VERSIONS) head.appendTaggedFields()
+        socket.write(head.appendFrom(body).prependLength().buffer)
+      }
+    })
+  }
+}
+
+function versions(ranges: readonly (readonly [key: number, min: number, max: number])[]): Writer {
+  return Writer.create()
+    .appendInt16(0)
+    .appendArray([...ranges], (w, [key, min, max]) => w.appendInt16(key).appendInt16(min).appendInt16(max))
+    .appendInt32(0)
+    .appendTaggedFields()
+}
+
+/** The answer to a question for a topic. */
+export function metadata(
+  topic: string,
+  topicId: string,
+  brokers: readonly { readonly node: number; readonly port: number }[],
+  partitions: readonly { readonly leader: number; readonly leaderEpoch: number; readonly errorCode?: number }[],
+  errorCode = 0,
+): Writer {
+  return Writer.create()
+    .appendInt32(0)
+    .appendArray([...brokers], (w, { node, port }) => w.appendInt32(node).appendString('127.0.0.1').appendInt32(port).appendString(null))
+    .appendString('cluster')
+    .appendInt32(1)
+    .appendArray([topic], (w) =>
+      w
+        .appendInt16(errorCode)
+        .appendString(topic)
+        .appendUUID(topicId)
+        .appendBoolean(false)
+        .appendArray(
+          partitions.map((partition, index) => ({ ...partition, index })),
+          (p, { leader, leaderEpoch, index, errorCode: code = 0 }) =>
+            p
+              .appendInt16(code)
+              .appendInt32(index)
+              .appendInt32(leader)
+              .appendInt32(leaderEpoch)
+              .appendArray([leader], (r, node) => r.appendInt32(node), true, false)
+              .appendArray([leader], (r, node) => r.appendInt32(node), true, false)
+              .appendArray([] as number[], (r, node) => r.appendInt32(node), true, false),
+        )
+        .appendInt32(0),
+    )
+    .appendTaggedFields()
+}

@@ -14,7 +14,7 @@ describe('the stack in containers', { skip, timeout: 30 * 60_000 }, () => {
 
   before(async () => {
     stack = await Stack.create()
-    await stack.up()
+    await stack.build()
   })
 
   after(async () => {

@@ -50,9 +50,14 @@ export class Stack {
     return stdout
   }
 
-  /** Starts what does not run, as a user would. */
-  up(): Promise<string> {
+  /** Builds the images and starts everything, as a user would. */
+  build(): Promise<string> {
     return this.compose('up', '--detach', '--build')
+  }
+
+  /** Starts what does not run. */
+  up(): Promise<string> {
+    return this.compose('up', '--detach')
   }
 
   /** Removes containers, networks and, where it is told so, volumes and the output folder. */

@@ -3,7 +3,11 @@
 
 # The project's own Node.js; the machine's where there is none for this platform.
 NODE = $(shell test -x node_modules/.bin/node && echo node_modules/.bin/node || echo node)
-INSTALLED = node_modules/.package-lock.json
+# What running takes, and what testing and linting take beyond that.
+RUNNABLE = node_modules/.package-lock.json
+LINTER = node_modules/@biomejs/biome
+COMPLETE = $(if $(wildcard $(LINTER)),$(RUNNABLE),$(LINTER))
+KAFKA_JARS = .cache/kafka-$(shell sed -n 's/.*<kafka.version>\(.*\)<.*/\1/p' dev/kafka/pom.xml)/libs
 
 # Whether or not the local PokeAPI was started.
 COMPOSE = docker compose -f compose.yaml -f compose.bundled.yaml
@@ -27,10 +31,10 @@ help: ## Shows this
 	@echo
 	@echo 'Settings are environment variables, or lines of a file .env: see .env.example.'
 
-start: $(INSTALLED) ## Runs everything on this machine, a capture a second, until Ctrl-C
+start: $(RUNNABLE) ## Runs everything on this machine, a capture a second, until Ctrl-C
 	@$(NODE) dev/start.ts
 
-sweep: $(INSTALLED) ## Captures every Pokémon once, and checks that each was counted once
+sweep: $(RUNNABLE) ## Captures every Pokémon once, and checks that each was counted once
 	@$(NODE) dev/sweep.ts
 
 up: ## Starts everything in containers (needs Docker)
@@ -42,22 +46,22 @@ up-with-logs: ## Starts everything in containers and follows the logs; Ctrl-C en
 down: ## Ends the containers and keeps what was counted
 	@$(COMPOSE) down
 
-test-compose: $(INSTALLED) ## Tests the containers: up, down, stops and kills (needs Docker)
+test-compose: $(COMPLETE) ## Tests the containers: up, down, stops and kills (needs Docker)
 	@$(NODE) --test --test-reporter=spec 'system-tests/compose/*.test.ts'
 
-test: $(INSTALLED) ## Runs every test, or those of FILES=…
+test: $(COMPLETE) ## Runs every test, or those of FILES=…
 	@$(NODE) dev/run-tests.ts $(FILES)
 
-bench: $(INSTALLED) ## Measures speed, memory and latency beside Kafka's own consumer (15 minutes or more, on a quiet machine)
+bench: $(COMPLETE) ## Measures speed, memory and latency beside Kafka's own consumer (15 minutes or more, on a quiet machine)
 	@$(NODE) benchmarks/bench.ts
 
-bench-smoke: $(INSTALLED) ## Runs every measurement in small, to see that none is broken
+bench-smoke: $(COMPLETE) ## Runs every measurement in small, to see that none is broken
 	@$(NODE) benchmarks/bench.ts --smoke
 
-lint: $(INSTALLED) ## Checks format, rules and types
+lint: $(COMPLETE) ## Checks format, rules and types
 	@npm run --silent lint
 
-format: $(INSTALLED) ## Formats what can be formatted
+format: $(COMPLETE) ## Formats what can be formatted
 	@npm run --silent format
 
 clean: ## Removes what the commands have put here: packages, Kafka, data and counts
@@ -67,10 +71,20 @@ clean: ## Removes what the commands have put here: packages, Kafka, data and cou
 	fi
 	rm -rf node_modules .cache coverage data output type-counts.json
 
-$(INSTALLED): package-lock.json
-	@command -v npm >/dev/null || { echo 'npm is missing: install Node.js (https://nodejs.org, version 20 or newer), which brings it.'; exit 1; }
-	@echo 'Downloading the packages of package-lock.json with npm into node_modules'
-	@npm ci --no-progress --loglevel=error
-	@touch $@
-	@test -x node_modules/.bin/node || case $$(node --version) in v2[6-9]*|v[3-9]*) ;; *) \
-	  echo 'There is no package of Node.js 26 for this platform: install Node.js 26 (https://nodejs.org) on the PATH.'; exit 1 ;; esac
+# Kafka's jars come while npm's packages do: most of the time both wait for the network.
+start sweep test: HEAD_START = dev/kafka/download.sh "$(CURDIR)/$(KAFKA_JARS)" --head-start & trap "kill $$! 2>/dev/null" EXIT; trap 'exit 130' INT;
+
+# Who has the complete packages keeps them complete.
+$(RUNNABLE): package-lock.json
+	@$(call install,$(if $(wildcard $(LINTER)),,--omit=dev))
+
+$(LINTER): package-lock.json
+	@$(call install,)
+
+define install
+command -v npm >/dev/null || { echo 'npm is missing: install Node.js (https://nodejs.org, version 20 or newer), which brings it.'; exit 1; }; \
+echo 'Downloading the packages of package-lock.json with npm into node_modules'; \
+$(HEAD_START) npm ci $(1) --no-progress --loglevel=error; status=$$?; wait; [ $$status = 0 ] || exit $$status; touch $(RUNNABLE); \
+test -x node_modules/.bin/node || case $$(node --version) in v2[6-9]*|v[3-9]*) ;; *) \
+  echo 'There is no package of Node.js 26 for this platform: install Node.js 26 (https://nodejs.org) on the PATH.'; exit 1 ;; esac
+endef

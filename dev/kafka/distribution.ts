@@ -1,7 +1,7 @@
 /** Gets Apache Kafka itself: its own jars into the project's cache, or the official image where Java and Maven are missing. */
 import { execFile, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises'
 import { delimiter, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -11,7 +11,8 @@ import { brokerProperties } from './broker-properties.ts'
 
 const run = promisify(execFile)
 
-export const KAFKA_VERSION = '4.3.1'
+export const KAFKA_VERSION =
+  /<kafka\.version>(.*)<\/kafka\.version>/.exec(readFileSync(new URL('pom.xml', import.meta.url), 'utf8'))?.[1] ?? ''
 export const KAFKA_IMAGE = `apache/kafka:${KAFKA_VERSION}`
 /** Any cluster id will do (22 characters of base64url, a UUID); one for all lets a formatted directory be prepared once. */
 export const CLUSTER_ID = 'UG9rZW1vbi10eXBlcy1rYQ'
@@ -68,18 +69,7 @@ export async function getKafka(say: (line: string) => void): Promise<KafkaDistri
 
 async function downloadJars(target: string, say: (line: string) => void): Promise<void> {
   say(`Downloading Apache Kafka ${KAFKA_VERSION} (44 MB of jars) through Maven into .cache/kafka-${KAFKA_VERSION}`)
-  const unfinished = `${target}.${process.pid}`
-  await runPatiently('mvn', [
-    '--batch-mode',
-    '--quiet',
-    '--file',
-    fileURLToPath(new URL('pom.xml', import.meta.url)),
-    `-Dkafka.version=${KAFKA_VERSION}`,
-    `-DoutputDirectory=${unfinished}`,
-    '-DincludeScope=runtime',
-    'org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies',
-  ])
-  await moveIntoPlace(unfinished, target)
+  await runPatiently('/bin/sh', [fileURLToPath(new URL('download.sh', import.meta.url)), target])
 }
 
 /** Once for each Java: formats a directory to copy from. */
@@ -148,17 +138,7 @@ function runPatiently(command: string, args: string[]): Promise<void> {
       endWatch()
       if (code === 0) return resolve()
       const words = stripVTControlCharacters(said).trim().split('\n').slice(0, 12).join('\n')
-      reject(new Error(`${command} failed (${signal ?? `exit code ${code}`}). Is the network there? It says:\n${words}`))
+      reject(new Error(`The download failed (${signal ?? `exit code ${code}`}). Is the network there? It says:\n${words}`))
     })
   })
-}
-
-/** Several processes may prepare the same folder at once: the first one's stays. */
-async function moveIntoPlace(unfinished: string, target: string): Promise<void> {
-  try {
-    await rename(unfinished, target)
-  } catch (error) {
-    if (!existsSync(target)) throw error
-    await rm(unfinished, { recursive: true, force: true })
-  }
 }

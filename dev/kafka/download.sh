@@ -1,0 +1,30 @@
+#!/bin/sh
+# Copies the jars of Apache Kafka, and all that they need, into a folder through Maven: whole, or not at all.
+#
+#   download.sh FOLDER                an absolute path; nothing is done where it is there already
+#   download.sh FOLDER --head-start   while npm downloads as well: only where a Java for them is here and no brokers are given, and without a
+#                                     word of failures, for whoever starts Kafka tries again and tells
+set -eu
+target=$1
+
+[ ! -e "$target" ] || exit 0
+if [ "${2:-}" = --head-start ]; then
+  [ -z "${KAFKA_BROKERS:-}" ] && command -v mvn >/dev/null || exit 0
+  "${JAVA_HOME:+$JAVA_HOME/bin/}java" -version 2>&1 | grep -Eq 'version "(1[7-9]|[2-9][0-9])' || exit 0
+  echo "Downloading the jars of Apache Kafka (44 MB) through Maven into ${target#"$PWD/"}"
+  exec >/dev/null 2>&1
+fi
+
+unfinished=$target.$$
+maven=
+trap '[ -z "$maven" ] || kill "$maven" 2>/dev/null; rm -rf "$unfinished"' EXIT
+trap 'exit 1' INT TERM HUP
+mkdir -p "$(dirname "$target")"
+# Maven lives for seconds: what its machine learns to compile well is lost again. In the background, so that a signal is heard at once.
+MAVEN_OPTS="-XX:TieredStopAtLevel=1 -XX:+UseSerialGC ${MAVEN_OPTS:-}" mvn --batch-mode --quiet --file "$(dirname "$0")/pom.xml" \
+  -DincludeScope=runtime "-DoutputDirectory=$unfinished" org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies &
+maven=$!
+wait "$maven"
+maven=
+# Somebody else may have been quicker.
+[ -e "$target" ] || mv "$unfinished" "$target"

@@ -9,7 +9,7 @@ import { engineAnswers, type Service, Stack } from './stack.ts'
 const SERVICES = ['poke-api-producer', 'poke-api-consumer', 'kafka'] as const
 const skip = (await engineAnswers()) ? false : 'no container engine answers here (`docker info`)'
 
-describe('the stack in containers', { skip, timeout: 30 * 60_000 }, () => {
+describe('the stack in containers', { skip, timeout: 60 * 60_000 }, () => {
   let stack: Stack
 
   before(async () => {

@@ -14,6 +14,7 @@ const EVERYTHING = [
   'packages/*/test/**/*.test.ts',
   'poke-api-*/test/**/*.test.ts',
   'dev/test/**/*.test.ts',
+  'benchmarks/**/*.test.ts',
   'system-tests/test/**/*.test.ts',
 ]
 /** Test files at once. Even on one core two of them help each other, because most of their time is waiting; brokers need memory. */

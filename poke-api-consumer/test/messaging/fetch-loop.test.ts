@@ -246,6 +246,31 @@ describe('rule S2', () => {
     assert.deepEqual(handler.values(), ['a', 'd'])
   })
 
+  test('what had arrived already is void too', async (t) => {
+    const { broker, loop, handler } = await play(t, 1)
+    const gate = Promise.withResolvers<void>()
+    handler.decide = () =>
+      gate.promise.then(() => {
+        handler.decide = () => 'next'
+        return 'reopen'
+      })
+    loop.assign(all(1))
+    ;(await broker.asked()).answer([{ partition: 0, records: record('a', 0) }])
+    ;(await broker.asked()).answer([{ partition: 0, records: record('b', 1) }])
+    await handler.until(() => handler.calls.length === 1)
+    for (let turn = 0; turn < 100; turn++) await new Promise(setImmediate)
+    gate.resolve()
+    await handler.until(() => handler.events.filter((event) => event === 'open 0').length === 2)
+    let asked = await broker.asked()
+    if (asked.partitions[0]?.fetchOffset !== 0) {
+      asked.answer([{ partition: 0, records: record('c', 2) }])
+      asked = await broker.asked()
+    }
+    asked.answer([{ partition: 0, records: Buffer.concat([record('a', 0), record('b', 1)]) }])
+    await handler.until(() => handler.counted.length === 2)
+    assert.deepEqual(handler.values(), ['a', 'b'])
+  })
+
   test('what arrives for a partition that was taken away meanwhile is not counted', async (t) => {
     const { broker, loop, handler } = await play(t, 2)
     handler.positions.set(0, { offset: 0, leaderEpoch: 4 }).set(1, { offset: 0, leaderEpoch: 4 })

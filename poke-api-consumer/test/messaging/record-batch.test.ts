@@ -359,8 +359,9 @@ describe('rule C1', () => {
   })
 
   test('what a record is does not depend on the record before it, however alike they are', () => {
+    // Zeros, among which plus and minus make a difference that floating-point numbers do not see.
     const empty = ['', ''] as const
-    const headers = [empty, empty, empty, empty, empty, ...ourHeaders(42), empty]
+    const headers = [...Array<typeof empty>(12).fill(empty), ...ourHeaders(42), empty]
     const before = recordBytes({ key: 'k', value: 'v', headers })
     const alike = recordBytes({ key: 'k', value: 'v', headers, offsetDelta: 1 })
     const of = (recordCount: number, ...records: Buffer[]) => {

@@ -77,6 +77,8 @@ async function format(logDir: string, nodeId: number, bootstrapCheckpoint: strin
   await rename(`${meta}.new`, meta)
 }
 
+const LABEL = 'poke-api-pipeline=kafka'
+
 async function launchContainer(launch: BrokerLaunch, image: string): Promise<BrokerProcess> {
   const dir = resolve(launch.dir)
   await mkdir(join(dir, 'log'), { recursive: true })
@@ -85,18 +87,39 @@ async function launchContainer(launch: BrokerLaunch, image: string): Promise<Bro
   const user = process.getuid === undefined ? [] : ['--user', `${process.getuid()}:${process.getgid?.()}`]
   const java = (command: string) => `java -Xmx512m -cp '/opt/kafka/libs/*' ${command} /kafka/server.properties`
   const start = `${java(`kafka.tools.StorageTool format --ignore-formatted -t ${CLUSTER_ID} -c`)} && exec ${java('kafka.Kafka')}`
+  // One that was given up while it was being made is left behind, without a process.
+  spawn('docker', ['container', 'prune', '--force', '--filter', `label=${LABEL}`, '--filter', 'until=10m'], { stdio: 'ignore' }).once(
+    'error',
+    () => undefined,
+  )
   const { child, logStart } = spawnDetached(
     'docker',
     [
-      ...['run', '--rm', '--name', name, '--publish', `127.0.0.1:${launch.port}:${launch.port}`, '--volume', `${dir}:/kafka`, ...user],
+      ...[
+        'run',
+        '--rm',
+        '--name',
+        name,
+        '--label',
+        LABEL,
+        '--publish',
+        `127.0.0.1:${launch.port}:${launch.port}`,
+        '--volume',
+        `${dir}:/kafka`,
+        ...user,
+      ],
       ...['--entrypoint', '/bin/sh', image, '-c', start],
     ],
     launch.logFile,
   )
-  const endWatch = whenThisProcessDies('docker stop --time 5 "$1" || docker kill "$1"', name)
+  // The command itself first: while the container is still being made, there is none to stop.
+  const endWatch = whenThisProcessDies('kill -KILL "$2"; docker stop --time 5 "$1" || docker rm --force "$1"', name, String(child.pid))
   const signalContainer = (signal: NodeJS.Signals) => {
-    // A failure means that the container is gone already, which the end of `docker run` tells.
-    spawn('docker', ['kill', '--signal', signal, name], { stdio: 'ignore' }).on('error', () => undefined)
+    const how = signal === 'SIGKILL' ? ['rm', '--force', name] : ['kill', '--signal', signal, name]
+    const docker = spawn('docker', how, { stdio: 'ignore' })
+    // A failure means that there is no such container: not any more, which the end of `docker run` tells, or not yet.
+    docker.once('error', () => undefined)
+    if (signal === 'SIGKILL') docker.once('close', () => child.kill('SIGKILL'))
   }
   return new BrokerProcess(launch, child, logStart, signalContainer, endWatch)
 }

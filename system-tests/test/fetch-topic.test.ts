@@ -63,12 +63,13 @@ describe('the topic', () => {
     const { handler } = fetching
     await handler.until(() => handler.counted.length === 1)
     await topics.remove(topic)
-    await fetching.until(() => fetching.told.includes(`waiting for ${topic}`))
+    await fetching.until(() => fetching.told.some((event) => event.includes(`topic ${topic} is gone`)))
     handler.positions.clear()
     await topics.make(topic)
     await topics.write(topic, 0, 'of the new one')
     await handler.until(() => handler.counted.length === 2)
     assert.deepEqual(handler.values(), ['of the old one', 'of the new one'])
+    assert.equal(fetching.told.at(-1), 'back')
     assert.deepEqual(
       handler.events.filter((event) => /open|close/.test(event)),
       ['open 0', 'close 0', 'open 0'],

@@ -1,6 +1,5 @@
-/** Reads a whole topic with the library's own consumer: what is there now, partition by partition, from the beginning. */
-import { randomUUID } from 'node:crypto'
-import { Admin, Consumer, ListOffsetTimestamps } from '@platformatic/kafka'
+/** Reads a whole topic with the library's own decoder, and without a group: what is there now, partition by partition, from the beginning. */
+import { type ClusterTopicMetadata, Consumer } from '@platformatic/kafka'
 
 export interface ReadRecord {
   readonly offset: number
@@ -11,39 +10,66 @@ export interface ReadRecord {
   readonly headers: ReadonlyMap<string, string>
 }
 
+const CLIENT_ID = 'read-topic'
+/** in ms */
+const LEADERS_DEADLINE = 30_000
+const MAX_BYTES = 16 * 1024 * 1024
+
 /** @param brokers host:port, several with commas between */
 export async function readTopic(brokers: string, topic: string): Promise<ReadRecord[][]> {
-  const bootstrapBrokers = brokers.split(',')
-  const admin = new Admin({ clientId: 'read-topic', bootstrapBrokers })
-  const consumer = new Consumer<Buffer, Buffer, Buffer, Buffer>({
-    clientId: 'read-topic',
-    bootstrapBrokers,
-    groupId: `read-${randomUUID()}`,
-  })
+  const consumer = new Consumer({ clientId: CLIENT_ID, bootstrapBrokers: brokers.split(','), groupId: CLIENT_ID })
   try {
-    const partitions = (await admin.metadata({ topics: [topic], forceUpdate: true })).topics.get(topic)?.partitionsCount ?? 0
-    const indexes = Array.from({ length: partitions }, (_, partitionIndex) => ({ partitionIndex, timestamp: ListOffsetTimestamps.LATEST }))
-    const [listed] = await admin.listOffsets({ topics: [{ name: topic, partitions: indexes }] })
-    const ends = new Map(listed?.partitions.map(({ partitionIndex, offset }) => [partitionIndex, Number(offset)]))
-    const read: ReadRecord[][] = Array.from({ length: partitions }, () => [])
-    const unread = new Set([...ends].filter(([, end]) => end > 0).map(([partition]) => partition))
-    if (unread.size === 0) return read
-    const stream = await consumer.consume({ topics: [topic], mode: 'earliest', autocommit: false, maxWaitTime: 100 })
-    for await (const message of stream) {
-      const offset = Number(message.offset)
-      read[message.partition]?.push({
-        offset,
-        timestamp: Number(message.timestamp),
-        key: message.key ?? null,
-        value: message.value ?? null,
-        headers: new Map([...message.headers].map(([name, value]) => [name.toString(), value.toString()])),
-      })
-      if (offset + 1 >= (ends.get(message.partition) ?? 0)) unread.delete(message.partition)
-      if (unread.size === 0) break
-    }
-    return read
+    const { id: topicId, partitions } = await topicWithLeaders(consumer, topic)
+    const ends = (await consumer.listOffsets({ topics: [topic] })).get(topic) ?? []
+    return await Promise.all(
+      partitions.map(({ leader }, partition) => readPartition(consumer, { topicId, leader, partition, end: Number(ends[partition]) })),
+    )
   } finally {
     await consumer.close(true)
-    await admin.close()
   }
+}
+
+/** A broker that was killed or frozen leads its partitions again a moment after it takes events again. */
+async function topicWithLeaders(consumer: Consumer, name: string): Promise<ClusterTopicMetadata> {
+  for (const end = performance.now() + LEADERS_DEADLINE; ; ) {
+    const { topics, brokers } = await consumer.metadata({ topics: [name], forceUpdate: true })
+    const topic = topics.get(name)
+    if (topic?.partitions.every(({ leader }) => brokers.has(leader))) return topic
+    if (performance.now() > end) throw new Error(`topic ${name} has partitions without a leader: ${JSON.stringify(topic?.partitions)}`)
+  }
+}
+
+interface Part {
+  readonly topicId: string
+  /** id of the broker that leads the partition */
+  readonly leader: number
+  readonly partition: number
+  /** the offset after the last record to read */
+  readonly end: number
+}
+
+async function readPartition(consumer: Consumer, { topicId, leader, partition, end }: Part): Promise<ReadRecord[]> {
+  const read: ReadRecord[] = []
+  for (let next = 0; next < end; ) {
+    const from = { partition, currentLeaderEpoch: -1, fetchOffset: BigInt(next), lastFetchedEpoch: -1, partitionMaxBytes: MAX_BYTES }
+    const response = await consumer.fetch({
+      node: leader,
+      topics: [{ topicId, partitions: [from] }],
+      maxBytes: MAX_BYTES,
+      maxWaitTime: 100,
+    })
+    for (const batch of response.responses[0]?.partitions[0]?.records ?? []) {
+      next = Number(batch.firstOffset) + batch.lastOffsetDelta + 1
+      for (const { offsetDelta, timestampDelta, key, value, headers } of batch.records) {
+        read.push({
+          offset: Number(batch.firstOffset) + offsetDelta,
+          timestamp: Number(batch.firstTimestamp + timestampDelta),
+          key,
+          value,
+          headers: new Map(headers.map(([name, text]) => [String(name), String(text)])),
+        })
+      }
+    }
+  }
+  return read
 }

@@ -119,7 +119,8 @@ describe('the watch over a topic', () => {
       waits.at(-1)?.end()
     }
     await turns()
-    assert.deepEqual([seen, topics.current.topicId, told], [['new'], 'new', ['waiting for poke-topic']])
+    assert.deepEqual([seen, topics.current.topicId, new Set(told).size, told.at(-1)], [['new'], 'new', 2, 'back'])
+    assert.match(told[0] ?? '', /topic poke-topic is gone: it was deleted/)
     stop.abort()
     await running
   })

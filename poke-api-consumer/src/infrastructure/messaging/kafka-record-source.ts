@@ -14,7 +14,7 @@ import { SourceTable } from './source-table.ts'
 import { TopicWatch } from './topic-watch.ts'
 
 export interface SourceObserver extends KafkaTroublesObserver, MembershipObserver {
-  /** The topic does not exist; said once for each time that it is waited for. */
+  /** The topic does not exist yet; said once. */
   waitingForTopic(topic: string): void
 }
 

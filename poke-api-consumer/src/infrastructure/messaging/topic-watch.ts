@@ -8,7 +8,7 @@ export interface TopicWatchOptions {
   readonly cluster: Pick<Cluster, 'topic' | 'isCompacted' | 'fetchVersion'>
   readonly topic: string
   readonly troubles: KafkaTroubles
-  /** The topic does not exist; said once for each time that it is waited for. */
+  /** The topic does not exist yet; said once. */
   readonly waitingForTopic: (topic: string) => void
   readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
   readonly random: () => number
@@ -97,6 +97,9 @@ export class TopicWatch {
     try {
       if (this.#current === null) await cluster.fetchVersion(null)
       const topic = await cluster.topic()
+      if (topic === null && this.#current !== null) {
+        throw new KafkaError('no-topic', `topic ${name} is gone: it was deleted, and is waited for; the producer makes it`)
+      }
       if (topic === null) {
         troubles.worked(TOPIC)
         if (!this.#saidWaiting) waitingForTopic(name)
@@ -104,7 +107,6 @@ export class TopicWatch {
         return false
       }
       this.#current = { ...topic, compacted: await cluster.isCompacted() }
-      this.#saidWaiting = false
       troubles.worked(TOPIC)
       this.#lookAtLeaders(topic)
       return true

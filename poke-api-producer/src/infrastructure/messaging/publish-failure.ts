@@ -111,6 +111,7 @@ function refusal(broker: BrokerError, kafka: string, { topic, events }: Attempt,
       )
     case 'NOT_LEADER_OR_FOLLOWER':
     case 'FENCED_LEADER_EPOCH':
+    case 'UNKNOWN_LEADER_EPOCH':
       return new PublishError('no-leader', `the leaders of topic ${topic} are changing (${details}); it is tried again`, { cause })
     case 'UNKNOWN_TOPIC_OR_PARTITION':
       return new PublishError('no-topic', `${kafka} does not know topic ${topic} any more (${details}); it is made again`, { cause })

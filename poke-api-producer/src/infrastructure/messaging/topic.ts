@@ -68,7 +68,13 @@ async function leadersAnswer(admin: Admin, topic: string): Promise<boolean> {
 }
 
 /** What brokers say of a topic whose leaders are being chosen. */
-const UNSETTLED = ['UNKNOWN_TOPIC_OR_PARTITION', 'LEADER_NOT_AVAILABLE', 'NOT_LEADER_OR_FOLLOWER']
+const UNSETTLED = [
+  'UNKNOWN_TOPIC_OR_PARTITION',
+  'LEADER_NOT_AVAILABLE',
+  'NOT_LEADER_OR_FOLLOWER',
+  'UNKNOWN_LEADER_EPOCH',
+  'FENCED_LEADER_EPOCH',
+]
 
 function says(error: unknown, code: string): boolean {
   return findErrorBy(error as Error, 'apiId', code) !== null

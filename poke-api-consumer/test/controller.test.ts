@@ -244,7 +244,29 @@ describe('nothing is skipped in silence', () => {
     await until(() => observer.losses.length > 0 && [...store.rows.values()].every((row) => row.counted === 1))
     await finish()
     assert.equal(observer.losses[0]?.kind, 'corrupt')
-    assert.match(observer.losses[0]?.message ?? '', /offset 1 .*CRC-32C is wrong/)
+    assert.match(observer.losses[0]?.message ?? '', /1 offset cannot be read, from 1 to 1: CRC-32C is wrong/)
+  })
+
+  test('under `continue` they are a recorded gap, and what is behind them is counted', async () => {
+    const logs: MockEntry[][] = [[ours(1), { corrupt: 'CRC-32C is wrong', times: 99 }, ours(2)]]
+    const { store, handled, finish, observer } = setUp(logs, { onDataLoss: 'continue', wait: nearlyNoTime })
+    await handled(2)
+    await finish()
+    assert.deepEqual(Object.fromEntries((await store.totals()).counts), expected(2))
+    assert.deepEqual(
+      observer.losses.map(({ kind, from, to }) => [kind, from, to]),
+      [['corrupt', 1, 2]],
+    )
+  })
+
+  test('where it is not known how far they go the partition stops, under `continue` too', async () => {
+    const logs: MockEntry[][] = [[ours(1), { corrupt: 'the length is -1', times: 99, endUnknown: true }, ours(2)]]
+    const { store, finish, observer } = setUp(logs, { onDataLoss: 'continue', wait: nearlyNoTime })
+    await until(() => observer.losses.length > 0)
+    await finish()
+    assert.deepEqual([observer.losses[0]?.from, observer.losses[0]?.to], [1, null])
+    assert.match(observer.losses[0]?.message ?? '', /where the next whole batch begins is not known: the length is -1/)
+    assert.deepEqual(Object.fromEntries((await store.totals()).counts), expected(1))
   })
 
   test('a topic made again stops its partitions', async () => {

@@ -95,6 +95,18 @@ suite('the report', () => {
     assert.deepEqual(health.reasons(), [])
   })
 
+  test('where going on is not possible the message does not promise it', () => {
+    const { said, report } = setUp()
+    report.stopped(P1, { kind: 'corrupt', message: 'what is at offset 7 cannot be read', from: 7, to: null })
+    report.stopped(P1, { kind: 'truncated', message: 'the log is another one', from: null, to: null })
+    report.stopped(P1, { kind: 'compacted', message: 'the topic is compacted', from: null, to: null })
+    report.stopped(P1, { kind: 'recreated', message: 'the topic was made again', from: null, to: null })
+    assert.match(said[0] as string, /cannot go on from here: remove the records up to an offset behind the damage/)
+    assert.match(said[1] as string, /cannot go on from here: poke-api-consumer reset --from-beginning/)
+    assert.match(said[2] as string, /ON_DATA_LOSS=continue does not count it either/)
+    assert.match(said[3] as string, /ON_DATA_LOSS=continue records the gap and goes on/)
+  })
+
   test('one that is stopped before it was ever opened is told the same way', () => {
     const { health, report } = setUp()
     report.stopped(P1, LOSS)

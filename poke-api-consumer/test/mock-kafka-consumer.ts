@@ -22,7 +22,7 @@ export interface MockRecord {
 }
 
 /** What a log may hold: a record; a hole, as compaction or a control batch leaves it; or bytes that cannot be read `times` times. */
-export type MockEntry = MockRecord | 'hole' | { readonly corrupt: string; times: number }
+export type MockEntry = MockRecord | 'hole' | { readonly corrupt: string; times: number; readonly endUnknown?: true }
 
 const sources = new Map<string, EventSource>()
 function sourceOf(name: string): EventSource {
@@ -52,6 +52,7 @@ export class MockCursor implements RecordCursor {
   nextOffset: number
   lastLeaderEpoch: number
   corrupt: string | null = null
+  corruptEnd = -1
   readonly #entries: readonly MockEntry[]
   readonly #end: number
 
@@ -73,6 +74,7 @@ export class MockCursor implements RecordCursor {
       if ('corrupt' in entry) {
         if (entry.times-- > 0) {
           this.corrupt = entry.corrupt
+          this.corruptEnd = entry.endUnknown ? -1 : this.nextOffset + 1
           return false
         }
         this.nextOffset++

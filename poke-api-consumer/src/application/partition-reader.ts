@@ -70,7 +70,7 @@ export class StoredPartitionReader implements PartitionReader {
     // 2. Every record, without waiting between them: the bytes and the counter are shared.
     const { cursor } = fetched
     while (cursor.next()) this.#tally.add(cursor)
-    const { nextOffset, corrupt } = cursor
+    const { nextOffset, corrupt, corruptEnd } = cursor
     const response = {
       ...this.#tally.summary(),
       bytes: fetched.bytes,
@@ -102,7 +102,11 @@ export class StoredPartitionReader implements PartitionReader {
       this.#context.observer.counted(this.#partition, response)
     }
     // 4. What the walk has shown besides.
-    if (corrupt !== null) return await this.#doubt(nextOffset, corrupt)
+    if (corrupt !== null) {
+      // Behind the high watermark there is nothing yet that could have been lost.
+      const to = corruptEnd > nextOffset && corruptEnd <= fetched.highWatermark ? corruptEnd : null
+      return await this.#doubt(nextOffset, to, corrupt)
+    }
     if (this.#tally.sources > this.#context.mostSources) {
       await this.#committing
       return this.#die('reopen')
@@ -142,16 +146,15 @@ export class StoredPartitionReader implements PartitionReader {
     this.#end ??= 'reopen'
   }
 
-  async #doubt(offset: number, corrupt: string): Promise<ReadOutcome> {
+  async #doubt(from: number, to: number | null, corrupt: string): Promise<ReadOutcome> {
     await this.#committing
     if (this.#end !== null) return this.#end
-    if (this.#context.firstDoubt(this.#partition, offset)) return this.#die('reopen')
-    return await this.lost({
-      kind: 'corrupt',
-      message: `bytes from offset ${offset} on cannot be read: ${corrupt}`,
-      from: offset,
-      to: null,
-    })
+    if (this.#context.firstDoubt(this.#partition, from)) return this.#die('reopen')
+    const what =
+      to === null
+        ? `what is at offset ${from} cannot be read, and where the next whole batch begins is not known`
+        : `${to - from} ${to - from === 1 ? 'offset' : 'offsets'} cannot be read, from ${from} to ${to - 1}`
+    return await this.lost({ kind: 'corrupt', message: `${what}: ${corrupt}`, from, to })
   }
 
   #die(outcome: ReadOutcome): ReadOutcome {

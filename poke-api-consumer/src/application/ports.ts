@@ -81,6 +81,8 @@ export interface RecordCursor extends RecordView {
   readonly lastLeaderEpoch: number
   /** After the walk: why the bytes from `nextOffset` on cannot be read, or null. */
   readonly corrupt: string | null
+  /** Then: the offset after the batch that cannot be read, or −1 where its own head is not to be believed. */
+  readonly corruptEnd: number
 }
 
 export interface PartitionState {

@@ -95,7 +95,7 @@ export class CountReport implements CountObserver, SourceObserver {
     this.#open.set(keyOf(at), open)
     this.#logger.error(
       { topic: at.topic, partition: at.partition, kind: loss.kind, from: loss.from, to: loss.to },
-      `partition ${at.partition} is left alone: ${loss.message}. Nothing else stops; ON_DATA_LOSS=continue records the gap and goes on`,
+      `partition ${at.partition} is left alone: ${loss.message}. Nothing else stops. ${whatNext(loss)}`,
     )
   }
 
@@ -199,6 +199,15 @@ export class CountReport implements CountObserver, SourceObserver {
       )
       .join('; ')
   }
+}
+
+/** What an operator can do. A gap needs an end, or a log of its own to begin in. */
+function whatNext({ kind, to }: DataLoss): string {
+  if (kind === 'compacted') return 'ON_DATA_LOSS=continue does not count it either'
+  if (to !== null || kind === 'recreated') return 'ON_DATA_LOSS=continue records the gap and goes on'
+  if (kind === 'corrupt')
+    return 'ON_DATA_LOSS=continue cannot go on from here: remove the records up to an offset behind the damage with kafka-delete-records, then it can'
+  return 'ON_DATA_LOSS=continue cannot go on from here: poke-api-consumer reset --from-beginning counts what the log has now'
 }
 
 function keyOf({ topicId, partition }: TopicPartition): string {

@@ -556,4 +556,45 @@ describe('rule F5', () => {
     assert.deepEqual([records.map(({ value }) => value), nextOffset], [['a'], 1])
     assert.match(corrupt ?? '', /checksum/)
   })
+
+  test('a batch that cannot be read says where it ends, if its head is to be believed', () => {
+    const before = batchOf({ records: letters('a') })
+    const bad = batchOf({ baseOffset: 1, records: letters('b', 'c', 'd') })
+    bad.writeUInt8((bad.at(-2) as number) ^ 1, bad.length - 2)
+    const after = batchOf({ baseOffset: 4, records: letters('e') })
+    const endOf = (batch: Buffer, behind: Buffer = after, from = 0) => {
+      const cursor = newCursor()
+      const { corrupt } = walk(Buffer.concat([from === 0 ? before : Buffer.alloc(0), batch, behind]), { fetchOffset: from }, cursor)
+      assert.notEqual(corrupt, null)
+      return cursor.corruptEnd
+    }
+    const changed = (change: (batch: Buffer) => void) => {
+      const batch = Buffer.from(bad)
+      change(batch)
+      return batch
+    }
+    assert.equal(endOf(bad), 4)
+    assert.equal(endOf(bad, Buffer.alloc(0)), 4, 'nothing behind it')
+    assert.equal(endOf(bad, after, 2), 4, 'asked for from its middle')
+    const malformed = batchOf({ baseOffset: 1, records: [], recordBytes: Buffer.from('x'), recordCount: 3, lastOffsetDelta: 2 })
+    assert.equal(endOf(malformed), 4, 'a whole batch with malformed records')
+    for (const [what, batch] of [
+      ['last offset', changed((bytes) => bytes.writeInt32BE(1, 23))],
+      ['number of records', changed((bytes) => bytes.writeInt32BE(2, 57))],
+      ['both of them', changed((bytes) => bytes.writeInt32BE(1, 23) && bytes.writeInt32BE(2, 57))],
+      ['base offset', changed((bytes) => bytes.writeBigInt64BE(0n, 0))],
+      ['length', changed((bytes) => bytes.writeInt32BE(0x7fffffff, 8))],
+    ] as const) {
+      assert.equal(endOf(batch, after, 1), -1, what)
+    }
+    assert.equal(
+      endOf(
+        changed((bytes) => bytes.writeBigInt64BE(2n, 0)),
+        Buffer.alloc(0),
+      ),
+      -1,
+      'a hole before it',
+    )
+    assert.equal(endOf(bad, batchOf({ baseOffset: 5, records: letters('f') })), -1, 'a hole behind it')
+  })
 })

@@ -94,6 +94,7 @@ export class BatchCursor implements RecordCursor {
   nextOffset = -1
   lastLeaderEpoch = -1
   corrupt: string | null = null
+  corruptEnd = -1
 
   readonly #decompressor: Decompressor
   readonly #sourceTable: SourceTable
@@ -161,6 +162,7 @@ export class BatchCursor implements RecordCursor {
     this.nextOffset = fetchOffset
     this.lastLeaderEpoch = -1
     this.corrupt = null
+    this.corruptEnd = -1
     return this
   }
 
@@ -214,7 +216,7 @@ export class BatchCursor implements RecordCursor {
     const magic = view.getInt8(batch + MAGIC)
     if (magic !== 2) return this.#refuse(`the batch at offset ${offset} has the format ${magic}; only 2 is read, Kafka's since 0.11`)
     if (crc32c(this.#response.subarray(batch + ATTRIBUTES, end)) !== view.getUint32(batch + CRC)) {
-      return this.#refuse(`the checksum of the batch at offset ${offset} does not match its bytes`)
+      return this.#refuse(`the checksum of the batch at offset ${offset} does not match its bytes`, this.#endByItsHead(batch, end))
     }
     const lastOffsetDelta = view.getInt32(batch + LAST_OFFSET_DELTA)
     const nextOffset = offset + lastOffsetDelta + 1
@@ -232,7 +234,7 @@ export class BatchCursor implements RecordCursor {
     if (fault !== null) {
       this.#rows = this.#row
       this.#left = 0
-      return this.#refuse(`the batch at offset ${offset} is intact by its checksum, but has ${fault}`)
+      return this.#refuse(`the batch at offset ${offset} is intact by its checksum, but has ${fault}`, this.#endByItsHead(batch, end))
     }
     this.leaderEpoch = epoch
     this.#nextBatch = end
@@ -255,9 +257,26 @@ export class BatchCursor implements RecordCursor {
     return this.#batchNextOffset === this.#fetchOffset
   }
 
-  #refuse(why: string): boolean {
+  /** @param end the offset after what is refused, where that is known */
+  #refuse(why: string, end = -1): boolean {
     this.corrupt = why
+    this.corruptEnd = end
     return false
+  }
+
+  /**
+   * The offset after a batch that cannot be read. Its head may be damaged as well, so it is believed only where it says the same several
+   * times: a broker appends batches without holes between and in them, so that the number of records tells the last offset, and the
+   * batch that follows in the response begins right behind it. −1 where they disagree.
+   */
+  #endByItsHead(batch: number, end: number): number {
+    const view = this.#responseView
+    const first = int64(view, batch)
+    const last = first + view.getInt32(batch + LAST_OFFSET_DELTA)
+    const count = view.getInt32(batch + RECORD_COUNT)
+    const isConsistent = first <= this.nextOffset && last >= this.nextOffset && last - first + 1 === count
+    const isFollowed = this.#end - end < LENGTH || int64(view, end) === last + 1
+    return isConsistent && isFollowed ? last + 1 : -1
   }
 
   /** Whether the batch only takes its place in the log and shows nothing: a control batch, or one of an aborted transaction. */

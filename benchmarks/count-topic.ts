@@ -68,6 +68,7 @@ const source = new KafkaRecordSource({
   brokers: options.brokers.split(','),
   topic: options.topic,
   groupId: options.groupId,
+  storeId: store.id,
   clientId: 'benchmark',
   limits: { maxBytes: options.maxBytes, maxWait: options.maxWait },
   observer: {
@@ -75,6 +76,7 @@ const source = new KafkaRecordSource({
     brokerBack: () => {},
     waitingForTopic: () => {},
     membershipLost: warn,
+    mirrorAhead: () => {},
     rebalanced: (partitions) => {
       mine = new Set(partitions)
       tell({ type: 'assigned', partitions })

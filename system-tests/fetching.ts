@@ -5,7 +5,7 @@ import { KafkaRecordSource, type KafkaRecordSourceOptions } from '../poke-api-co
 import { FakeHandler } from '../poke-api-consumer/test/messaging/fake-handler.ts'
 
 export type FetchingOptions = Pick<KafkaRecordSourceOptions, 'brokers' | 'topic' | 'groupId'> &
-  Partial<Pick<KafkaRecordSourceOptions, 'limits' | 'sessionTimeout' | 'clientOptions'>>
+  Partial<Pick<KafkaRecordSourceOptions, 'limits' | 'sessionTimeout' | 'clientOptions' | 'storeId'>>
 
 export class Fetching {
   readonly handler: FakeHandler
@@ -27,6 +27,7 @@ export class Fetching {
     }
     const source = new KafkaRecordSource({
       clientId: 'fetching',
+      storeId: '00000000-0000-4000-8000-000000000001',
       limits: { maxBytes: 1 << 20, maxWait: 200 },
       ...options,
       observer: {
@@ -37,6 +38,7 @@ export class Fetching {
           this.assigned = []
           tell(`membership lost: ${error.message}`)
         },
+        mirrorAhead: (partition, mirrored, position) => tell(`partition ${partition}: group at ${mirrored}, store at ${position}`),
         rebalanced: (partitions) => {
           this.assigned = partitions
           tell(`assigned ${partitions.join(' ')}`)

@@ -105,6 +105,7 @@ async function consume(config: Config, logger: Logger, signal: AbortSignal): Pro
   const source = new KafkaRecordSource({
     ...kafka,
     groupId,
+    storeId: store.id,
     sessionTimeout: config.KAFKA_SESSION_TIMEOUT,
     limits: { maxBytes: config.FETCH_MAX_BYTES, maxWait: config.FETCH_MAX_WAIT },
     observer: {
@@ -112,6 +113,7 @@ async function consume(config: Config, logger: Logger, signal: AbortSignal): Pro
       brokerAway: (error) => report.brokerAway(error),
       brokerBack: () => report.brokerBack(),
       membershipLost: (error) => report.membershipLost(error),
+      mirrorAhead: (partition, mirrored, position) => report.mirrorAhead(partition, mirrored, position),
       rebalanced: (partitions) => {
         metrics.rebalanced()
         report.rebalanced(partitions)

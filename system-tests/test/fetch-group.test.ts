@@ -108,6 +108,29 @@ describe('members of a group', () => {
     assert.equal(opened, second.assigned.length + 1)
   })
 
+  test('rule S5: that count into two stores are refused, and the one that is left goes on alone', async (t) => {
+    const topic = await newTopic()
+    const [one, other] = ['00000000-0000-4000-8000-00000000000a', '0123456789abcdef0123456789abcdef'] as const
+    const first = memberOf(t, topic, new FakeHandler(), { storeId: one })
+    await shared([first], 6)
+    const second = memberOf(t, topic, new FakeHandler(), { storeId: other })
+    // Whoever leads the group sees both and ends; the other one is alone then.
+    const alive = new Set([first, second])
+    const endOf = async (member: Fetching) => {
+      const error = await member.ended.then(
+        () => null,
+        (error: KafkaError) => error,
+      )
+      alive.delete(member)
+      return error
+    }
+    const error = await Promise.race([first, second].map(endOf))
+    assert.equal(error?.kind, 'two-stores')
+    assert.equal(error?.retriable, false)
+    assert.match(error?.message ?? '', new RegExp(`group ${topic} count into 2 stores .*1 into ${one}.*same STORE_URL`))
+    await shared([...alive], 6)
+  })
+
   test('thrown out of the group come back', async (t) => {
     const topic = await newTopic()
     const handler = new FakeHandler()

@@ -154,6 +154,13 @@ export class CountReport implements CountObserver, SourceObserver {
     this.#logger.info({ partitions }, `the group has handed ${these} to this instance`)
   }
 
+  mirrorAhead(partition: number, mirrored: number, position: number): void {
+    this.#logger.warn(
+      { partition, mirrored, position },
+      `partition ${partition}: the group's offset ${mirrored} is ahead of the store's position ${position}: this store is older than what was counted before, or another one; counting goes on from the store`,
+    )
+  }
+
   membershipLost(error: Error): void {
     this.#membership.failed(error)
   }

@@ -8,20 +8,24 @@ import { OffsetMirror } from '../../src/infrastructure/messaging/offset-mirror.t
 const self: Member = { groupId: 'g', memberId: 'm', generationId: 3 }
 const at = (...offsets: number[]): Positions => new Map(offsets.map((offset, partition) => [partition, { offset, leaderEpoch: 1 }]))
 
-function mirrorOf(answer: () => boolean, member: () => Member | null = () => self) {
+function mirrorOf(answer: () => boolean, member: () => Member | null = () => self, group = new Map<number, number>()) {
   const written: [Member, Positions][] = []
+  const told: string[] = []
   const mirror = new OffsetMirror({
     cluster: {
       mirror: async (by, positions) => {
         written.push([by, positions])
         return answer()
       },
+      mirrored: async () => group,
     },
+    groupId: 'g',
+    observer: { mirrorAhead: (partition, mirrored, position) => told.push(`${partition}: ${mirrored} > ${position}`) },
     member,
     positions: () => at(),
     wait: async () => {},
   })
-  return { mirror, written }
+  return { mirror, written, told }
 }
 
 test('what moved is written, with the member’s id and generation', async () => {
@@ -55,4 +59,19 @@ test('who is no member writes nothing', async () => {
   )
   assert.equal(await mirror.write(at(5)), false)
   assert.deepEqual(written, [])
+})
+
+test('rule S5: a group that is ahead of the store is reported, once, and written over', async () => {
+  const { mirror, written, told } = mirrorOf(
+    () => true,
+    () => self,
+    new Map([
+      [0, 5],
+      [1, 500],
+    ]),
+  )
+  await mirror.write(at(5, 7))
+  await mirror.write(at(5, 8, 9))
+  assert.deepEqual(told, ['1: 500 > 7'])
+  assert.equal(written.length, 2)
 })

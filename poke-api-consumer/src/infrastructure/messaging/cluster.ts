@@ -7,6 +7,7 @@ import {
   listOffsetsV7,
   metadataV12,
   offsetCommitV8,
+  offsetFetchV8,
   parseBroker,
 } from '@platformatic/kafka'
 import { KafkaError } from '../../errors.ts'
@@ -169,26 +170,30 @@ export class Cluster {
       committedLeaderEpoch: leaderEpoch,
     }))
     const topics = [{ name: this.#options.topic, partitions }]
-    try {
-      this.#coordinator ??= await this.#findCoordinator(groupId)
-      const answer = await this.#ask(
-        this.#coordinator,
-        offsetCommitV8.api,
-        'mirroring offsets',
-        groupId,
-        generationId,
-        memberId,
-        null,
-        topics,
-      )
+    return await this.#askCoordinator(groupId, async (coordinator) => {
+      const answer = await this.#ask(coordinator, offsetCommitV8.api, 'mirroring offsets', groupId, generationId, memberId, null, topics)
       const code = answer.topics.flatMap((topic) => topic.partitions).find(({ errorCode }) => errorCode !== CODE.none)?.errorCode
       if (code === undefined) return true
       if (code === CODE.illegalGeneration || code === CODE.unknownMemberId || code === CODE.rebalanceInProgress) return false
       throw refusedBy(code, this.#options)
-    } catch (error) {
-      this.#coordinator = null
-      throw error
-    }
+    })
+  }
+
+  /**
+   * The offsets that the group has of these partitions, by partition; those that it has none of are missing.
+   * @throws KafkaError
+   */
+  async mirrored(groupId: string, partitions: readonly number[]): Promise<ReadonlyMap<number, number>> {
+    const topics = [{ name: this.#options.topic, partitionIndexes: [...partitions] }]
+    const request = [{ groupId, memberId: null, memberEpoch: -1, topics }]
+    return await this.#askCoordinator(groupId, async (coordinator) => {
+      const answer = await this.#ask(coordinator, offsetFetchV8.api, 'asking for mirrored offsets', request, false)
+      const found = answer.groups.flatMap((group) => group.topics).flatMap((topic) => topic.partitions)
+      const refused = found.find(({ errorCode }) => errorCode !== CODE.none)
+      if (refused !== undefined) throw refusedBy(refused.errorCode, this.#options)
+      const offsets = found.map(({ partitionIndex, committedOffset }) => [partitionIndex, Number(committedOffset)] as const)
+      return new Map(offsets.filter(([, offset]) => offset >= 0))
+    })
   }
 
   /** Closes every connection at once: whoever waits for an answer gets an error. */
@@ -205,6 +210,17 @@ export class Cluster {
     if (found === undefined || found.errorCode !== CODE.none)
       throw refusedBy(found?.errorCode ?? CODE.unknownTopicOrPartition, this.#options)
     return Number(found.offset)
+  }
+
+  /** Looks for the coordinator where it is not known; after any failure it is looked for again. */
+  async #askCoordinator<Answer>(groupId: string, ask: (coordinator: number) => Promise<Answer>): Promise<Answer> {
+    try {
+      this.#coordinator ??= await this.#findCoordinator(groupId)
+      return await ask(this.#coordinator)
+    } catch (error) {
+      this.#coordinator = null
+      throw error
+    }
   }
 
   async #findCoordinator(groupId: string): Promise<number> {

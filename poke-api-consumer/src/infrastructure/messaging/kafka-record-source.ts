@@ -8,12 +8,12 @@ import { FetchLoop } from './fetch-loop.ts'
 import type { FetchLimits } from './fetch-response.ts'
 import { KafkaTroubles, type KafkaTroublesObserver } from './kafka-troubles.ts'
 import { Membership, type MembershipObserver } from './membership.ts'
-import { OffsetMirror } from './offset-mirror.ts'
+import { OffsetMirror, type OffsetMirrorObserver } from './offset-mirror.ts'
 import { BatchCursor } from './record-batch.ts'
 import { SourceTable } from './source-table.ts'
 import { TopicWatch } from './topic-watch.ts'
 
-export interface SourceObserver extends KafkaTroublesObserver, MembershipObserver {
+export interface SourceObserver extends KafkaTroublesObserver, MembershipObserver, OffsetMirrorObserver {
   /** The topic does not exist yet; said once. */
   waitingForTopic(topic: string): void
 }
@@ -22,6 +22,8 @@ export interface KafkaRecordSourceOptions {
   readonly brokers: readonly string[]
   readonly topic: string
   readonly groupId: string
+  /** Of the store that this instance counts into: all of a group must have the same one (rule S5). */
+  readonly storeId: string
   readonly clientId: string
   readonly clientOptions?: Pick<BaseOptions, 'tls' | 'tlsServerName' | 'sasl'>
   /** Without a heartbeat for this long a member's partitions go to others, in ms. */
@@ -63,7 +65,7 @@ export class KafkaRecordSource implements RecordSource {
   }
 
   async #read(handler: FetchHandler, cluster: Cluster, topics: TopicWatch, troubles: KafkaTroubles, signal: AbortSignal): Promise<void> {
-    const { wait } = this.#options
+    const { wait, groupId, observer } = this.#options
     const known = {
       topic: () => topics.current,
       get addresses() {
@@ -84,7 +86,7 @@ export class KafkaRecordSource implements RecordSource {
       newCursor: () => new BatchCursor(decompressor, sources),
       confirmed: () => membership.confirmed(),
     })
-    const mirror = new OffsetMirror({ cluster, wait, member: () => membership.member, positions: () => loop.positions })
+    const mirror = new OffsetMirror({ cluster, groupId, observer, wait, member: () => membership.member, positions: () => loop.positions })
     const stop = new AbortController()
     const running = AbortSignal.any([signal, stop.signal])
     const leaving = new AbortController()

@@ -11,6 +11,7 @@ import type { Member } from './cluster.ts'
 import { withDeadline } from './deadline.ts'
 import { GroupConsumer, type KnownCluster } from './group-consumer.ts'
 import { kafkaError } from './kafka-failure.ts'
+import { assignWithinOneStore, PROTOCOL } from './one-store.ts'
 
 export interface MembershipOptions {
   readonly brokers: readonly string[]
@@ -20,6 +21,8 @@ export interface MembershipOptions {
   readonly clientOptions?: Pick<BaseOptions, 'tls' | 'tlsServerName' | 'sasl'>
   /** Without a heartbeat for this long a member's partitions go to others, in ms. */
   readonly sessionTimeout?: number
+  /** Of the store that this member counts into (rule S5). */
+  readonly storeId: string
   readonly cluster: KnownCluster
   /** A broker is not where it was, or does not answer. */
   readonly doubt: () => void
@@ -156,7 +159,7 @@ export class Membership {
     const { topic, observer, now, cluster } = this.#options
     const lost = Promise.withResolvers<never>()
     lost.promise.catch(() => {})
-    const consumer = this.#newConsumer({
+    const known = {
       get addresses() {
         return cluster.addresses
       },
@@ -164,11 +167,12 @@ export class Membership {
         return cluster.answering
       },
       topic: () => {
-        const known = cluster.topic()
-        life.partitions = Math.min(life.partitions, known.partitions.length)
-        return known
+        const topic = cluster.topic()
+        life.partitions = Math.min(life.partitions, topic.partitions.length)
+        return topic
       },
-    })
+    }
+    const consumer = this.#newConsumer(known, lost.reject)
     const life: Life = { consumer, heardAt: now(), rebalancing: false, isLeader: false, partitions: Number.POSITIVE_INFINITY, lost }
     const heard = () => {
       life.heardAt = now()
@@ -197,8 +201,8 @@ export class Membership {
     return life
   }
 
-  #newConsumer(known: KnownCluster): GroupConsumer {
-    const { brokers, topic, clientOptions, clientId, groupId } = this.#options
+  #newConsumer(known: KnownCluster, refused: (error: KafkaError) => void): GroupConsumer {
+    const { brokers, topic, clientOptions, clientId, groupId, storeId } = this.#options
     const requestTimeout = this.#sessionTimeout + BEYOND_REBALANCE
     const options = {
       ...clientOptions,
@@ -210,6 +214,8 @@ export class Membership {
       rebalanceTimeout: this.#sessionTimeout,
       heartbeatInterval: this.#heartbeatInterval,
       autocommit: false,
+      protocols: [{ ...PROTOCOL, metadata: storeId }],
+      partitionAssigner: assignWithinOneStore(groupId, refused),
       // Members that come and go at the same time make each other's joins fail: then the same member tries again.
       retries: 3,
       retryDelay: 100,

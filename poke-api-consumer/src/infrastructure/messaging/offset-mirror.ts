@@ -1,8 +1,18 @@
 /** Copies the store's positions to the Kafka group, so that every tool that shows lag works. Nobody here reads them again. */
 import type { Cluster, Member, Positions } from './cluster.ts'
 
+export interface OffsetMirrorObserver {
+  /**
+   * When the partition was opened, the group's offset was ahead of the store's position: the store was replaced by an older or an empty one,
+   * on purpose or not (rule S5). Counting goes on from the store.
+   */
+  mirrorAhead(partition: number, mirrored: number, position: number): void
+}
+
 export interface OffsetMirrorOptions {
-  readonly cluster: Pick<Cluster, 'mirror'>
+  readonly cluster: Pick<Cluster, 'mirror' | 'mirrored'>
+  readonly groupId: string
+  readonly observer: OffsetMirrorObserver
   /** Brokers take offsets from members alone. */
   readonly member: () => Member | null
   readonly positions: () => Positions
@@ -16,6 +26,7 @@ export class OffsetMirror {
   readonly #options: OffsetMirrorOptions
   /** What the group has, as far as this member wrote it. */
   readonly #mirrored = new Map<number, number>()
+  readonly #compared = new Set<number>()
 
   constructor(options: OffsetMirrorOptions) {
     this.#options = options
@@ -36,6 +47,7 @@ export class OffsetMirror {
    */
   async write(positions: Positions): Promise<boolean> {
     const { cluster, member } = this.#options
+    await this.#compare(positions)
     const moved = new Map([...positions].filter(([partition, { offset }]) => this.#mirrored.get(partition) !== offset))
     const self = member()
     if (moved.size === 0 || self === null) return moved.size === 0
@@ -46,5 +58,25 @@ export class OffsetMirror {
     }
     for (const [partition, { offset }] of moved) this.#mirrored.set(partition, offset)
     return true
+  }
+
+  /** Looks once at what the group has of each partition, before the first of its positions is written over it. */
+  async #compare(positions: Positions): Promise<void> {
+    const { cluster, groupId, observer } = this.#options
+    const unknown = [...positions.keys()].filter((partition) => !this.#compared.has(partition))
+    if (unknown.length === 0) return
+    let mirrored: ReadonlyMap<number, number>
+    try {
+      mirrored = await cluster.mirrored(groupId, unknown)
+    } catch {
+      // A report, not a duty: whoever needs Kafka says that it is away.
+      return
+    }
+    for (const partition of unknown) {
+      this.#compared.add(partition)
+      const { offset = 0 } = positions.get(partition) ?? {}
+      const ahead = mirrored.get(partition) ?? -1
+      if (ahead > offset) observer.mirrorAhead(partition, ahead, offset)
+    }
   }
 }

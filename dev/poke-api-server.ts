@@ -19,6 +19,10 @@ export interface PokeApiServerOptions {
   readonly bodies?: string
   /** Milliseconds that every response waits, as a network would make it. */
   readonly delay?: number
+  /** For how many seconds an answer is fresh (86,400, as PokeAPI has it); 0: it is asked for anew each time. */
+  readonly maxAge?: number
+  /** Only so many of the first Pokémon. */
+  readonly first?: number
 }
 
 export interface PokeApiServer {
@@ -32,8 +36,9 @@ export interface PokeApiServer {
 
 /** Serves until closed. @throws where the port is taken or the folder has no `index.json` */
 export async function servePokeApi(options: PokeApiServerOptions = {}): Promise<PokeApiServer> {
-  const { host = '127.0.0.1', port = 0, bodies, delay = 0 } = options
-  const collection = bodies === undefined ? await bundledPokedex() : await folderOfBodies(bodies)
+  const { host = '127.0.0.1', port = 0, bodies, delay = 0, maxAge = 86_400, first } = options
+  const whole = bodies === undefined ? await bundledPokedex() : await folderOfBodies(bodies)
+  const collection = { ...whole, entries: whole.entries.slice(0, first), maxAge }
   const answered = new Map<number, number>()
 
   const server = createServer((request, response) => {
@@ -66,6 +71,10 @@ interface Collection {
   body(id: number): Promise<string>
 }
 
+interface Served extends Collection {
+  readonly maxAge: number
+}
+
 async function bundledPokedex(): Promise<Collection> {
   const pokedex = JSON.parse(await readFile(new URL('pokedex.json', import.meta.url), 'utf8')) as Pokedex
   const entries = new Map(pokedex.pokemon.map(([id, name, types]) => [id, { id, name, types }]))
@@ -89,17 +98,18 @@ async function folderOfBodies(folder: string): Promise<Collection> {
   }
 }
 
-async function answer(collection: Collection, request: IncomingMessage, response: ServerResponse): Promise<void> {
+async function answer(collection: Served, request: IncomingMessage, response: ServerResponse): Promise<void> {
   const origin = `http://${request.headers.host}`
   const url = new URL(request.url ?? '/', origin)
   const one = /^\/api\/v2\/pokemon\/([^/]+)\/?$/.exec(url.pathname)
   if (collection.origin !== null) response.setHeader('x-poke-api-origin', collection.origin)
+  const send = (relative: string) => sendJson(request, response, relative, origin, collection.maxAge)
 
-  if (request.method !== 'GET' && request.method !== 'HEAD') return send(response, 405, 'Method Not Allowed')
-  if (/^\/api\/v2\/pokemon\/?$/.test(url.pathname)) return sendJson(request, response, list(collection, url.searchParams), origin)
+  if (request.method !== 'GET' && request.method !== 'HEAD') return sendText(response, 405, 'Method Not Allowed')
+  if (/^\/api\/v2\/pokemon\/?$/.test(url.pathname)) return send(list(collection, url.searchParams))
   const entry = one && collection.entries.find(({ id, name }) => one[1] === String(id) || one[1] === name)
-  if (!entry) return send(response, 404, 'Not Found')
-  return sendJson(request, response, await collection.body(entry.id), origin)
+  if (!entry) return sendText(response, 404, 'Not Found')
+  return send(await collection.body(entry.id))
 }
 
 /** A page of the list: 20 entries unless told otherwise, with links to the pages around it. */
@@ -120,10 +130,10 @@ function wholeNumber(text: string | null, otherwise: number): number {
 }
 
 /** Sends a body with its URLs made absolute, or 304 where the client has it already. */
-function sendJson(request: IncomingMessage, response: ServerResponse, relative: string, origin: string): void {
+function sendJson(request: IncomingMessage, response: ServerResponse, relative: string, origin: string, maxAge: number): void {
   const etag = `W/"${createHash('sha1').update(relative).digest('base64url')}"`
   response.setHeader('etag', etag)
-  response.setHeader('cache-control', 'public, max-age=86400')
+  response.setHeader('cache-control', `public, max-age=${maxAge}`)
   const known = request.headers['if-none-match']?.split(/\s*,\s*/) ?? []
   if (known.includes(etag) || known.includes('*')) {
     response.writeHead(304).end()
@@ -133,7 +143,7 @@ function sendJson(request: IncomingMessage, response: ServerResponse, relative: 
   response.writeHead(200, { 'content-type': 'application/json; charset=utf-8', 'content-length': body.length }).end(body)
 }
 
-function send(response: ServerResponse, status: number, text: string): void {
+function sendText(response: ServerResponse, status: number, text: string): void {
   response.writeHead(status, { 'content-type': 'text/plain; charset=utf-8', 'content-length': Buffer.byteLength(text) }).end(text)
 }
 

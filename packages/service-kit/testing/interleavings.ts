@@ -1,0 +1,115 @@
+/**
+ * Interleavings of a service: its real controller under fast-check's scheduler, which decides at every await who goes on and who has died
+ * there. `INTERLEAVINGS` sets how many schedules are tried (500), and `INTERLEAVINGS_SEED` repeats one run.
+ */
+import { existsSync, mkdtempSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import fc from 'fast-check'
+
+export const SCHEDULES = Number(process.env.INTERLEAVINGS ?? 500)
+export const SCHEDULES_SEED = Number(process.env.INTERLEAVINGS_SEED ?? Math.floor(Math.random() * 2 ** 31))
+
+/** In ms: a schedule that takes longer waits for something that never comes. Generous, for a busy machine. */
+const LONGEST_SCHEDULE = 60_000
+
+/** Fails with the first schedule, made as small as it gets, that breaks the property. */
+export async function assertEverySchedule<Ts>(property: fc.IAsyncProperty<Ts>): Promise<void> {
+  await fc.assert(property, { numRuns: SCHEDULES, seed: SCHEDULES_SEED, timeout: LONGEST_SCHEDULE })
+}
+
+/** A scheduler under which a turn of the event loop passes after each step, for code that waits for one. */
+export function schedulerWithTurns(): fc.Arbitrary<fc.Scheduler> {
+  return fc.scheduler({
+    act: async (step) => {
+      await step()
+      await nextTurn()
+    },
+  })
+}
+
+/** Which of these befalls the first calls of a kind, one after the other; `none` twice as likely as each other. */
+export function arbitraryFaults<K extends string>(...kinds: readonly K[]): fc.Arbitrary<(K | 'none')[]> {
+  return fc.array(fc.constantFrom<K | 'none'>('none', 'none', ...kinds), { maxLength: 12 })
+}
+
+/** Faults as they are met. */
+export class Faults<K extends string> {
+  #left: (K | 'none')[]
+
+  constructor(faults: readonly (K | 'none')[]) {
+    this.#left = [...faults]
+  }
+
+  next(): K | 'none' {
+    return this.#left.shift() ?? 'none'
+  }
+
+  /** From now on everything works. */
+  end(): void {
+    this.#left = []
+  }
+}
+
+/** What befell the schedules, counted: a fault that never hit proves nothing. */
+export class Reached {
+  readonly #times: Map<string, number>
+
+  constructor(...what: readonly string[]) {
+    this.#times = new Map(what.map((each) => [each, 0]))
+  }
+
+  note(what: string): void {
+    const times = this.#times.get(what)
+    if (times === undefined) throw new RangeError(`'${what}' is not among what is to be reached`)
+    this.#times.set(what, times + 1)
+  }
+
+  /** Fails where something never happened; a handful of schedules may leave something out. */
+  assertAll(): void {
+    const never = [...this.#times].filter(([, times]) => times === 0).map(([what]) => what)
+    if (never.length > 0 && SCHEDULES >= 500) throw new Error(`${SCHEDULES} schedules never reached: ${never.join(', ')}`)
+  }
+
+  toString(): string {
+    return [...this.#times].map(([what, times]) => `${what} ${times}`).join(', ')
+  }
+}
+
+/** A process in a schedule. When it dies, everything of it stops for ever at the await where it is. */
+export class Mortal {
+  readonly scheduler: fc.Scheduler
+  #dead = false
+
+  constructor(scheduler: fc.Scheduler) {
+    this.scheduler = scheduler
+  }
+
+  get dead(): boolean {
+    return this.#dead
+  }
+
+  kill(): void {
+    this.#dead = true
+  }
+
+  /** Waits until the scheduler lets it go on; for ever if it has died meanwhile. */
+  async point(label: string): Promise<void> {
+    await this.scheduler.schedule(Promise.resolve(), label)
+    if (this.#dead) await new Promise(() => {})
+  }
+
+  /** A call to the outside: there and back take as long as the scheduler wants. */
+  async call<T>(label: string, work: () => Promise<T> | T): Promise<T> {
+    await this.point(`${label} sent`)
+    const result = await work()
+    await this.point(`${label} answered`)
+    return result
+  }
+}
+
+/** A folder for the files of many schedules; in memory where the system has such a place, because what a disk does is tested elsewhere. */
+export function scheduleFolder(name: string): string {
+  return mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), `${name}-`))
+}

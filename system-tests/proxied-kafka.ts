@@ -1,0 +1,43 @@
+/** A broker behind a failing network: services come to it by way of a proxy, and the test has a door of its own. */
+import { type Kafka, startKafka } from 'dev'
+import { freePort } from 'dev/free-port.ts'
+import { TcpProxy } from './tcp-proxy.ts'
+
+export interface ProxiedKafka {
+  readonly kafka: Kafka
+  readonly proxy: TcpProxy
+  /** host:port by way of the proxy: what the broker says there of its address leads through the proxy, too. */
+  readonly brokers: string
+  /** host:port past the proxy. */
+  readonly direct: string
+  stop(): Promise<void>
+}
+
+/** @param dir the broker's data */
+export async function startProxiedKafka(dir: string): Promise<ProxiedKafka> {
+  const [port, directPort, controllerPort] = [await freePort(), await freePort(), await freePort()]
+  const proxy = await TcpProxy.start({ host: '127.0.0.1', port })
+  const brokers = new URL(proxy.urlOf('http://kafka')).host
+  const direct = `127.0.0.1:${directPort}`
+  const kafka = await startKafka({
+    dir,
+    port,
+    controllerPort,
+    config: {
+      listeners: `PROXIED://127.0.0.1:${port},PLAINTEXT://${direct},CONTROLLER://127.0.0.1:${controllerPort}`,
+      'advertised.listeners': `PROXIED://${brokers},PLAINTEXT://${direct}`,
+      'listener.security.protocol.map': 'PROXIED:PLAINTEXT,PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT',
+      'inter.broker.listener.name': 'PLAINTEXT',
+    },
+  })
+  const stop = async () => {
+    await kafka.kill()
+    await proxy.stop()
+  }
+  return { kafka, proxy, brokers, direct, stop }
+}
+
+/** Whether these bytes of a connection to Kafka begin with a Produce request: its length, then the API key 0 (https://kafka.apache.org/protocol). */
+export function isProduceRequest(bytes: Buffer): boolean {
+  return bytes.length > 8 && bytes.readInt32BE(0) >= bytes.length - 4 && bytes.readInt16BE(4) === 0 && bytes.readInt16BE(6) < 20
+}

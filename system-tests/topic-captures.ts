@@ -1,0 +1,75 @@
+/** What a topic says of the captures in it, and whether each of them is counted once: by rule C2, by a real consumer, and by `verify`. */
+import assert from 'node:assert/strict'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { HEADER } from 'pokemon-event'
+import type { ConsumerProcess } from './consumer-process.ts'
+import { readTopic } from './test/read-topic.ts'
+
+export interface TopicCaptures {
+  /** How often each Pokémon is counted, by id. */
+  readonly pokemon: ReadonlyMap<number, number>
+  /** What counting each capture once comes to, by type, in alphabetical order. */
+  readonly types: Readonly<Record<string, number>>
+  readonly captures: number
+  /** Records that are in the topic once more. */
+  readonly duplicates: number
+  /** Records of each partition. */
+  readonly records: readonly number[]
+}
+
+/** Reads a topic to its end. @throws where a capture is in two partitions, is not the same each time, or is dropped as a duplicate of another */
+export async function topicCaptures(brokers: string, topic: string): Promise<TopicCaptures> {
+  const logs = await readTopic(brokers, topic)
+  const seen = new Map<string, string>()
+  const pokemon = new Map<number, number>()
+  const types = new Map<string, number>()
+  let duplicates = 0
+  for (const [partition, log] of logs.entries()) {
+    const last = new Map<string, number>()
+    for (const { key, value, headers } of log) {
+      const source = headers.get(HEADER.source) ?? ''
+      const sequence = Number(headers.get(HEADER.sequence))
+      const identity = `${source} ${sequence}`
+      const content = `partition ${partition}, key ${key}, ${value}, of ${headers.get(HEADER.time)}`
+      const before = seen.get(identity)
+      if (before !== undefined) assert.equal(content, before, `${identity} stands for two captures`)
+      if (sequence <= (last.get(source) ?? 0)) {
+        assert.ok(before !== undefined, `${identity} in ${topic} is dropped as a duplicate, and was not there before`)
+        duplicates++
+        continue
+      }
+      seen.set(identity, content)
+      last.set(source, sequence)
+      pokemon.set(Number(key), (pokemon.get(Number(key)) ?? 0) + 1)
+      for (const { type } of JSON.parse(String(value)).types) types.set(type.name, (types.get(type.name) ?? 0) + 1)
+    }
+  }
+  return {
+    pokemon,
+    types: Object.fromEntries([...types].sort(([a], [b]) => (a < b ? -1 : 1))),
+    captures: seen.size,
+    duplicates,
+    records: logs.map((log) => log.length),
+  }
+}
+
+/** Waits until the consumer has published these counts, and lets `verify` count anew. */
+export async function assertCounted(consumer: ConsumerProcess, types: Readonly<Record<string, number>>): Promise<void> {
+  const sum = sumOfTypes(types)
+  for (;;) {
+    const published = (await consumer.published()) ?? {}
+    const counted = sumOfTypes(published)
+    assert.ok(counted <= sum, `counted ${counted} types where there are ${sum}`)
+    if (counted === sum) {
+      assert.deepEqual(published, types)
+      break
+    }
+    await sleep(20)
+  }
+  const verified = await consumer.command('verify')
+  assert.equal(verified.exitCode, 0, verified.out + verified.error)
+}
+
+export function sumOfTypes(types: Readonly<Record<string, number>> | null): number {
+  return Object.values(types ?? {}).reduce((sum, count) => sum + count, 0)
+}

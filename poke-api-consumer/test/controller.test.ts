@@ -53,6 +53,31 @@ function setUp(logs: MockEntry[][], options: MockKafkaConsumerOptions & Partial<
   return { deadLetterTopic, source, store, sink, observer, controller, running, finish, handled }
 }
 
+type SetUp = ReturnType<typeof setUp>
+
+async function countedOnce(): Promise<SetUp> {
+  const first = setUp([[ours(1)]])
+  await first.handled(1)
+  await first.finish()
+  return first
+}
+
+/** The same store, after the topic was made again under its name. */
+function goesOn({ store, sink, handled }: SetUp, onDataLoss: 'stop' | 'continue') {
+  const again = setUp([[ours(1)]], { topicId: '00000000-0000-4000-8000-000000000002', store, sink, onDataLoss, wait: nearlyNoTime })
+  return { ...again, store, handled }
+}
+
+async function madeAgain(onDataLoss: 'stop' | 'continue', ...gapFailures: Error[]) {
+  const first = await countedOnce()
+  first.store.gapFailures.push(...gapFailures)
+  return goesOn(first, onDataLoss)
+}
+
+function untilOpened({ heard }: RecordingObserver): string[] {
+  return heard.slice(0, heard.findIndex((each) => each.startsWith('opened')) + 1).filter((each) => !each.startsWith('file'))
+}
+
 /** As the service waits. */
 function wait(ms: number, signal: AbortSignal): Promise<void> {
   return sleep(ms, undefined, { signal }).catch(() => {})
@@ -270,30 +295,35 @@ describe('nothing is skipped in silence', () => {
   })
 
   test('a topic made again stops its partitions', async () => {
-    const first = setUp([[ours(1)]])
-    await first.handled(1)
-    await first.finish()
-    const source = new MockKafkaConsumer([[ours(1)]], { topicId: '00000000-0000-4000-8000-000000000002' })
-    const observer = new RecordingObserver()
-    const controller = new Controller({
-      source,
-      store: first.store,
-      sink: first.sink,
-      observer,
-      deadLetterTopic: new MockDeadLetterTopic(),
-      onDataLoss: 'stop',
-      sourceMaxCount: 10_000,
-      wait,
-      now: () => performance.now(),
-      random: () => 0,
-    })
-    const stop = new AbortController()
-    const running = controller.run(stop.signal)
+    const { observer, store, finish } = await madeAgain('stop')
     await until(() => observer.losses.length > 0)
-    stop.abort()
-    await running
+    await finish()
     assert.equal(observer.losses[0]?.kind, 'recreated')
-    assert.deepEqual(Object.fromEntries((await first.store.totals()).counts), expected(1))
+    assert.deepEqual(Object.fromEntries((await store.totals()).counts), expected(1))
+  })
+
+  test('where going on is allowed, a topic made again is counted once its gap is recorded, which is said, however often the store fails', async () => {
+    const { observer, store, handled, finish } = await madeAgain('continue', new Error('the store is away'), new Error('still'))
+    await handled(2)
+    await finish()
+    assert.equal(store.gaps.length, 1)
+    assert.deepEqual(untilOpened(observer), ['store failed', 'store failed', 'skipped 0', 'opened 0 at log-start'])
+    assert.deepEqual(Object.fromEntries((await store.totals()).counts), expected(2))
+  })
+
+  test('a topic made again is not counted while its gap is not recorded: a fenced one is tried under a new token', async () => {
+    const first = await countedOnce()
+    const recordGap = first.store.recordGap.bind(first.store)
+    first.store.recordGap = async (gap) => {
+      first.store.recordGap = recordGap
+      await first.store.open(gap.partition)
+      return await recordGap(gap)
+    }
+    const { observer, store, handled, finish } = goesOn(first, 'continue')
+    await handled(2)
+    await finish()
+    assert.equal(store.gaps.length, 1)
+    assert.deepEqual(untilOpened(observer), ['fenced 0', 'skipped 0', 'opened 0 at log-start'])
   })
 })
 

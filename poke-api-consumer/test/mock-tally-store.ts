@@ -40,6 +40,8 @@ export class MockTallyStore implements TallyStore, GapStore, Pick<DeadLetterStor
   readonly commitFaults: (CommitFault | undefined)[] = []
   /** Opens that fail before one works. */
   failingOpens: Error[] = []
+  /** Taken one by one by `recordGap`: nothing was recorded then. */
+  readonly gapFailures: Error[] = []
   /** Waited for before each commit. */
   beforeCommit: (() => Promise<void>) | null = null
   #tokens = 0
@@ -72,6 +74,8 @@ export class MockTallyStore implements TallyStore, GapStore, Pick<DeadLetterStor
   }
 
   async recordGap(gap: Gap): Promise<CommitOutcome> {
+    const failure = this.gapFailures.shift()
+    if (failure !== undefined) throw failure
     const row = this.#row(gap.partition)
     if (row.token !== gap.token) return 'fenced'
     row.token = ++this.#tokens

@@ -4,6 +4,7 @@ import { Counter } from '../entities/tally.ts'
 import { DeadLetterPublishing } from './dead-letter-publishing.ts'
 import { StoredPartitionReader } from './partition-reader.ts'
 import type {
+  CommitOutcome,
   CountObserver,
   DataLoss,
   DeadLetterStore,
@@ -82,25 +83,23 @@ export class Controller implements FetchHandler {
 
   /** Opens a partition at the store's position, however long the store is away. */
   async open(partition: TopicPartition): Promise<PartitionReader> {
-    const { store, observer } = this.#options
-    let state = await this.#stateOf(partition)
-    if (state.replacedTopicId !== null) {
-      const loss: DataLoss = {
-        kind: 'recreated',
-        message: `topic ${partition.topic} was deleted and made again: it had the id ${state.replacedTopicId}, now it has ${partition.topicId}`,
-        from: null,
-        to: null,
+    const { store, observer, onDataLoss } = this.#options
+    for (;;) {
+      const state = await this.#patiently(() => store.open(partition))
+      if (state.replacedTopicId === null) {
+        observer.opened(partition, state.position)
+        this.#deadLetters.own(partition)
+        return this.#reader(partition, state, false)
       }
-      if (this.#options.onDataLoss === 'stop') {
+      const loss = recreation(partition, state.replacedTopicId)
+      if (onDataLoss === 'stop') {
         observer.stopped(partition, loss)
         return this.#reader(partition, state, true)
       }
-      await store.recordGap({ partition, token: state.token, from: state.position, loss })
-      state = await this.#stateOf(partition)
+      // Whatever comes of it, another opening shows whether the gap is recorded.
+      const outcome = await this.#patiently(() => store.recordGap({ partition, token: state.token, from: state.position, loss }))
+      this.#tellGap(outcome, partition, loss)
     }
-    observer.opened(partition, state.position)
-    this.#deadLetters.own(partition)
-    return this.#reader(partition, state, false)
   }
 
   #reader(partition: TopicPartition, state: PartitionState, stopped: boolean): PartitionReader {
@@ -122,12 +121,12 @@ export class Controller implements FetchHandler {
     return new StoredPartitionReader(partition, state, context, stopped)
   }
 
-  /** The store's state of a partition; asked again for as long as it takes. */
-  async #stateOf(partition: TopicPartition): Promise<PartitionState> {
-    const { store, observer, wait, random } = this.#options
+  /** Asks the store again for as long as it takes. @throws ServiceError where it is hopeless, or the end has come */
+  async #patiently<T>(ask: () => Promise<T>): Promise<T> {
+    const { observer, wait, random } = this.#options
     for (let delay = FIRST_RETRY; ; delay = Math.min(delay * 2, LONGEST_RETRY)) {
       try {
-        return await store.open(partition)
+        return await ask()
       } catch (error) {
         if (this.#signal.aborted || (error instanceof ServiceError && !error.retriable)) throw error
         observer.storeFailed(error as Error)
@@ -143,12 +142,17 @@ export class Controller implements FetchHandler {
       return 'stop'
     }
     try {
-      await store.recordGap({ partition, token, from: position, loss })
-      observer.skipped(partition, loss)
+      this.#tellGap(await store.recordGap({ partition, token, from: position, loss }), partition, loss)
     } catch (error) {
       observer.storeFailed(error as Error)
     }
     return 'reopen'
+  }
+
+  #tellGap(outcome: CommitOutcome, partition: TopicPartition, loss: DataLoss): void {
+    const { observer } = this.#options
+    if (outcome === 'committed') observer.skipped(partition, loss)
+    else observer.fenced(partition)
   }
 
   #firstDoubt(partition: TopicPartition, offset: number): boolean {
@@ -156,5 +160,14 @@ export class Controller implements FetchHandler {
     const first = this.#doubts.get(key) !== offset
     if (first) this.#doubts.set(key, offset)
     return first
+  }
+}
+
+function recreation({ topic, topicId }: TopicPartition, replacedTopicId: string): DataLoss {
+  return {
+    kind: 'recreated',
+    message: `topic ${topic} was deleted and made again: it had the id ${replacedTopicId}, now it has ${topicId}`,
+    from: null,
+    to: null,
   }
 }

@@ -2,12 +2,13 @@
 import { randomBytes } from 'node:crypto'
 import fs from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
+import { makeFolder } from 'service-kit'
 import type { TypeCountsSink } from '../../application/ports.ts'
 import type { TypeCounts } from '../../entities/type-counts.ts'
 import { OutputFileError, type OutputFileErrorKind } from '../../errors.ts'
 
 /** What of `node:fs/promises` is used. */
-export type Files = Pick<typeof fs, 'mkdir' | 'open' | 'readdir' | 'readFile' | 'rename' | 'rm' | 'stat'>
+export type Files = Pick<typeof fs, 'open' | 'readdir' | 'readFile' | 'rename' | 'rm' | 'stat'>
 
 export interface TypeCountsFileOptions {
   /** ms since 1970 */
@@ -50,7 +51,7 @@ export class TypeCountsFile implements TypeCountsSink {
    */
   async write(counts: TypeCounts): Promise<void> {
     try {
-      await this.#files.mkdir(this.#folder, { recursive: true })
+      await this.#ensureFolder()
       if (!this.#tidy) await this.#removeLeftovers()
       this.#tidy = true
       await this.#replace(typeCountsDocument(counts))
@@ -66,6 +67,16 @@ export class TypeCountsFile implements TypeCountsSink {
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false
       throw outputFileError('read', this.#path, error as NodeJS.ErrnoException)
+    }
+  }
+
+  /** Looks without waiting, since a network disk may hang; only what is missing is made. */
+  async #ensureFolder(): Promise<void> {
+    try {
+      await this.#files.stat(this.#folder)
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+      makeFolder(this.#folder)
     }
   }
 

@@ -1,8 +1,8 @@
 /** Opens the SQLite file of a store: pragmas, schema, transactions, and errors that say what to do. */
-import { mkdirSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { DatabaseSync, type SQLOutputValue, type StatementSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { makeFolder } from 'service-kit'
 import { StoreError, type StoreErrorKind } from '../../errors.ts'
 import { type Migration, readMigrations, refuseNewerSchema } from './migrations.ts'
 
@@ -38,7 +38,7 @@ export class SqliteDatabase {
   static async open(path: string): Promise<SqliteDatabase> {
     const migrations = readMigrations('sqlite')
     const absolute = resolve(path)
-    makeFolder(absolute)
+    makeFolderOf(absolute)
     const deadline = performance.now() + START_TIMEOUT
     for (;;) {
       let database: DatabaseSync | undefined
@@ -112,9 +112,9 @@ export class SqliteDatabase {
   }
 }
 
-function makeFolder(path: string): void {
+function makeFolderOf(path: string): void {
   try {
-    mkdirSync(dirname(path), { recursive: true })
+    makeFolder(dirname(path))
   } catch (error) {
     throw new StoreError('unusable', `the folder of the store ${path} cannot be made: ${(error as Error).message}`, { cause: error })
   }

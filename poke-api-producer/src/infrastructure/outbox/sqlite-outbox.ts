@@ -1,9 +1,9 @@
 /** Keeps captures in an SQLite file until Kafka has acknowledged them: rules P1 and P2. */
 import { randomUUID } from 'node:crypto'
-import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { encodeKey, encodeValue } from 'pokemon-event'
+import { makeFolder } from 'service-kit'
 import type { Outbox, OutboxChange, OutboxEvent } from '../../application/ports.ts'
 import type { SweepProgress } from '../../entities/capture-order.ts'
 import { OutboxError } from '../../errors.ts'
@@ -34,7 +34,7 @@ export class SqliteOutbox implements Outbox {
     this.source = `/poke-api-producer/${options.run ?? randomUUID()}`
     let db: DatabaseSync | null = null
     try {
-      mkdirSync(options.dir, { recursive: true })
+      makeFolder(options.dir)
       db = new DatabaseSync(join(options.dir, 'outbox.db'), { timeout: LOCK_TIMEOUT })
       prepareFile(db, options.dir)
       this.#statements = prepareStatements(db)

@@ -1,0 +1,29 @@
+/** Folders that are made, are there already, or cannot be made: in each case an end. */
+import assert from 'node:assert/strict'
+import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { makeFolder } from 'service-kit'
+
+test('a folder is made with those above it, and one that is there is left as it is', (t) => {
+  const dir = mkdtempSync(join(tmpdir(), 'make-folder-'))
+  t.after(() => rmSync(dir, { recursive: true }))
+  const deep = join(dir, 'a', 'b', 'c')
+  makeFolder(deep)
+  assert.ok(statSync(deep).isDirectory())
+  makeFolder(deep)
+  makeFolder(`${deep}/`)
+})
+
+test('where a file stands in the way, the system’s error says so', (t) => {
+  const dir = mkdtempSync(join(tmpdir(), 'make-folder-'))
+  t.after(() => rmSync(dir, { recursive: true }))
+  writeFileSync(join(dir, 'file'), '')
+  assert.throws(() => makeFolder(join(dir, 'file')), { code: 'EEXIST' })
+  assert.throws(() => makeFolder(join(dir, 'file', 'a', 'b')), { code: /^(ENOTDIR|EEXIST)$/ })
+})
+
+test('where no folder can be made at all, it ends instead of trying for ever', { skip: !existsSync('/proc/self') && 'no /proc' }, () => {
+  assert.throws(() => makeFolder('/proc/no-such/folder'), { code: 'ENOENT' })
+})

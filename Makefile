@@ -22,7 +22,7 @@ echo "The page: http://127.0.0.1:$${CONSUMER_PORTS:-8080}   The counts: output/t
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help start sweep test lint format clean up up-with-logs down test-compose bench bench-smoke
+.PHONY: help start sweep demo-kill test test-faults lint format clean up up-with-logs down test-compose bench bench-smoke
 
 help: ## Shows this
 	@echo 'Captures Pokémon, streams them through Kafka and counts their types, exactly once.'
@@ -36,6 +36,9 @@ start: $(RUNNABLE) ## Runs everything on this machine, a capture a second, until
 
 sweep: $(RUNNABLE) ## Captures every Pokémon once, and checks that each was counted once
 	@$(NODE) dev/sweep.ts
+
+demo-kill: $(RUNNABLE) ## A sweep during which both services are killed five times each, and what verify says then
+	@OUTPUT_FILE=data/demo-kill/type-counts.json $(NODE) dev/sweep.ts --kills 5 --data data/demo-kill
 
 up: ## Starts everything in containers (needs Docker)
 	@$(COMPOSE_UP)
@@ -51,6 +54,10 @@ test-compose: $(COMPLETE) ## Tests the containers: up, down, stops and kills (ne
 
 test: $(COMPLETE) ## Runs every test, or those of FILES=…
 	@$(NODE) dev/run-tests.ts $(FILES)
+
+test-faults: $(COMPLETE) ## Runs every fault in full, an hour or more; SEED=… repeats a run
+	@export FAULTS=long INTERLEAVINGS=10000 SEED="$${SEED:-$$(date +%s)}"; export INTERLEAVINGS_SEED="$$SEED"; \
+	echo "SEED=$$SEED"; $(NODE) --test --test-concurrency=1 --test-reporter=spec $(or $(FILES),'system-tests/faults/*.test.ts' 'poke-api-*/test/interleavings.test.ts')
 
 bench: $(COMPLETE) ## Measures speed, memory and latency beside Kafka's own consumer (15 minutes or more, on a quiet machine)
 	@$(NODE) benchmarks/bench.ts
@@ -72,7 +79,7 @@ clean: ## Removes what the commands have put here: packages, Kafka, data and cou
 	rm -rf node_modules .cache coverage data output type-counts.json
 
 # Kafka's jars come while npm's packages do: most of the time both wait for the network.
-start sweep test: HEAD_START = dev/kafka/download.sh "$(CURDIR)/$(KAFKA_JARS)" --head-start & trap "kill $$! 2>/dev/null" EXIT; trap 'exit 130' INT;
+start sweep demo-kill test: HEAD_START = dev/kafka/download.sh "$(CURDIR)/$(KAFKA_JARS)" --head-start & trap "kill $$! 2>/dev/null" EXIT; trap 'exit 130' INT;
 
 # Who has the complete packages keeps them complete.
 $(RUNNABLE): package-lock.json

@@ -44,7 +44,8 @@ const STOP_PRODUCER = 3500
 const STOP_CONSUMER = 3000
 const STOP_KAFKA = 2500
 
-const CONSUMER = 'poke-api-consumer/src/cli.ts'
+/** The consumer's program, from the project's folder. */
+export const CONSUMER = 'poke-api-consumer/src/cli.ts'
 const PRODUCER = 'poke-api-producer/src/cli.ts'
 
 const KAFKA_PORT = 9092

@@ -16,6 +16,7 @@ const EVERYTHING = [
   'dev/test/**/*.test.ts',
   'benchmarks/**/*.test.ts',
   'system-tests/test/**/*.test.ts',
+  'system-tests/faults/**/*.test.ts',
 ]
 /** Test files at once. Even on one core two of them help each other, because most of their time is waiting; brokers need memory. */
 const CONCURRENCY = Math.min(Math.max(availableParallelism(), 2), 4)

@@ -1,7 +1,11 @@
 /**
  * `make sweep`: captures every Pokémon once, and checks that each capture was counted once. A sweep that was killed goes on.
  * `--data FOLDER` keeps everything there instead of in `data`. Exit code 0: what was captured was counted; 1: it was not, or nobody can say.
+ *
+ * `make demo-kill` is `--kills 5`: both services are killed so often meanwhile, and at the end the consumer's `verify` has the last word.
  */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -10,8 +14,9 @@ import { readConfig } from 'poke-api-consumer/src/config.ts'
 import { openStore } from 'poke-api-consumer/src/infrastructure/storage/open-store.ts'
 import { renderCounts } from 'poke-api-consumer/src/infrastructure/terminal/counts-table.ts'
 import { KAFKA_SETTINGS, kafkaSecurity, readSecret, readSettings } from 'service-kit'
+import { killAgainAndAgain } from './killing.ts'
 import { LiveTerminal } from './live-terminal.ts'
-import { OneMachine, OneMachineError } from './one-machine.ts'
+import { CONSUMER, OneMachine, OneMachineError } from './one-machine.ts'
 import { positionsOf, readCounts } from './readings.ts'
 import { runCommand } from './run-command.ts'
 import type { Service } from './service.ts'
@@ -23,6 +28,8 @@ import { TopicReader } from './topic-reader.ts'
 const LOOK_EVERY = 200
 /** At rest the file is at most a second older than the store; after so long, in ms, it is wrong. */
 const FILE_WITHIN = 10_000
+/** Captures a second that leave time to watch each kill, and what comes after it. */
+const WATCHABLE_RATE = '30'
 
 /** What the producer says at the end: of all that it captured in this sweep, over all its processes. */
 interface Swept {
@@ -39,17 +46,21 @@ interface Beginning {
   readonly counts: Readonly<Record<string, number>>
 }
 
-const { data } = parseArgs({ options: { data: { type: 'string', default: 'data' } } }).values
+const { data, kills: killsText } = parseArgs({
+  options: { data: { type: 'string', default: 'data' }, kills: { type: 'string', default: '0' } },
+}).values
+const kills = Number(killsText)
+const COMMAND = kills > 0 ? 'make demo-kill' : 'make sweep'
 const terminal = new LiveTerminal()
 
 await runCommand({
   terminal,
-  whenStopped: 'stopping; once more ends all at once. The next make sweep goes on from here.',
+  whenStopped: `stopping; once more ends all at once. The next ${COMMAND} goes on from here.`,
   stoppedExitCode: 1,
   async work(run) {
     const swept = Promise.withResolvers<Swept>()
     const machine = new OneMachine({
-      command: 'make sweep',
+      command: COMMAND,
       data,
       say: (line) => terminal.say(line),
       onEvent(event) {
@@ -57,11 +68,12 @@ await runCommand({
       },
       run,
     })
-    return await sweep(machine, swept.promise)
+    const exitCode = await sweep(machine, swept.promise, run.signal)
+    return kills > 0 && exitCode === 0 ? await verify(machine) : exitCode
   },
 })
 
-async function sweep(machine: OneMachine, swept: Promise<Swept>): Promise<number> {
+async function sweep(machine: OneMachine, swept: Promise<Swept>, signal: AbortSignal): Promise<number> {
   terminal.say('Starting Kafka, a PokeAPI and both services on this machine. Ctrl-C stops them.')
   await machine.prepare()
   const consumer = machine.startConsumer()
@@ -70,10 +82,23 @@ async function sweep(machine: OneMachine, swept: Promise<Swept>): Promise<number
     const beginning = await begin(machine, topic, consumer)
 
     // Our own server needs no mercy; the live one sets the pace.
-    const defaults = machine.api.kind === 'bundled' ? { POKE_API_MAX_RATE: '0' } : {}
+    const defaults = machine.api.kind === 'bundled' ? { POKE_API_MAX_RATE: kills > 0 ? WATCHABLE_RATE : '0' } : {}
     const producer = machine.startProducer(defaults, { CAPTURE_MODE: 'sweep' })
     const progress = new SweepProgress(machine.readings(producer, consumer), terminal)
+    const over = new AbortController()
+    const killing = killAgainAndAgain(
+      {
+        victims: [producer, consumer],
+        kills,
+        outputFile: machine.outputFile,
+        say: (line) => terminal.say(line),
+        kill: (pid) => process.kill(pid, 'SIGKILL'),
+      },
+      AbortSignal.any([signal, over.signal]),
+    )
     const { captured, types } = await progress.during(swept)
+    over.abort()
+    const killed = await killing
 
     const end = await topic.ends()
     if (end === null) throw new OneMachineError('The topic is gone: somebody deleted it during the sweep.')
@@ -98,6 +123,7 @@ async function sweep(machine: OneMachine, swept: Promise<Swept>): Promise<number
       terminal.say(`${machine.outputFile} does not say what was counted: the log of the consumer tells why (${machine.logs}).`)
     if (lost.length + wrong.length > 0 || !fileIsCurrent) return 1
     const others = inTopic.events - captured
+    for (const [name, times] of killed) if (kills > 0) terminal.say(`The ${name} was killed ${times} times.`)
     terminal.say(
       `Each counted once: the counts rose by exactly the ${sum(types)} types of the ${captured} Pokémon captured.\n` +
         `${others > 0 ? `(And by those of ${others} more, captured by others meanwhile.)\n` : ''}They are in ${machine.outputFile}.`,
@@ -106,6 +132,13 @@ async function sweep(machine: OneMachine, swept: Promise<Swept>): Promise<number
   } finally {
     await topic.close()
   }
+}
+
+/** Counts the topic anew with the consumer's own command. @returns its exit code */
+async function verify(machine: OneMachine): Promise<number> {
+  const child = spawn(process.execPath, [CONSUMER, 'verify'], { env: machine.consumerEnv(), stdio: 'inherit' })
+  const [exitCode] = await once(child, 'exit')
+  return exitCode ?? 1
 }
 
 /** The topic as the services' own settings name it. */

@@ -19,8 +19,8 @@ export class DevCommand {
   /** Every process that was seen to belong to it. */
   readonly #processes = new Set<number>()
 
-  /** @param dir holds its data and the file of counts @param settings environment variables for the services */
-  constructor(script: 'start' | 'sweep', dir: string, settings: Readonly<Record<string, string>>) {
+  /** @param dir holds its data and the file of counts @param settings environment variables for the services @param options of its own */
+  constructor(script: 'start' | 'sweep', dir: string, settings: Readonly<Record<string, string>>, options: readonly string[] = []) {
     this.#data = join(dir, 'data')
     this.outputFile = join(dir, 'type-counts.json')
     const env = {
@@ -33,7 +33,7 @@ export class DevCommand {
       ...settings,
     }
     const program = fileURLToPath(new URL(`../dev/${script}.ts`, import.meta.url))
-    this.#child = spawn(process.execPath, [program, '--data', this.#data], { env, stdio: ['ignore', 'pipe', 'pipe'] })
+    this.#child = spawn(process.execPath, [program, '--data', this.#data, ...options], { env, stdio: ['ignore', 'pipe', 'pipe'] })
     for (const stream of [this.#child.stdout, this.#child.stderr]) {
       stream?.setEncoding('utf8').on('data', (text: string) => {
         this.output += text

@@ -84,12 +84,24 @@ describe('make sweep', () => {
     await sweep.nothingIsLeft()
   })
 
+  test('make demo-kill kills both services, tells it, and ends with the word of verify', async () => {
+    const demo = await run('sweep', join(dir, 'demo'), '--kills', '1')
+    await demo.counted((types) => types > 0)
+    assert.equal(await demo.exitCode, 0, demo.output)
+    assert.match(demo.output, /^SIGKILL +to the producer, 1 of 1, when [\d,]+ types were counted\n(.*\n)*SIGKILL +to the consumer, 1 of 1/m)
+    assert.match(
+      demo.output,
+      /The producer was killed 1 times\.\nThe consumer was killed 1 times\.\n(.*\n)*verify: equal\. .* 18 types agree\.\n$/,
+    )
+    await demo.nothingIsLeft()
+  })
+
   /** Slowly enough to hit the middle. */
-  async function run(script: 'sweep' | 'start'): Promise<DevCommand> {
+  async function run(script: 'sweep' | 'start', folder = dir, ...options: string[]): Promise<DevCommand> {
     // An API of its own for each, so that nothing comes from the cache and the rate holds.
     const api = await servePokeApi()
     apis.push(api)
-    const command = new DevCommand(script, dir, { POKE_API_URL: api.url, POKE_API_MAX_RATE: '200' })
+    const command = new DevCommand(script, folder, { POKE_API_URL: api.url, POKE_API_MAX_RATE: '200' }, options)
     commands.push(command)
     return command
   }

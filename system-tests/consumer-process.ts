@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { freePort } from 'dev/free-port.ts'
+import { consumerCommand, type Finished } from './cli.ts'
 
 export interface ConsumerOptions {
   readonly brokers: string
@@ -16,19 +17,36 @@ export interface ConsumerOptions {
   readonly env?: Readonly<Record<string, string>>
 }
 
+export interface LogLine {
+  readonly level: string
+  readonly msg: string
+  readonly partition?: number
+}
+
+/** Characters of its output that are kept. */
+const MOST_OUTPUT = 1_000_000
+
 export class ConsumerProcess {
   readonly url: string
   readonly outputFile: string
   readonly #options: ConsumerOptions
-  readonly #port: number
+  readonly #settings: Readonly<Record<string, string>>
   #process: ChildProcess | null = null
   #output = ''
 
   private constructor(options: ConsumerOptions, port: number) {
+    const { brokers, topic, dir, env = {} } = options
     this.#options = options
-    this.#port = port
     this.url = `http://127.0.0.1:${port}`
-    this.outputFile = join(options.dir, 'type-counts.json')
+    this.outputFile = join(dir, 'type-counts.json')
+    this.#settings = {
+      KAFKA_BROKERS: brokers,
+      KAFKA_TOPIC: topic,
+      STORE_URL: `sqlite:${join(dir, 'type-counts.db')}`,
+      OUTPUT_FILE: this.outputFile,
+      HTTP_PORT: String(port),
+      ...env,
+    }
   }
 
   /** Starts it, and waits until it answers. */
@@ -40,28 +58,20 @@ export class ConsumerProcess {
 
   /** Starts it again on the same port and store, and waits until it answers. */
   async restart(): Promise<void> {
-    const { brokers, topic, dir, nodeArguments = [], env = {} } = this.#options
     const cli = fileURLToPath(new URL('../poke-api-consumer/src/cli.ts', import.meta.url))
-    const settings = {
-      KAFKA_BROKERS: brokers,
-      KAFKA_TOPIC: topic,
-      STORE_URL: `sqlite:${join(dir, 'type-counts.db')}`,
-      OUTPUT_FILE: this.outputFile,
-      HTTP_PORT: String(this.#port),
-      ...env,
-    }
-    const child = spawn(process.execPath, [...nodeArguments, cli], {
-      env: { PATH: process.env.PATH, ...settings },
+    const child = spawn(process.execPath, [...(this.#options.nodeArguments ?? []), cli], {
+      env: { PATH: process.env.PATH, ...this.#settings },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding('utf8').on('data', (part: string) => {
-        this.#output = (this.#output + part).slice(-20_000)
+        this.#output = (this.#output + part).slice(-MOST_OUTPUT)
       })
     }
     this.#process = child
     while (!(await this.answers())) {
-      if (child.exitCode !== null) throw new Error(`the consumer ended with ${child.exitCode}:\n${this.#output}`)
+      const ended = child.exitCode ?? child.signalCode
+      if (ended !== null) throw new Error(`the consumer ended with ${ended}:\n${this.#output}`)
       await sleep(50)
     }
   }
@@ -69,6 +79,16 @@ export class ConsumerProcess {
   /** What it last wrote to its output. */
   get output(): string {
     return this.#output
+  }
+
+  /** The lines of its log among that, of all its lives. */
+  get log(): LogLine[] {
+    const lines = this.#output.split('\n').filter((line) => line.startsWith('{') && line.endsWith('}'))
+    return lines.map((line) => JSON.parse(line) as LogLine)
+  }
+
+  get running(): boolean {
+    return this.#process !== null && this.#process.exitCode === null && this.#process.signalCode === null
   }
 
   answers(): Promise<boolean> {
@@ -84,10 +104,33 @@ export class ConsumerProcess {
     return text === null ? null : (JSON.parse(text) as { types: Record<string, number> }).types
   }
 
+  /** Why it is not ready; nothing where it is. */
+  async reasons(): Promise<string[]> {
+    const response = await fetch(`${this.url}/health/ready`)
+    return ((await response.json()) as { reasons: string[] }).reasons
+  }
+
+  /** One of its metrics, by name and labels as they are written: `poke_gaps_total{kind="retention"}`; null where there is none. */
+  async metric(name: string): Promise<number | null> {
+    const text = await (await fetch(`${this.url}/metrics`)).text()
+    const line = text.split('\n').find((each) => each.startsWith(`${name} `))
+    return line === undefined ? null : Number(line.slice(name.length + 1))
+  }
+
+  /** Runs one of the consumer's commands with the same settings. */
+  command(...words: string[]): Promise<Finished> {
+    return consumerCommand(this.#settings, ...words)
+  }
+
+  /** Sends it a signal, SIGSTOP and SIGCONT for instance, and waits for nothing. */
+  signal(signal: NodeJS.Signals): void {
+    this.#process?.kill(signal)
+  }
+
   /** Sends it a signal and waits for its end. */
   async end(signal: NodeJS.Signals): Promise<void> {
     const child = this.#process
-    if (child === null || child.exitCode !== null || child.signalCode !== null) return
+    if (child === null || !this.running) return
     child.kill(signal)
     await once(child, 'exit')
   }

@@ -11,6 +11,14 @@ export interface FeedOptions {
   readonly partitions: number
 }
 
+/** in ms */
+const SEND_DEADLINE = 10_000
+const MOST_ATTEMPTS = 6
+
+function newProducer({ brokers }: FeedOptions): Producer<Buffer, Buffer, Buffer, Buffer> {
+  return new Producer({ clientId: 'event-feed', bootstrapBrokers: brokers.split(','), idempotent: false, retries: 3 })
+}
+
 export class EventFeed {
   /** How many events were acknowledged. */
   sent = 0
@@ -19,13 +27,13 @@ export class EventFeed {
     return Object.fromEntries([...this.#counts].sort(([a], [b]) => (a < b ? -1 : 1)))
   }
   readonly #counts = new Map<string, number>()
-  readonly #producer: Producer
+  #producer: Producer<Buffer, Buffer, Buffer, Buffer>
   readonly #pokedex: readonly PokemonEvent[]
   readonly #options: FeedOptions
   readonly #source = `/poke-api-producer/${randomUUID()}`
 
-  private constructor(producer: Producer, pokedex: readonly PokemonEvent[], options: FeedOptions) {
-    this.#producer = producer
+  private constructor(pokedex: readonly PokemonEvent[], options: FeedOptions) {
+    this.#producer = newProducer(options)
     this.#pokedex = pokedex
     this.#options = options
   }
@@ -39,7 +47,6 @@ export class EventFeed {
     // A topic just made has no leaders for a moment, and a send would meet that.
     await waitForLeaders(admin, topic, partitions)
     await admin.close()
-    const producer = new Producer({ clientId: 'event-feed', bootstrapBrokers, idempotent: false, retries: 3 })
     const { pokemon } = JSON.parse(await readFile(new URL(import.meta.resolve('dev/pokedex.json')), 'utf8')) as {
       pokemon: [id: number, name: string, types: string[]][]
     }
@@ -48,7 +55,7 @@ export class EventFeed {
       name,
       types: types.map((type, i) => ({ slot: i + 1, type: { name: type } })),
     }))
-    return new EventFeed(producer, events, options)
+    return new EventFeed(events, options)
   }
 
   /** Sends so many events at once; resolves when they are acknowledged. */
@@ -61,7 +68,7 @@ export class EventFeed {
         topic,
         partition: sequence % partitions,
         key: Buffer.from(encodeKey(event)),
-        value: encodeValue(event),
+        value: Buffer.from(encodeValue(event)),
         headers: new Map(
           encodeHeaders({ source: this.#source, sequence: sequence + 1, time: new Date().toISOString(), origin: 'bundled' }).map(
             ([name, value]) => [Buffer.from(name), Buffer.from(value)] as const,
@@ -69,11 +76,30 @@ export class EventFeed {
         ),
       }
     })
-    await this.#producer.send({ messages, acks: -1 })
+    await this.#deliver(messages)
     for (let i = 0; i < events; i++) {
       for (const { type } of this.#event(this.sent + i).types) this.#counts.set(type.name, (this.#counts.get(type.name) ?? 0) + 1)
     }
     this.sent += events
+  }
+
+  /** As the producer itself does: what was not acknowledged in time is sent again by a new client, unchanged, before anything newer. */
+  async #deliver(messages: Parameters<Producer<Buffer, Buffer, Buffer, Buffer>['send']>[0]['messages']): Promise<void> {
+    for (let attempt = 1; ; attempt++) {
+      const deadline = new AbortController()
+      const late = sleep(SEND_DEADLINE, undefined, deadline).then(() => Promise.reject(new Error(`no answer within ${SEND_DEADLINE} ms`)))
+      try {
+        await Promise.race([this.#producer.send({ messages, acks: -1 }), late])
+        return
+      } catch (error) {
+        if (attempt === MOST_ATTEMPTS) throw new Error(`the feed of ${this.#options.topic} could not send`, { cause: error })
+        await this.#producer.close(true)
+        this.#producer = newProducer(this.#options)
+      } finally {
+        deadline.abort()
+        late.catch(() => {})
+      }
+    }
   }
 
   #event(sequence: number): PokemonEvent {
@@ -93,6 +119,16 @@ export class EventFeed {
     while (!signal.aborted) {
       await this.send(events)
       await sleep(pause, undefined, { signal }).catch(() => {})
+    }
+  }
+
+  /** Sends so many events a second, on an average, until the signal is aborted. */
+  async steady(signal: AbortSignal, rate: number): Promise<void> {
+    const [began, first] = [performance.now(), this.sent]
+    while (!signal.aborted) {
+      const due = Math.floor(((performance.now() - began) * rate) / 1000) - (this.sent - first)
+      if (due > 0) await this.send(Math.min(due, 1000))
+      await sleep(20, undefined, { signal }).catch(() => {})
     }
   }
 

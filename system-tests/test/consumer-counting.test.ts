@@ -1,21 +1,15 @@
-/**
- * The consumer as a process on a real broker: what it counts, what it keeps, and that a SIGKILL at any moment changes nothing.
- * `KILLS` sets how many kills must hit in the middle of a backlog (3), `SEED` repeats their moments.
- */
+/** The consumer as a process on a real broker: what it counts and what it keeps. */
 import assert from 'node:assert/strict'
-import { createHash } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { Producer } from '@platformatic/kafka'
 import { type Kafka, startKafka } from 'dev'
 import { ConsumerProcess } from '../consumer-process.ts'
 import { EventFeed } from '../event-feed.ts'
+import { assertPublished } from '../exactly-once.ts'
 
-const KILLS = Number(process.env.KILLS ?? 3)
-const SEED = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31))
 const dir = mkdtempSync(join(tmpdir(), 'consumer-counting-'))
 let kafka: Kafka
 
@@ -26,17 +20,6 @@ after(async () => {
   await kafka.stop()
   rmSync(dir, { recursive: true, force: true })
 })
-
-/** Waits until the published counts add up to so many types, and checks that they never go beyond. */
-async function publishedTypes(consumer: ConsumerProcess, sum: number): Promise<Record<string, number>> {
-  for (;;) {
-    const counts = (await consumer.published()) ?? {}
-    const total = Object.values(counts).reduce((a, b) => a + b, 0)
-    assert.ok(total <= sum, `counted ${total} types where ${sum} were sent`)
-    if (total === sum) return counts
-    await sleep(20)
-  }
-}
 
 describe('what is counted and what is kept', () => {
   test('records of others are counted, garbage is kept with its reason, and what follows it is counted', async () => {
@@ -72,7 +55,7 @@ describe('what is counted and what is kept', () => {
 
     const consumer = await ConsumerProcess.start({ brokers: kafka.brokers, topic, dir: join(dir, topic) })
     try {
-      assert.deepEqual(await publishedTypes(consumer, 2), { electric: 2 })
+      await assertPublished(consumer, { electric: 2 })
       const response = await fetch(`${consumer.url}/api/dead-letters?limit=100`)
       const { deadLetters } = (await response.json()) as { deadLetters: { offset: number; reason: string }[] }
       assert.deepEqual(
@@ -85,56 +68,3 @@ describe('what is counted and what is kept', () => {
     }
   })
 })
-
-describe('killed in the middle', () => {
-  test(`a backlog read in small fetches through ${KILLS} kills (SEED=${SEED}) is counted exactly once`, async () => {
-    const topic = 'killed'
-    const feed = await EventFeed.create({ brokers: kafka.brokers, topic, partitions: 3 })
-    const random = seeded(SEED)
-    const consumer = await ConsumerProcess.start({
-      brokers: kafka.brokers,
-      topic,
-      dir: join(dir, topic),
-      env: { FETCH_MAX_BYTES: '64KiB', KAFKA_SESSION_TIMEOUT: '6s' },
-    })
-    try {
-      let kills = 0
-      let sent = 0
-      while (kills < KILLS) {
-        await feed.send(4000)
-        await feed.send(4000)
-        sent += 8000
-        const before = await countedSoFar(consumer)
-        // At a random part of the way through what is new.
-        const at = before + Math.floor((sent - before) * random() * 0.9)
-        await until(async () => (await countedSoFar(consumer)) > at)
-        await consumer.end('SIGKILL')
-        const then = await countedSoFar(consumer)
-        if (then > 0 && then < sent) kills++
-        await consumer.restart()
-      }
-      const expected = feed.counts
-      const sum = Object.values(expected).reduce((a, b) => a + b, 0)
-      assert.deepEqual(await publishedTypes(consumer, sum), expected)
-    } finally {
-      await consumer.end('SIGTERM')
-      await feed.close()
-    }
-  })
-})
-
-/** How many events the published counts stand for, about: each event has one type or two. */
-async function countedSoFar(consumer: ConsumerProcess): Promise<number> {
-  const counts = (await consumer.published()) ?? {}
-  return Math.floor(Object.values(counts).reduce((a, b) => a + b, 0) / 1.5663)
-}
-
-async function until(condition: () => Promise<boolean>): Promise<void> {
-  while (!(await condition())) await sleep(2)
-}
-
-/** Uniform numbers in [0, 1) that a seed repeats. */
-function seeded(seed: number): () => number {
-  let drawn = 0
-  return () => createHash('sha256').update(`${seed} ${drawn++}`).digest().readUInt32BE() / 2 ** 32
-}

@@ -1,0 +1,139 @@
+/**
+ * Consumers killed with SIGKILL at random moments, on both stores: at a steady rate of records, and in a backlog that is read in small
+ * fetches. A kill counts only where some of the records were counted and some were not.
+ */
+import assert from 'node:assert/strict'
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, describe, type TestContext, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type Kafka, startKafka } from 'dev'
+import { ConsumerProcess } from '../consumer-process.ts'
+import { EventFeed } from '../event-feed.ts'
+import { assertPublished, assertVerified, total } from '../exactly-once.ts'
+import { figure, LONG, SEED, seeded } from '../fault-run.ts'
+import { type PostgresServer, startPostgres } from '../postgres-server.ts'
+
+const KILLS = LONG ? 50 : 1
+/** Events a second. */
+const RATE = LONG ? 1000 : 300
+/** Events that have arrived when a consumer starts, of which it counts a part before it is killed. */
+const BACKLOG = LONG ? 12_000 : 6000
+/** As many as one batch for each partition holds: a fetch is as small as a batch at least. */
+const SEND = 600
+/** Within this time a consumer counts again, in ms. */
+const PATIENCE = 60_000
+
+const dir = mkdtempSync(join(tmpdir(), 'consumer-kills-'))
+let kafka: Kafka
+let postgres: PostgresServer
+
+before(async () => {
+  kafka = await startKafka({ dir: join(dir, 'kafka') })
+  postgres = await startPostgres()
+})
+after(async () => {
+  await kafka.stop()
+  await postgres.stop()
+  rmSync(dir, { recursive: true })
+})
+
+interface Killing {
+  readonly feed: EventFeed
+  readonly consumer: ConsumerProcess
+  readonly random: () => number
+  /** @returns what was counted by then, and what was sent */
+  kill(): Promise<{ readonly counted: number; readonly sent: number }>
+  /** Counted once, all of it. */
+  end(): Promise<void>
+}
+
+async function setUp(t: TestContext, name: string, env: Readonly<Record<string, string>>): Promise<Killing> {
+  const topic = name.replaceAll(/\W+/g, '-')
+  const { brokers } = kafka
+  const feed = await EventFeed.create({ brokers, topic, partitions: 3 })
+  t.after(() => feed.close())
+  mkdirSync(join(dir, topic))
+  const settings = { KAFKA_GROUP_ID: topic, KAFKA_SESSION_TIMEOUT: '6s', ...env }
+  const consumer = await ConsumerProcess.start({ brokers, topic, dir: join(dir, topic), env: settings })
+  t.after(() => consumer.end('SIGKILL'))
+  const kill = async () => {
+    const sent = total(feed.counts)
+    await consumer.end('SIGKILL')
+    // Of the store itself, which may be ahead of the file.
+    const { exitCode, out, error } = await consumer.command('counts', '--json')
+    assert.equal(exitCode, 0, error)
+    const counted = total((JSON.parse(out) as { types: Record<string, number> }).types)
+    return { counted, sent }
+  }
+  const end = async () => {
+    await assertPublished(consumer, feed.counts)
+    await assertVerified(consumer)
+  }
+  return { feed, consumer, random: seeded(name), kill, end }
+}
+
+async function untilCounted(consumer: ConsumerProcess, beyond: number): Promise<void> {
+  for (const deadline = performance.now() + PATIENCE; total(await consumer.published()) <= beyond; ) {
+    assert.ok(
+      performance.now() < deadline,
+      `not more than ${beyond} types are counted after ${PATIENCE} ms:\n${consumer.output.slice(-9000)}`,
+    )
+    await sleep(10)
+  }
+}
+
+/** @param stores by name, the settings that name them */
+function testsOn(store: string, settings: () => Promise<Readonly<Record<string, string>>>): void {
+  test(`a backlog read in small fetches through ${KILLS} kills on ${store} is counted exactly once`, async (t) => {
+    const env = { ...(await settings()), FETCH_MAX_BYTES: '64KiB' }
+    const { feed, consumer, random, kill, end } = await setUp(t, `backlog ${store}`, env)
+    await consumer.end('SIGTERM')
+    let [kills, late, before] = [0, 0, 0]
+    while (kills < KILLS) {
+      for (let events = 0; events < BACKLOG; events += SEND) await feed.send(SEND)
+      await consumer.restart()
+      // At a random part of the way through what is new.
+      await untilCounted(consumer, before + (total(feed.counts) - before) * random() * 0.8)
+      const { counted, sent } = await kill()
+      if (counted < sent) kills++
+      else late++
+      before = counted
+    }
+    await consumer.restart()
+    await end()
+    const amounts = `${KILLS} kills (and ${late} when all was counted), ${store}, ${feed.sent} events counted exactly once`
+    figure('consumer killed in a backlog', amounts)
+  })
+
+  test(`${RATE} events a second through ${KILLS} kills on ${store} are counted exactly once`, async (t) => {
+    const { feed, consumer, random, kill, end } = await setUp(t, `steady ${store}`, await settings())
+    const stop = new AbortController()
+    const flowing = feed.steady(stop.signal, RATE)
+    t.after(() => stop.abort())
+    let underWay = 0
+    let counted = 0
+    for (let kills = 0; kills < KILLS; kills++) {
+      // It counts again, and for some time, as long as chance will have it.
+      await untilCounted(consumer, counted)
+      await sleep(random() * 1000)
+      const killed = await kill()
+      assert.ok(killed.counted > counted)
+      counted = killed.counted
+      await consumer.restart()
+      if (counted < killed.sent) underWay++
+    }
+    stop.abort()
+    await flowing
+    await end()
+    const amounts = `${KILLS} kills (${underWay} with events on their way), ${store}, ${feed.sent} events counted exactly once`
+    figure(`consumer killed at ${RATE} events a second`, amounts)
+  })
+}
+
+// Beside each other: most of the time is waiting until the group misses the member that was killed.
+describe(`consumers killed at random moments (SEED=${SEED})`, { concurrency: true }, () => {
+  testsOn('SQLite', async () => ({}))
+  testsOn('PostgreSQL', async () => ({ STORE_URL: await postgres.createDatabase() }))
+})

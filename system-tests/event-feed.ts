@@ -11,6 +11,16 @@ export interface FeedOptions {
   readonly partitions: number
 }
 
+/** A record that is no event of this feed, whoever's it may be. */
+export interface ForeignRecord {
+  readonly partition: number
+  readonly key: Buffer
+  readonly value: Buffer | null
+  readonly headers: readonly (readonly [name: string, value: string])[]
+}
+
+type Message = Parameters<Producer<Buffer, Buffer, Buffer, Buffer>['send']>[0]['messages'][number]
+
 /** in ms */
 const SEND_DEADLINE = 10_000
 const MOST_ATTEMPTS = 6
@@ -25,6 +35,10 @@ export class EventFeed {
   /** What counting each acknowledged event once comes to, by type, in alphabetical order. */
   get counts(): Record<string, number> {
     return Object.fromEntries([...this.#counts].sort(([a], [b]) => (a < b ? -1 : 1)))
+  }
+  /** Every event that was acknowledged, in the order in which they were sent. */
+  get events(): PokemonEvent[] {
+    return Array.from({ length: this.sent }, (_, sequence) => this.#event(sequence))
   }
   readonly #counts = new Map<string, number>()
   #producer: Producer<Buffer, Buffer, Buffer, Buffer>
@@ -58,10 +72,13 @@ export class EventFeed {
     return new EventFeed(events, options)
   }
 
-  /** Sends so many events at once; resolves when they are acknowledged. */
-  async send(events: number): Promise<void> {
+  /**
+   * Sends so many events at once; resolves when they are acknowledged.
+   * @param among records of others, evenly among the events
+   */
+  async send(events: number, among: readonly ForeignRecord[] = []): Promise<void> {
     const { topic, partitions } = this.#options
-    const messages = Array.from({ length: events }, (_, i) => {
+    const messages: Message[] = Array.from({ length: events }, (_, i) => {
       const sequence = this.sent + i
       const event = this.#event(sequence)
       return {
@@ -76,6 +93,12 @@ export class EventFeed {
         ),
       }
     })
+    const every = (events + among.length) / among.length
+    among.forEach(({ partition, key, value, headers }, i) => {
+      const buffers = headers.map(([name, text]) => [Buffer.from(name), Buffer.from(text)] as const)
+      // The library's types know no null value, the format does.
+      messages.splice(Math.floor(i * every), 0, { topic, partition, key, value: value as Buffer, headers: new Map(buffers) })
+    })
     await this.#deliver(messages)
     for (let i = 0; i < events; i++) {
       for (const { type } of this.#event(this.sent + i).types) this.#counts.set(type.name, (this.#counts.get(type.name) ?? 0) + 1)
@@ -84,7 +107,7 @@ export class EventFeed {
   }
 
   /** As the producer itself does: what was not acknowledged in time is sent again by a new client, unchanged, before anything newer. */
-  async #deliver(messages: Parameters<Producer<Buffer, Buffer, Buffer, Buffer>['send']>[0]['messages']): Promise<void> {
+  async #deliver(messages: Message[]): Promise<void> {
     for (let attempt = 1; ; attempt++) {
       const deadline = new AbortController()
       const late = sleep(SEND_DEADLINE, undefined, deadline).then(() => Promise.reject(new Error(`no answer within ${SEND_DEADLINE} ms`)))

@@ -1,0 +1,195 @@
+/**
+ * Records of twelve kinds that cannot be counted, among those that can: each of them is kept, published byte for byte and in order, nothing
+ * else is held up, and what an earlier version could not count is counted by a replay, once.
+ */
+import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { type Kafka, startKafka } from 'dev'
+import { openStore } from '../../poke-api-consumer/src/infrastructure/storage/open-store.ts'
+import { ConsumerProcess } from '../consumer-process.ts'
+import { EventFeed, type ForeignRecord } from '../event-feed.ts'
+import { assertPublished, assertVerified, total } from '../exactly-once.ts'
+import { figure, LONG, SEED, seeded } from '../fault-run.ts'
+import { type ReadRecord, readTopic } from '../test/read-topic.ts'
+import { Topics } from '../topics.ts'
+
+const GOOD = LONG ? 100_000 : 2000
+const BAD = LONG ? 10_000 : 200
+/** Of them; each has more than a megabyte. */
+const TOO_LARGE = LONG ? 20 : 2
+/** Events in one send, which has its share of bad records among them. */
+const SEND = 1000
+const PARTITIONS = 3
+const TOPIC = 'bad-records'
+const GROUP = 'bad-records'
+const PATIENCE = 120_000
+/** Dead letters asked for at once. */
+const EVERY = 1_000_000
+
+const dir = mkdtempSync(join(tmpdir(), 'bad-records-'))
+const storeUrl = `sqlite:${join(dir, 'type-counts.db')}`
+let kafka: Kafka
+
+before(async () => {
+  kafka = await startKafka({ dir: join(dir, 'kafka') })
+})
+after(async () => {
+  await kafka.stop()
+  rmSync(dir, { recursive: true })
+})
+
+interface Kind {
+  readonly reason: string
+  /** @param i tells it apart from others of its kind, where there is anything in it */
+  readonly value: (i: number) => Buffer | string | null
+  readonly headers?: readonly (readonly [string, string])[]
+}
+
+const typed = (...names: string[]) => names.map((name, i) => ({ slot: i + 1, type: { name } }))
+const event = (i: number, types: unknown) => JSON.stringify({ id: i + 1, name: `bad-${i}`, types })
+
+const TOO_LARGE_KIND: Kind = { reason: 'too-large', value: (i) => Buffer.alloc(1024 * 1024 + 1 + i, 'x') }
+const KINDS: readonly Kind[] = [
+  { reason: 'null-value', value: () => null },
+  { reason: 'empty-value', value: () => '' },
+  { reason: 'not-utf8', value: (i) => Buffer.concat([Buffer.from(`{"name":"${i}`), Buffer.from([0xc3, 0x28, 0xff])]) },
+  { reason: 'not-json', value: (i) => event(i, typed('water')).slice(0, -1) },
+  { reason: 'not-json', value: (i) => `${event(i, typed('water'))}${event(i, typed('fire'))}` },
+  { reason: 'wrong-shape', value: (i) => `[${i}]` },
+  { reason: 'wrong-shape', value: (i) => JSON.stringify({ id: i + 1, name: 'without types' }) },
+  { reason: 'wrong-shape', value: (i) => event(i, []) },
+  { reason: 'bad-type-name', value: (i) => event(i, typed('Water')) },
+  { reason: 'bad-type-name', value: (i) => event(i, typed(`water\0${i}`)) },
+  { reason: 'unknown-event-type', value: (i) => event(i, typed('water')), headers: [['ce_type', 'pokemon.released.v1']] },
+]
+
+interface BadRecord extends ForeignRecord {
+  readonly reason: string
+}
+
+function badRecords(random: () => number): BadRecord[] {
+  return Array.from({ length: BAD }, (_, i) => {
+    const large = i % Math.floor(BAD / TOO_LARGE) === 0
+    const kind = large ? TOO_LARGE_KIND : (KINDS[Math.floor(random() * KINDS.length)] as Kind)
+    const value = kind.value(i)
+    return {
+      reason: kind.reason,
+      partition: Math.floor(random() * PARTITIONS),
+      key: Buffer.from(`key ${i}`),
+      value: value === null ? null : Buffer.from(value),
+      headers: [...(kind.headers ?? []), ['number', String(i)] as const],
+    }
+  })
+}
+
+/** A letter in short, to compare many of. */
+function inShort(
+  reason: string | undefined,
+  key: Buffer | null,
+  value: Buffer | null,
+  headers: Iterable<readonly [string, string]>,
+): string {
+  const bytes = value === null ? null : createHash('sha256').update(value).digest('hex')
+  const own = [...headers].filter(([name]) => !name.startsWith('dead_letter_'))
+  return JSON.stringify([reason, key?.toString(), bytes, own])
+}
+
+/** Whether a bad record, as opposed to an event that an earlier version could not count. */
+const isNumbered = (headers: ReadonlyMap<string, string>) => headers.has('number')
+
+/** Waits until so many letters are in the topic, and leaves out those that were published again. */
+async function publishedLetters(letters: number): Promise<ReadRecord[][]> {
+  for (const deadline = performance.now() + PATIENCE; ; ) {
+    const seen = new Set<string>()
+    const isNew = ({ headers }: ReadRecord) => seen.size < seen.add(String(headers.get('dead_letter_id'))).size
+    const partitions = (await readTopic(kafka.brokers, `${TOPIC}.dead-letters`)).map((records) => records.filter(isNew))
+    if (seen.size >= letters) return partitions
+    assert.ok(performance.now() < deadline, `${seen.size} of ${letters} letters are published after ${PATIENCE} ms`)
+    await sleep(200)
+  }
+}
+
+test(`${BAD} bad records of 12 kinds among ${GOOD} good ones (SEED=${SEED})`, async (t) => {
+  const { brokers } = kafka
+  const feed = await EventFeed.create({ brokers, topic: TOPIC, partitions: PARTITIONS })
+  t.after(() => feed.close())
+  const topics = new Topics(brokers)
+  t.after(() => topics.close())
+  await topics.set(TOPIC, 'max.message.bytes', String(8 * 1024 * 1024))
+  const bad = badRecords(seeded('bad records'))
+  const share = (BAD * SEND) / GOOD
+  for (let sends = 0; sends * SEND < GOOD; sends++) await feed.send(SEND, bad.slice(sends * share, (sends + 1) * share))
+
+  const env = { STORE_URL: storeUrl, KAFKA_GROUP_ID: GROUP, KAFKA_SESSION_TIMEOUT: '6s' }
+  const start = async (name: string, nodeArguments: string[]) => {
+    mkdirSync(join(dir, name))
+    const consumer = await ConsumerProcess.start({ brokers, topic: TOPIC, dir: join(dir, name), nodeArguments, env })
+    t.after(() => consumer.end('SIGKILL'))
+    return consumer
+  }
+  const older = await start('older', ['--import', fileURLToPath(new URL('older-consumer.ts', import.meta.url))])
+  const refused = feed.events.filter(({ types }) => types.some(({ type }) => type.name === 'fairy'))
+  const countable = new Map(Object.entries(feed.counts))
+  for (const { types } of refused) for (const { type } of types) countable.set(type.name, (countable.get(type.name) as number) - 1)
+  countable.delete('fairy')
+  await assertPublished(older, Object.fromEntries(countable))
+
+  // Published: in order, byte for byte.
+  const published = await publishedLetters(BAD + refused.length)
+  const sent = (partition: number) => bad.filter((record) => record.partition === partition)
+  for (let partition = 0; partition < PARTITIONS; partition++) {
+    const letters = published.flat().filter(({ headers }) => headers.get('dead_letter_partition') === String(partition))
+    const offsets = letters.map(({ headers }) => Number(headers.get('dead_letter_offset')))
+    assert.ok(
+      offsets.every((offset, i) => i === 0 || offset > (offsets[i - 1] as number)),
+      `the letters of partition ${partition} are not in order`,
+    )
+    assert.deepEqual(
+      letters
+        .filter(({ headers }) => isNumbered(headers))
+        .map(({ key, value, headers }) => inShort(headers.get('dead_letter_reason'), key, value, headers)),
+      sent(partition).map(({ reason, key, value, headers }) => inShort(reason, key, value, headers)),
+    )
+  }
+  await older.end('SIGTERM')
+
+  // Kept: the same.
+  const store = await openStore(storeUrl, { groupId: GROUP, sourceMaxAge: 604_800_000, sourceMaxCount: 10_000 })
+  const kept = (await store.deadLetters(null, EVERY)).sort((a, b) => a.offset - b.offset)
+  await store.close()
+  assert.equal(kept.length, BAD + refused.length)
+  for (let partition = 0; partition < PARTITIONS; partition++) {
+    const letters = kept.filter((letter) => letter.partition.partition === partition)
+    const own = letters.map(({ reason, key, value, headers }) => {
+      const named = headers.map(([name, text]) => [String(name), String(text)] as const)
+      return { named, short: inShort(reason, key, value, named) }
+    })
+    assert.deepEqual(
+      own.filter(({ named }) => isNumbered(new Map(named))).map(({ short }) => short),
+      sent(partition).map(({ reason, key, value, headers }) => inShort(reason, key, value, headers)),
+    )
+  }
+
+  // Replayed by today's version, twice at once and once more: counted once.
+  const newer = await start('newer', [])
+  const replays = await Promise.all([1, 2].map(() => newer.command('dead-letters', 'replay', '--json')))
+  replays.push(await newer.command('dead-letters', 'replay', '--json'))
+  const replayed = replays.map(({ exitCode, out, error }) => {
+    assert.equal(exitCode, 0, error)
+    return (JSON.parse(out) as { counted: number }).counted
+  })
+  assert.deepEqual([(replayed[0] as number) + (replayed[1] as number), replayed[2]], [refused.length, 0])
+  await assertPublished(newer, feed.counts)
+  await assertVerified(newer)
+  figure(
+    'bad records',
+    `${BAD} of 12 kinds among ${GOOD} events: all kept and published, in order; ${total(feed.counts)} types counted exactly once, ` +
+      `of ${refused.length} events by a replay (two at once counted ${replayed[0]} and ${replayed[1]}, a third one ${replayed[2]})`,
+  )
+})

@@ -13,6 +13,7 @@ import {
   tellParent,
 } from 'service-kit'
 import { Controller } from './application/controller.ts'
+import type { CrashHook } from './application/crash-points.ts'
 import { type Config, readConfig, SETTINGS } from './config.ts'
 import { allObservers } from './infrastructure/all-observers.ts'
 import { CountReport } from './infrastructure/count-report.ts'
@@ -32,17 +33,22 @@ const DEAD_LETTERS_SHARE = 0.2
 
 /**
  * Runs the consumer in this process until it is asked to stop.
+ * @param crashPoint hears where counting is; for tests that make the process die there
  * @returns the exit code
  * @throws ServiceError where settings are wrong
  */
-export async function run(env: NodeJS.ProcessEnv): Promise<number> {
+export async function run(env: NodeJS.ProcessEnv, crashPoint: CrashHook = () => {}): Promise<number> {
   const { config, warnings } = readConfig(env)
   const logger = await createLogger({ service: 'poke-api-consumer', level: config.LOG_LEVEL, readable: process.stdout.isTTY === true })
   for (const warning of warnings) logger.warn(warning)
-  return await runServiceProcess({ logger, shutdownTimeout: config.SHUTDOWN_TIMEOUT, start: (signal) => consume(config, logger, signal) })
+  return await runServiceProcess({
+    logger,
+    shutdownTimeout: config.SHUTDOWN_TIMEOUT,
+    start: (signal) => consume(config, logger, signal, crashPoint),
+  })
 }
 
-async function consume(config: Config, logger: Logger, signal: AbortSignal): Promise<void> {
+async function consume(config: Config, logger: Logger, signal: AbortSignal, crashPoint: CrashHook): Promise<void> {
   await using parts = new AsyncDisposableStack()
   const now = () => performance.now()
   // In containers every process has the number 1, on one machine every host the same name.
@@ -122,6 +128,7 @@ async function consume(config: Config, logger: Logger, signal: AbortSignal): Pro
     wait: pause,
     now,
     random: Math.random,
+    crashPoint,
   })
   const controller = new Controller({
     source,
@@ -134,6 +141,7 @@ async function consume(config: Config, logger: Logger, signal: AbortSignal): Pro
     wait: pause,
     now,
     random: Math.random,
+    crashPoint,
   })
   await controller.run(signal)
 }

@@ -20,6 +20,7 @@ import {
   scheduleFolder,
 } from 'service-kit/testing/interleavings'
 import { Controller } from '../src/application/controller.ts'
+import { CRASH_POINTS, type CrashPoint } from '../src/application/crash-points.ts'
 import type {
   CommitOutcome,
   DataLoss,
@@ -50,6 +51,7 @@ const REST = 900
 type Step =
   | { readonly kind: 'start' | 'reset' }
   | { readonly kind: 'kill' | 'leave'; readonly member: number }
+  | { readonly kind: 'die at'; readonly point: CrashPoint }
   /** The group hands the partition to a member; the old owner is told later, or never. */
   | { readonly kind: 'move'; readonly partition: number; readonly member: number; readonly told: boolean }
   | { readonly kind: 'grow' | 'retention'; readonly partition: number; readonly records: number }
@@ -60,11 +62,15 @@ type WriteFault = 'refused' | 'applied, answer lost'
 type ResponseFault = 'twice' | 'lost' | 'to a later opening'
 type PublishFault = 'never arrives' | 'acknowledgement lost' | 'arrives late'
 
+/** The file and the group's offsets are not looked at here. */
+const POINTS = CRASH_POINTS.filter((point) => point !== 'exported' && point !== 'mirrored')
+
 const partition = fc.nat(PARTITIONS - 1)
 const member = fc.nat(3)
 const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 3, arbitrary: fc.record({ kind: fc.constant('start' as const) }) },
   { weight: 3, arbitrary: fc.record({ kind: fc.constantFrom('kill' as const, 'leave' as const), member }) },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant('die at' as const), point: fc.constantFrom(...POINTS) }) },
   { weight: 12, arbitrary: fc.record({ kind: fc.constant('move' as const), partition, member, told: fc.boolean() }) },
   { weight: 6, arbitrary: fc.record({ kind: fc.constant('grow' as const), partition, records: fc.integer({ min: 1, max: 4 }) }) },
   { weight: 3, arbitrary: fc.record({ kind: fc.constant('retention' as const), partition, records: fc.integer({ min: 1, max: 4 }) }) },
@@ -83,6 +89,7 @@ type Plan = typeof plan extends fc.Arbitrary<infer P> ? P : never
 const EVENTS = [
   'joined',
   'killed',
+  ...POINTS.map((point) => `killed at "${point}"`),
   'left',
   'two fetches in flight',
   'response lost',
@@ -142,6 +149,8 @@ interface Task {
   readonly read: Promise<void>
 }
 
+class ProcessDied extends Error {}
+
 /** One process. */
 class Member extends Mortal {
   readonly observer = new RecordingObserver()
@@ -170,8 +179,15 @@ class Member extends Mortal {
       wait: (ms, signal) => this.#wait(ms, signal),
       now: () => this.#time,
       random: () => 0,
+      crashPoint: (point) => {
+        if (world.dieAt !== point || this.dead) return
+        world.dieAt = null
+        world.reached.note(`killed at "${point}"`)
+        this.kill()
+        throw new ProcessDied()
+      },
     })
-    this.running = controller.run(this.#stop.signal).catch((error) => world.check(false, `a member ended by an error: ${error.stack}`))
+    this.running = controller.run(this.#stop.signal).catch((error) => world.check(this.dead, `a member ended by an error: ${error.stack}`))
   }
 
   get committing(): boolean {
@@ -268,7 +284,7 @@ class Member extends Mortal {
       return await (this.#handler as FetchHandler).open(partitionOf(partition))
     } catch (error) {
       // Only as this member ends.
-      this.#world.check(this.#stop.signal.aborted, `an opening failed: ${error}`)
+      this.#world.check(this.#stop.signal.aborted || this.dead, `an opening failed: ${error}`)
       return null
     }
   }
@@ -423,6 +439,8 @@ class World {
   readonly publishes: Faults<PublishFault>
   readonly reached: Reached
   readonly members: Member[] = []
+  /** Where the next member that comes by dies. */
+  dieAt: CrashPoint | null = null
   /** Who opened each partition last. */
   readonly owners = new Map<number, Member>()
   /** The dead-letter topic: offsets, by partition. */
@@ -507,6 +525,7 @@ class World {
     else if (step.kind === 'grow') this.#grow(step.partition, step.records)
     else if (step.kind === 'retention') this.#remove(step.partition, step.records)
     else if (step.kind === 'reset') this.#reset()
+    else if (step.kind === 'die at') this.dieAt = step.point
     else if (chosen === undefined) return
     else if (step.kind === 'kill') {
       this.reached.note('killed')
@@ -552,6 +571,7 @@ class World {
     this.#finishing = true
     for (const faults of [this.opens, this.writes, this.responses, this.publishes]) faults.end()
     for (const each of this.members) each.kill()
+    this.dieAt = null
     for (let partition = 0; partition < PARTITIONS; partition++) this.#grow(partition, 1)
     const last = this.#start()
     for (let partition = 0; partition < PARTITIONS; partition++) last.assign(partition)

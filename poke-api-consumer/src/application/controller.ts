@@ -1,6 +1,7 @@
 /** Orchestrates the counting: fetch, count, commit, export. Who fetches what is the source's, from where and who may write is the store's. */
 import { ServiceError } from 'service-kit'
 import { Counter } from '../entities/tally.ts'
+import type { CrashHook } from './crash-points.ts'
 import { DeadLetterPublishing } from './dead-letter-publishing.ts'
 import { StoredPartitionReader } from './partition-reader.ts'
 import type {
@@ -38,6 +39,8 @@ export interface ControllerOptions {
   readonly now: () => number
   /** Uniform in [0, 1): spreads the retries of many instances. */
   readonly random: () => number
+  /** Hears where counting is; for tests that make the process die there. */
+  readonly crashPoint?: CrashHook
 }
 
 /** Waits before the store is asked again, in ms: doubled each time, half of it at random. */
@@ -46,6 +49,7 @@ const LONGEST_RETRY = 5000
 
 export class Controller implements FetchHandler {
   readonly #options: ControllerOptions
+  readonly #crashPoint: CrashHook
   readonly #export: TypeCountsExport
   readonly #deadLetters: DeadLetterPublishing
   readonly #counter = new Counter()
@@ -55,8 +59,10 @@ export class Controller implements FetchHandler {
 
   constructor(options: ControllerOptions) {
     this.#options = options
-    this.#export = new TypeCountsExport(options)
-    this.#deadLetters = new DeadLetterPublishing({ ...options, topic: options.deadLetterTopic })
+    const crashPoint = options.crashPoint ?? (() => {})
+    this.#crashPoint = crashPoint
+    this.#export = new TypeCountsExport({ ...options, crashPoint })
+    this.#deadLetters = new DeadLetterPublishing({ ...options, topic: options.deadLetterTopic, crashPoint })
   }
 
   /**
@@ -87,6 +93,7 @@ export class Controller implements FetchHandler {
     for (;;) {
       const state = await this.#patiently(() => store.open(partition))
       if (state.replacedTopicId === null) {
+        this.#crashPoint('opened')
         observer.opened(partition, state.position)
         this.#deadLetters.own(partition)
         return this.#reader(partition, state, false)
@@ -110,6 +117,7 @@ export class Controller implements FetchHandler {
       observer,
       now,
       counter: this.#counter,
+      crashPoint: this.#crashPoint,
       onCommitted: (caughtUp: boolean, deadLetters: number) => {
         this.#export.changed(caughtUp)
         if (deadLetters > 0) this.#deadLetters.kept(partition)

@@ -1,11 +1,13 @@
 /** Publishes the dead letters of the partitions that this instance owns, from the store, in order, at least once. */
 import { ServiceError } from 'service-kit'
+import type { CrashHook } from './crash-points.ts'
 import type { CountObserver, DeadLetterStore, DeadLetterTopic, TopicPartition } from './ports.ts'
 
 export interface DeadLetterPublishingOptions {
   readonly store: Pick<DeadLetterStore, 'unpublished' | 'markPublished'>
   readonly topic: DeadLetterTopic
   readonly observer: Pick<CountObserver, 'deadLettersPublished' | 'deadLetterPublishingFailed'>
+  readonly crashPoint: CrashHook
   /** Resolves after that many ms, or as soon as the signal is aborted. */
   readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
   /** Uniform in [0, 1). */
@@ -73,15 +75,17 @@ export class DeadLetterPublishing {
   }
 
   async #publish(key: string, signal: AbortSignal): Promise<void> {
-    const { store, topic, observer } = this.#options
+    const { store, topic, observer, crashPoint } = this.#options
     while (!signal.aborted) {
       const partition = this.#owned.get(key)
       if (partition === undefined) return
       const letters = await store.unpublished(partition, MOST_LETTERS, MOST_BYTES)
       if (letters.length === 0) return
       await topic.publish(letters)
+      crashPoint('letters-published')
       // Between these two a kill means that the letters are published once more: their id tells.
       await store.markPublished(letters.map(({ id }) => id))
+      crashPoint('letters-marked')
       observer.deadLettersPublished(letters.length)
     }
   }

@@ -1,5 +1,6 @@
 /** One opened partition: counts its responses and commits position and counts together, by the rules C1, C2, S1, S2 and F5. */
 import type { Counter, Tally } from '../entities/tally.ts'
+import type { CrashHook } from './crash-points.ts'
 import type {
   CountedResponse,
   CountObserver,
@@ -18,6 +19,7 @@ export interface PartitionReaderContext {
   readonly store: TallyStore
   readonly counter: Counter
   readonly observer: CountObserver
+  readonly crashPoint: CrashHook
   /** Told of each commit: whether everything known of was counted, and how many dead letters it kept. */
   readonly onCommitted: (caughtUp: boolean, deadLetters: number) => void
   readonly onClosed: () => void
@@ -64,7 +66,9 @@ export class StoredPartitionReader implements PartitionReader {
   }
 
   async count(fetched: FetchedRecords): Promise<ReadOutcome> {
+    const { crashPoint } = this.#context
     if (this.#end !== null) return this.#end
+    crashPoint('fetched')
     // 1. Only the response that continues what was counted (rule S2).
     if (this.#expected !== 'log-start' && fetched.fetchOffset !== this.#expected) return this.#die('reopen')
     // 2. Every record, without waiting between them: the bytes and the counter are shared.
@@ -79,6 +83,7 @@ export class StoredPartitionReader implements PartitionReader {
       lastStableOffset: fetched.lastStableOffset,
     }
     const delta = this.#tally.take()
+    crashPoint('walked')
     // 3. Position, counts, last sequences and dead letters together, after the commit before.
     if (nextOffset > fetched.fetchOffset) {
       const leaderEpoch = cursor.lastLeaderEpoch
@@ -129,10 +134,13 @@ export class StoredPartitionReader implements PartitionReader {
 
   /** Never rejects: any outcome but "committed" ends this reader, and the store is asked anew (rule S2). */
   async #commit(change: PartitionChange, response: CountedResponse): Promise<void> {
-    const { store, observer, now, onCommitted } = this.#context
+    const { store, observer, crashPoint, now, onCommitted } = this.#context
     const began = now()
     try {
-      if ((await store.commit(change)) === 'committed') {
+      const committing = store.commit(change)
+      crashPoint('committing')
+      if ((await committing) === 'committed') {
+        crashPoint('committed')
         this.#position = change.to
         observer.committed(this.#partition, (now() - began) / 1000)
         observer.counted(this.#partition, response)

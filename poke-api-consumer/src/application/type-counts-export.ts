@@ -1,4 +1,5 @@
 /** Keeps what is published equal to what is committed: one loop feeds the file and the page. */
+import type { CrashHook } from './crash-points.ts'
 import type { CountObserver, TallyStore, TypeCountsSink } from './ports.ts'
 
 /** While a partition is behind, the document is replaced at most this often, in ms. */
@@ -10,6 +11,7 @@ export interface TypeCountsExportOptions {
   readonly store: Pick<TallyStore, 'totals'>
   readonly sink: TypeCountsSink
   readonly observer: CountObserver
+  readonly crashPoint: CrashHook
   /** Resolves after that many ms, or as soon as the signal is aborted. */
   readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
   /** A clock that never goes backwards, in ms. */
@@ -61,7 +63,7 @@ export class TypeCountsExport {
   }
 
   async #publish(): Promise<void> {
-    const { store, sink, observer, now } = this.#options
+    const { store, sink, observer, crashPoint, now } = this.#options
     this.#news = 'none'
     try {
       const totals = await store.totals()
@@ -69,6 +71,7 @@ export class TypeCountsExport {
       if (totals.revision === this.#revision && (await sink.matches(totals.counts))) return
       this.#writtenAt = now()
       await sink.write(totals.counts)
+      crashPoint('exported')
       this.#revision = totals.revision
       observer.fileWritten()
     } catch (error) {

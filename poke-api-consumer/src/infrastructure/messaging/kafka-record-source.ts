@@ -1,5 +1,6 @@
 /** The Kafka side of the consumer: waits for the topic, is a member of the group, and fetches what the group hands out. */
 import type { BaseOptions } from '@platformatic/kafka'
+import type { CrashHook } from '../../application/crash-points.ts'
 import type { FetchHandler, RecordSource } from '../../application/ports.ts'
 import { Cluster } from './cluster.ts'
 import { withDeadline } from './deadline.ts'
@@ -34,6 +35,8 @@ export interface KafkaRecordSourceOptions {
   /** A clock that never goes backwards, in ms. */
   readonly now: () => number
   readonly random: () => number
+  /** Hears where counting is; for tests that make the process die there. */
+  readonly crashPoint?: CrashHook
 }
 
 /** What the records of a batch may decompress to at most. */
@@ -65,7 +68,6 @@ export class KafkaRecordSource implements RecordSource {
   }
 
   async #read(handler: FetchHandler, cluster: Cluster, topics: TopicWatch, troubles: KafkaTroubles, signal: AbortSignal): Promise<void> {
-    const { wait, groupId, observer } = this.#options
     const known = {
       topic: () => topics.current,
       get addresses() {
@@ -86,7 +88,12 @@ export class KafkaRecordSource implements RecordSource {
       newCursor: () => new BatchCursor(decompressor, sources),
       confirmed: () => membership.confirmed(),
     })
-    const mirror = new OffsetMirror({ cluster, groupId, observer, wait, member: () => membership.member, positions: () => loop.positions })
+    const mirror = new OffsetMirror({
+      ...this.#options,
+      cluster,
+      member: () => membership.member,
+      positions: () => loop.positions,
+    })
     const stop = new AbortController()
     const running = AbortSignal.any([signal, stop.signal])
     const leaving = new AbortController()

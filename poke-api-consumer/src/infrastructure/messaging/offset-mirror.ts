@@ -1,4 +1,5 @@
 /** Copies the store's positions to the Kafka group, so that every tool that shows lag works. Nobody here reads them again. */
+import type { CrashHook } from '../../application/crash-points.ts'
 import type { Cluster, Member, Positions } from './cluster.ts'
 
 export interface OffsetMirrorObserver {
@@ -16,6 +17,7 @@ export interface OffsetMirrorOptions {
   /** Brokers take offsets from members alone. */
   readonly member: () => Member | null
   readonly positions: () => Positions
+  readonly crashPoint?: CrashHook
   readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
 }
 
@@ -57,6 +59,7 @@ export class OffsetMirror {
       return false
     }
     for (const [partition, { offset }] of moved) this.#mirrored.set(partition, offset)
+    this.#options.crashPoint?.('mirrored')
     return true
   }
 

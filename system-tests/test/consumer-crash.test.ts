@@ -1,0 +1,116 @@
+/** A consumer that is killed after each step from the topic to the counts, on a real broker and on both stores: each record is counted once. */
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { type Kafka, startKafka } from 'dev'
+import { CRASH_POINTS, type CrashPoint } from '../../poke-api-consumer/src/application/crash-points.ts'
+import { openStore } from '../../poke-api-consumer/src/infrastructure/storage/open-store.ts'
+import { consumerCommand } from '../cli.ts'
+import { ConsumerProcess } from '../consumer-process.ts'
+import { EventFeed } from '../event-feed.ts'
+import { type PostgresServer, startPostgres } from '../postgres-server.ts'
+import type { Death } from './crashing-consumer.ts'
+
+const EVENTS = 1000
+const GARBAGE = 3
+/** At which pass of a point it dies, where it is not the first: in the middle of the topic. */
+const NTH: Partial<Record<CrashPoint, number>> = { fetched: 3, walked: 3, committing: 3, committed: 3, exported: 2 }
+/** Where the two stores differ. */
+const AT_THE_STORE: readonly CrashPoint[] = ['opened', 'committing', 'committed']
+/** Most of a test is waiting for the group to miss the one that died. */
+const AT_ONCE = 6
+const dir = mkdtempSync(join(tmpdir(), 'consumer-crash-'))
+let kafka: Kafka
+let postgres: PostgresServer
+
+before(async () => {
+  ;[kafka, postgres] = await Promise.all([startKafka({ dir: join(dir, 'kafka') }), startPostgres()])
+})
+after(async () => {
+  await Promise.all([kafka.stop(), postgres.stop()])
+  rmSync(dir, { recursive: true })
+})
+
+describe('a consumer killed', { concurrency: AT_ONCE }, () => {
+  for (const store of ['sqlite', 'postgres'] as const) {
+    for (const at of store === 'sqlite' ? CRASH_POINTS : AT_THE_STORE) {
+      test(`at "${at}" goes on, and each record is counted once (${store})`, async () => {
+        const topic = `crash-${store}-${at}`
+        const folder = join(dir, topic)
+        mkdirSync(folder)
+        const url = store === 'sqlite' ? `sqlite:${join(folder, 'type-counts.db')}` : await postgres.createDatabase()
+        const feed = await EventFeed.create({ brokers: kafka.brokers, topic, partitions: 2 })
+        for (let sent = 0; sent < EVENTS; sent += 50) await feed.send(50)
+        for (let i = 0; i < GARBAGE; i++) await feed.sendGarbage(`garbage ${i}`)
+        const env = {
+          KAFKA_GROUP_ID: topic,
+          KAFKA_SESSION_TIMEOUT: '6s',
+          STORE_URL: url,
+          // So that each partition takes several fetches.
+          FETCH_MAX_BYTES: '64KiB',
+          LOG_LEVEL: 'warn',
+        }
+        const options = { brokers: kafka.brokers, topic, dir: folder, env }
+
+        assert.equal(await runUntilDeath(options, { at, nth: NTH[at] ?? 1 }), 'SIGKILL')
+        const consumer = await ConsumerProcess.start(options)
+        try {
+          await published(consumer, feed.counts)
+          const { exitCode, out } = await consumerCommand({ ...env, KAFKA_BROKERS: kafka.brokers, KAFKA_TOPIC: topic }, 'verify')
+          assert.deepEqual([exitCode, out.split('.')[0]], [0, 'verify: equal'], out)
+        } finally {
+          await consumer.end('SIGTERM')
+          await feed.close()
+        }
+        const opened = await openStore(url, { groupId: topic })
+        const [partition] = await opened.snapshot()
+        await opened.close()
+        assert.deepEqual(
+          partition?.letters.map(({ state }) => state),
+          Array.from({ length: GARBAGE }, () => 'published'),
+        )
+      })
+    }
+  }
+})
+
+/** Waits until as many types are published as there are: never more, and the right ones. */
+async function published(consumer: ConsumerProcess, expected: Readonly<Record<string, number>>): Promise<void> {
+  for (;;) {
+    const counts = (await consumer.published()) ?? {}
+    assert.ok(sum(counts) <= sum(expected), `${sum(counts)} types were counted where ${sum(expected)} were sent`)
+    if (sum(counts) === sum(expected)) return assert.deepEqual(counts, expected)
+    await sleep(50)
+  }
+}
+
+function sum(counts: Readonly<Record<string, number>>): number {
+  return Object.values(counts).reduce((total, count) => total + count, 0)
+}
+
+/** Runs the consumer; gives its exit code, or the signal that ended it. */
+async function runUntilDeath(
+  { brokers, topic, dir: folder, env }: { brokers: string; topic: string; dir: string; env: Readonly<Record<string, string>> },
+  death: Death,
+): Promise<number | NodeJS.Signals> {
+  const program = fileURLToPath(new URL('./crashing-consumer.ts', import.meta.url))
+  const child = spawn(process.execPath, [program, JSON.stringify(death)], {
+    env: {
+      PATH: process.env.PATH,
+      KAFKA_BROKERS: brokers,
+      KAFKA_TOPIC: topic,
+      OUTPUT_FILE: join(folder, 'type-counts.json'),
+      HTTP_PORT: '0',
+      ...env,
+    },
+    stdio: ['ignore', 'ignore', 'inherit'],
+  })
+  const [code, signal] = await once(child, 'exit')
+  return signal ?? code
+}

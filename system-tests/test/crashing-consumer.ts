@@ -1,0 +1,15 @@
+/** The consumer as it is, which kills itself where it is told to. Its only argument is a `Death` as JSON; its settings are the environment. */
+import type { CrashPoint } from '../../poke-api-consumer/src/application/crash-points.ts'
+import { run } from '../../poke-api-consumer/src/main.ts'
+
+/** By SIGKILL, when it comes by this point for the nth time. */
+export interface Death {
+  readonly at: CrashPoint
+  readonly nth: number
+}
+
+const { at, nth } = JSON.parse(process.argv[2] ?? '') as Death
+let passed = 0
+process.exitCode = await run(process.env, (point) => {
+  if (point === at && ++passed === nth) process.kill(process.pid, 'SIGKILL')
+})

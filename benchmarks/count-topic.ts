@@ -60,6 +60,7 @@ let mine: ReadonlySet<number> = new Set()
 const goneReader: PartitionReader = {
   position: { offset: 0, leaderEpoch: -1 },
   stopped: true,
+  outdated: false,
   count: async () => 'stop',
   lost: async () => 'stop',
   close: async () => {},

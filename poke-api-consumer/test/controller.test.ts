@@ -7,7 +7,7 @@ import { ServiceError } from 'service-kit'
 import { Controller, type ControllerOptions } from '../src/application/controller.ts'
 import { MockDeadLetterTopic } from './mock-dead-letter-topic.ts'
 import { MockFileHandler } from './mock-file-handler.ts'
-import { type MockEntry, MockKafkaConsumer, type MockKafkaConsumerOptions, type MockRecord } from './mock-kafka-consumer.ts'
+import { MockCursor, type MockEntry, MockKafkaConsumer, type MockKafkaConsumerOptions, type MockRecord } from './mock-kafka-consumer.ts'
 import { MockTallyStore } from './mock-tally-store.ts'
 import { RecordingObserver } from './recording-observer.ts'
 
@@ -176,6 +176,27 @@ describe('every trouble ends in opening the partition again (rule S2)', () => {
     await finish()
     assert.ok(observer.heard.includes('fenced 0'))
     assert.deepEqual(Object.fromEntries((await store.totals()).counts), expected(2))
+  })
+
+  test('a partition that an operator reset while nothing came is opened again, and one that rests is left alone (rule S1)', async () => {
+    let ms = 0
+    const { controller, store, source, observer, finish, handled } = setUp([[ours(1), ours(2)], [ours(1)]], {
+      wait: nearlyNoTime,
+      now: () => (ms += 500),
+    })
+    await handled(3)
+    const readers = [await controller.open(source.partition(0)), await controller.open(source.partition(1))]
+    const row = store.rows.get(`${source.partition(0).topicId} 0`)
+    assert.ok(row)
+    row.position = { offset: 'log-start', leaderEpoch: -1 }
+    row.revision++
+    await until(() => observer.heard.includes('fenced 0'))
+    const nothing = (fetchOffset: number) => {
+      const cursor = new MockCursor([], fetchOffset, fetchOffset, 0)
+      return { fetchOffset, cursor, bytes: 0, highWatermark: fetchOffset, lastStableOffset: fetchOffset, logStartOffset: 0 }
+    }
+    assert.deepEqual([await readers[0]?.count(nothing(2)), await readers[1]?.count(nothing(1))], ['reopen', 'next'])
+    await finish()
   })
 
   test('responses counted while a commit is under way are dropped with it', async () => {

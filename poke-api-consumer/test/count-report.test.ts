@@ -139,7 +139,7 @@ suite('the report', () => {
     const { said, report } = setUp()
     report.fenced(P0)
     report.skipped(P1, LOSS)
-    assert.match(said[0] as string, /^info: partition 0 went to another instance/)
+    assert.match(said[0] as string, /^info: partition 0 was opened by another instance, or reset/)
     assert.equal(said[1], 'warn: partition 1: 7 records are gone. The gap is recorded, and counting goes on')
   })
 })

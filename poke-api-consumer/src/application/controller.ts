@@ -55,13 +55,15 @@ export class Controller implements FetchHandler {
   readonly #counter = new Counter()
   /** Where bytes could not be read once, by topic id and partition. */
   readonly #doubts = new Map<string, number>()
+  /** The newest reader of each partition, by topic id and partition. */
+  readonly #readers = new Map<string, StoredPartitionReader>()
   #signal: AbortSignal = AbortSignal.abort()
 
   constructor(options: ControllerOptions) {
     this.#options = options
     const crashPoint = options.crashPoint ?? (() => {})
     this.#crashPoint = crashPoint
-    this.#export = new TypeCountsExport({ ...options, crashPoint })
+    this.#export = new TypeCountsExport({ ...options, crashPoint, onMoved: () => this.#lookForOthers() })
     this.#deadLetters = new DeadLetterPublishing({ ...options, topic: options.deadLetterTopic, crashPoint })
   }
 
@@ -122,11 +124,33 @@ export class Controller implements FetchHandler {
         this.#export.changed(caughtUp)
         if (deadLetters > 0) this.#deadLetters.kept(partition)
       },
-      onClosed: () => this.#deadLetters.disown(partition),
+      onClosed: () => {
+        this.#deadLetters.disown(partition)
+        if (this.#readers.get(key) === reader) this.#readers.delete(key)
+      },
       onLost: this.#lost.bind(this),
       firstDoubt: this.#firstDoubt.bind(this),
     }
-    return new StoredPartitionReader(partition, state, context, stopped)
+    const key = keyOf(partition)
+    const reader = new StoredPartitionReader(partition, state, context, stopped)
+    this.#readers.set(key, reader)
+    return reader
+  }
+
+  /**
+   * What a commit would find out, without waiting for something to commit: that an operator has reset the group, or that another instance
+   * has counted on, so that a partition here must be opened again.
+   */
+  async #lookForOthers(): Promise<void> {
+    const resting = [...this.#readers]
+      .filter(([, reader]) => reader.resting)
+      .map(([key, reader]) => [key, reader, reader.position] as const)
+    if (resting.length === 0) return
+    const partitions = await this.#options.store.partitions()
+    const stored = new Map(partitions.map((partition) => [keyOf(partition), partition.position.offset]))
+    for (const [key, reader, position] of resting) {
+      if (reader.position === position && (stored.get(key) ?? 'log-start') !== position.offset) reader.superseded()
+    }
   }
 
   /** Asks the store again for as long as it takes. @throws ServiceError where it is hopeless, or the end has come */
@@ -164,11 +188,15 @@ export class Controller implements FetchHandler {
   }
 
   #firstDoubt(partition: TopicPartition, offset: number): boolean {
-    const key = `${partition.topicId} ${partition.partition}`
+    const key = keyOf(partition)
     const first = this.#doubts.get(key) !== offset
     if (first) this.#doubts.set(key, offset)
     return first
   }
+}
+
+function keyOf({ topicId, partition }: Pick<TopicPartition, 'topicId' | 'partition'>): string {
+  return `${topicId} ${partition}`
 }
 
 function recreation({ topic, topicId }: TopicPartition, replacedTopicId: string): DataLoss {

@@ -44,6 +44,7 @@ export class StoredPartitionReader implements PartitionReader {
   #expected: number | 'log-start'
   /** At most one commit is under way (rule S2). */
   #committing: Promise<void> = Promise.resolve()
+  #commits = 0
   /** Why nothing more is counted here. */
   #end: 'reopen' | 'stop' | null
 
@@ -63,6 +64,22 @@ export class StoredPartitionReader implements PartitionReader {
 
   get stopped(): boolean {
     return this.#end === 'stop'
+  }
+
+  get outdated(): boolean {
+    return this.#end === 'reopen'
+  }
+
+  /** Whether no commit is under way, so that the position is the store's. */
+  get resting(): boolean {
+    return this.#commits === 0 && this.#end === null
+  }
+
+  /** The store has another position by now: the next response opens the partition again. */
+  superseded(): void {
+    if (!this.resting) return
+    this.#context.observer.fenced(this.#partition)
+    this.#end = 'reopen'
   }
 
   async count(fetched: FetchedRecords): Promise<ReadOutcome> {
@@ -136,6 +153,7 @@ export class StoredPartitionReader implements PartitionReader {
   async #commit(change: PartitionChange, response: CountedResponse): Promise<void> {
     const { store, observer, crashPoint, now, onCommitted } = this.#context
     const began = now()
+    this.#commits++
     try {
       const committing = store.commit(change)
       crashPoint('committing')
@@ -150,6 +168,8 @@ export class StoredPartitionReader implements PartitionReader {
       observer.fenced(this.#partition)
     } catch (error) {
       observer.storeFailed(error as Error)
+    } finally {
+      this.#commits--
     }
     this.#end ??= 'reopen'
   }

@@ -63,6 +63,8 @@ export interface PartitionReader {
   readonly position: FetchPosition
   /** Stopped already when it was opened (data loss seen by the store): nothing is fetched. */
   readonly stopped: boolean
+  /** The store has moved on without it: the next response, an empty one too, must be handed over, and ends it. */
+  readonly outdated: boolean
   /** Counts one response, in the order in which responses were asked for. At most one call at a time. */
   count(fetched: FetchedRecords): Promise<ReadOutcome>
   /** The broker says that records are gone or doubtful. */

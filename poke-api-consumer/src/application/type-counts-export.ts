@@ -12,6 +12,8 @@ export interface TypeCountsExportOptions {
   readonly sink: TypeCountsSink
   readonly observer: CountObserver
   readonly crashPoint: CrashHook
+  /** The group's state moved, at most once a second: perhaps by another instance, or by an operator. */
+  readonly onMoved: () => Promise<void>
   /** Resolves after that many ms, or as soon as the signal is aborted. */
   readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
   /** A clock that never goes backwards, in ms. */
@@ -22,6 +24,7 @@ export class TypeCountsExport {
   readonly #options: TypeCountsExportOptions
   #revision = -1
   #writtenAt = Number.NEGATIVE_INFINITY
+  #moved = { revision: -1, toldAt: Number.NEGATIVE_INFINITY }
   /** Set by `changed` until the loop has seen it. */
   #news: 'none' | 'behind' | 'caught-up' = 'none'
   #wake = new AbortController()
@@ -63,17 +66,22 @@ export class TypeCountsExport {
   }
 
   async #publish(): Promise<void> {
-    const { store, sink, observer, crashPoint, now } = this.#options
+    const { store, sink, observer, crashPoint, onMoved, now } = this.#options
     this.#news = 'none'
     try {
       const totals = await store.totals()
       observer.totals(totals)
-      if (totals.revision === this.#revision && (await sink.matches(totals.counts))) return
-      this.#writtenAt = now()
-      await sink.write(totals.counts)
-      crashPoint('exported')
-      this.#revision = totals.revision
-      observer.fileWritten()
+      if (totals.revision !== this.#revision || !(await sink.matches(totals.counts))) {
+        this.#writtenAt = now()
+        await sink.write(totals.counts)
+        crashPoint('exported')
+        this.#revision = totals.revision
+        observer.fileWritten()
+      }
+      if (totals.revision !== this.#moved.revision && now() - this.#moved.toldAt >= REST_INTERVAL) {
+        await onMoved()
+        this.#moved = { revision: totals.revision, toldAt: now() }
+      }
     } catch (error) {
       this.#revision = -1
       observer.fileFailed(error as Error)

@@ -24,7 +24,7 @@ export async function resetCounts({ options, env }: CommandInput, terminal: Term
     return true
   })
   if (!done) return DECLINED
-  const said = `Everything that group ${group} counted is forgotten; instances that run begin anew with the next record of a partition, others when they start.`
+  const said = `Everything that group ${group} counted is forgotten; instances that run begin anew within a second or two, others when they start.`
   terminal.out(`${options.json ? JSON.stringify({ group, reset: true }) : said}\n`)
   return EXIT.ok
 }

@@ -85,7 +85,7 @@ export class CountReport implements CountObserver, SourceObserver {
   fenced({ topic, partition }: TopicPartition): void {
     this.#logger.info(
       { topic, partition },
-      `partition ${partition} went to another instance before this one knew: its commit was refused, nothing was lost`,
+      `partition ${partition} was opened by another instance, or reset, before this one knew: nothing is lost or counted twice`,
     )
   }
 

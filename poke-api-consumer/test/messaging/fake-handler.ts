@@ -68,6 +68,7 @@ export class FakeHandler implements FetchHandler {
 
 class FakeReader implements PartitionReader {
   readonly stopped = false
+  readonly outdated = false
   readonly #at: TopicPartition
   readonly #handler: FakeHandler
   readonly #tell: (event: string) => void

@@ -138,7 +138,7 @@ export class PartitionFeed {
     }
     const end = endOfBatches(response.view, part.recordsStart, part.recordsEnd, offset, question.lastEpoch)
     const empty = part.recordsEnd === part.recordsStart
-    if (empty && this.#isTold(part)) return async () => {}
+    if (empty && this.#isTold(part) && this.#reader?.outdated !== true) return async () => {}
     // After records an empty response is told all the same: the reader learns only then that their commit came to nothing.
     this.#told = empty ? part : null
     this.#offset = end.offset

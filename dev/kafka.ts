@@ -80,7 +80,7 @@ export async function embeddedKafka(options: KafkaOptions): Promise<Kafka> {
 
 async function singleBroker(distribution: KafkaDistribution, options: KafkaOptions): Promise<Kafka> {
   const port = options.port ?? (await freePort())
-  const controllerPort = options.controllerPort ?? (await freePort())
+  const controllerPort = options.controllerPort ?? (await portBeside(port))
   return new Broker(distribution, options, 1, port, new Map([[1, controllerPort]]))
 }
 
@@ -116,6 +116,14 @@ export async function startCluster(count: number, options: Pick<KafkaOptions, 'd
     throw error
   }
   return { brokers: nodes.map((node) => node.brokers).join(','), nodes, stop }
+}
+
+/** A port is free until somebody listens on it, so that the same one may be found twice. */
+async function portBeside(port: number): Promise<number> {
+  for (;;) {
+    const other = await freePort()
+    if (other !== port) return other
+  }
 }
 
 async function distinctPorts(count: number): Promise<number[]> {

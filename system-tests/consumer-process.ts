@@ -38,7 +38,7 @@ export class ConsumerProcess {
     const { brokers, topic, dir, env = {} } = options
     this.#options = options
     this.url = `http://127.0.0.1:${port}`
-    this.outputFile = join(dir, 'type-counts.json')
+    this.outputFile = env.OUTPUT_FILE ?? join(dir, 'type-counts.json')
     this.#settings = {
       KAFKA_BROKERS: brokers,
       KAFKA_TOPIC: topic,

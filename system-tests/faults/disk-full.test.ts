@@ -1,0 +1,217 @@
+/** Disks that are full, or cannot be written, and then can again: under the store, the output file and the outbox. Nothing is lost, and all goes on. */
+import assert from 'node:assert/strict'
+import { existsSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, type TestContext, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type Kafka, startKafka } from 'dev'
+import { servePokeApi } from 'dev/poke-api-server.ts'
+import { ConsumerProcess } from '../consumer-process.ts'
+import { EventFeed } from '../event-feed.ts'
+import { assertPublished, assertVerified, total } from '../exactly-once.ts'
+import { figure, LONG, SEED, seeded } from '../fault-run.ts'
+import { ProducerProcess } from '../producer-process.ts'
+import { NO_SMALL_DISKS, SmallDisk } from '../small-disk.ts'
+import { topicCaptures } from '../topic-captures.ts'
+
+const ROUNDS = LONG ? 5 : 1
+/** For how long at most there is trouble, once it is said, in ms. */
+const TROUBLE = LONG ? 10_000 : 500
+/** Within this time after it all goes on, in ms. */
+const RECOVERY = 30_000
+/** Events a second. */
+const RATE = LONG ? 1000 : 200
+const MEGABYTE = 2 ** 20
+/** Of a record that cannot be counted and is kept, so that the store grows. */
+const GARBAGE = 'x'.repeat(50_000)
+const skip = NO_SMALL_DISKS ?? false
+
+const dir = mkdtempSync(join(tmpdir(), 'disk-full-'))
+let kafka: Kafka
+
+before(async () => {
+  kafka = await startKafka({ dir: join(dir, 'kafka') })
+})
+after(async () => {
+  await kafka.stop()
+  rmSync(dir, { recursive: true })
+})
+
+function smallDisk(t: TestContext, name: string, megabytes: number): SmallDisk {
+  const disk = new SmallDisk(join(dir, name), megabytes * MEGABYTE)
+  t.after(() => disk.remove())
+  return disk
+}
+
+/** A consumer whose topic gets events all the while. */
+async function counting(t: TestContext, topic: string, env: Readonly<Record<string, string>>) {
+  const feed = await EventFeed.create({ brokers: kafka.brokers, topic, partitions: 3 })
+  t.after(() => feed.close())
+  const consumer = await ConsumerProcess.start({ brokers: kafka.brokers, topic, dir: join(dir, topic), env })
+  t.after(() => consumer.end('SIGKILL'))
+  const feeding = new AbortController()
+  t.after(() => feeding.abort())
+  const fed = feed.steady(feeding.signal, RATE)
+  const end = async () => {
+    feeding.abort()
+    await fed
+  }
+  return { feed, consumer, end }
+}
+
+/** Waits until it says why it is not ready. `meanwhile` goes on until then. */
+async function says(service: { reasons(): Promise<string[] | null> }, words: RegExp, meanwhile = async () => {}): Promise<void> {
+  for (;;) {
+    if ((await service.reasons())?.some((reason) => words.test(reason))) return
+    await meanwhile()
+    await sleep(20)
+  }
+}
+
+/** Waits until it has no trouble. */
+async function isReady(service: { reasons(): Promise<string[] | null> }): Promise<void> {
+  const began = performance.now()
+  for (let reasons = await service.reasons(); reasons?.length !== 0; reasons = await service.reasons()) {
+    assert.ok(performance.now() - began < RECOVERY, `not ready: ${reasons}`)
+    await sleep(20)
+  }
+}
+
+/** Waits until a number that `ask` gives has risen above `beyond`. @returns how long that took, in ms */
+async function rises(what: string, ask: () => Promise<number>, beyond: number): Promise<number> {
+  for (const began = performance.now(); ; await sleep(20)) {
+    const took = performance.now() - began
+    const now = await ask()
+    if (now > beyond) return took
+    assert.ok(took < RECOVERY, `${what}: ${now} after ${Math.round(took)} ms, and was to rise above ${beyond}`)
+  }
+}
+
+test(`the store’s disk full ${ROUNDS} times, then room again: nothing is lost (SEED=${SEED})`, { skip }, async (t) => {
+  const random = seeded('store full')
+  const disk = smallDisk(t, 'store', 64)
+  const { feed, consumer, end } = await counting(t, 'store-full', { STORE_URL: `sqlite:${join(disk.dir, 'type-counts.db')}` })
+  const published = async () => total(await consumer.published())
+  let garbage = 0
+  let slowest = 0
+  const waste = async () => {
+    await feed.sendGarbage(GARBAGE)
+    garbage++
+  }
+  await rises('counts', published, 0)
+  for (let round = 0; round < ROUNDS; round++) {
+    disk.fill()
+    await says(consumer, /disk is full: make room/, waste)
+    await sleep(random() * TROUBLE)
+    disk.clear()
+    slowest = Math.max(slowest, await rises('counts', published, total(feed.counts)))
+    await isReady(consumer)
+  }
+  await end()
+  await assertPublished(consumer, feed.counts)
+  await assertVerified(consumer)
+  const { out } = await consumer.command('dead-letters', 'list', '--limit', '100000', '--json')
+  const letters = out.trim().split('\n')
+  assert.equal(letters.length, garbage)
+  figure(
+    'disk of the SQLite store full',
+    `${ROUNDS} times, ${feed.sent} events exact, ${garbage} dead letters of 50 kB kept, going on within ${(slowest / 1000).toFixed(1)} s`,
+  )
+})
+
+test(`the output folder not writable, full, and in the way of its own file, ${ROUNDS} times each, then writable: counting goes on all the while (SEED=${SEED})`, {
+  skip,
+}, async (t) => {
+  const random = seeded('output folder')
+  const disk = smallDisk(t, 'output', 1)
+  const folder = join(disk.dir, 'counts')
+  const { feed, consumer, end } = await counting(t, 'output-folder', { OUTPUT_FILE: join(folder, 'type-counts.json') })
+  const counted = async () => (await consumer.metric('poke_records_counted_total')) ?? 0
+  const published = async () => total(await consumer.published())
+  const hindrances = [
+    [() => disk.readOnly(), /read-only|EROFS/i, () => disk.writable()],
+    [() => disk.fill(), /ENOSPC|no space/i, () => disk.clear()],
+    [
+      () => {
+        renameSync(folder, `${folder}-away`)
+        writeFileSync(folder, '')
+      },
+      /a part of its path is a file/,
+      () => {
+        rmSync(folder)
+        rmSync(`${folder}-away`, { recursive: true })
+      },
+    ],
+  ] as const
+  let slowest = 0
+  await rises('counts', published, 0)
+  for (let round = 0; round < ROUNDS; round++) {
+    for (const [begin, words, over] of hindrances) {
+      begin()
+      await says(consumer, words)
+      await rises('counted records', counted, await counted())
+      await sleep(random() * TROUBLE)
+      over()
+      slowest = Math.max(slowest, await rises('counts', published, total(feed.counts)))
+      await isReady(consumer)
+    }
+  }
+  await end()
+  await assertPublished(consumer, feed.counts)
+  await assertVerified(consumer)
+  figure(
+    'output folder not writable',
+    `${ROUNDS} times read-only, full, a file in its place; ${feed.sent} events exact, the file whole again within ${(slowest / 1000).toFixed(1)} s`,
+  )
+})
+
+test(`the outbox’s disk full ${ROUNDS} times in a sweep, then room again: each Pokémon is counted once (SEED=${SEED})`, {
+  skip,
+}, async (t) => {
+  const random = seeded('outbox full')
+  const disk = smallDisk(t, 'outbox', 32)
+  const [first, delay] = LONG ? [1351, 50] : [300, 20]
+  const api = await servePokeApi({ delay, first })
+  t.after(() => api.close())
+  const topic = 'outbox-full'
+  const producer = await ProducerProcess.start({
+    brokers: kafka.brokers,
+    topic,
+    api: api.url,
+    dir: join(disk.dir, 'producer'),
+    env: { CAPTURE_MODE: 'sweep' },
+  })
+  t.after(() => producer.end('SIGKILL'))
+  await producer.answers()
+  const done = async () => (await producer.metric('poke_sweep_done_pokemon')) ?? first
+  let slowest = 0
+  for (let round = 0; round < ROUNDS; round++) {
+    await rises('captures', done, (await done()) + (random() * first) / ROUNDS / 4)
+    disk.fill()
+    await says(producer, /disk is full: make room/)
+    await sleep(random() * TROUBLE)
+    const before = await done()
+    disk.clear()
+    slowest = Math.max(slowest, await rises('captures', done, before))
+  }
+  assert.equal(await producer.ended, 0, producer.output)
+  const found = await topicCaptures(kafka.brokers, topic)
+  assert.deepEqual([found.captures, found.pokemon.size], [first, first])
+  figure(
+    'disk of the outbox full',
+    `${ROUNDS} times in a sweep of ${first}, each Pokémon once, going on within ${(slowest / 1000).toFixed(1)} s`,
+  )
+})
+
+test('a store where no folder can be made ends the consumer with one message', {
+  skip: !existsSync('/proc/self') && 'no /proc',
+}, async () => {
+  const refused = ConsumerProcess.start({
+    brokers: kafka.brokers,
+    topic: 'nowhere',
+    dir,
+    env: { STORE_URL: 'sqlite:/proc/no-such/counts.db' },
+  })
+  await assert.rejects(refused, /the consumer ended with 73:.*the folder of the store \/proc\/no-such\/counts\.db cannot be made/s)
+})

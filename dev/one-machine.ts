@@ -258,7 +258,8 @@ export class OneMachine implements Stoppable {
 
   #serviceEnv(own: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
     const given = Object.fromEntries(Object.entries(this.#env).filter(([, value]) => value !== ''))
-    return { ...own, ...given, KAFKA_BROKERS: this.brokers, POKE_API_URL: this.api.url }
+    const NODE_COMPILE_CACHE = join(PROJECT, '.cache', 'compiled')
+    return { NODE_COMPILE_CACHE, ...own, ...given, KAFKA_BROKERS: this.brokers, POKE_API_URL: this.api.url }
   }
 }
 

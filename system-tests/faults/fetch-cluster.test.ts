@@ -7,6 +7,7 @@ import { after, before, describe, type TestContext, test } from 'node:test'
 import { Admin, Consumer } from '@platformatic/kafka'
 import { type Cluster, type Kafka, startCluster } from 'dev'
 import { FakeHandler } from '../../poke-api-consumer/test/messaging/fake-handler.ts'
+import { figure, LONG } from '../fault-run.ts'
 import { Fetching } from '../fetching.ts'
 import { Topics } from '../topics.ts'
 
@@ -14,6 +15,8 @@ const PARTITIONS = 6
 const SESSION = 6000
 /** Within this time every partition is read again by itself, in ms. */
 const RECOVERY = 30_000
+/** Three brokers that come and go take minutes. */
+const IN_FULL = { skip: LONG ? false : 'in full only: make test-faults' }
 
 const dir = mkdtempSync(join(tmpdir(), 'fetch-cluster-'))
 let cluster: Cluster
@@ -95,11 +98,12 @@ async function written(topic: string, partition: number, value: string): Promise
   }
 }
 
-async function within(limit: number, work: Promise<void>): Promise<void> {
+async function within(what: string, work: Promise<void>): Promise<void> {
   const began = performance.now()
   await work
   const took = performance.now() - began
-  assert.ok(took < limit, `it took ${Math.round(took)} ms, with ${limit} allowed`)
+  assert.ok(took < RECOVERY, `${what}: it took ${Math.round(took)} ms, with ${RECOVERY} allowed`)
+  figure('three brokers', `${what}: every partition read again after ${(took / 1000).toFixed(1)} s`)
 }
 
 /** The node that coordinates a group. */
@@ -122,21 +126,31 @@ describe('the record source on a cluster', () => {
     const { topic, everything } = await reading(t, 1)
     const leader = node(await leaderOf(topic, 0))
     await leader.kill()
-    await within(RECOVERY, everything())
+    await within('a leader was killed', everything())
     await leader.restart()
-    await within(RECOVERY, everything())
+    await within('it is back', everything())
   })
 
-  test('goes on when the group’s coordinator is killed', async (t) => {
+  test('goes on when a leader is frozen, and when it is thawed', IN_FULL, async (t) => {
+    const { topic, everything } = await reading(t, 1)
+    const leader = node(await leaderOf(topic, 0))
+    await freeze(leader)
+    t.after(() => thaw(leader))
+    await within('a leader was frozen', everything())
+    await thaw(leader)
+    await within('it was thawed', everything())
+  })
+
+  test('goes on when the group’s coordinator is killed', IN_FULL, async (t) => {
     const { topic, everything } = await reading(t, 2)
     const coordinator = node(await coordinatorOf(topic))
     await coordinator.kill()
-    await within(RECOVERY, everything())
+    await within('the coordinator was killed', everything())
     await coordinator.restart()
-    await within(RECOVERY, everything())
+    await within('the coordinator is back', everything())
   })
 
-  test('goes on when the coordinator freezes in the middle of a rebalance, and when it is thawed', async (t) => {
+  test('goes on when the coordinator freezes in the middle of a rebalance, and when it is thawed', IN_FULL, async (t) => {
     const { topic, members, handler, everything } = await reading(t, 2)
     const coordinator = node(await coordinatorOf(topic))
     const third = new Fetching({ brokers: brokers(), topic, groupId: topic, sessionTimeout: SESSION }, handler)
@@ -147,22 +161,22 @@ describe('the record source on a cluster', () => {
     const shared = async () => {
       for (const member of all) await member.until(() => all.every(({ assigned }) => assigned.length === PARTITIONS / all.length))
     }
-    await within(RECOVERY, shared())
+    await within('the coordinator was frozen in a rebalance', shared())
     // Brokers take a while to acknowledge without the frozen one: that is theirs.
     await everything()
     await thaw(coordinator)
-    await within(RECOVERY, everything())
+    await within('the coordinator was thawed', everything())
   })
 
-  test('goes on through a rolling restart', async (t) => {
+  test('goes on through a rolling restart', IN_FULL, async (t) => {
     const { everything } = await reading(t, 2)
     for (const each of cluster.nodes) {
       await each.restart()
-      await within(RECOVERY, everything())
+      await within('a broker was restarted in turn', everything())
     }
   })
 
-  test('reads the other partitions when one has no leader', async (t) => {
+  test('reads the other partitions when one has no leader', IN_FULL, async (t) => {
     const topic = `cluster-${++count}`
     // Without replicas: each partition is on one broker alone.
     await topics.make(topic, PARTITIONS, { 'min.insync.replicas': '1' }, 1)

@@ -224,6 +224,25 @@ describe('every trouble ends in opening the partition again (rule S2)', () => {
     assert.deepEqual(Object.fromEntries((await store.totals()).counts), expected(2))
   })
 
+  test('a partition is opened anew once it knows twice as many sources as the store remembers (rule C3)', async () => {
+    const store = new MockTallyStore()
+    const open = store.open.bind(store)
+    store.open = async (partition) => {
+      const state = await open(partition)
+      return { ...state, lastSequences: new Map([...state.lastSequences].slice(-2)) }
+    }
+    const log = ['a', 'b', 'c', 'd', 'e', 'f'].map((source) => ours(1, source))
+    const { source, observer, finish } = setUp([log], { store, sourceMaxCount: 2, fetchSize: 1 })
+    await until(() => observer.responses.length > log.length)
+    await finish()
+    assert.deepEqual(
+      observer.heard.filter((each) => each.startsWith('opened')),
+      ['opened 0 at log-start', 'opened 0 at 5'],
+    )
+    assert.equal(source.outcomes.filter((outcome) => outcome === 'reopen').length, 1)
+    assert.equal([...store.rows.values()][0]?.counted, log.length)
+  })
+
   test('a response that does not continue the position is not counted', async () => {
     const { controller, store, source, finish } = setUp([[]])
     const reader = await controller.open({ ...source.partition(0), partition: 5 })

@@ -30,6 +30,8 @@ function newProducer({ brokers }: FeedOptions): Producer<Buffer, Buffer, Buffer,
 }
 
 export class EventFeed {
+  /** Events go to so many partitions in turn. */
+  partitions: number
   /** How many events were acknowledged. */
   sent = 0
   /** What counting each acknowledged event once comes to, by type, in alphabetical order. */
@@ -50,6 +52,7 @@ export class EventFeed {
     this.#producer = newProducer(options)
     this.#pokedex = pokedex
     this.#options = options
+    this.partitions = options.partitions
   }
 
   /** Makes the topic, and sends nothing yet. */
@@ -77,13 +80,13 @@ export class EventFeed {
    * @param among records of others, evenly among the events
    */
   async send(events: number, among: readonly ForeignRecord[] = []): Promise<void> {
-    const { topic, partitions } = this.#options
+    const { topic } = this.#options
     const messages: Message[] = Array.from({ length: events }, (_, i) => {
       const sequence = this.sent + i
       const event = this.#event(sequence)
       return {
         topic,
-        partition: sequence % partitions,
+        partition: sequence % this.partitions,
         key: Buffer.from(encodeKey(event)),
         value: Buffer.from(encodeValue(event)),
         headers: new Map(

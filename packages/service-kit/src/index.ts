@@ -1,7 +1,9 @@
 /** What every service needs once: configuration, logs, metrics, health, HTTP, shutdown and command line. */
+export * from './close-by-force.ts'
 export * from './closed-output.ts'
 export * from './command-line.ts'
 export * from './connection-settings.ts'
+export * from './deadline.ts'
 export * from './documentation.ts'
 export * from './failure.ts'
 export * from './health.ts'

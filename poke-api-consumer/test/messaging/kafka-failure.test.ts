@@ -1,4 +1,5 @@
 /** Failures of Kafka in our words: which kind they are, and what is said. */
+
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import {
@@ -10,8 +11,8 @@ import {
   TimeoutError,
   UserError,
 } from '@platformatic/kafka'
+import { DeadlinePassed } from 'service-kit'
 import { KafkaError } from '../../src/errors.ts'
-import { DeadlinePassed } from '../../src/infrastructure/messaging/deadline.ts'
 import { kafkaError, refusedBy } from '../../src/infrastructure/messaging/kafka-failure.ts'
 
 const attempt = { brokers: ['kafka:9092'], topic: 'poke-topic' }

@@ -1,10 +1,10 @@
 /** Publishes dead letters to a topic of their own, for people and programs to look at: original bytes, and where they were and why they are here. */
+
 import { createHash } from 'node:crypto'
 import { Admin, type BaseOptions, findErrorBy, ListOffsetTimestamps, ProduceAcks, Producer } from '@platformatic/kafka'
+import { closeByForce, withDeadline } from 'service-kit'
 import type { DeadLetterTopic, KeptDeadLetter } from '../../application/ports.ts'
 import { KafkaError } from '../../errors.ts'
-import { closeByForce } from './close-by-force.ts'
-import { withDeadline } from './deadline.ts'
 import { kafkaError } from './kafka-failure.ts'
 
 export interface KafkaDeadLetterTopicOptions {

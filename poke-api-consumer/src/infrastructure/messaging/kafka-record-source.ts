@@ -1,9 +1,10 @@
 /** The Kafka side of the consumer: waits for the topic, is a member of the group, and fetches what the group hands out. */
+
 import type { BaseOptions } from '@platformatic/kafka'
+import { withDeadline } from 'service-kit'
 import type { CrashHook } from '../../application/crash-points.ts'
 import type { FetchHandler, RecordSource } from '../../application/ports.ts'
 import { Cluster } from './cluster.ts'
-import { withDeadline } from './deadline.ts'
 import { Decompressor } from './decompress.ts'
 import { FetchLoop } from './fetch-loop.ts'
 import type { FetchLimits } from './fetch-response.ts'

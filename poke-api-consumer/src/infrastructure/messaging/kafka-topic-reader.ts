@@ -1,10 +1,10 @@
 /** Reads a topic anew for `verify`: from any offset to any other, apart from any group, with the cursor that counts. */
+import { DeadlinePassed, withSilenceLimit } from 'service-kit'
 import type { TopicDescription, TopicReader } from '../../application/ports.ts'
 import type { RecordView } from '../../entities/tally.ts'
 import { KafkaError } from '../../errors.ts'
 import { BackOff } from './back-off.ts'
 import { Cluster, type ClusterOptions, type Leader, type Topic } from './cluster.ts'
-import { DeadlinePassed, withSilenceLimit } from './deadline.ts'
 import { Decompressor } from './decompress.ts'
 import { FetchConnection } from './fetch-connection.ts'
 import { type FetchedPartition, type FetchLimits, type FetchResponse, fetchRequest, readFetchResponse } from './fetch-response.ts'

@@ -2,10 +2,11 @@
  * Fetches from one broker, for as long as it leads partitions of ours. The next fetch is under way while the last response is counted, so
  * at most two responses of a leader are in memory; while neither is counted, nothing is asked for.
  */
+
 import type { BaseOptions } from '@platformatic/kafka'
+import { DeadlinePassed, withSilenceLimit } from 'service-kit'
 import { BackOff } from './back-off.ts'
 import type { BrokerAddress } from './broker-connection.ts'
-import { DeadlinePassed, withSilenceLimit } from './deadline.ts'
 import { FetchConnection } from './fetch-connection.ts'
 import { type FetchLimits, type FetchResponse, fetchRequest, readFetchResponse } from './fetch-response.ts'
 import { kafkaError, refusedBy } from './kafka-failure.ts'

@@ -3,12 +3,12 @@
  * sign of trouble, because it does not survive every failure of a broker ("Membership is a disposable hint"). What it says may be late or
  * wrong without harm: the store decides who may write.
  */
+
 import type { BaseOptions } from '@platformatic/kafka'
+import { closeByForce, withDeadline } from 'service-kit'
 import { KafkaError } from '../../errors.ts'
 import { BackOff } from './back-off.ts'
-import { closeByForce } from './close-by-force.ts'
 import type { Member } from './cluster.ts'
-import { withDeadline } from './deadline.ts'
 import { GroupConsumer, type KnownCluster } from './group-consumer.ts'
 import { kafkaError } from './kafka-failure.ts'
 import { assignWithinOneStore, PROTOCOL } from './one-store.ts'

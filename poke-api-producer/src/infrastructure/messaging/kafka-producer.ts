@@ -1,10 +1,10 @@
 /** Publishes the outbox's events to the topic: rules P3 and P4. */
+
 import { type BaseOptions, type ClusterTopicMetadata, ProduceAcks, Producer } from '@platformatic/kafka'
 import { encodeHeaders } from 'pokemon-event'
+import { closeByForce, withDeadline } from 'service-kit'
 import type { EventPublisher, OutboxEvent } from '../../application/ports.ts'
 import { PublishError } from '../../errors.ts'
-import { closeByForce } from './close-by-force.ts'
-import { withDeadline } from './deadline.ts'
 import { partitionerFor } from './partitioner.ts'
 import { publishError } from './publish-failure.ts'
 import { createTopic, findTopic } from './topic.ts'

@@ -1,7 +1,8 @@
 /** Says in a sentence why Kafka did not take the events, and whether trying again can help. */
+
 import { AuthenticationError, NetworkError, ProtocolError, UnsupportedApiError } from '@platformatic/kafka'
+import { DeadlinePassed } from 'service-kit'
 import { PublishError } from '../../errors.ts'
-import { DeadlinePassed } from './deadline.ts'
 
 export interface Attempt {
   readonly brokers: readonly string[]

@@ -1,7 +1,8 @@
 /** Finds the topic with a leader for every partition, and makes it where it is missing. */
+
 import { setTimeout as wait } from 'node:timers/promises'
 import { Admin, type Base, type BaseOptions, type ClusterTopicMetadata, findErrorBy, ListOffsetTimestamps } from '@platformatic/kafka'
-import { closeByForce } from './close-by-force.ts'
+import { closeByForce } from 'service-kit'
 
 export interface TopicSettings {
   readonly topic: string

@@ -1,11 +1,16 @@
 /** Ends a Kafka client at once, whatever it is doing. */
-import type { Base } from '@platformatic/kafka'
 import { withDeadline } from './deadline.ts'
 
 /** For how long a client may take to say that it is closed, in ms. Its sockets are gone by then. */
 const CLOSE_DEADLINE = 1000
 
-export async function closeByForce(client: Base): Promise<void> {
+/** What of `@platformatic/kafka`'s clients is used. */
+export interface KafkaClient {
+  readonly connections: Iterable<readonly [unknown, { readonly socket?: { destroy(): unknown } }]>
+  close(): Promise<void>
+}
+
+export async function closeByForce(client: KafkaClient): Promise<void> {
   const connections = [...client.connections]
   const closed = client.close()
   // The library ends a socket only after its unsent bytes are written, which a frozen broker never reads.

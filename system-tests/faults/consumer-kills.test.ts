@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import { after, before, describe, type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Kafka, startKafka } from 'dev'
+import { openStore } from '../../poke-api-consumer/src/infrastructure/storage/open-store.ts'
 import { ConsumerProcess } from '../consumer-process.ts'
 import { EventFeed } from '../event-feed.ts'
 import { assertPublished, assertVerified, total } from '../exactly-once.ts'
@@ -49,23 +50,23 @@ interface Killing {
   end(): Promise<void>
 }
 
-async function setUp(t: TestContext, name: string, env: Readonly<Record<string, string>>): Promise<Killing> {
+async function setUp(t: TestContext, name: string, storeUrl: string, env: Readonly<Record<string, string>> = {}): Promise<Killing> {
   const topic = name.replaceAll(/\W+/g, '-')
   const { brokers } = kafka
   const feed = await EventFeed.create({ brokers, topic, partitions: 3 })
   t.after(() => feed.close())
   mkdirSync(join(dir, topic))
-  const settings = { KAFKA_GROUP_ID: topic, KAFKA_SESSION_TIMEOUT: '6s', ...env }
+  const settings = { KAFKA_GROUP_ID: topic, KAFKA_SESSION_TIMEOUT: '6s', STORE_URL: storeUrl, ...env }
   const consumer = await ConsumerProcess.start({ brokers, topic, dir: join(dir, topic), env: settings })
   t.after(() => consumer.end('SIGKILL'))
   const kill = async () => {
     const sent = total(feed.counts)
     await consumer.end('SIGKILL')
     // Of the store itself, which may be ahead of the file.
-    const { exitCode, out, error } = await consumer.command('counts', '--json')
-    assert.equal(exitCode, 0, error)
-    const counted = total((JSON.parse(out) as { types: Record<string, number> }).types)
-    return { counted, sent }
+    const store = await openStore(storeUrl, { groupId: topic, sourceMaxAge: 604_800_000, sourceMaxCount: 10_000 })
+    const { counts } = await store.totals()
+    await store.close()
+    return { counted: total(Object.fromEntries(counts)), sent }
   }
   const end = async () => {
     await assertPublished(consumer, feed.counts)
@@ -84,11 +85,10 @@ async function untilCounted(consumer: ConsumerProcess, beyond: number): Promise<
   }
 }
 
-/** @param stores by name, the settings that name them */
-function testsOn(store: string, settings: () => Promise<Readonly<Record<string, string>>>): void {
+function testsOn(store: string, storeUrl: (name: string) => Promise<string>): void {
   test(`a backlog read in small fetches through ${KILLS} kills on ${store} is counted exactly once`, async (t) => {
-    const env = { ...(await settings()), FETCH_MAX_BYTES: '64KiB' }
-    const { feed, consumer, random, kill, end } = await setUp(t, `backlog ${store}`, env)
+    const env = { FETCH_MAX_BYTES: '64KiB' }
+    const { feed, consumer, random, kill, end } = await setUp(t, `backlog ${store}`, await storeUrl('backlog'), env)
     await consumer.end('SIGTERM')
     let [kills, late, before] = [0, 0, 0]
     while (kills < KILLS) {
@@ -108,7 +108,7 @@ function testsOn(store: string, settings: () => Promise<Readonly<Record<string, 
   })
 
   test(`${RATE} events a second through ${KILLS} kills on ${store} are counted exactly once`, async (t) => {
-    const { feed, consumer, random, kill, end } = await setUp(t, `steady ${store}`, await settings())
+    const { feed, consumer, random, kill, end } = await setUp(t, `steady ${store}`, await storeUrl('steady'))
     const stop = new AbortController()
     const flowing = feed.steady(stop.signal, RATE)
     t.after(() => stop.abort())
@@ -134,6 +134,6 @@ function testsOn(store: string, settings: () => Promise<Readonly<Record<string, 
 
 // Beside each other: most of the time is waiting until the group misses the member that was killed.
 describe(`consumers killed at random moments (SEED=${SEED})`, { concurrency: true }, () => {
-  testsOn('SQLite', async () => ({}))
-  testsOn('PostgreSQL', async () => ({ STORE_URL: await postgres.createDatabase() }))
+  testsOn('SQLite', async (name) => `sqlite:${join(dir, `${name}.db`)}`)
+  testsOn('PostgreSQL', () => postgres.createDatabase())
 })

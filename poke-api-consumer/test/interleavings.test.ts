@@ -396,6 +396,7 @@ class Member extends Mortal {
         ),
       unpublished: (...asked) => this.call('unpublished', () => store.unpublished(...asked)),
       totals: () => this.call('totals', () => store.totals()),
+      partitions: () => this.call('partitions', () => store.partitions()),
     }
     return new Proxy(store, {
       get(target, name) {
@@ -566,19 +567,21 @@ class World {
     this.#ranges = Array.from({ length: PARTITIONS }, () => [])
   }
 
-  /** No more faults: everybody dies, and one healthy member reads to the end. */
+  /** No more faults: everybody dies, and one healthy member, or the one after it, reads to the end. */
   async finish(): Promise<void> {
     this.#finishing = true
     for (const faults of [this.opens, this.writes, this.responses, this.publishes]) faults.end()
     for (const each of this.members) each.kill()
-    this.dieAt = null
     for (let partition = 0; partition < PARTITIONS; partition++) this.#grow(partition, 1)
-    const last = this.#start()
-    for (let partition = 0; partition < PARTITIONS; partition++) last.assign(partition)
-    await this.#done.promise
+    let last: Member
+    do {
+      last = this.#start()
+      for (let partition = 0; partition < PARTITIONS; partition++) last.assign(partition)
+      await Promise.race([this.#done.promise, last.death])
+    } while (last.dead)
     if (this.#broken !== null) return
     last.leave()
-    await last.running
+    await Promise.race([last.running, last.death])
     await Promise.all(this.#late)
   }
 

@@ -138,7 +138,6 @@ class Producer extends Mortal implements Outbox {
   #outstanding = 0
   #partitions = 0
   #obtained = 0
-  readonly #death = Promise.withResolvers<void>()
   ended = false
   readonly running: Promise<void>
 
@@ -192,7 +191,6 @@ class Producer extends Mortal implements Outbox {
     if (this.#obtained > this.observer.capturedIds.length) this.#world.reached.note('killed with captures that were not stored')
     super.kill()
     this.#outbox.close()
-    this.#death.resolve()
   }
 
   stop(): void {
@@ -202,10 +200,10 @@ class Producer extends Mortal implements Outbox {
   /** Resolves when its work is done: its sweep; or, of captures at random, whatever was waiting. False: it died before. */
   async finishes(): Promise<boolean> {
     const done = this.#world.order === 'sweep' ? this.running : this.#empty.promise
-    await Promise.race([done, this.#death.promise])
+    await Promise.race([done, this.death])
     if (this.dead) return false
     this.stop()
-    await Promise.race([this.running, this.#death.promise])
+    await Promise.race([this.running, this.death])
     return !this.dead
   }
 

@@ -83,6 +83,7 @@ export class Reached {
 /** A process in a schedule. When it dies, everything of it stops for ever at the await where it is. */
 export class Mortal {
   readonly scheduler: fc.Scheduler
+  readonly #death = Promise.withResolvers<void>()
   #dead = false
 
   constructor(scheduler: fc.Scheduler) {
@@ -93,8 +94,14 @@ export class Mortal {
     return this.#dead
   }
 
+  /** Resolves when it dies. */
+  get death(): Promise<void> {
+    return this.#death.promise
+  }
+
   kill(): void {
     this.#dead = true
+    this.#death.resolve()
   }
 
   /** Waits until the scheduler lets it go on; for ever if it has died meanwhile. */

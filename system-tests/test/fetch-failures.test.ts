@@ -4,11 +4,11 @@ import { mkdtempSync, rmSync, statSync, truncateSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, type TestContext, test } from 'node:test'
-import { type Kafka, startKafka } from 'dev'
-import { freePort } from 'dev/free-port.ts'
+import type { Kafka } from 'dev'
 import { FakeHandler } from '../../poke-api-consumer/test/messaging/fake-handler.ts'
 import { Fetching } from '../fetching.ts'
-import { TcpProxy } from '../tcp-proxy.ts'
+import { startProxiedKafka } from '../proxied-kafka.ts'
+import type { TcpProxy } from '../tcp-proxy.ts'
 import { Topics } from '../topics.ts'
 
 /** Within this time after a fault is over, records are read again, in ms. */
@@ -18,28 +18,16 @@ const SESSION = 6000
 const dir = mkdtempSync(join(tmpdir(), 'fetch-failures-'))
 let kafka: Kafka
 let proxy: TcpProxy
-/** By way of the proxy. */
+/** By way of the proxy, and past it. */
 let brokers: string
+let direct: string
 let topics: Topics
 let count = 0
 
 before(async () => {
-  const [port, direct, controllerPort] = [await freePort(), await freePort(), await freePort()]
-  proxy = await TcpProxy.start({ host: '127.0.0.1', port })
-  brokers = new URL(proxy.urlOf('http://kafka')).host
-  kafka = await startKafka({
-    dir,
-    port,
-    controllerPort,
-    config: {
-      // The consumer comes in by the proxy; the test has a door of its own.
-      listeners: `PROXIED://127.0.0.1:${port},PLAINTEXT://127.0.0.1:${direct},CONTROLLER://127.0.0.1:${controllerPort}`,
-      'advertised.listeners': `PROXIED://${brokers},PLAINTEXT://127.0.0.1:${direct}`,
-      'listener.security.protocol.map': 'PROXIED:PLAINTEXT,PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT',
-      'inter.broker.listener.name': 'PLAINTEXT',
-    },
-  })
-  topics = new Topics(`127.0.0.1:${direct}`)
+  ;({ kafka, proxy, brokers, direct } = await startProxiedKafka(dir))
+  // The consumer comes in by the proxy; the test has a door of its own.
+  topics = new Topics(direct)
 })
 after(async () => {
   await topics.close()

@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import { after, before, describe, type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Kafka, startKafka } from 'dev'
+import { ServiceError } from 'service-kit'
 import { openStore } from '../../poke-api-consumer/src/infrastructure/storage/open-store.ts'
 import { ConsumerProcess } from '../consumer-process.ts'
 import { EventFeed } from '../event-feed.ts'
@@ -63,16 +64,29 @@ async function setUp(t: TestContext, name: string, storeUrl: string, env: Readon
     const sent = total(feed.counts)
     await consumer.end('SIGKILL')
     // Of the store itself, which may be ahead of the file.
-    const store = await openStore(storeUrl, { groupId: topic, sourceMaxAge: 604_800_000, sourceMaxCount: 10_000 })
-    const { counts } = await store.totals()
-    await store.close()
-    return { counted: total(Object.fromEntries(counts)), sent }
+    return { counted: await countedIn(storeUrl, topic), sent }
   }
   const end = async () => {
     await assertPublished(consumer, feed.counts)
     await assertVerified(consumer)
   }
   return { feed, consumer, random: seeded(name), kill, end }
+}
+
+/** What a store has counted; a database that is busy for the moment is asked again, as the consumer itself does. */
+async function countedIn(storeUrl: string, groupId: string): Promise<number> {
+  for (const deadline = performance.now() + PATIENCE; ; ) {
+    try {
+      const store = await openStore(storeUrl, { groupId, sourceMaxAge: 604_800_000, sourceMaxCount: 10_000 })
+      try {
+        return total(Object.fromEntries((await store.totals()).counts))
+      } finally {
+        await store.close()
+      }
+    } catch (error) {
+      if (!(error instanceof ServiceError && error.retriable) || performance.now() > deadline) throw error
+    }
+  }
 }
 
 async function untilCounted(consumer: ConsumerProcess, beyond: number): Promise<void> {

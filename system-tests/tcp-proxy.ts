@@ -180,7 +180,11 @@ class Connection {
   }
 
   cut(): void {
-    for (const socket of this.#sockets) socket.resetAndDestroy()
+    // One that is ending already cannot be reset: it would never close, and the process never end.
+    for (const socket of this.#sockets) {
+      if (socket.writableEnded) socket.destroy()
+      else socket.resetAndDestroy()
+    }
   }
 }
 

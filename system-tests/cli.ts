@@ -1,6 +1,8 @@
 /** The consumer's commands as processes of their own. */
+
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
+import { PROCESS_ENV } from './process-env.ts'
 
 export interface Finished {
   readonly exitCode: number
@@ -13,7 +15,7 @@ const CLI = fileURLToPath(new URL('../poke-api-consumer/src/cli.ts', import.meta
 /** Runs `poke-api-consumer` with these words to its end; nobody is there to be asked. */
 export function consumerCommand(env: Readonly<Record<string, string>>, ...words: string[]): Promise<Finished> {
   return new Promise((resolve, reject) => {
-    execFile(process.execPath, [CLI, ...words], { env: { PATH: process.env.PATH, ...env } }, (error, out, errors) => {
+    execFile(process.execPath, [CLI, ...words], { env: { ...PROCESS_ENV, ...env } }, (error, out, errors) => {
       if (error !== null && typeof error.code !== 'number') reject(error)
       else resolve({ exitCode: Number(error?.code ?? 0), out, error: errors })
     })

@@ -1,4 +1,5 @@
 /** The consumer as a process of its own, with a store and an output file in a folder of its own. */
+
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
@@ -7,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { freePort } from 'dev/free-port.ts'
 import { consumerCommand, type Finished } from './cli.ts'
+import { PROCESS_ENV } from './process-env.ts'
 
 export interface ConsumerOptions {
   readonly brokers: string
@@ -60,7 +62,7 @@ export class ConsumerProcess {
   async restart(): Promise<void> {
     const cli = fileURLToPath(new URL('../poke-api-consumer/src/cli.ts', import.meta.url))
     const child = spawn(process.execPath, [...(this.#options.nodeArguments ?? []), cli], {
-      env: { PATH: process.env.PATH, ...this.#settings },
+      env: { ...PROCESS_ENV, ...this.#settings },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     for (const stream of [child.stdout, child.stderr]) {

@@ -1,10 +1,12 @@
 /** The producer as a process of its own. */
+
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { freePort } from 'dev/free-port.ts'
 import { parseMetrics, sumOf } from 'dev/prometheus-text.ts'
+import { PROCESS_ENV } from './process-env.ts'
 
 export interface ProducerOptions {
   readonly brokers: string
@@ -43,7 +45,7 @@ export class ProducerProcess {
       ...env,
     }
     this.#process = spawn(process.execPath, [...nodeArguments, CLI], {
-      env: { PATH: process.env.PATH, ...settings },
+      env: { ...PROCESS_ENV, ...settings },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     for (const stream of [this.#process.stdout, this.#process.stderr]) {

@@ -1,4 +1,5 @@
 /** A consumer that is killed after each step from the topic to the counts, on a real broker and on both stores: each record is counted once. */
+
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -15,6 +16,7 @@ import { consumerCommand } from '../cli.ts'
 import { ConsumerProcess } from '../consumer-process.ts'
 import { EventFeed } from '../event-feed.ts'
 import { type PostgresServer, startPostgres } from '../postgres-server.ts'
+import { PROCESS_ENV } from '../process-env.ts'
 import type { Death } from './crashing-consumer.ts'
 
 const EVENTS = 1000
@@ -102,7 +104,7 @@ async function runUntilDeath(
   const program = fileURLToPath(new URL('./crashing-consumer.ts', import.meta.url))
   const child = spawn(process.execPath, [program, JSON.stringify(death)], {
     env: {
-      PATH: process.env.PATH,
+      ...PROCESS_ENV,
       KAFKA_BROKERS: brokers,
       KAFKA_TOPIC: topic,
       OUTPUT_FILE: join(folder, 'type-counts.json'),

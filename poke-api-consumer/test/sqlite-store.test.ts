@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url'
 import { StoreError, type StoreErrorKind } from '../src/errors.ts'
 import { readMigrations } from '../src/infrastructure/storage/migrations.ts'
 import { openStore } from '../src/infrastructure/storage/open-store.ts'
+import { SqliteDatabase } from '../src/infrastructure/storage/sqlite-database.ts'
 import { SqliteTallyStore } from '../src/infrastructure/storage/sqlite-tally-store.ts'
 import type { StoreOptions } from '../src/infrastructure/storage/store.ts'
 import { testDeadLetterStore } from './contract/dead-letter-store.ts'
@@ -82,6 +83,15 @@ describe('the SQLite file', () => {
     assert.equal(journalMode, 'wal')
     assert.equal(synchronous, 1, '1 is NORMAL')
     assert.ok(busyTimeout > 0 && busyTimeout <= 1000, `${busyTimeout} ms`)
+  })
+
+  test('is locked from the beginning of a transaction, which may read before it writes (rule S3)', async (t) => {
+    const path = join(newFolder(t), 'store.db')
+    const [one, other] = [await SqliteDatabase.open(path), await SqliteDatabase.open(path)]
+    t.after(() => [one, other].forEach((each) => void each.close()))
+    const isBusy = (error: unknown) => error instanceof StoreError && error.kind === 'busy'
+    one.transaction(() => assert.throws(() => other.transaction(() => {}), isBusy))
+    other.transaction(() => {})
   })
 
   test('of a newer version is refused and left as it is', async (t) => {

@@ -246,6 +246,7 @@ class Member extends Mortal {
       }
       stale = null
       let offset = reader.position.offset === 'log-start' ? (topic.starts[partition] as number) : reader.position.offset
+      let stoodAt = offset
       let waiting = false
       let flying = this.#ask(partition, offset, waiting, task)
       while (outcome === 'next' && !task.dropped) {
@@ -256,8 +257,9 @@ class Member extends Mortal {
           reached.note('response lost')
           flying = this.#ask(partition, offset, false, task)
         } else if (answer === 'out of range') {
-          outcome = await this.#outOfRange(partition, offset, reader)
+          outcome = await this.#outOfRange(partition, offset, stoodAt, reader)
           offset = topic.starts[partition] as number
+          stoodAt = offset
           if (outcome === 'next') flying = this.#ask(partition, offset, false, task)
         } else {
           // The next one is asked for before this one is counted.
@@ -289,10 +291,10 @@ class Member extends Mortal {
     }
   }
 
-  async #outOfRange(partition: number, offset: number, reader: PartitionReader): Promise<ReadOutcome> {
+  async #outOfRange(partition: number, offset: number, stoodAt: number, reader: PartitionReader): Promise<ReadOutcome> {
     const { topic, reached } = this.#world
     // It was never read, and begins wherever its log does by now.
-    if (reader.position.offset === 'log-start') return 'next'
+    if (reader.position.offset === 'log-start' && offset === stoodAt) return 'next'
     reached.note('records removed that were not read')
     return await reader.lost(retention(offset, topic.starts[partition] as number))
   }

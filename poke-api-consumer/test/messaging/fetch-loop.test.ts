@@ -368,6 +368,21 @@ describe('rules F1, F5 and S6: what is lost', () => {
     assert.deepEqual(handler.losses, [])
   })
 
+  test('a loss, though nothing is committed yet: the first records were counted, and their commit is under way', async (t) => {
+    const played = await play(t, 1)
+    const { broker, handler, loop } = played
+    handler.positions.set = () => handler.positions
+    loop.assign(all(1))
+    ;(await broker.asked()).answer([{ partition: 0, records: record('a', 0) }])
+    const asked = await broker.asked()
+    assert.deepEqual(offsets(asked), [[0, 1]])
+    played.ends = { start: 30, end: 40 }
+    asked.answer([{ partition: 0, errorCode: 1 }])
+    await handler.until(() => handler.losses.length > 0)
+    const { loss } = handler.losses[0] ?? {}
+    assert.deepEqual([loss?.kind, loss?.from, loss?.to], ['retention', 1, 30])
+  })
+
   test('no loss: a leader that was behind for a moment', async (t) => {
     const { broker, handler, loop } = await play(t, 1)
     handler.positions.set(0, { offset: 100, leaderEpoch: 3 })

@@ -65,6 +65,8 @@ export class PartitionFeed {
   // What to ask for next.
   #offset = -1
   #lastEpoch = -1
+  /** Where reading began at this opening. */
+  #stoodAt = -1
   /** What the reader was told last of the log's ends, by an empty response, so that it need not be told the same again. */
   #told: FetchedPartition | null = null
   /** Where the broker itself found its log damaged. */
@@ -186,6 +188,7 @@ export class PartitionFeed {
     const from = offset === 'log-start' ? (await this.#ends())?.start : offset
     if (from === undefined || this.#isClosed()) return
     this.#offset = from
+    this.#stoodAt = from
     this.#lastEpoch = leaderEpoch
     this.#state = 'reading'
     this.#context.ready()
@@ -246,8 +249,8 @@ export class PartitionFeed {
     if (ends === null || this.#isClosed()) return
     const { start, end } = ends
     const reader = this.#reader as PartitionReader
-    // It was never read, and begins wherever its log does by now: no loss.
-    if (reader.position.offset === 'log-start') await this.#stand(reader)
+    // It was never read, and begins wherever its log does by now: no loss. Unless something was, and its commit is still under way.
+    if (reader.position.offset === 'log-start' && offset === this.#stoodAt) await this.#stand(reader)
     else if (offset < start) await this.#lose(retention(offset, start))
     else if (offset > end) await this.#lose(truncation(offset, end))
     else if (lastEpoch >= 0 && ++this.#contradictions > MOST_CONTRADICTIONS) await this.#lose(unknownEpoch(offset, lastEpoch))

@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Admin, Producer } from '@platformatic/kafka'
 import { encodeHeaders, encodeKey, encodeValue, type PokemonEvent } from 'pokemon-event'
+import { createTopic } from './topics.ts'
 
 export interface FeedOptions {
   readonly brokers: string
@@ -60,7 +61,7 @@ export class EventFeed {
     const { brokers, topic, partitions } = options
     const bootstrapBrokers = brokers.split(',')
     const admin = new Admin({ clientId: 'event-feed', bootstrapBrokers })
-    await admin.createTopics({ topics: [topic], partitions, replicas: 1 })
+    await createTopic(admin, { topics: [topic], partitions, replicas: 1 })
     // A topic just made has no leaders for a moment, and a send would meet that.
     await waitForLeaders(admin, topic, partitions)
     await admin.close()

@@ -14,6 +14,7 @@ import { copyHeaders } from '../../poke-api-consumer/src/entities/record-headers
 import { KafkaError } from '../../poke-api-consumer/src/errors.ts'
 import { KafkaDeadLetterTopic } from '../../poke-api-consumer/src/infrastructure/messaging/dead-letter-topic.ts'
 import { KafkaTopicReader } from '../../poke-api-consumer/src/infrastructure/messaging/kafka-topic-reader.ts'
+import { createTopic } from '../topics.ts'
 
 const TOPIC_ID = '0783f83b-a070-4d0a-961a-44c080267800'
 const dir = mkdtempSync(join(tmpdir(), 'dead-letter-topic-'))
@@ -40,7 +41,7 @@ async function withAdmin<T>(work: (admin: Admin) => Promise<T>): Promise<T> {
 /** A source topic of its own for each test, and its dead-letter topic. */
 async function setUp(t: TestContext, deadline = 10_000): Promise<{ source: string; letters: KafkaDeadLetterTopic }> {
   const source = `poke-topic-${++topics}`
-  await withAdmin((admin) => admin.createTopics({ topics: [source], partitions: 2, replicas: 1 }))
+  await withAdmin((admin) => createTopic(admin, { topics: [source], partitions: 2, replicas: 1 }))
   const letters = new KafkaDeadLetterTopic({ brokers: [kafka.brokers], topic: source, clientId: 'test', deadline })
   t.after(() => letters.close())
   return { source, letters }
@@ -171,7 +172,7 @@ test('the largest record that the source takes is published whole', async (t) =>
 test('where the topic refuses a letter for its size, a stub with reason and hash takes its place, and the others are whole', async (t) => {
   const { source, letters } = await setUp(t)
   const configs = [{ name: 'max.message.bytes', value: '5000' }]
-  await withAdmin((admin) => admin.createTopics({ topics: [`${source}.dead-letters`], partitions: 1, replicas: 1, configs }))
+  await withAdmin((admin) => createTopic(admin, { topics: [`${source}.dead-letters`], partitions: 1, replicas: 1, configs }))
   const large = Buffer.alloc(6000, 'x')
   await letters.publish([letterOf(source, 0), letterOf(source, 1, { value: large, key: Buffer.from('k') }, 1), letterOf(source, 2)])
   const found = await read(source)

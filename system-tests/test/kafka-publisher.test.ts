@@ -15,6 +15,7 @@ import {
 } from '../../poke-api-producer/src/infrastructure/messaging/kafka-producer.ts'
 import { arrivals, event, testEventPublisher } from '../../poke-api-producer/test/contract/event-publisher.ts'
 import { silentServer } from '../../poke-api-producer/test/silent-server.ts'
+import { createTopic } from '../topics.ts'
 import { type ReadRecord, readTopic } from './read-topic.ts'
 
 const never = new AbortController().signal
@@ -126,7 +127,7 @@ describe('on a real broker', () => {
   test('a topic that is there is used as it is', async (t) => {
     const topic = newTopic()
     await withAdmin((admin) =>
-      admin.createTopics({ topics: [topic], partitions: 7, replicas: 1, configs: [{ name: 'retention.ms', value: '60000' }] }),
+      createTopic(admin, { topics: [topic], partitions: 7, replicas: 1, configs: [{ name: 'retention.ms', value: '60000' }] }),
     )
     const publisher = publisherOf(t, { topic, partitions: 3 })
     await eventually(() => publisher.prepare(never))

@@ -1,0 +1,75 @@
+/** When the counts are published: at once where everything is counted, at most every 50 ms while there is more, and the last state always. */
+import assert from 'node:assert/strict'
+import { describe, type TestContext, test } from 'node:test'
+import { TypeCountsExport } from '../src/application/type-counts-export.ts'
+import { MockFileHandler } from './mock-file-handler.ts'
+import { RecordingObserver } from './recording-observer.ts'
+
+/** An export whose clock and waiting a test moves. */
+function exporting(t: TestContext) {
+  const clock = { ms: 0 }
+  const store = { revision: 0, totals: async () => ({ counts: new Map([['bug', store.revision]]), revision: store.revision }) }
+  const sink = new MockFileHandler()
+  const waits: { readonly ms: number; readonly over: () => void }[] = []
+  const stop = new AbortController()
+  const types = new TypeCountsExport({
+    store,
+    sink,
+    observer: new RecordingObserver(),
+    onMoved: async () => {},
+    crashPoint: () => {},
+    wait: (ms, signal) =>
+      new Promise((resolve) => {
+        waits.push({ ms, over: resolve })
+        signal.addEventListener('abort', () => resolve(), { once: true })
+      }),
+    now: () => clock.ms,
+  })
+  const running = types.run(stop.signal)
+  const end = async () => {
+    stop.abort()
+    await running
+  }
+  t.after(end)
+  const committed = async (caughtUp: boolean) => {
+    store.revision++
+    types.changed(caughtUp)
+    await settled()
+  }
+  const pass = async (ms: number) => {
+    clock.ms += ms
+    waits.at(-1)?.over()
+    await settled()
+  }
+  return { store, waits, committed, pass, end, published: () => sink.content?.get('bug') }
+}
+
+/** Everything that needs no time has happened. */
+async function settled(): Promise<void> {
+  for (let i = 0; i < 5; i++) await new Promise((resolve) => setImmediate(resolve))
+}
+
+describe('the export of the counts', () => {
+  test('while there is more to count, publishes at most every 50 ms, whatever is committed in between', async (t) => {
+    const { committed, pass, published, waits } = exporting(t)
+    await settled()
+    for (let i = 1; i <= 10; i++) await committed(false)
+    assert.equal(published(), 0)
+    assert.equal(waits.at(-1)?.ms, 50)
+    await pass(49)
+    assert.equal(published(), 0)
+    await pass(1)
+    assert.equal(published(), 10)
+  })
+
+  test('publishes at once when everything is counted, and the last state at the end', async (t) => {
+    const { store, committed, end, published } = exporting(t)
+    await settled()
+    await committed(false)
+    await committed(true)
+    assert.equal(published(), 2)
+    store.revision++
+    await end()
+    assert.equal(published(), 3)
+  })
+})

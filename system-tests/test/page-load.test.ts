@@ -22,25 +22,28 @@ const PARTITIONS = 100
 
 test(`${PAGES} pages at once`, { timeout: 10 * 60_000 }, async (t) => {
   const dir = await mkdtemp(join(tmpdir(), 'poke-load-'))
-  t.after(() => rm(dir, { recursive: true, force: true }))
+  // The last that was begun is the first that ends.
+  const parts = new AsyncDisposableStack()
+  t.after(() => parts.disposeAsync())
+  parts.defer(() => rm(dir, { recursive: true, force: true }))
   const kafka = await startKafka({ dir: join(dir, 'kafka') })
-  t.after(() => kafka.stop())
+  parts.defer(() => kafka.stop())
   const feed = await EventFeed.create({ brokers: kafka.brokers, topic: 'poke-topic', partitions: PARTITIONS })
-  t.after(() => feed.close())
+  parts.defer(() => feed.close())
   const consumer = await ConsumerProcess.start({
     brokers: kafka.brokers,
     topic: 'poke-topic',
     dir,
     nodeArguments: ['--inspect=127.0.0.1:0'],
   })
-  t.after(() => consumer.end('SIGKILL'))
+  parts.defer(() => consumer.end('SIGKILL'))
   const flowing = new AbortController()
   const flow = feed.flow(flowing.signal, { events: PARTITIONS, pause: 50 })
 
   const pages = await Promise.all(Array.from({ length: PAGES }, () => openStream(consumer.url)))
   const frozen = await freeze(consumer.url)
   const inspector = await Inspector.attach(consumer.output)
-  t.after(() => inspector.close())
+  parts.defer(() => inspector.close())
 
   await sleep(PERIOD)
   const before = await inspector.memoryInUse()

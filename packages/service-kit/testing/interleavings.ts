@@ -12,7 +12,7 @@ export const SCHEDULES = Number(process.env.INTERLEAVINGS ?? 500)
 export const SCHEDULES_SEED = Number(process.env.INTERLEAVINGS_SEED ?? Math.floor(Math.random() * 2 ** 31))
 
 /** So many schedules reach everything, but for a miracle. */
-const LONG_RUN = 5000
+const LONG_RUN = 2000
 
 /** In ms: a schedule that takes longer waits for something that never comes. Generous, for a busy machine. */
 const LONGEST_SCHEDULE = 60_000

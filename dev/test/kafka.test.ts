@@ -6,21 +6,27 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { describe, type TestContext, test } from 'node:test'
+import { after, describe, test } from 'node:test'
 import { Admin, Consumer, type Producer as KafkaProducer, ListOffsetTimestamps, ProduceAcks, Producer } from '@platformatic/kafka'
 import { freePort } from '../free-port.ts'
 import { answersApiVersions } from '../kafka/readiness.ts'
 import { startCluster, startKafka } from '../kafka.ts'
 
-async function folder(t: TestContext): Promise<string> {
+/** Removed at the end, when every broker in them has stopped. */
+const folders: string[] = []
+after(async () => {
+  for (const each of folders) await rm(each, { recursive: true, force: true })
+})
+
+async function folder(): Promise<string> {
   const made = await mkdtemp(join(tmpdir(), 'kafka-'))
-  t.after(() => rm(made, { recursive: true, force: true }))
+  folders.push(made)
   return made
 }
 
 describe('one broker', () => {
   test('keeps its topics and records over a stop, a kill, and a start by somebody else', async (t) => {
-    const dir = await folder(t)
+    const dir = await folder()
     const first = await startKafka({ dir })
     t.after(() => first.kill())
     assert.equal(first.brokers, `localhost:${first.port}`)
@@ -41,7 +47,7 @@ describe('one broker', () => {
   })
 
   test('makes no topic that nobody asked for, and takes settings', async (t) => {
-    const dir = await folder(t)
+    const dir = await folder()
     const kafka = await startKafka({ dir, config: { 'message.max.bytes': 4711 } })
     t.after(() => kafka.stop())
     await assert.rejects(endOf(kafka.brokers, 'typo'))
@@ -51,7 +57,7 @@ describe('one broker', () => {
   })
 
   test('that cannot start says why, with the words of its log', async (t) => {
-    const dir = await folder(t)
+    const dir = await folder()
     const port = await freePort()
     const squatter = createServer().listen(port, '127.0.0.1')
     t.after(() => squatter.close())
@@ -66,8 +72,8 @@ describe('one broker', () => {
     })
   })
 
-  test('ends with the process that started it, even where that is killed', async (t) => {
-    const dir = await folder(t)
+  test('ends with the process that started it, even where that is killed', async () => {
+    const dir = await folder()
     const module = new URL('../kafka.ts', import.meta.url).href
     const script =
       `const { startKafka } = await import(${JSON.stringify(module)})\n` +
@@ -84,7 +90,7 @@ describe('one broker', () => {
 })
 
 test('a cluster of three keeps a replicated topic when one broker is killed, and takes that one back', async (t) => {
-  const cluster = await startCluster(3, { dir: await folder(t) })
+  const cluster = await startCluster(3, { dir: await folder() })
   t.after(() => cluster.stop())
   await createTopic(cluster.brokers, 'replicated', 1, 3)
   await send(cluster.brokers, 'replicated', 'one')

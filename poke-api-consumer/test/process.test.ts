@@ -5,7 +5,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type TestContext, test } from 'node:test'
+import { after, type TestContext, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { RunningService, type RunOptions } from 'service-kit/testing'
 
@@ -19,13 +19,19 @@ async function deadPort(t: TestContext): Promise<number> {
   return (server.address() as AddressInfo).port
 }
 
+/** Removed at the end, when every service in them has ended. */
+const folders: string[] = []
+after(() => {
+  for (const each of folders) rmSync(each, { recursive: true, force: true })
+})
+
 async function start(
   t: TestContext,
   env: Record<string, string> = {},
   options: RunOptions = {},
 ): Promise<{ service: RunningService; folder: string }> {
   const folder = mkdtempSync(join(tmpdir(), 'consumer-'))
-  t.after(() => rmSync(folder, { recursive: true, force: true }))
+  folders.push(folder)
   const defaults = {
     KAFKA_BROKERS: `127.0.0.1:${await deadPort(t)}`,
     STORE_URL: 'sqlite:data/counts.db',

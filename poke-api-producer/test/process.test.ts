@@ -5,7 +5,7 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type TestContext, test } from 'node:test'
+import { after, type TestContext, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { RunningService, type RunOptions } from 'service-kit/testing'
 import { LocalPokeApi } from './local-poke-api.ts'
@@ -20,13 +20,19 @@ async function deadPort(t: TestContext): Promise<number> {
   return (server.address() as AddressInfo).port
 }
 
+/** Removed at the end, when every service in them has ended. */
+const folders: string[] = []
+after(() => {
+  for (const each of folders) rmSync(each, { recursive: true, force: true })
+})
+
 async function start(
   t: TestContext,
   env: Record<string, string> = {},
   options: RunOptions = {},
 ): Promise<{ service: RunningService; folder: string }> {
   const folder = mkdtempSync(join(tmpdir(), 'producer-'))
-  t.after(() => rmSync(folder, { recursive: true, force: true }))
+  folders.push(folder)
   const port = await deadPort(t)
   const defaults = {
     KAFKA_BROKERS: `127.0.0.1:${port}`,

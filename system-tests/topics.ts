@@ -1,5 +1,5 @@
 /** Topics of a test: made, written to, cut and changed, through the library's own clients. */
-import { Admin, type CreateTopicsOptions, findErrorBy, Producer } from '@platformatic/kafka'
+import { Admin, type CreateTopicsOptions, findErrorBy, ProduceAcks, Producer } from '@platformatic/kafka'
 
 /** Makes a topic. A broker that was frozen or killed answers a moment before the controller lets it have topics again. */
 export async function createTopic(admin: Admin, options: CreateTopicsOptions): Promise<void> {
@@ -55,6 +55,8 @@ export class Topics {
   async write(topic: string, partition: number, ...values: (string | Buffer)[]): Promise<void> {
     await this.#producer.send({
       messages: values.map((value) => ({ topic, partition, key: Buffer.from('key'), value: Buffer.from(value) })),
+      // A broker that was frozen takes itself for the leader for a moment, and loses what it alone has acknowledged.
+      acks: ProduceAcks.ALL,
     })
   }
 

@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, type TestContext, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Admin, Consumer } from '@platformatic/kafka'
 import { type Cluster, type Kafka, startCluster } from 'dev'
 import { FakeHandler } from '../../poke-api-consumer/test/messaging/fake-handler.ts'
@@ -22,6 +23,8 @@ const dir = mkdtempSync(join(tmpdir(), 'fetch-cluster-'))
 let cluster: Cluster
 let topics: Topics
 let count = 0
+/** Topics with replicas on every broker. */
+const made: string[] = []
 
 before(async () => {
   cluster = await startCluster(3, {
@@ -62,6 +65,7 @@ interface Reading {
 async function reading(t: TestContext, howMany: number): Promise<Reading> {
   const topic = `cluster-${++count}`
   await topics.make(topic, PARTITIONS, {}, 3)
+  made.push(topic)
   const handler = new FakeHandler()
   const members = Array.from(
     { length: howMany },
@@ -80,10 +84,26 @@ async function reading(t: TestContext, howMany: number): Promise<Reading> {
     for (let partition = 0; partition < PARTITIONS; partition++) assert.deepEqual([...new Set(handler.values(partition))], wanted)
   }
   await everything()
+  await untilInSync()
   return { topic, members, handler, everything }
 }
 
 /** Sends until it is acknowledged, by way of brokers that are not frozen; what arrives twice is the same. */
+/** Waits until every replica of what was made so far is in sync: a broker that was away a moment ago cannot stand in for the next one. */
+async function untilInSync(): Promise<void> {
+  const admin = new Admin({ clientId: 'test', bootstrapBrokers: brokers() })
+  try {
+    for (;;) {
+      const { topics } = await admin.metadata({ topics: made, forceUpdate: true })
+      const partitions = [...topics.values()].flatMap((topic) => topic.partitions)
+      if (partitions.length > 0 && partitions.every(({ isr, replicas }) => isr.length === replicas.length)) return
+      await sleep(100)
+    }
+  } finally {
+    await admin.close()
+  }
+}
+
 async function written(topic: string, partition: number, value: string): Promise<void> {
   for (;;) {
     const answering = cluster.nodes.filter((each) => !frozen.has(each)).map((each) => each.brokers)

@@ -131,13 +131,6 @@ describe('members of a group', () => {
     await shared([...alive], 6)
   })
 
-  test('that read another topic under the same group are told what to do', async (t) => {
-    const [topic, other] = [await newTopic(), await newTopic()]
-    const members = [topic, other].map((name) => memberOf(t, name, new FakeHandler(), { groupId: topic }))
-    const words = new RegExp(`other members of group ${topic} read .*: give each topic a KAFKA_GROUP_ID of its own`)
-    await Promise.race(members.map((member) => member.until(() => member.told.some((event) => words.test(event)))))
-  })
-
   test('thrown out of the group come back', async (t) => {
     const topic = await newTopic()
     const handler = new FakeHandler()

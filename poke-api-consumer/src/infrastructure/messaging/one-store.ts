@@ -12,16 +12,15 @@ export const PROTOCOL = { name: 'roundrobin', version: 1 } as const
 const STORE_ID = /^[0-9a-f-]{32,36}$/
 
 /**
- * Hands out partitions in turns; to nobody where members count into two stores, or read topics that this one knows nothing of.
+ * Hands out partitions in turns; to nobody where members count into two stores.
  * @param groupId names the group in the error
- * @param refused told why
+ * @param refused told of two stores
  */
 export function assignWithinOneStore(groupId: string, refused: (error: KafkaError) => void): GroupPartitionsAssigner {
   return (current, members, topics, metadata) => {
     const stores = storesOf(members)
-    const foreign = [...topics].filter((topic) => !metadata.topics.has(topic))
-    if (stores.size < 2 && foreign.length === 0) return roundRobinAssigner(current, members, topics, metadata)
-    refused(stores.size > 1 ? twoStores(groupId, stores) : otherTopics(groupId, foreign))
+    if (stores.size < 2) return roundRobinAssigner(current, members, topics, metadata)
+    refused(twoStores(groupId, stores))
     return [...members.keys()].map((memberId) => ({ memberId, assignments: new Map() }))
   }
 }
@@ -41,12 +40,5 @@ function twoStores(groupId: string, stores: ReadonlyMap<string, number>): KafkaE
   return new KafkaError(
     'two-stores',
     `members of group ${groupId} count into ${stores.size} stores (${list}), each of which would have a part: give all of them the same STORE_URL, or one of them another KAFKA_GROUP_ID`,
-  )
-}
-
-function otherTopics(groupId: string, topics: readonly string[]): KafkaError {
-  return new KafkaError(
-    'membership',
-    `other members of group ${groupId} read ${topics.join(', ')}: give each topic a KAFKA_GROUP_ID of its own; it is tried again`,
   )
 }

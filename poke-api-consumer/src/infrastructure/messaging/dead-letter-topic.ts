@@ -249,7 +249,13 @@ function isTooLarge(error: unknown): boolean {
   return ['MESSAGE_TOO_LARGE', 'RECORD_LIST_TOO_LARGE'].some((apiId) => findErrorBy(error as Error, 'apiId', apiId) !== null)
 }
 
-const NOT_THERE_YET = ['LEADER_NOT_AVAILABLE', 'NOT_LEADER_OR_FOLLOWER', 'UNKNOWN_TOPIC_OR_PARTITION']
+const NOT_THERE_YET = [
+  'LEADER_NOT_AVAILABLE',
+  'NOT_LEADER_OR_FOLLOWER',
+  'UNKNOWN_TOPIC_OR_PARTITION',
+  'UNKNOWN_LEADER_EPOCH',
+  'FENCED_LEADER_EPOCH',
+]
 
 /** The library words the broker's UNKNOWN_TOPIC_OR_PARTITION anew in one place, and keeps no code of it. */
 function isNotThereYet(error: unknown): boolean {

@@ -203,7 +203,9 @@ class Member extends Mortal {
       read: Promise.resolve(),
     }
     // It is opened again only when it was closed.
-    task.read = (before?.read ?? Promise.resolve()).then(() => this.#read(partition, task))
+    task.read = (before?.read ?? Promise.resolve())
+      .then(() => this.#read(partition, task))
+      .catch((error) => this.#world.check(error instanceof ProcessDied, `reading ended by an error: ${error.stack}`))
     this.#tasks.set(partition, task)
   }
 

@@ -1,5 +1,4 @@
 /** The consumer's commands as processes of their own. */
-
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { PROCESS_ENV } from './process-env.ts'

@@ -1,5 +1,4 @@
 /** The consumer as a process of its own, with a store and an output file in a folder of its own. */
-
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'

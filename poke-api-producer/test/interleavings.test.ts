@@ -14,6 +14,7 @@ import {
   assertEverySchedule,
   Faults,
   Mortal,
+  playOut,
   Reached,
   SCHEDULES,
   SCHEDULES_SEED,
@@ -629,15 +630,7 @@ describe('interleavings', () => {
         const world = new World(scheduler, drawn, dir, reached)
         world.play({ kind: 'start', home: 0 })
         if (drawn.dieAt !== null) world.play({ kind: 'die at', home: 0, point: drawn.dieAt })
-        const script = async () => {
-          for (const next of drawn.steps) {
-            await scheduler.schedule(Promise.resolve(), `world: ${next.kind}`)
-            world.play(next)
-          }
-          await world.finish()
-        }
-        await scheduler.waitFor(script())
-        world.assertNothingBroke()
+        await playOut(scheduler, drawn.steps, world)
         world.assertEachCaptureCountedOnce()
         world.assertNoNewCaptureTakenForADuplicate()
         world.assertFirstArrivalsInOrder()

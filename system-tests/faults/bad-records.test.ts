@@ -4,18 +4,17 @@
  */
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { after, before, test } from 'node:test'
+import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { type Kafka, startKafka } from 'dev'
 import { openStore } from '../../poke-api-consumer/src/infrastructure/storage/open-store.ts'
 import { ConsumerProcess } from '../consumer-process.ts'
 import { EventFeed, type ForeignRecord } from '../event-feed.ts'
 import { assertPublished, assertVerified, total } from '../exactly-once.ts'
 import { figure, LONG, SEED, seeded } from '../fault-run.ts'
+import { serversOfFile } from '../servers.ts'
 import { type ReadRecord, readTopic } from '../test/read-topic.ts'
 import { Topics } from '../topics.ts'
 
@@ -32,17 +31,9 @@ const PATIENCE = 120_000
 /** Dead letters asked for at once. */
 const EVERY = 1_000_000
 
-const dir = mkdtempSync(join(tmpdir(), 'bad-records-'))
+const servers = serversOfFile('bad-records')
+const { dir } = servers
 const storeUrl = `sqlite:${join(dir, 'type-counts.db')}`
-let kafka: Kafka
-
-before(async () => {
-  kafka = await startKafka({ dir: join(dir, 'kafka') })
-})
-after(async () => {
-  await kafka.stop()
-  rmSync(dir, { recursive: true })
-})
 
 interface Kind {
   readonly reason: string
@@ -108,7 +99,7 @@ async function publishedLetters(letters: number): Promise<ReadRecord[][]> {
   for (const deadline = performance.now() + PATIENCE; ; ) {
     const seen = new Set<string>()
     const isNew = ({ headers }: ReadRecord) => seen.size < seen.add(String(headers.get('dead_letter_id'))).size
-    const partitions = (await readTopic(kafka.brokers, `${TOPIC}.dead-letters`)).map((records) => records.filter(isNew))
+    const partitions = (await readTopic(servers.kafka.brokers, `${TOPIC}.dead-letters`)).map((records) => records.filter(isNew))
     if (seen.size >= letters) return partitions
     assert.ok(performance.now() < deadline, `${seen.size} of ${letters} letters are published after ${PATIENCE} ms`)
     await sleep(200)
@@ -116,7 +107,7 @@ async function publishedLetters(letters: number): Promise<ReadRecord[][]> {
 }
 
 test(`${BAD} bad records of 12 kinds among ${GOOD} good ones (SEED=${SEED})`, async (t) => {
-  const { brokers } = kafka
+  const { brokers } = servers.kafka
   const feed = await EventFeed.create({ brokers, topic: TOPIC, partitions: PARTITIONS })
   t.after(() => feed.close())
   const topics = new Topics(brokers)

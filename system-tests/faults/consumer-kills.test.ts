@@ -3,19 +3,17 @@
  * fetches. A kill counts only where some of the records were counted and some were not.
  */
 import assert from 'node:assert/strict'
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { after, before, describe, type TestContext, test } from 'node:test'
+import { describe, type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Kafka, startKafka } from 'dev'
 import { ServiceError } from 'service-kit'
 import { openStore } from '../../poke-api-consumer/src/infrastructure/storage/open-store.ts'
 import { ConsumerProcess } from '../consumer-process.ts'
 import { EventFeed } from '../event-feed.ts'
 import { assertPublished, assertVerified, total } from '../exactly-once.ts'
 import { figure, LONG, SEED, seeded } from '../fault-run.ts'
-import { type PostgresServer, startPostgres } from '../postgres-server.ts'
+import { serversOfFile } from '../servers.ts'
 
 const KILLS = LONG ? 50 : 1
 /** Events a second. */
@@ -27,19 +25,8 @@ const SEND = 600
 /** Within this time a consumer counts again, in ms. */
 const PATIENCE = 60_000
 
-const dir = mkdtempSync(join(tmpdir(), 'consumer-kills-'))
-let kafka: Kafka
-let postgres: PostgresServer
-
-before(async () => {
-  kafka = await startKafka({ dir: join(dir, 'kafka') })
-  postgres = await startPostgres()
-})
-after(async () => {
-  await kafka.stop()
-  await postgres.stop()
-  rmSync(dir, { recursive: true })
-})
+const servers = serversOfFile('consumer-kills', { postgres: true })
+const { dir } = servers
 
 interface Killing {
   readonly feed: EventFeed
@@ -53,7 +40,7 @@ interface Killing {
 
 async function setUp(t: TestContext, name: string, storeUrl: string, env: Readonly<Record<string, string>> = {}): Promise<Killing> {
   const topic = name.replaceAll(/\W+/g, '-')
-  const { brokers } = kafka
+  const { brokers } = servers.kafka
   const feed = await EventFeed.create({ brokers, topic, partitions: 3 })
   t.after(() => feed.close())
   mkdirSync(join(dir, topic))
@@ -149,5 +136,5 @@ function testsOn(store: string, storeUrl: (name: string) => Promise<string>): vo
 // Beside each other: most of the time is waiting until the group misses the member that was killed.
 describe(`consumers killed at random moments (SEED=${SEED})`, { concurrency: true }, () => {
   testsOn('SQLite', async (name) => `sqlite:${join(dir, `${name}.db`)}`)
-  testsOn('PostgreSQL', () => postgres.createDatabase())
+  testsOn('PostgreSQL', () => servers.postgres.createDatabase())
 })

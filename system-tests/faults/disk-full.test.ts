@@ -1,17 +1,16 @@
 /** Disks that are full, or cannot be written, and then can again: under the store, the output file and the outbox. Nothing is lost, and all goes on. */
 import assert from 'node:assert/strict'
-import { existsSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { existsSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { after, before, type TestContext, test } from 'node:test'
+import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Kafka, startKafka } from 'dev'
 import { servePokeApi } from 'dev/poke-api-server.ts'
 import { ConsumerProcess } from '../consumer-process.ts'
 import { EventFeed } from '../event-feed.ts'
 import { assertPublished, assertVerified, total } from '../exactly-once.ts'
 import { figure, LONG, SEED, seeded } from '../fault-run.ts'
 import { ProducerProcess } from '../producer-process.ts'
+import { serversOfFile } from '../servers.ts'
 import { NO_SMALL_DISKS, SmallDisk } from '../small-disk.ts'
 import { topicCaptures } from '../topic-captures.ts'
 
@@ -27,16 +26,8 @@ const MEGABYTE = 2 ** 20
 const GARBAGE = 'x'.repeat(50_000)
 const skip = NO_SMALL_DISKS ?? false
 
-const dir = mkdtempSync(join(tmpdir(), 'disk-full-'))
-let kafka: Kafka
-
-before(async () => {
-  kafka = await startKafka({ dir: join(dir, 'kafka') })
-})
-after(async () => {
-  await kafka.stop()
-  rmSync(dir, { recursive: true })
-})
+const servers = serversOfFile('disk-full')
+const { dir } = servers
 
 function smallDisk(t: TestContext, name: string, megabytes: number): SmallDisk {
   const disk = new SmallDisk(join(dir, name), megabytes * MEGABYTE)
@@ -46,9 +37,9 @@ function smallDisk(t: TestContext, name: string, megabytes: number): SmallDisk {
 
 /** A consumer whose topic gets events all the while. */
 async function counting(t: TestContext, topic: string, env: Readonly<Record<string, string>>) {
-  const feed = await EventFeed.create({ brokers: kafka.brokers, topic, partitions: 3 })
+  const feed = await EventFeed.create({ brokers: servers.kafka.brokers, topic, partitions: 3 })
   t.after(() => feed.close())
-  const consumer = await ConsumerProcess.start({ brokers: kafka.brokers, topic, dir: join(dir, topic), env })
+  const consumer = await ConsumerProcess.start({ brokers: servers.kafka.brokers, topic, dir: join(dir, topic), env })
   t.after(() => consumer.end('SIGKILL'))
   const feeding = new AbortController()
   t.after(() => feeding.abort())
@@ -185,7 +176,7 @@ test(`the outbox’s disk full ${ROUNDS} times in a sweep, then room again: each
   for (let round = 0; round < ROUNDS; round++) {
     const topic = `outbox-full-${round}`
     const producer = await ProducerProcess.start({
-      brokers: kafka.brokers,
+      brokers: servers.kafka.brokers,
       topic,
       api: api.url,
       dir: join(disk.dir, `producer-${round}`),
@@ -202,7 +193,7 @@ test(`the outbox’s disk full ${ROUNDS} times in a sweep, then room again: each
     disk.clear()
     slowest = Math.max(slowest, await rises('captures', done, before))
     assert.equal(await producer.ended, 0, producer.output)
-    const found = await topicCaptures(kafka.brokers, topic)
+    const found = await topicCaptures(servers.kafka.brokers, topic)
     assert.deepEqual([found.captures, found.pokemon.size], [first, first])
   }
   figure(
@@ -215,7 +206,7 @@ test('a store where no folder can be made ends the consumer with one message', {
   skip: !existsSync('/proc/self') && 'no /proc',
 }, async () => {
   const refused = ConsumerProcess.start({
-    brokers: kafka.brokers,
+    brokers: servers.kafka.brokers,
     topic: 'nowhere',
     dir,
     env: { STORE_URL: 'sqlite:/proc/no-such/counts.db' },

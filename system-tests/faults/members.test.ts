@@ -3,17 +3,15 @@
  * their session (SIGSTOP) and come back, at random moments and at a steady rate of records.
  */
 import assert from 'node:assert/strict'
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { after, before, describe, type TestContext, test } from 'node:test'
+import { describe, type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Kafka, startKafka } from 'dev'
 import { ConsumerProcess } from '../consumer-process.ts'
 import { EventFeed } from '../event-feed.ts'
 import { assertPublished, assertVerified, total } from '../exactly-once.ts'
 import { figure, LONG, SEED, seeded } from '../fault-run.ts'
-import { type PostgresServer, startPostgres } from '../postgres-server.ts'
+import { serversOfFile } from '../servers.ts'
 
 const MEMBERS = 4
 const PARTITIONS = 6
@@ -32,19 +30,8 @@ const PATIENCE = 60_000
 const FAULTS = ['frozen', 'killed', 'left'] as const
 type Fault = (typeof FAULTS)[number]
 
-const dir = mkdtempSync(join(tmpdir(), 'members-'))
-let kafka: Kafka
-let postgres: PostgresServer
-
-before(async () => {
-  kafka = await startKafka({ dir: join(dir, 'kafka') })
-  postgres = await startPostgres()
-})
-after(async () => {
-  await kafka.stop()
-  await postgres.stop()
-  rmSync(dir, { recursive: true })
-})
+const servers = serversOfFile('members', { postgres: true })
+const { dir } = servers
 
 /** Four consumers with one group, one topic and one store, each with a file of its own. */
 async function startMembers(t: TestContext, topic: string, storeUrl: string): Promise<ConsumerProcess[]> {
@@ -53,7 +40,7 @@ async function startMembers(t: TestContext, topic: string, storeUrl: string): Pr
       const own = join(dir, topic, String(i))
       mkdirSync(own, { recursive: true })
       const env = { STORE_URL: storeUrl, KAFKA_GROUP_ID: topic, KAFKA_SESSION_TIMEOUT: `${SESSION}ms` }
-      const member = await ConsumerProcess.start({ brokers: kafka.brokers, topic, dir: own, env })
+      const member = await ConsumerProcess.start({ brokers: servers.kafka.brokers, topic, dir: own, env })
       t.after(() => member.end('SIGKILL'))
       return member
     }),
@@ -137,7 +124,7 @@ async function assertShared(members: readonly ConsumerProcess[]): Promise<void> 
 function testOn(store: string, storeUrl: () => Promise<string>): void {
   test(`${MEMBERS} members on ${store} that leave, die and freeze count everything exactly once`, async (t) => {
     const topic = `members-${store}`
-    const feed = await EventFeed.create({ brokers: kafka.brokers, topic, partitions: PARTITIONS })
+    const feed = await EventFeed.create({ brokers: servers.kafka.brokers, topic, partitions: PARTITIONS })
     t.after(() => feed.close())
     const members = await startMembers(t, topic, await storeUrl())
     const stop = new AbortController()
@@ -168,5 +155,5 @@ function testOn(store: string, storeUrl: () => Promise<string>): void {
 // Beside each other in small: most of the time is waiting for sessions to end.
 describe(`a group whose members come and go (SEED=${SEED})`, { concurrency: !LONG }, () => {
   testOn('SQLite', async () => `sqlite:${join(dir, 'type-counts.db')}`)
-  testOn('PostgreSQL', () => postgres.createDatabase())
+  testOn('PostgreSQL', () => servers.postgres.createDatabase())
 })

@@ -1,15 +1,14 @@
 /** Partitions that are added to a running topic are picked up by running consumers, and shared, without anybody doing anything. */
 import assert from 'node:assert/strict'
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { after, before, test } from 'node:test'
+import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Kafka, startKafka } from 'dev'
 import { ConsumerProcess } from '../consumer-process.ts'
 import { EventFeed } from '../event-feed.ts'
 import { assertPublished, assertVerified } from '../exactly-once.ts'
 import { figure } from '../fault-run.ts'
+import { serversOfFile } from '../servers.ts'
 import { Topics } from '../topics.ts'
 
 const TOPIC = 'partitions-added'
@@ -19,19 +18,11 @@ const AFTER = 6
 /** The leader of the group looks every 10 s; then its members join again. In ms, with what a busy machine adds. */
 const PICKED_UP = 30_000
 
-const dir = mkdtempSync(join(tmpdir(), 'partitions-added-'))
-let kafka: Kafka
-
-before(async () => {
-  kafka = await startKafka({ dir: join(dir, 'kafka') })
-})
-after(async () => {
-  await kafka.stop()
-  rmSync(dir, { recursive: true })
-})
+const servers = serversOfFile('partitions-added')
+const { dir } = servers
 
 test(`${AFTER - BEFORE} partitions added under ${MEMBERS} running consumers are counted from their first record on`, async (t) => {
-  const { brokers } = kafka
+  const { brokers } = servers.kafka
   const topics = new Topics(brokers)
   t.after(() => topics.close())
   const feed = await EventFeed.create({ brokers, topic: TOPIC, partitions: BEFORE })

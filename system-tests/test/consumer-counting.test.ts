@@ -1,31 +1,21 @@
 /** The consumer as a process on a real broker: what it counts and what it keeps. */
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { after, before, describe, test } from 'node:test'
+import { describe, test } from 'node:test'
 import { Producer } from '@platformatic/kafka'
-import { type Kafka, startKafka } from 'dev'
 import { ConsumerProcess } from '../consumer-process.ts'
 import { EventFeed } from '../event-feed.ts'
 import { assertPublished } from '../exactly-once.ts'
+import { serversOfFile } from '../servers.ts'
 
-const dir = mkdtempSync(join(tmpdir(), 'consumer-counting-'))
-let kafka: Kafka
-
-before(async () => {
-  kafka = await startKafka({ dir: join(dir, 'kafka') })
-})
-after(async () => {
-  await kafka.stop()
-  rmSync(dir, { recursive: true, force: true })
-})
+const servers = serversOfFile('consumer-counting')
+const { dir } = servers
 
 describe('what is counted and what is kept', () => {
   test('records of others are counted, garbage is kept with its reason, and what follows it is counted', async () => {
     const topic = 'mixed'
-    const feed = await EventFeed.create({ brokers: kafka.brokers, topic, partitions: 1 })
-    const producer = new Producer({ clientId: 'others', bootstrapBrokers: [kafka.brokers], idempotent: false })
+    const feed = await EventFeed.create({ brokers: servers.kafka.brokers, topic, partitions: 1 })
+    const producer = new Producer({ clientId: 'others', bootstrapBrokers: [servers.kafka.brokers], idempotent: false })
     const pikachu = '{"id":25,"name":"pikachu","types":[{"slot":1,"type":{"name":"electric"}}]}'
     const noise = Buffer.from(Array.from({ length: 1_000_000 }, (_, i) => (i * 2654435761) >>> 24))
     const garbage: [reason: string, value: Buffer | null][] = [
@@ -53,7 +43,7 @@ describe('what is counted and what is kept', () => {
     await send(Buffer.from(pikachu), [['content-type', 'application/json']])
     await producer.close(true)
 
-    const consumer = await ConsumerProcess.start({ brokers: kafka.brokers, topic, dir: join(dir, topic) })
+    const consumer = await ConsumerProcess.start({ brokers: servers.kafka.brokers, topic, dir: join(dir, topic) })
     try {
       await assertPublished(consumer, { electric: 2 })
       const response = await fetch(`${consumer.url}/api/dead-letters?limit=100`)

@@ -1,22 +1,19 @@
 /** A consumer that is killed after each step from the topic to the counts, on a real broker and on both stores: each record is counted once. */
-
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { after, before, describe, test } from 'node:test'
+import { describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { type Kafka, startKafka } from 'dev'
 import { CRASH_POINTS, type CrashPoint } from '../../poke-api-consumer/src/application/crash-points.ts'
 import { openStore } from '../../poke-api-consumer/src/infrastructure/storage/open-store.ts'
 import { consumerCommand } from '../cli.ts'
 import { ConsumerProcess } from '../consumer-process.ts'
 import { EventFeed } from '../event-feed.ts'
-import { type PostgresServer, startPostgres } from '../postgres-server.ts'
 import { PROCESS_ENV } from '../process-env.ts'
+import { serversOfFile } from '../servers.ts'
 import type { Death } from './crashing-consumer.ts'
 
 const EVENTS = 1000
@@ -27,17 +24,8 @@ const NTH: Partial<Record<CrashPoint, number>> = { fetched: 3, walked: 3, commit
 const AT_THE_STORE: readonly CrashPoint[] = ['opened', 'committing', 'committed']
 /** Most of a test is waiting for the group to miss the one that died. */
 const AT_ONCE = 6
-const dir = mkdtempSync(join(tmpdir(), 'consumer-crash-'))
-let kafka: Kafka
-let postgres: PostgresServer
-
-before(async () => {
-  ;[kafka, postgres] = await Promise.all([startKafka({ dir: join(dir, 'kafka') }), startPostgres()])
-})
-after(async () => {
-  await Promise.all([kafka.stop(), postgres.stop()])
-  rmSync(dir, { recursive: true })
-})
+const servers = serversOfFile('consumer-crash', { postgres: true })
+const { dir } = servers
 
 describe('a consumer killed', { concurrency: AT_ONCE }, () => {
   for (const store of ['sqlite', 'postgres'] as const) {
@@ -46,8 +34,8 @@ describe('a consumer killed', { concurrency: AT_ONCE }, () => {
         const topic = `crash-${store}-${at}`
         const folder = join(dir, topic)
         mkdirSync(folder)
-        const url = store === 'sqlite' ? `sqlite:${join(folder, 'type-counts.db')}` : await postgres.createDatabase()
-        const feed = await EventFeed.create({ brokers: kafka.brokers, topic, partitions: 2 })
+        const url = store === 'sqlite' ? `sqlite:${join(folder, 'type-counts.db')}` : await servers.postgres.createDatabase()
+        const feed = await EventFeed.create({ brokers: servers.kafka.brokers, topic, partitions: 2 })
         for (let sent = 0; sent < EVENTS; sent += 50) await feed.send(50)
         for (let i = 0; i < GARBAGE; i++) await feed.sendGarbage(`garbage ${i}`)
         const env = {
@@ -58,13 +46,13 @@ describe('a consumer killed', { concurrency: AT_ONCE }, () => {
           FETCH_MAX_BYTES: '64KiB',
           LOG_LEVEL: 'warn',
         }
-        const options = { brokers: kafka.brokers, topic, dir: folder, env }
+        const options = { brokers: servers.kafka.brokers, topic, dir: folder, env }
 
         assert.equal(await runUntilDeath(options, { at, nth: NTH[at] ?? 1 }), 'SIGKILL')
         const consumer = await ConsumerProcess.start(options)
         try {
           await published(consumer, feed.counts)
-          const { exitCode, out } = await consumerCommand({ ...env, KAFKA_BROKERS: kafka.brokers, KAFKA_TOPIC: topic }, 'verify')
+          const { exitCode, out } = await consumerCommand({ ...env, KAFKA_BROKERS: servers.kafka.brokers, KAFKA_TOPIC: topic }, 'verify')
           assert.deepEqual([exitCode, out.split('.')[0]], [0, 'verify: equal'], out)
         } finally {
           await consumer.end('SIGTERM')

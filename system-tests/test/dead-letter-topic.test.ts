@@ -1,12 +1,8 @@
 /** The dead-letter topic on a real broker: what is in a published letter, its order, its size, and that repeats can be told. */
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { after, before, type TestContext, test } from 'node:test'
+import { type TestContext, test } from 'node:test'
 import { Admin } from '@platformatic/kafka'
-import { type Kafka, startKafka } from 'dev'
 import { pause } from 'service-kit'
 import type { KeptDeadLetter } from '../../poke-api-consumer/src/application/ports.ts'
 import type { DeadLetterReason } from '../../poke-api-consumer/src/entities/dead-letter.ts'
@@ -14,23 +10,15 @@ import { copyHeaders } from '../../poke-api-consumer/src/entities/record-headers
 import { KafkaError } from '../../poke-api-consumer/src/errors.ts'
 import { KafkaDeadLetterTopic } from '../../poke-api-consumer/src/infrastructure/messaging/dead-letter-topic.ts'
 import { KafkaTopicReader } from '../../poke-api-consumer/src/infrastructure/messaging/kafka-topic-reader.ts'
+import { serversOfFile } from '../servers.ts'
 import { createTopic } from '../topics.ts'
 
 const TOPIC_ID = '0783f83b-a070-4d0a-961a-44c080267800'
-const dir = mkdtempSync(join(tmpdir(), 'dead-letter-topic-'))
-let kafka: Kafka
+const servers = serversOfFile('dead-letter-topic')
 let topics = 0
 
-before(async () => {
-  kafka = await startKafka({ dir })
-})
-after(async () => {
-  await kafka.stop()
-  rmSync(dir, { recursive: true })
-})
-
 async function withAdmin<T>(work: (admin: Admin) => Promise<T>): Promise<T> {
-  const admin = new Admin({ clientId: 'test', bootstrapBrokers: [kafka.brokers] })
+  const admin = new Admin({ clientId: 'test', bootstrapBrokers: [servers.kafka.brokers] })
   try {
     return await work(admin)
   } finally {
@@ -42,7 +30,7 @@ async function withAdmin<T>(work: (admin: Admin) => Promise<T>): Promise<T> {
 async function setUp(t: TestContext, deadline = 10_000): Promise<{ source: string; letters: KafkaDeadLetterTopic }> {
   const source = `poke-topic-${++topics}`
   await withAdmin((admin) => createTopic(admin, { topics: [source], partitions: 2, replicas: 1 }))
-  const letters = new KafkaDeadLetterTopic({ brokers: [kafka.brokers], topic: source, clientId: 'test', deadline })
+  const letters = new KafkaDeadLetterTopic({ brokers: [servers.kafka.brokers], topic: source, clientId: 'test', deadline })
   t.after(() => letters.close())
   return { source, letters }
 }
@@ -72,7 +60,7 @@ interface Read {
 
 async function read(source: string): Promise<Read[]> {
   const reader = new KafkaTopicReader({
-    brokers: [kafka.brokers],
+    brokers: [servers.kafka.brokers],
     topic: `${source}.dead-letters`,
     clientId: 'test',
     limits: { maxBytes: 4_194_304, maxWait: 100 },
@@ -215,9 +203,9 @@ test('the topic is made like its source and kept for ever', async (t) => {
 test('with the broker away publishing fails in time with what to do, and works again afterwards', async (t) => {
   const { source, letters } = await setUp(t, 2000)
   await letters.publish([letterOf(source, 0)])
-  await kafka.kill()
+  await servers.kafka.kill()
   await assert.rejects(letters.publish([letterOf(source, 1)]), (error) => error instanceof KafkaError && error.retriable)
-  await kafka.restart()
+  await servers.kafka.restart()
   const again = async (): Promise<void> => {
     try {
       await letters.publish([letterOf(source, 1)])
@@ -234,15 +222,15 @@ test('with the broker away publishing fails in time with what to do, and works a
 test('what is under way is given up when there is no more time', async (t) => {
   const { source } = await setUp(t)
   const hurry = new AbortController()
-  const letters = new KafkaDeadLetterTopic({ brokers: [kafka.brokers], topic: source, clientId: 'test', hurry: hurry.signal })
+  const letters = new KafkaDeadLetterTopic({ brokers: [servers.kafka.brokers], topic: source, clientId: 'test', hurry: hurry.signal })
   t.after(() => letters.close())
   await letters.publish([letterOf(source, 0)])
-  await kafka.kill('SIGSTOP')
+  await servers.kafka.kill('SIGSTOP')
   try {
     const publishing = letters.publish([letterOf(source, 1)])
     hurry.abort()
     await assert.rejects(publishing, KafkaError)
   } finally {
-    await kafka.kill('SIGCONT')
+    await servers.kafka.kill('SIGCONT')
   }
 })

@@ -1,13 +1,10 @@
 /** Operating the consumer on a real broker: verify finds what is right, wrong and unknowable; reset counts anew; dead letters are tried again. */
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { after, before, describe, type TestContext, test } from 'node:test'
+import { describe, type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Admin } from '@platformatic/kafka'
-import { type Kafka, startKafka } from 'dev'
 import { freePort } from 'dev/free-port.ts'
 import { pause } from 'service-kit'
 import type { Verdict } from '../../poke-api-consumer/src/application/verify.ts'
@@ -16,21 +13,14 @@ import { KafkaTopicReader, type KafkaTopicReaderOptions } from '../../poke-api-c
 import { consumerCommand, type Finished } from '../cli.ts'
 import { ConsumerProcess } from '../consumer-process.ts'
 import { EventFeed } from '../event-feed.ts'
+import { serversOfFile } from '../servers.ts'
 
-const dir = mkdtempSync(join(tmpdir(), 'operating-'))
-let kafka: Kafka
+const servers = serversOfFile('operating')
+const { dir } = servers
 let topics = 0
 
-before(async () => {
-  kafka = await startKafka({ dir: join(dir, 'kafka') })
-})
-after(async () => {
-  await kafka.stop()
-  rmSync(dir, { recursive: true })
-})
-
 async function withAdmin<T>(work: (admin: Admin) => Promise<T>): Promise<T> {
-  const admin = new Admin({ clientId: 'test', bootstrapBrokers: [kafka.brokers] })
+  const admin = new Admin({ clientId: 'test', bootstrapBrokers: [servers.kafka.brokers] })
   try {
     return await work(admin)
   } finally {
@@ -56,14 +46,14 @@ interface Operated {
 async function operated(t: TestContext): Promise<Operated> {
   const topic = `poke-topic-${++topics}`
   const folder = join(dir, topic)
-  const feed = await EventFeed.create({ brokers: kafka.brokers, topic, partitions: 3 })
-  const consumer = await ConsumerProcess.start({ brokers: kafka.brokers, topic, dir: folder })
+  const feed = await EventFeed.create({ brokers: servers.kafka.brokers, topic, partitions: 3 })
+  const consumer = await ConsumerProcess.start({ brokers: servers.kafka.brokers, topic, dir: folder })
   t.after(async () => {
     await consumer.end('SIGTERM')
     await feed.close()
   })
   const database = join(folder, 'type-counts.db')
-  const env = { KAFKA_BROKERS: kafka.brokers, KAFKA_TOPIC: topic, STORE_URL: `sqlite:${database}` }
+  const env = { KAFKA_BROKERS: servers.kafka.brokers, KAFKA_TOPIC: topic, STORE_URL: `sqlite:${database}` }
   const command = (...words: string[]) => consumerCommand(env, ...words)
   const counted = async () => {
     const expected = JSON.stringify(feed.counts)
@@ -127,7 +117,7 @@ describe('verify', () => {
     await it.counted()
     await it.consumer.end('SIGTERM')
     await withAdmin((admin) => admin.deleteTopics({ topics: [it.topic] }))
-    const again = await EventFeed.create({ brokers: kafka.brokers, topic: it.topic, partitions: 3 })
+    const again = await EventFeed.create({ brokers: servers.kafka.brokers, topic: it.topic, partitions: 3 })
     await again.close()
     const { outcome, exitCode, remarks } = await verdictOf(it)
     assert.deepEqual([outcome, exitCode, remarks.length], ['unknown', 2, 3])
@@ -136,7 +126,7 @@ describe('verify', () => {
 
   test('a topic that does not exist is said to be missing', async (t) => {
     const it = await operated(t)
-    const env = { KAFKA_BROKERS: kafka.brokers, KAFKA_TOPIC: 'no-such-topic', STORE_URL: `sqlite:${it.database}` }
+    const env = { KAFKA_BROKERS: servers.kafka.brokers, KAFKA_TOPIC: 'no-such-topic', STORE_URL: `sqlite:${it.database}` }
     const { exitCode, out, error } = await consumerCommand(env, 'verify')
     assert.deepEqual([exitCode, out], [75, ''])
     assert.match(error, /^poke-api-consumer: Kafka at localhost:\d+ has no topic no-such-topic: correct KAFKA_TOPIC\n$/)
@@ -180,7 +170,7 @@ describe('reset', () => {
 describe('the topic’s reader', () => {
   function readerOf(t: TestContext, topic: string, options: Partial<KafkaTopicReaderOptions> = {}): KafkaTopicReader {
     const reader = new KafkaTopicReader({
-      brokers: [kafka.brokers],
+      brokers: [servers.kafka.brokers],
       topic,
       clientId: 'test',
       limits: { maxBytes: 1 << 20, maxWait: 200 },
@@ -195,7 +185,7 @@ describe('the topic’s reader', () => {
 
   async function feedOf(t: TestContext, events: number): Promise<string> {
     const topic = `poke-topic-${++topics}`
-    const feed = await EventFeed.create({ brokers: kafka.brokers, topic, partitions: 1 })
+    const feed = await EventFeed.create({ brokers: servers.kafka.brokers, topic, partitions: 1 })
     t.after(() => feed.close())
     await feed.send(events)
     return topic
@@ -243,7 +233,7 @@ describe('the topic’s reader', () => {
     const topic = await feedOf(t, 100)
     const patient = readerOf(t, topic)
     await patient.describe()
-    await kafka.kill()
+    await servers.kafka.kill()
     const nowhere = readerOf(t, topic, { brokers: [`localhost:${await freePort()}`], patience: 200 })
     await assert.rejects(nowhere.describe(), (error) => error instanceof KafkaError && error.kind === 'unreachable')
     let records = 0
@@ -254,7 +244,7 @@ describe('the topic’s reader', () => {
       () => records++,
       () => {},
     )
-    await kafka.restart()
+    await servers.kafka.restart()
     assert.equal(await reading, null)
     assert.equal(records, 100)
   })

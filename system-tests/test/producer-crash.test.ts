@@ -2,34 +2,24 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { after, before, test } from 'node:test'
+import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { type Kafka, startKafka } from 'dev'
 import { HEADER } from 'pokemon-event'
 import { CRASH_POINTS } from '../../poke-api-producer/src/application/crash-points.ts'
 import { countedIds } from '../../poke-api-producer/test/mock-kafka-producer.ts'
+import { serversOfFile } from '../servers.ts'
 import { readTopic } from './read-topic.ts'
 import type { SweepOrders } from './sweep-process.ts'
 
 const LAST = 60
 const EACH_ONCE = Array.from({ length: LAST }, (_, i) => i + 1)
-const dir = mkdtempSync(join(tmpdir(), 'producer-crash-'))
-let kafka: Kafka
-
-before(async () => {
-  kafka = await startKafka({ dir: join(dir, 'kafka') })
-})
-after(async () => {
-  await kafka.stop()
-  rmSync(dir, { recursive: true })
-})
+const servers = serversOfFile('producer-crash')
+const { dir } = servers
 
 for (const [index, at] of CRASH_POINTS.entries()) {
   test(`a producer killed at "${at}" goes on, and each Pokémon is counted once`, async () => {
-    const orders = { dir: join(dir, `outbox-${index}`), brokers: kafka.brokers, topic: `crash-${index}`, last: LAST }
+    const orders = { dir: join(dir, `outbox-${index}`), brokers: servers.kafka.brokers, topic: `crash-${index}`, last: LAST }
     const nth = at === 'named' || at === 'obtained' ? LAST / 2 : 1
     assert.equal(await sweep({ ...orders, die: { at, nth } }), 'SIGKILL')
     assert.equal(await sweep(orders), 0)
@@ -38,7 +28,7 @@ for (const [index, at] of CRASH_POINTS.entries()) {
 }
 
 test('a producer killed again and again in the middle of its sweep finishes it, and each Pokémon is counted once', async () => {
-  const orders = { dir: join(dir, 'outbox-again'), brokers: kafka.brokers, topic: 'crash-again', last: LAST }
+  const orders = { dir: join(dir, 'outbox-again'), brokers: servers.kafka.brokers, topic: 'crash-again', last: LAST }
   let kills = 0
   while ((await sweep({ ...orders, die: { at: 'obtained', nth: 15 } })) === 'SIGKILL') kills++
   assert.ok(kills >= 3, `only ${kills} kills hit`)
@@ -55,7 +45,7 @@ async function sweep(orders: SweepOrders): Promise<number | NodeJS.Signals> {
 
 /** The ids that a consumer counts in the topic, by rule C2. */
 async function counted(topic: string): Promise<number[]> {
-  const logs = await readTopic(kafka.brokers, topic)
+  const logs = await readTopic(servers.kafka.brokers, topic)
   return countedIds(
     logs.map((log) =>
       log.map(({ key, headers }) => ({

@@ -119,6 +119,32 @@ export class Mortal {
   }
 }
 
+/** What happens in a schedule, step by step. */
+export interface Played<Step> {
+  play(step: Step): void
+  /** No more faults: everything comes to its end. */
+  finish(): Promise<void>
+  /** @throws the first invariant that was broken where nobody could be told at once */
+  assertNothingBroke(): void
+}
+
+/** Plays one schedule: its steps, each when the scheduler says so, to the end. */
+export async function playOut<Step extends { readonly kind: string }>(
+  scheduler: fc.Scheduler,
+  steps: readonly Step[],
+  world: Played<Step>,
+): Promise<void> {
+  const script = async () => {
+    for (const next of steps) {
+      await scheduler.schedule(Promise.resolve(), `world: ${next.kind}`)
+      world.play(next)
+    }
+    await world.finish()
+  }
+  await scheduler.waitFor(script())
+  world.assertNothingBroke()
+}
+
 /** A folder for the files of many schedules; in memory where the system has such a place, because what a disk does is tested elsewhere. */
 export function scheduleFolder(name: string): string {
   return mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), `${name}-`))

@@ -44,7 +44,7 @@ export class StoredPartitionReader implements PartitionReader {
   #expected: number | 'log-start'
   /** At most one commit is under way (rule S2). */
   #committing: Promise<void> = Promise.resolve()
-  #commits = 0
+  #isCommitting = false
   /** Why nothing more is counted here. */
   #end: 'reopen' | 'stop' | null
 
@@ -72,7 +72,7 @@ export class StoredPartitionReader implements PartitionReader {
 
   /** Whether no commit is under way, so that the position is the store's. */
   get resting(): boolean {
-    return this.#commits === 0 && this.#end === null
+    return !this.#isCommitting && this.#end === null
   }
 
   /** The store has another position by now: the next response opens the partition again. */
@@ -153,7 +153,7 @@ export class StoredPartitionReader implements PartitionReader {
   async #commit(change: PartitionChange, response: CountedResponse): Promise<void> {
     const { store, observer, crashPoint, now, onCommitted } = this.#context
     const began = now()
-    this.#commits++
+    this.#isCommitting = true
     try {
       const committing = store.commit(change)
       crashPoint('committing')
@@ -169,7 +169,7 @@ export class StoredPartitionReader implements PartitionReader {
     } catch (error) {
       observer.storeFailed(error as Error)
     } finally {
-      this.#commits--
+      this.#isCommitting = false
     }
     this.#end ??= 'reopen'
   }

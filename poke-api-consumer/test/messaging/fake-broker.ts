@@ -1,7 +1,7 @@
 /** A broker that knows Fetch (version 17) alone: what it is asked is looked at, and what it answers is made, by the test. */
-import { once } from 'node:events'
-import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import { Reader } from '@platformatic/kafka'
+import { RequestServer } from './request-server.ts'
 
 export interface AskedPartition {
   readonly partition: number
@@ -42,27 +42,23 @@ export interface AnswerOptions {
 }
 
 export class FakeBroker {
-  readonly #server: Server
-  readonly #sockets = new Set<Socket>()
+  #server!: RequestServer
   readonly #asked: Asked[] = []
   #arrived: PromiseWithResolvers<void> = Promise.withResolvers()
-  /** How many connections were made. */
-  connections = 0
-
-  private constructor(server: Server) {
-    this.#server = server
-    server.on('connection', (socket) => this.#serve(socket))
-  }
 
   static async start(): Promise<FakeBroker> {
-    const server = createServer()
-    server.listen(0, '127.0.0.1')
-    await once(server, 'listening')
-    return new FakeBroker(server)
+    const broker = new FakeBroker()
+    broker.#server = await RequestServer.start((request, socket) => broker.#hear(request, socket))
+    return broker
   }
 
   get address(): { readonly host: string; readonly port: number } {
-    return { host: '127.0.0.1', port: (this.#server.address() as AddressInfo).port }
+    return this.#server.address
+  }
+
+  /** How many connections were made. */
+  get connections(): number {
+    return this.#server.connections
   }
 
   /** Requests that arrived and were not taken yet. */
@@ -80,26 +76,13 @@ export class FakeBroker {
   }
 
   stop(): void {
-    this.#server.close()
-    for (const socket of this.#sockets) socket.destroy()
+    this.#server.stop()
   }
 
-  #serve(socket: Socket): void {
-    this.connections++
-    this.#sockets.add(socket)
-    socket.on('close', () => this.#sockets.delete(socket))
-    socket.on('error', () => socket.destroy())
-    let bytes: Buffer = Buffer.alloc(0)
-    socket.on('data', (more: Buffer) => {
-      bytes = Buffer.concat([bytes, more])
-      while (bytes.length >= 4 && bytes.length >= 4 + bytes.readInt32BE(0)) {
-        const length = bytes.readInt32BE(0)
-        this.#asked.push(read(bytes.subarray(4, 4 + length), socket))
-        bytes = bytes.subarray(4 + length)
-      }
-      this.#arrived.resolve()
-      this.#arrived = Promise.withResolvers()
-    })
+  #hear(request: Buffer, socket: Socket): void {
+    this.#asked.push(read(request, socket))
+    this.#arrived.resolve()
+    this.#arrived = Promise.withResolvers()
   }
 }
 

@@ -1,5 +1,4 @@
 /** Failures of Kafka in our words: which kind they are, and what is said. */
-
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import {

@@ -1,7 +1,7 @@
 /** A broker that answers each kind of request with what a test has laid down for it, and falls silent where it has nothing. */
-import { once } from 'node:events'
-import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import { Writer } from '@platformatic/kafka'
+import { RequestServer } from './request-server.ts'
 
 const API_VERSIONS = 18
 export const METADATA = 3
@@ -14,31 +14,17 @@ export class ScriptedBroker {
   readonly answers = new Map<number, Answer>()
   /** API keys that were asked, in order. */
   readonly asked: number[] = []
-  readonly #server: Server
-  readonly #sockets = new Set<Socket>()
-
-  private constructor(server: Server) {
-    this.#server = server
-    server.on('connection', (socket) => this.#serve(socket))
-  }
+  #server!: RequestServer
 
   static async start(): Promise<ScriptedBroker> {
-    const server = createServer()
-    server.listen(0, '127.0.0.1')
-    await once(server, 'listening')
-    const broker = new ScriptedBroker(server)
-    broker.answers.set(API_VERSIONS, () =>
-      versions([
-        [1, 4, 17],
-        [METADATA, 0, 12],
-        [API_VERSIONS, 0, 4],
-      ]),
-    )
+    const broker = new ScriptedBroker()
+    broker.#server = await RequestServer.start((request, socket) => broker.#answer(request, socket))
+    broker.understands([1, 4, 17], [METADATA, 0, 12], [API_VERSIONS, 0, 4])
     return broker
   }
 
   get port(): number {
-    return (this.#server.address() as AddressInfo).port
+    return this.#server.address.port
   }
 
   get name(): string {
@@ -57,33 +43,22 @@ export class ScriptedBroker {
 
   /** Breaks every connection. */
   cut(): void {
-    for (const socket of this.#sockets) socket.destroy()
+    this.#server.cut()
   }
 
   stop(): void {
-    this.#server.close()
-    this.cut()
+    this.#server.stop()
   }
 
-  #serve(socket: Socket): void {
-    this.#sockets.add(socket)
-    socket.on('close', () => this.#sockets.delete(socket))
-    socket.on('error', () => socket.destroy())
-    let bytes: Buffer = Buffer.alloc(0)
-    socket.on('data', (more: Buffer) => {
-      bytes = Buffer.concat([bytes, more])
-      while (bytes.length >= 4 && bytes.length >= 4 + bytes.readInt32BE(0)) {
-        const key = bytes.readInt16BE(4)
-        const correlation = bytes.readInt32BE(8)
-        bytes = bytes.subarray(4 + bytes.readInt32BE(0))
-        this.asked.push(key)
-        const body = this.answers.get(key)?.()
-        if (!body) continue
-        const head = Writer.create().appendInt32(correlation)
-        if (key !== API_VERSIONS) head.appendTaggedFields()
-        socket.write(head.appendFrom(body).prependLength().buffer)
-      }
-    })
+  #answer(request: Buffer, socket: Socket): void {
+    const key = request.readInt16BE(0)
+    const correlation = request.readInt32BE(4)
+    this.asked.push(key)
+    const body = this.answers.get(key)?.()
+    if (!body) return
+    const head = Writer.create().appendInt32(correlation)
+    if (key !== API_VERSIONS) head.appendTaggedFields()
+    socket.write(head.appendFrom(body).prependLength().buffer)
   }
 }
 

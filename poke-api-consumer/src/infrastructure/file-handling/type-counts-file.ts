@@ -18,6 +18,7 @@ export interface TypeCountsFileOptions {
 
 /** A temporary file this old, in ms, belongs to nobody any more: its writer was killed. Replacing a file takes some ms. */
 const LEFTOVER_AGE = 60_000
+
 /**
  * The published document: `{"types":{"bug":106,…}}` and a line's end, types in the order of their letters, so that equal counts are equal bytes.
  * Written by hand, because an object would put a type named like a number first.

@@ -1,5 +1,4 @@
 /** A connection to one broker for everything but records: which versions of each request it understands, and a deadline for each answer. */
-
 import { type API, apiVersionsV3, type BaseOptions, Connection, ResponseError } from '@platformatic/kafka'
 import { withDeadline } from 'service-kit'
 import { KafkaError } from '../../errors.ts'

@@ -1,8 +1,7 @@
 /** Publishes dead letters to a topic of their own, for people and programs to look at: original bytes, and where they were and why they are here. */
-
 import { createHash } from 'node:crypto'
 import { Admin, type BaseOptions, findErrorBy, ListOffsetTimestamps, ProduceAcks, Producer } from '@platformatic/kafka'
-import { closeByForce, withDeadline } from 'service-kit'
+import { closeByForce, UNSETTLED_TOPIC, withDeadline } from 'service-kit'
 import type { DeadLetterTopic, KeptDeadLetter } from '../../application/ports.ts'
 import { KafkaError } from '../../errors.ts'
 import { kafkaError } from './kafka-failure.ts'
@@ -249,16 +248,8 @@ function isTooLarge(error: unknown): boolean {
   return ['MESSAGE_TOO_LARGE', 'RECORD_LIST_TOO_LARGE'].some((apiId) => findErrorBy(error as Error, 'apiId', apiId) !== null)
 }
 
-const NOT_THERE_YET = [
-  'LEADER_NOT_AVAILABLE',
-  'NOT_LEADER_OR_FOLLOWER',
-  'UNKNOWN_TOPIC_OR_PARTITION',
-  'UNKNOWN_LEADER_EPOCH',
-  'FENCED_LEADER_EPOCH',
-]
-
 /** The library words the broker's UNKNOWN_TOPIC_OR_PARTITION anew in one place, and keeps no code of it. */
 function isNotThereYet(error: unknown): boolean {
   if (error instanceof Error && error.message.startsWith('Unknown topic ')) return true
-  return NOT_THERE_YET.some((apiId) => findErrorBy(error as Error, 'apiId', apiId) !== null)
+  return UNSETTLED_TOPIC.some((apiId) => findErrorBy(error as Error, 'apiId', apiId) !== null)
 }

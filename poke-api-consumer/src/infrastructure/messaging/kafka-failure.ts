@@ -1,5 +1,4 @@
 /** Says in a sentence why Kafka did not answer as asked, and whether trying again can help. */
-
 import { AuthenticationError, NetworkError, ProtocolError, protocolErrorsCodesById, UnsupportedApiError } from '@platformatic/kafka'
 import { DeadlinePassed } from 'service-kit'
 import { KafkaError } from '../../errors.ts'

@@ -1,5 +1,4 @@
 /** The Kafka side of the consumer: waits for the topic, is a member of the group, and fetches what the group hands out. */
-
 import type { BaseOptions } from '@platformatic/kafka'
 import { withDeadline } from 'service-kit'
 import type { CrashHook } from '../../application/crash-points.ts'

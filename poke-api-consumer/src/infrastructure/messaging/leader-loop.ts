@@ -2,7 +2,6 @@
  * Fetches from one broker, for as long as it leads partitions of ours. The next fetch is under way while the last response is counted, so
  * at most two responses of a leader are in memory; while neither is counted, nothing is asked for.
  */
-
 import type { BaseOptions } from '@platformatic/kafka'
 import { DeadlinePassed, withSilenceLimit } from 'service-kit'
 import { BackOff } from './back-off.ts'

@@ -3,7 +3,6 @@
  * sign of trouble, because it does not survive every failure of a broker ("Membership is a disposable hint"). What it says may be late or
  * wrong without harm: the store decides who may write.
  */
-
 import type { BaseOptions } from '@platformatic/kafka'
 import { closeByForce, withDeadline } from 'service-kit'
 import { KafkaError } from '../../errors.ts'

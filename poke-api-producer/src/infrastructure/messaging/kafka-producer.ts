@@ -1,5 +1,4 @@
 /** Publishes the outbox's events to the topic: rules P3 and P4. */
-
 import { type BaseOptions, type ClusterTopicMetadata, ProduceAcks, Producer } from '@platformatic/kafka'
 import { encodeHeaders } from 'pokemon-event'
 import { closeByForce, withDeadline } from 'service-kit'

@@ -1,5 +1,4 @@
 /** Says in a sentence why Kafka did not take the events, and whether trying again can help. */
-
 import { AuthenticationError, NetworkError, ProtocolError, UnsupportedApiError } from '@platformatic/kafka'
 import { DeadlinePassed } from 'service-kit'
 import { PublishError } from '../../errors.ts'

@@ -1,8 +1,7 @@
 /** Finds the topic with a leader for every partition, and makes it where it is missing. */
-
 import { setTimeout as wait } from 'node:timers/promises'
 import { Admin, type Base, type BaseOptions, type ClusterTopicMetadata, findErrorBy, ListOffsetTimestamps } from '@platformatic/kafka'
-import { closeByForce } from 'service-kit'
+import { closeByForce, UNSETTLED_TOPIC } from 'service-kit'
 
 export interface TopicSettings {
   readonly topic: string
@@ -63,19 +62,10 @@ async function leadersAnswer(admin: Admin, topic: string): Promise<boolean> {
     await admin.listOffsets({ topics: [{ name: topic, partitions }] })
     return true
   } catch (error) {
-    if (UNSETTLED.some((code) => says(error, code))) return false
+    if (UNSETTLED_TOPIC.some((code) => says(error, code))) return false
     throw error
   }
 }
-
-/** What brokers say of a topic whose leaders are being chosen. */
-const UNSETTLED = [
-  'UNKNOWN_TOPIC_OR_PARTITION',
-  'LEADER_NOT_AVAILABLE',
-  'NOT_LEADER_OR_FOLLOWER',
-  'UNKNOWN_LEADER_EPOCH',
-  'FENCED_LEADER_EPOCH',
-]
 
 function says(error: unknown, code: string): boolean {
   return findErrorBy(error as Error, 'apiId', code) !== null

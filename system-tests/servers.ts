@@ -1,0 +1,39 @@
+/** What the tests of one file share: a folder, a broker and, where they want one, a database; there from before the first test to after the last. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before } from 'node:test'
+import { type Kafka, startKafka } from 'dev'
+import { type PostgresServer, startPostgres } from './postgres-server.ts'
+
+export interface Servers {
+  /** For whatever else the tests write. */
+  readonly dir: string
+  /** There once the first test begins, as is the database. */
+  readonly kafka: Kafka
+  readonly postgres: PostgresServer
+}
+
+/** @param name begins the folder's name */
+export function serversOfFile(name: string, { postgres: wanted = false } = {}): Servers {
+  const dir = mkdtempSync(join(tmpdir(), `${name}-`))
+  let kafka: Kafka
+  let postgres: PostgresServer | null = null
+  before(async () => {
+    ;[kafka, postgres] = await Promise.all([startKafka({ dir: join(dir, 'kafka') }), wanted ? startPostgres() : null])
+  })
+  after(async () => {
+    await Promise.all([kafka.stop(), postgres?.stop()])
+    rmSync(dir, { recursive: true, force: true })
+  })
+  return {
+    dir,
+    get kafka() {
+      return kafka
+    },
+    get postgres() {
+      if (postgres === null) throw new TypeError(`the tests of ${name} have asked for no database`)
+      return postgres
+    },
+  }
+}

@@ -7,6 +7,7 @@ import { brokerProperties } from './kafka/broker-properties.ts'
 import { makeClassArchive } from './kafka/class-archive.ts'
 import { getKafka, type KafkaDistribution } from './kafka/distribution.ts'
 
+export { PortTaken } from './kafka/broker-process.ts'
 export { KAFKA_VERSION } from './kafka/distribution.ts'
 
 const toStandardError = (line: string) => void process.stderr.write(`${line}\n`)
@@ -57,7 +58,7 @@ export interface Kafka {
   stop(deadline?: number): Promise<void>
   /** Sends a signal at once, SIGKILL where none is named; resolves when a killed process is gone. */
   kill(signal?: NodeJS.Signals): Promise<void>
-  /** Starts it again on the same ports and data, after stopping it where it runs. Resolves when it answers. */
+  /** Starts it again on the same ports and data, after stopping it where it runs. Resolves when it answers. @throws PortTaken, among others */
   restart(): Promise<void>
   /** Makes later starts on this machine quicker, where that is not done yet: some seconds of work beside the running broker. */
   quickenNextStart(signal: AbortSignal): Promise<void>

@@ -5,7 +5,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { type FolderLock, type Holder, lockFolder } from './folder-lock.ts'
 import { freePort, isPortFree } from './free-port.ts'
-import { embeddedKafka, KAFKA_VERSION, type Kafka } from './kafka.ts'
+import { embeddedKafka, KAFKA_VERSION, type Kafka, PortTaken } from './kafka.ts'
 import { choosePokeApi, type PokeApiChoice } from './poke-api-choice.ts'
 import { Readings } from './readings.ts'
 import type { Run, Stoppable } from './run-command.ts'
@@ -184,15 +184,27 @@ export class OneMachine implements Stoppable {
       say(`Kafka     ${this.#env.KAFKA_BROKERS} (KAFKA_BROKERS)`)
       return
     }
-    const port = await usualPort(KAFKA_PORT)
     const dir = join(this.folder, 'kafka')
-    const kafka = await embeddedKafka({ dir, port, say })
-    this.#kafka = kafka
-    if (this.#stopping || this.#options.run.signal.aborted) return
-    await this.#withLockRetries(kafka)
+    const kafka = await this.#kafkaOnSomePort(dir)
+    if (kafka === null) return
     say(`Kafka     ${kafka.brokers} (Apache Kafka ${KAFKA_VERSION}, data in ${dir})`)
     this.#tellProcesses()
     void this.#keepAlive(kafka)
+  }
+
+  /** A port that was free may be taken when the broker has got so far as to want it: by the same command in another folder, for instance. */
+  async #kafkaOnSomePort(dir: string): Promise<Kafka | null> {
+    for (let attempt = 1; ; attempt++) {
+      const kafka = await embeddedKafka({ dir, port: await usualPort(KAFKA_PORT), say: this.#options.say })
+      this.#kafka = kafka
+      if (this.#stopping || this.#options.run.signal.aborted) return null
+      try {
+        await this.#withLockRetries(kafka)
+        return kafka
+      } catch (error) {
+        if (!(error instanceof PortTaken) || attempt === 3) throw error
+      }
+    }
   }
 
   /** A broker that was orphaned a moment ago may still hold its folder: it is on its way out. */

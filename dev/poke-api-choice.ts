@@ -1,7 +1,6 @@
 /** Chooses where Pokémon come from: what the user says, the live PokeAPI where it answers, otherwise the bundled Pokédex. */
 import { pickPokemon } from 'pokemon-event'
-import { freePort, isPortFree } from './free-port.ts'
-import { servePokeApi } from './poke-api-server.ts'
+import { type PokeApiServer, servePokeApi } from './poke-api-server.ts'
 
 export const LIVE_POKE_API = 'https://pokeapi.co/api/v2'
 const USUAL_PORT = 8082
@@ -20,9 +19,18 @@ export async function choosePokeApi(given: string | undefined, live: string = LI
   if (given) return { url: given, kind: 'given', what: `${given} (POKE_API_URL)`, close: nothingToClose }
   const trouble = await whyNot(live)
   if (trouble === null) return { url: live, kind: 'live', what: `live, ${live}`, close: nothingToClose }
-  const server = await servePokeApi({ port: (await isPortFree(USUAL_PORT)) ? USUAL_PORT : await freePort() })
+  const server = await serveBundled()
   const what = `the bundled Pokédex at ${server.url} (the live one ${trouble})`
   return { url: server.url, kind: 'bundled', what, close: () => server.close() }
+}
+
+async function serveBundled(): Promise<PokeApiServer> {
+  try {
+    return await servePokeApi({ port: USUAL_PORT })
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error
+    return await servePokeApi()
+  }
 }
 
 /** Why an API cannot be used; null where it gives a real Pokémon. Being reachable is not enough: captive networks answer everything. */

@@ -10,6 +10,9 @@ import type { Holder } from 'dev/folder-lock.ts'
 
 const SETTINGS_OF_USERS = ['KAFKA_BROKERS', 'KAFKA_TOPIC', 'STORE_URL', 'DATA_DIR', 'HTTP_PORT', 'CAPTURE_CONCURRENCY', 'CAPTURE_INTERVAL']
 
+/** In ms; what takes longer than this, in a test, will never come. */
+const LONGEST_WAIT = 180_000
+
 export class DevCommand {
   readonly outputFile: string
   readonly exitCode: Promise<number | null>
@@ -82,18 +85,24 @@ export class DevCommand {
     return types
   }
 
-  /** Waits until all of its processes are gone; the test's own time limit is the bound. */
+  /** Waits until all of its processes are gone. */
   async nothingIsLeft(): Promise<void> {
     assert.ok(this.#processes.size > 0)
-    while ([...this.#processes].some(isAlive)) await pause(20)
+    const deadline = performance.now() + LONGEST_WAIT
+    while ([...this.#processes].some(isAlive)) {
+      assert.ok(performance.now() < deadline, `${[...this.#processes].filter(isAlive)} is left`)
+      await pause(20)
+    }
   }
 
-  /** Asks again and again until there is an answer. */
+  /** Asks again and again until there is an answer. @throws with its output where it ends before, or there is none for too long */
   async #until<T>(what: string, ask: () => Promise<T | null>): Promise<T> {
+    const deadline = performance.now() + LONGEST_WAIT
     for (;;) {
       const answer = await ask()
       if (answer !== null) return answer
-      assert.equal(this.#child.exitCode, null, `it ended before ${what}:\n${this.output}`)
+      assert.equal(this.#child.exitCode ?? this.#child.signalCode, null, `it ended before ${what}:\n${this.output}`)
+      assert.ok(performance.now() < deadline, `${LONGEST_WAIT / 1000} s passed before ${what}:\n${this.output}`)
       await pause(20)
     }
   }

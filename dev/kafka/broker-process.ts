@@ -23,6 +23,14 @@ export interface BrokerLaunch {
 /** A broker that answers nothing for this long, in ms, has failed. A busy machine, or one whose Docker copies whole images, takes a minute. */
 const READY_WITHIN = 120_000
 
+/** What a broker logs when it listens to clients and has joined its cluster. */
+const STARTED = 'Kafka Server started'
+
+/** Another program was quicker to listen on a port of this broker. */
+export class PortTaken extends Error {
+  override readonly name = 'PortTaken'
+}
+
 /** Starts the process; `ready` then waits for it. */
 export async function launchBroker(launch: BrokerLaunch): Promise<BrokerProcess> {
   await mkdir(launch.dir, { recursive: true })
@@ -149,6 +157,7 @@ export class BrokerProcess {
   readonly #signal: (signal: NodeJS.Signals) => void
   readonly #logStart: number
   #startFailed: Error | null = null
+  #started = false
   #running = true
 
   constructor(launch: BrokerLaunch, child: ChildProcess, logStart: number, signal: (signal: NodeJS.Signals) => void, endWatch: () => void) {
@@ -175,19 +184,25 @@ export class BrokerProcess {
     return this.#running
   }
 
-  /** Waits until the broker answers. @throws where it ends before, or takes too long; then it is ended */
+  /** Waits until the broker answers. @throws PortTaken, or where it ends before for another reason, or takes too long; then it is ended */
   async ready(): Promise<void> {
     const deadline = Date.now() + READY_WITHIN
     while (this.#running && Date.now() < deadline) {
-      if ((await answersApiVersions(this.#launch.port)) && this.#running) return
+      // Who answers on the port may be another broker, until this one has said that it has got it.
+      if (this.#saysStarted() && (await answersApiVersions(this.#launch.port)) && this.#running) return
       await new Promise((resolve) => setTimeout(resolve, 20))
     }
     const what = this.#running ? `did not answer within ${READY_WITHIN / 1000} s` : 'ended before it answered'
     await this.kill('SIGKILL')
     const { port, logFile } = this.#launch
-    throw new Error(`Kafka on port ${port} ${what}. Its log is ${logFile}, where it says:\n${this.#complaint()}`, {
-      cause: this.#startFailed,
-    })
+    const complaint = this.#complaint()
+    const message = `Kafka on port ${port} ${what}. Its log is ${logFile}, where it says:\n${complaint}`
+    throw /Address already in use/.test(complaint) ? new PortTaken(message) : new Error(message, { cause: this.#startFailed })
+  }
+
+  #saysStarted(): boolean {
+    this.#started ||= lastLines(this.#launch.logFile, 500, this.#logStart).some((line) => line.includes(STARTED))
+    return this.#started
   }
 
   /** A broker that gives up says why, and after that a hundred lines of what it closes. */

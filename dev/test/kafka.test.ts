@@ -10,7 +10,7 @@ import { after, describe, test } from 'node:test'
 import { Admin, Consumer, type Producer as KafkaProducer, ListOffsetTimestamps, ProduceAcks, Producer } from '@platformatic/kafka'
 import { freePort } from '../free-port.ts'
 import { answersApiVersions } from '../kafka/readiness.ts'
-import { startCluster, startKafka } from '../kafka.ts'
+import { PortTaken, startCluster, startKafka } from '../kafka.ts'
 
 /** Removed at the end, when every broker in them has stopped. */
 const folders: string[] = []
@@ -70,6 +70,13 @@ describe('one broker', () => {
       assert.match(error.message, /Address already in use/)
       return true
     })
+  })
+
+  test('does not take another broker, which has its port, for itself', async (t) => {
+    const first = await startKafka({ dir: await folder() })
+    t.after(() => first.stop())
+    await assert.rejects(startKafka({ dir: await folder(), port: first.port }), PortTaken)
+    assert.equal(first.running, true)
   })
 
   test('ends with the process that started it, even where that is killed', async () => {

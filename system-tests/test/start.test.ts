@@ -21,8 +21,8 @@ describe('make start', () => {
     await rm(dir, { recursive: true, force: true })
   })
 
-  const start = (settings: Record<string, string> = {}) => {
-    const command = new DevCommand('start', dir, { POKE_API_URL: api.url, CAPTURE_INTERVAL: '100ms', ...settings })
+  const start = (settings: Record<string, string> = {}, folder = dir) => {
+    const command = new DevCommand('start', folder, { POKE_API_URL: api.url, CAPTURE_INTERVAL: '100ms', ...settings })
     commands.push(command)
     return command
   }
@@ -52,6 +52,19 @@ describe('make start', () => {
     running.signal('SIGTERM')
     assert.equal(await running.exitCode, 0, running.output)
     await running.nothingIsLeft()
+  })
+
+  test('runs beside another one in another folder, started at the same moment', async () => {
+    const both = ['one', 'other'].map((name) => start({}, join(dir, name)))
+    for (const running of both) await running.counted((types) => types > 10)
+    const brokers = both.map(({ output }) => /^Kafka +(localhost:\d+)/m.exec(output)?.[1])
+    assert.notEqual(brokers[0], brokers[1])
+    for (const running of both) {
+      assert.doesNotMatch(running.output, /has ended/)
+      running.signal('SIGTERM')
+      assert.equal(await running.exitCode, 0, running.output)
+      await running.nothingIsLeft()
+    }
   })
 
   test('ends with the message of a service that cannot go on', async () => {

@@ -11,8 +11,12 @@ const INSTALLED = [
 ]
 
 export async function launchBrowser(): Promise<Browser> {
-  const path = process.env.CHROMIUM_PATH ?? INSTALLED.find((file) => existsSync(file))
-  if (path !== undefined) return chromium.launch({ executablePath: path })
-  const { default: packed } = await import('@sparticuz/chromium')
-  return chromium.launch({ executablePath: await packed.executablePath(), args: packed.args })
+  const executablePath = process.env.CHROMIUM_PATH ?? INSTALLED.find((file) => existsSync(file)) ?? (await packed())
+  return await chromium.launch({ executablePath })
+}
+
+/** Without the arguments that it comes with: they are for functions in a cloud, one process that dies with a page, and no web security. */
+async function packed(): Promise<string> {
+  const { default: chromiumPackage } = await import('@sparticuz/chromium')
+  return await chromiumPackage.executablePath()
 }

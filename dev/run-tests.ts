@@ -20,8 +20,10 @@ const EVERYTHING = [
 ]
 /** Test files at once. Even on one core two of them help each other, because most of their time is waiting; brokers need memory. */
 const CONCURRENCY = Math.min(Math.max(availableParallelism(), 2), 4)
-/** A test file that takes longer than this, in ms, hangs. */
-const LONGEST_FILE = 15 * 60 * 1000
+/** A test, or a suite of them, that takes longer than this, in ms, hangs. */
+const LONGEST_TEST = 10 * 60 * 1000
+/** A test that was given up may keep its file from ending; after so long, in ms, all that still runs is ended, and the run has failed. */
+const LONGEST_RUN = 40 * 60 * 1000
 
 process.chdir(PROJECT)
 // Once, before two tests want it at the same time. Those that need Kafka fail with the same message.
@@ -31,7 +33,8 @@ const files = process.argv.slice(2)
 const tests = run({
   ...(files.length > 0 ? { files } : { globPatterns: EVERYTHING }),
   concurrency: CONCURRENCY,
-  timeout: LONGEST_FILE,
+  timeout: LONGEST_TEST,
+  signal: AbortSignal.timeout(LONGEST_RUN),
   coverage: true,
   coverageExcludeGlobs: ['**/test/**', 'system-tests/**'],
 })

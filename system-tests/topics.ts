@@ -13,6 +13,19 @@ export async function createTopic(admin: Admin, options: CreateTopicsOptions): P
   }
 }
 
+/** Deletes a topic and waits until its broker has heard of that, which is a moment later than its controller. */
+export async function deleteTopic(admin: Admin, topic: string): Promise<void> {
+  await admin.deleteTopics({ topics: [topic] })
+  for (;;) {
+    try {
+      await admin.metadata({ topics: [topic], forceUpdate: true, retries: 0 })
+    } catch (error) {
+      if (!/Unknown topic|UNKNOWN_TOPIC_OR_PARTITION/.test(String(error))) throw error
+      return
+    }
+  }
+}
+
 export class Topics {
   readonly #admin: Admin
   readonly #producer: Producer<Buffer, Buffer, Buffer, Buffer>
@@ -31,7 +44,7 @@ export class Topics {
   }
 
   async remove(topic: string): Promise<void> {
-    await this.#admin.deleteTopics({ topics: [topic] })
+    await deleteTopic(this.#admin, topic)
   }
 
   async addPartitions(topic: string, count: number, added: number): Promise<void> {

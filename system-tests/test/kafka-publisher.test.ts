@@ -15,7 +15,7 @@ import {
 } from '../../poke-api-producer/src/infrastructure/messaging/kafka-producer.ts'
 import { arrivals, event, testEventPublisher } from '../../poke-api-producer/test/contract/event-publisher.ts'
 import { silentServer } from '../../poke-api-producer/test/silent-server.ts'
-import { createTopic } from '../topics.ts'
+import { createTopic, deleteTopic } from '../topics.ts'
 import { type ReadRecord, readTopic } from './read-topic.ts'
 
 const never = new AbortController().signal
@@ -193,7 +193,7 @@ describe('on a real broker', () => {
     const topic = newTopic()
     const publisher = publisherOf(t, { topic })
     await eventually(() => publisher.prepare(never))
-    await withAdmin((admin) => admin.deleteTopics({ topics: [topic] }))
+    await withAdmin((admin) => deleteTopic(admin, topic))
     await publisher.close()
     await assert.rejects(publisher.publish([event(1, 0)]), failure('no-topic', topic))
     await eventually(() => publisher.prepare(never))

@@ -14,6 +14,7 @@ import { consumerCommand, type Finished } from '../cli.ts'
 import { ConsumerProcess } from '../consumer-process.ts'
 import { EventFeed } from '../event-feed.ts'
 import { serversOfFile } from '../servers.ts'
+import { deleteTopic } from '../topics.ts'
 
 const servers = serversOfFile('operating')
 const { dir } = servers
@@ -116,7 +117,7 @@ describe('verify', () => {
     await it.feed.send(30)
     await it.counted()
     await it.consumer.end('SIGTERM')
-    await withAdmin((admin) => admin.deleteTopics({ topics: [it.topic] }))
+    await withAdmin((admin) => deleteTopic(admin, it.topic))
     const again = await EventFeed.create({ brokers: servers.kafka.brokers, topic: it.topic, partitions: 3 })
     await again.close()
     const { outcome, exitCode, remarks } = await verdictOf(it)
@@ -225,7 +226,7 @@ describe('the topic’s reader', () => {
       'retention removed offsets 10 to 59 while they were waiting to be read anew',
     )
     assert.equal(await reader.read(0, 60, 120, nothing, nothing), 'the log was cut: it ends at offset 100, and was counted up to 120')
-    await withAdmin((admin) => admin.deleteTopics({ topics: [topic] }))
+    await withAdmin((admin) => deleteTopic(admin, topic))
     assert.equal(await reader.read(0, 60, 100, nothing, nothing), 'the topic was deleted while it was read')
   })
 

@@ -57,6 +57,7 @@ async function produce(config: Config, logger: Logger, signal: AbortSignal): Pro
     url: config.POKE_API_URL,
     maxRate: config.POKE_API_MAX_RATE,
     cacheFile: join(config.DATA_DIR, 'poke-api-cache.db'),
+    connections: config.CAPTURE_CONCURRENCY,
     timeout: config.POKE_API_TIMEOUT,
     maxBody: config.POKE_API_MAX_BYTES,
     observer: {

@@ -88,7 +88,6 @@ async function reading(t: TestContext, howMany: number): Promise<Reading> {
   return { topic, members, handler, everything }
 }
 
-/** Sends until it is acknowledged, by way of brokers that are not frozen; what arrives twice is the same. */
 /** Waits until every replica of what was made so far is in sync: a broker that was away a moment ago cannot stand in for the next one. */
 async function untilInSync(): Promise<void> {
   const admin = new Admin({ clientId: 'test', bootstrapBrokers: brokers() })
@@ -104,6 +103,7 @@ async function untilInSync(): Promise<void> {
   }
 }
 
+/** Sends until it is acknowledged, by way of brokers that are not frozen; what arrives twice is the same. */
 async function written(topic: string, partition: number, value: string): Promise<void> {
   for (;;) {
     const answering = cluster.nodes.filter((each) => !frozen.has(each)).map((each) => each.brokers)

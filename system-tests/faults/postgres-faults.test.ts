@@ -23,8 +23,8 @@ const LOST_REPLIES = LONG ? 40 : 4
 const RATE = LONG ? 1000 : 300
 /** Within this time after a fault counting goes on, in ms. */
 const RECOVERY = 30_000
-/** A commit takes this long, in ms, so that there is time to kill it: PostgreSQL waits before it writes the log. */
-const COMMIT_DELAY = 50
+/** A commit takes this long, in ms, so that there is time to kill it before it is done: PostgreSQL waits before it writes the log (this is its longest). */
+const COMMIT_DELAY = 100
 const TOPIC = 'poke-topic'
 
 const dir = mkdtempSync(join(tmpdir(), 'postgres-faults-'))

@@ -109,8 +109,8 @@ test(`the store’s disk full ${ROUNDS} times, then room again: nothing is lost 
   await assertPublished(consumer, feed.counts)
   await assertVerified(consumer)
   const { out } = await consumer.command('dead-letters', 'list', '--limit', '100000', '--json')
-  const letters = out.trim().split('\n')
-  assert.equal(letters.length, garbage)
+  // A disk may be full before anything was wasted on it.
+  assert.equal(out.split('\n').filter((line) => line !== '').length, garbage)
   figure(
     'disk of the SQLite store full',
     `${ROUNDS} times, ${feed.sent} events exact, ${garbage} dead letters of 50 kB kept, going on within ${(slowest / 1000).toFixed(1)} s`,

@@ -76,11 +76,10 @@ lint: $(COMPLETE) ## Checks format, rules and types
 format: $(COMPLETE) ## Formats what can be formatted
 	@npm run --silent format
 
-clean: ## Removes what the commands have put here: packages, Kafka, data and counts
-	@pid=$$(sed -n 's/.*"pid": \([0-9]*\).*/\1/p' data/running.json 2>/dev/null); \
-	if [ -n "$$pid" ] && kill -0 "$$pid" 2>/dev/null; then \
-	  echo "A command is running here (process $$pid): stop it with Ctrl-C, then clean."; exit 1; \
-	fi
+clean: ## Removes what the commands have put here: packages, Kafka, data and counts (not the volumes of containers)
+	@for pid in $$(sed -n 's/.*"pid": \([0-9]*\).*/\1/p' data/running.json data/*/running.json 2>/dev/null); do \
+	  if kill -0 "$$pid" 2>/dev/null; then echo "A command is running here (process $$pid): stop it with Ctrl-C, then clean."; exit 1; fi; \
+	done
 	rm -rf node_modules .cache coverage data output type-counts.json
 
 # Kafka's jars come while npm's packages do: most of the time both wait for the network.

@@ -11,6 +11,7 @@ import { Readings } from './readings.ts'
 import type { Run, Stoppable } from './run-command.ts'
 import { Service, type ServiceEvent } from './service.ts'
 import { cut } from './terminal-look.ts'
+import { checkSettings } from './user-settings.ts'
 
 /** The project's folder: everything is kept in it, wherever the command was given. */
 export const PROJECT = fileURLToPath(new URL('..', import.meta.url))
@@ -102,9 +103,10 @@ export class OneMachine implements Stoppable {
     return join(this.#data, brokers ? `brokers-${brokers.replace(/[^A-Za-z0-9.-]+/g, '_')}` : 'dev')
   }
 
-  /** Makes Kafka and PokeAPI ready. @throws OneMachineError, or what Kafka ended with */
+  /** Makes Kafka and PokeAPI ready. @throws ServiceError where settings are wrong, or what Kafka ended with */
   async prepare(): Promise<void> {
     const { say } = this.#options
+    for (const warning of checkSettings(this.#given())) say(`Warning   ${warning}`)
     const api = choosePokeApi(this.#env.POKE_API_URL)
     // Its failure is heard below; Kafka's may come first.
     api.catch(() => undefined)
@@ -133,6 +135,11 @@ export class OneMachine implements Stoppable {
    * @param fixed settings that the command cannot do without
    */
   startProducer(defaults: NodeJS.ProcessEnv, fixed: NodeJS.ProcessEnv): Service {
+    const given = this.#given()
+    for (const [name, value] of Object.entries(fixed)) {
+      if (given[name] === undefined || given[name] === value) continue
+      this.#options.say(`Warning   ${name}=${given[name]} is not used: ${this.#options.command} needs ${name}=${value}`)
+    }
     return this.#startService('producer', PRODUCER, async () => {
       // One HTTP_PORT is not enough for two services: where the user has chosen one, it is the page's.
       const HTTP_PORT = process.env.HTTP_PORT ? '0' : await usualOrAny(PRODUCER_PORT)
@@ -269,9 +276,13 @@ export class OneMachine implements Stoppable {
   }
 
   #serviceEnv(own: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
-    const given = Object.fromEntries(Object.entries(this.#env).filter(([, value]) => value !== ''))
     const NODE_COMPILE_CACHE = join(PROJECT, '.cache', 'compiled')
-    return { NODE_COMPILE_CACHE, ...own, ...given, KAFKA_BROKERS: this.brokers, POKE_API_URL: this.api.url }
+    return { NODE_COMPILE_CACHE, ...own, ...this.#given(), KAFKA_BROKERS: this.brokers, POKE_API_URL: this.api.url }
+  }
+
+  /** What the user has set; an empty variable is one that is not set. */
+  #given(): NodeJS.ProcessEnv {
+    return Object.fromEntries(Object.entries(this.#env).filter(([, value]) => value !== ''))
   }
 }
 

@@ -11,18 +11,20 @@ export interface Scene {
   readonly places: readonly (readonly [what: string, where: string])[]
 }
 
+/** What happened since the start, each thing once. */
+function figuresOf({ captured, waiting, counted, lag }: Reading): string[] {
+  return [`captured ${count(captured)}`, `waiting to be sent ${count(waiting)}`, `counted ${count(counted)}`, `lag ${count(lag)}`]
+}
+
 /** Counts as bars with the most frequent on top, one line of figures, what is in the way, and where things are. Fits the screen. */
 export function drawScene({ reading, running, places }: Scene, look: Look): string[] {
-  const { captured, waiting, lag, duplicates, deadLetters } = reading
+  const { duplicates, deadLetters } = reading
   const figures = [
-    `captured ${count(captured)}`,
-    `in outbox ${count(waiting)}`,
-    `lag ${count(lag)}`,
-    ...(duplicates ? [`duplicates ${count(duplicates)}`] : []),
+    ...figuresOf(reading),
+    ...(duplicates ? [`duplicates left out ${count(duplicates)}`] : []),
     ...(deadLetters ? [`dead letters ${count(deadLetters)}`] : []),
-    `types counted ${count(sum(reading.counts))}`,
   ]
-  const head = ['', bold(cut(`After ${duration(running)}: ${figures.join('  ')}`, look.columns), look)]
+  const head = ['', bold(cut(`Since ${duration(running)}: ${figures.join('  ')}`, look.columns), look)]
   const troubles = reading.troubles.slice(0, 3).map((trouble) => red(cut(`! ${trouble}`, look.columns), look))
   const width = Math.max(...places.map(([what]) => what.length))
   const foot = ['', ...places.map(([what, where]) => dim(cut(`${what.padEnd(width)}  ${where}`, look.columns), look))]
@@ -65,10 +67,9 @@ export function drawCounts(counts: ReadonlyMap<string, number>, look: Look, room
 
 /** The same in one line, for logs and pipes. */
 export function sceneInALine({ reading }: Scene): string {
-  const { captured, waiting, lag, troubles, counts } = reading
+  const { troubles, counts } = reading
   const most = [...counts].sort(([a, x], [b, y]) => y - x || (a < b ? -1 : 1)).slice(0, 5)
   const types = most.map(([type, n]) => `${type} ${n}`).join(', ')
-  const figures = `captured ${count(captured)}, in outbox ${count(waiting)}, lag ${count(lag)}`
-  const inAll = `types counted ${count(sum(counts))}${types === '' ? '' : `: ${types}${counts.size > most.length ? ', …' : ''}`}`
-  return [figures, inAll, ...troubles].join('; ')
+  const inAll = `types in all ${count(sum(counts))}${types === '' ? '' : `: ${types}${counts.size > most.length ? ', …' : ''}`}`
+  return [figuresOf(reading).join(', '), inAll, ...troubles].join('; ')
 }

@@ -6,6 +6,8 @@ import { parseMetrics, type Sample, sumOf } from './prometheus-text.ts'
 export interface Reading {
   /** Since the start, over restarts of the services. */
   readonly captured: number | null
+  /** Events that were counted. */
+  readonly counted: number | null
   readonly duplicates: number | null
   readonly deadLetters: number | null
   /** Captures that wait in the outbox. */
@@ -30,6 +32,7 @@ export class Readings {
   readonly #consumer: Readable
   readonly #file: string
   readonly #captured = new RisingCount()
+  readonly #counted = new RisingCount()
   readonly #duplicates = new RisingCount()
   readonly #deadLetters = new RisingCount()
   #sweep: Reading['sweep'] = null
@@ -55,6 +58,7 @@ export class Readings {
     if (total !== null && total > 0) this.#sweep = { done: sumOf(producer, 'poke_sweep_done_pokemon') ?? 0, total }
     return {
       captured: this.#captured.take(sumOf(producer, 'poke_captures_total')),
+      counted: this.#counted.take(sumOf(consumer, 'poke_records_counted_total')),
       duplicates: this.#duplicates.take(sumOf(consumer, 'poke_records_duplicate_total')),
       deadLetters: this.#deadLetters.take(sumOf(consumer, 'poke_dead_letters_total')),
       waiting: sumOf(producer, 'poke_outbox_depth_events'),

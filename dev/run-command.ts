@@ -1,5 +1,6 @@
 /** Runs a command of this workspace until it is done, fails, or is asked to stop: first kindly, then at once. */
 import { constants } from 'node:os'
+import { ServiceError } from 'service-kit'
 import type { LiveTerminal } from './live-terminal.ts'
 import { OneMachineError } from './one-machine.ts'
 
@@ -64,7 +65,7 @@ export async function runCommand({ terminal, work, whenStopped, stoppedExitCode 
     stopping.abort()
     terminal.leave()
     terminal.say(`\n${messageOf(error)}`)
-    exitCode = error instanceof OneMachineError ? error.exitCode : 1
+    exitCode = isTold(error) ? error.exitCode : 1
   }
   for (const each of owned) await each.stop()
   process.exit(exitCode)
@@ -73,5 +74,9 @@ export async function runCommand({ terminal, work, whenStopped, stoppedExitCode 
 /** Errors that were thrown to be read are their message; of a mistake in the program the stack is what helps. */
 function messageOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
-  return error instanceof OneMachineError || error.constructor === Error ? error.message : (error.stack ?? error.message)
+  return isTold(error) || error.constructor === Error ? error.message : (error.stack ?? error.message)
+}
+
+function isTold(error: unknown): error is OneMachineError | ServiceError {
+  return error instanceof OneMachineError || error instanceof ServiceError
 }

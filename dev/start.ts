@@ -41,8 +41,6 @@ async function show(machine: OneMachine, consumer: Service, readings: Readings, 
     if (reading.counts.size > 0) machine.quickenNextStart()
     if (consumer.url !== null) machine.tell({ page: consumer.url })
     const places: Scene['places'] = [
-      ['PokeAPI', machine.api.what],
-      ['Kafka', machine.brokers],
       ['Counts', `${machine.outputFile}; logs in ${machine.logs}`],
       ['Stop', 'Ctrl-C; everything is kept for the next start'],
       ['Page', consumer.url ?? 'the consumer is starting'],
@@ -64,8 +62,7 @@ interface Told {
 function say(scene: Scene, told: Told): Told {
   const line = sceneInALine(scene)
   if (line === told.line || performance.now() - told.at < LINE_EVERY) return told
-  // Kafka and PokeAPI were said when they were there.
-  if (told.line === '') for (const [what, where] of scene.places.slice(2)) terminal.say(`${what.padEnd(9)} ${where}`)
+  if (told.line === '') for (const [what, where] of scene.places) terminal.say(`${what.padEnd(9)} ${where}`)
   terminal.say(line)
   return { at: performance.now(), line }
 }

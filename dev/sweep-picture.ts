@@ -24,10 +24,10 @@ export function drawSweep(scene: SweepScene, look: Look): string[] {
   const width = Math.max(4, Math.min(WIDEST_BAR, look.columns - head.length - 4))
   const figures = [
     `captured ${count(sweep?.done ?? null)}`,
-    `in outbox ${count(waiting)}`,
+    `waiting to be sent ${count(waiting)}`,
     `lag ${count(lag)}`,
-    ...(duplicates ? [`sent twice ${count(duplicates)}`] : []),
-    `types counted ${count(sum(counts))}`,
+    ...(duplicates ? [`duplicates left out ${count(duplicates)}`] : []),
+    `types in all ${count(sum(counts))}`,
   ].join('  ')
   return [
     '',

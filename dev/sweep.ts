@@ -22,6 +22,7 @@ import { runCommand } from './run-command.ts'
 import type { Service } from './service.ts'
 import { type Counts, differences, renderDifferences, rise, sum } from './sweep-check.ts'
 import { SweepProgress } from './sweep-progress.ts'
+import { count } from './terminal-look.ts'
 import { TopicReader } from './topic-reader.ts'
 
 /** Between two looks at the services, in ms. */
@@ -76,6 +77,9 @@ await runCommand({
 async function sweep(machine: OneMachine, swept: Promise<Swept>, signal: AbortSignal): Promise<number> {
   terminal.say('Starting Kafka, a PokeAPI and both services on this machine. Ctrl-C stops them.')
   await machine.prepare()
+  // What an earlier run has asked for is asked for again: from the cache all would be over before anybody is killed.
+  if (kills > 0)
+    for (const end of ['', '-wal', '-shm']) rmSync(join(machine.folder, 'producer', `poke-api-cache.db${end}`), { force: true })
   const consumer = machine.startConsumer()
   const topic = openTopic(machine)
   try {
@@ -123,10 +127,14 @@ async function sweep(machine: OneMachine, swept: Promise<Swept>, signal: AbortSi
       terminal.say(`${machine.outputFile} does not say what was counted: the log of the consumer tells why (${machine.logs}).`)
     if (lost.length + wrong.length > 0 || !fileIsCurrent) return 1
     const others = inTopic.events - captured
-    for (const [name, times] of killed) if (kills > 0) terminal.say(`The ${name} was killed ${times} times.`)
+    for (const [name, times] of killed) if (kills > 0) terminal.say(`The ${name} was killed ${times === 1 ? 'once' : `${times} times`}.`)
+    if ([...killed.values()].some((times) => times < kills)) {
+      terminal.say(`The sweep was over before each was killed as often as was asked for (${kills}): try it again.`)
+      return 1
+    }
     terminal.say(
-      `Each counted once: the counts rose by exactly the ${sum(types)} types of the ${captured} Pokémon captured.\n` +
-        `${others > 0 ? `(And by those of ${others} more, captured by others meanwhile.)\n` : ''}They are in ${machine.outputFile}.`,
+      `Each counted once: the counts rose by exactly the ${count(sum(types))} types of the ${count(captured)} Pokémon captured.\n` +
+        `${others > 0 ? `(And by those of ${count(others)} more, captured by others meanwhile.)\n` : ''}They are in ${machine.outputFile}.`,
     )
     return 0
   } finally {

@@ -11,6 +11,7 @@ import { COUNTS_OF_A_SWEEP } from './counts-of-a-sweep.ts'
 const plain: Look = { columns: 80, rows: 40, colours: false }
 const nothing: Reading = {
   captured: null,
+  counted: null,
   duplicates: null,
   deadLetters: null,
   waiting: null,
@@ -22,6 +23,7 @@ const nothing: Reading = {
 const running: Reading = {
   ...nothing,
   captured: 83,
+  counted: 82,
   duplicates: 0,
   deadLetters: 0,
   waiting: 1,
@@ -42,7 +44,7 @@ describe('the picture of make start', () => {
     const lines = drawScene({ reading: running, running: 65, places }, plain)
     assert.deepEqual(lines, [
       '',
-      'After 1 min 05 s: captured 83  in outbox 1  lag 0  types counted 19',
+      'Since 1 min 05 s: captured 83  waiting to be sent 1  counted 82  lag 0',
       '',
       `water  ${'█'.repeat(50)}  12`,
       `bug    ${'█'.repeat(25)}${' '.repeat(25)}   6`,
@@ -55,14 +57,14 @@ describe('the picture of make start', () => {
 
   test('says that there is nothing yet, and dashes for what nobody knows', () => {
     const lines = drawScene({ reading: nothing, running: 0, places }, plain)
-    assert.equal(lines[1], 'After 0 s: captured –  in outbox –  lag –  types counted 0')
+    assert.equal(lines[1], 'Since 0 s: captured –  waiting to be sent –  counted –  lag –')
     assert.equal(lines[3], 'Nothing is counted yet.')
   })
 
   test('shows duplicates and dead letters where there are any, and what is in the way', () => {
     const reading = { ...running, duplicates: 2, deadLetters: 1, troubles: ['producer: kafka: no broker answers'] }
     const lines = drawScene({ reading, running: 1, places }, { ...plain, columns: 120 })
-    assert.match(lines[1] ?? '', /duplicates 2 {2}dead letters 1 {2}types counted 19$/)
+    assert.match(lines[1] ?? '', /lag 0 {2}duplicates left out 2 {2}dead letters 1$/)
     assert.equal(lines[2], '! producer: kafka: no broker answers')
   })
 
@@ -108,7 +110,7 @@ describe('the picture of make start', () => {
   test('is one line where there is no terminal', () => {
     assert.equal(
       sceneInALine({ reading: running, running: 3, places }),
-      'captured 83, in outbox 1, lag 0; types counted 19: water 12, bug 6, ice 1',
+      'captured 83, waiting to be sent 1, counted 82, lag 0; types in all 19: water 12, bug 6, ice 1',
     )
     assert.match(
       sceneInALine({ reading: { ...running, counts: all }, running: 3, places }),
@@ -123,7 +125,7 @@ describe('the picture of make sweep', () => {
   test('shows how far it is and how long it still takes', () => {
     const lines = drawSweep({ reading: sweeping, running: 10, doneAtFirst: 0 }, plain)
     assert.equal(lines[1], `▕${'█'.repeat(13)}▎${' '.repeat(26)}▏ 33 %  450 of 1,351  21 s left`)
-    assert.equal(lines[2], 'captured 450  in outbox 1  lag 10  types counted 19')
+    assert.equal(lines[2], 'captured 450  waiting to be sent 1  lag 10  types in all 19')
   })
 
   test('takes the pace of a continued sweep from what was done since it went on', () => {

@@ -57,13 +57,14 @@ describe('the services', () => {
     const producer = await serve(t, 'poke_captures_total{origin="live"} 2\npoke_outbox_depth_events 1\n', ['poke-api: slow'])
     const consumer = await serve(
       t,
-      'poke_records_duplicate_total 0\npoke_dead_letters_total{reason="not-json"} 3\npoke_lag_records{partition="0"} 1\n' +
+      'poke_records_counted_total 5\npoke_records_duplicate_total 0\npoke_dead_letters_total{reason="not-json"} 3\npoke_lag_records{partition="0"} 1\n' +
         'poke_position_offset{partition="0"} 17\npoke_position_offset{partition="1"} 4\npoke_partition_stopped{partition="1"} 1\n',
       [],
     )
     const readings = new Readings({ name: 'producer', url: producer }, { name: 'consumer', url: consumer }, file)
     assert.deepEqual(await readings.take(), {
       captured: 2,
+      counted: 5,
       duplicates: 0,
       deadLetters: 3,
       waiting: 1,

@@ -1,6 +1,6 @@
 /** The pipeline as a newcomer runs it: `make start`, Ctrl-C, `make start`. */
 import assert from 'node:assert/strict'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
@@ -32,7 +32,7 @@ describe('make start', () => {
     await running.counted((types) => types > 10)
     const page = await running.page()
     assert.match(await (await fetch(page)).text(), /<!doctype html>/i)
-    await running.said(/captured \d+, in outbox \d+, lag \d+; types counted [1-9]/)
+    await running.said(/captured \d+, waiting to be sent \d+, counted [1-9]\d*, lag \d+; types in all [1-9]/)
     running.signal('SIGINT')
     assert.equal(await running.exitCode, 0, running.output)
     assert.match(running.output, new RegExp(`Page +${page}`))
@@ -68,10 +68,22 @@ describe('make start', () => {
   })
 
   test('ends with the message of a service that cannot go on', async () => {
-    const running = start({ CAPTURE_INTERVAL: 'soon', CAPTURE_CONCURRENCY: 'many' })
-    assert.equal(await running.exitCode, 78)
+    const file = join(dir, 'no-folder')
+    await writeFile(file, '')
+    const running = start({ DATA_DIR: file })
+    assert.equal(await running.exitCode, 73)
     assert.match(running.output, /The producer cannot go on:/)
-    assert.match(running.output, /CAPTURE_INTERVAL is "soon"; accepted: a duration/)
-    assert.match(running.output, /CAPTURE_CONCURRENCY is "many"/)
+  })
+
+  test('tells all wrong settings of both services at once, and what is probably misspelt, before anything is started', async () => {
+    const wrong = start({ CAPTURE_INTERVAL: 'soon', ON_DATA_LOSS: 'maybe' })
+    assert.equal(await wrong.exitCode, 78)
+    assert.match(wrong.output, /2 settings are wrong:\n {2}CAPTURE_INTERVAL is "soon"; accepted: a duration.*\n {2}ON_DATA_LOSS is "maybe"/)
+    assert.doesNotMatch(wrong.output, /Apache Kafka/)
+    const misspelt = start({ CAPTURE_INTERVALL: '1s', CAPTURE_MODE: 'sweep', CAPTURE_INTERVAL: '' })
+    await misspelt.said(/CAPTURE_INTERVALL is not a setting of this service: was CAPTURE_INTERVAL meant\?/)
+    await misspelt.said(/CAPTURE_MODE=sweep is not used: make start needs CAPTURE_MODE=random/)
+    misspelt.signal('SIGTERM')
+    assert.equal(await misspelt.exitCode, 0, misspelt.output)
   })
 })

@@ -39,7 +39,7 @@ describe('make sweep', () => {
     assert.match(sweep.output, /consumer +was ended by SIGKILL; it starts again/)
     assert.match(sweep.output, /^water +192 +█+/m)
     assert.match(sweep.output, /^in all +2,116$/m)
-    assert.match(sweep.output, /the counts rose by exactly the 2116 types of the 1351 Pokémon captured/)
+    assert.match(sweep.output, /the counts rose by exactly the 2,116 types of the 1,351 Pokémon captured/)
     await sweep.nothingIsLeft()
   })
 
@@ -91,7 +91,7 @@ describe('make sweep', () => {
     assert.match(demo.output, /^SIGKILL +to the producer, 1 of 1, when [\d,]+ types were counted\n(.*\n)*SIGKILL +to the consumer, 1 of 1/m)
     assert.match(
       demo.output,
-      /The producer was killed 1 times\.\nThe consumer was killed 1 times\.\n(.*\n)*verify: equal\. .* 18 types agree\.\n$/,
+      /The producer was killed once\.\nThe consumer was killed once\.\n(.*\n)*verify: equal\. .* 18 types agree\.\n$/,
     )
     await demo.nothingIsLeft()
   })

@@ -20,8 +20,8 @@ define COMPOSE_UP
 if [ -n "$$POKE_API_URL" ] || grep -qs '^POKE_API_URL=.' .env || curl -fsSo /dev/null --max-time 5 https://pokeapi.co/api/v2/pokemon/1 2>/dev/null; \
 then files='-f compose.yaml'; \
 else files='-f compose.yaml -f compose.bundled.yaml'; echo 'PokeAPI does not answer from here: the Pokémon come from the bundled Pokédex.'; fi; \
-docker compose $$files up --detach --build --remove-orphans && \
-echo "The page: http://127.0.0.1:$${CONSUMER_PORTS:-8080}   The counts: output/type-counts.json"
+docker compose $$files up --detach --build --remove-orphans --scale poke-api-consumer=$(or $(CONSUMERS),1) && \
+ports=$${CONSUMER_PORTS:-8080}; echo "The page: http://127.0.0.1:$${ports%%-*}   The counts: output/type-counts.json"
 endef
 
 .DEFAULT_GOAL := help
@@ -43,7 +43,7 @@ sweep: $(RUNNABLE) ## Captures every Pokémon once, and checks that each was cou
 demo-kill: $(RUNNABLE) ## A sweep during which both services are killed five times each, and what verify says then
 	@OUTPUT_FILE=data/demo-kill/type-counts.json $(NODE) dev/sweep.ts --kills 5 --data data/demo-kill
 
-up: ## Starts everything in containers (needs Docker)
+up: ## Starts everything in containers (needs Docker); CONSUMERS=3 with CONSUMER_PORTS=8090-8092 starts three consumers
 	@$(COMPOSE_UP)
 
 up-with-logs: ## Starts everything in containers and follows the logs; Ctrl-C ends it and keeps what was counted

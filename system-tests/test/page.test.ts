@@ -231,7 +231,8 @@ describe('the page', { timeout: 300_000 }, () => {
     const folder = process.env.SCREENSHOTS ?? ''
     await mkdir(folder, { recursive: true })
     for (const [look, options] of Object.entries(looks)) {
-      await open(options, async ({ page }) => {
+      // A picture shows bars that have arrived.
+      await open({ ...options, reducedMotion: 'reduce' }, async ({ page }) => {
         const flowing = new AbortController()
         const flow = feed.flow(flowing.signal, { events: 2, pause: 200 })
         try {

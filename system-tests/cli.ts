@@ -9,12 +9,15 @@ export interface Finished {
   readonly error: string
 }
 
+/** In bytes: dead letters have all of theirs. */
+const LONGEST_OUTPUT = 256 * 1024 * 1024
+
 const CLI = fileURLToPath(new URL('../poke-api-consumer/src/cli.ts', import.meta.url))
 
 /** Runs `poke-api-consumer` with these words to its end; nobody is there to be asked. */
 export function consumerCommand(env: Readonly<Record<string, string>>, ...words: string[]): Promise<Finished> {
   return new Promise((resolve, reject) => {
-    execFile(process.execPath, [CLI, ...words], { env: { ...PROCESS_ENV, ...env } }, (error, out, errors) => {
+    execFile(process.execPath, [CLI, ...words], { env: { ...PROCESS_ENV, ...env }, maxBuffer: LONGEST_OUTPUT }, (error, out, errors) => {
       if (error !== null && typeof error.code !== 'number') reject(error)
       else resolve({ exitCode: Number(error?.code ?? 0), out, error: errors })
     })

@@ -98,9 +98,10 @@ function expected(records: number): Record<string, number> {
 
 describe('consumer controller', () => {
   test('counts the types of each record and writes them to the file', async () => {
-    const { sink, store, finish, handled } = setUp([[ours(1), ours(2)], [ours(3, 'b')]])
+    const { sink, store, observer, finish, handled } = setUp([[ours(1), ours(2)], [ours(3, 'b')]])
     await handled(3)
     await finish()
+    assert.deepEqual(Object.fromEntries(observer.latest?.counts ?? []), expected(3), 'the page is told the same')
     assert.deepEqual(Object.fromEntries((await store.totals()).counts), expected(3))
     assert.deepEqual(Object.fromEntries(sink.written.at(-1) ?? []), expected(3))
   })
@@ -144,10 +145,29 @@ describe('consumer controller', () => {
     assert.equal(row?.counted, 2)
   })
 
+  test('while there is more to count, the file waits for it a moment', async () => {
+    const waits: number[] = []
+    const records = Array.from({ length: 4 }, (_, i) => ours(i + 1))
+    const noting = (ms: number, signal: AbortSignal) => {
+      waits.push(ms)
+      return wait(ms, signal)
+    }
+    const before = () => new Promise<void>((resolve) => setImmediate(resolve))
+    const { finish, handled } = setUp([records], { fetchSize: 1, before, wait: noting, now: () => 0 })
+    await handled(records.length)
+    await finish()
+    assert.ok(waits.includes(50), `waited for ${waits} ms`)
+  })
+
   test('the position moves over holes at the end', async () => {
     const { store, finish } = setUp([[ours(1), 'hole', 'hole']])
     await until(() => [...store.rows.values()][0]?.position.offset === 3)
     await finish()
+    assert.deepEqual(
+      [...store.rows.values()][0]?.position,
+      { offset: 3, leaderEpoch: 1 },
+      'with the leader epoch of its last batch (rule F1)',
+    )
   })
 })
 

@@ -180,6 +180,15 @@ suite('the report of the way to Kafka', () => {
     assert.deepEqual(health.reasons(), [])
   })
 
+  test('a group that is ahead of the store is warned of (rule S5)', () => {
+    const { report, said } = setUp()
+    report.mirrorAhead(1, 600, 20)
+    assert.match(
+      said[0] as string,
+      /^warn: partition 1: the group's offset 600 is ahead of the store's position 20: .*counting goes on from the store$/,
+    )
+  })
+
   test('forgotten producers are warned of', () => {
     const { report, said } = setUp()
     report.tooManySources(P1, 3)

@@ -94,6 +94,20 @@ describe('the SQLite file', () => {
     other.transaction(() => {})
   })
 
+  test('is read in one state, whatever is written meanwhile', async (t) => {
+    const path = join(newFolder(t), 'store.db')
+    const [one, other] = [await SqliteDatabase.open(path), await SqliteDatabase.open(path)]
+    t.after(() => [one, other].forEach((each) => void each.close()))
+    const read = one.prepare('SELECT count(*) AS topics FROM topics')
+    const write = other.prepare("INSERT INTO topics (group_id, topic_id, topic) VALUES ('group', 'id', 'poke-topic')")
+    one.snapshot(() => {
+      assert.equal(read.get()?.topics, 0)
+      other.transaction(() => write.run())
+      assert.equal(read.get()?.topics, 0)
+    })
+    assert.equal(read.get()?.topics, 1)
+  })
+
   test('of a newer version is refused and left as it is', async (t) => {
     const path = join(newFolder(t), 'store.db')
     await (await open(path)).close()

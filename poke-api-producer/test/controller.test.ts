@@ -299,6 +299,16 @@ describe('storing', () => {
     assert.ok(outbox.commits.length <= 5, `${outbox.commits.length} transactions`)
   })
 
+  test('what is acknowledged waits a moment for what is captured, and leaves in one transaction with it (rule P2)', async (t) => {
+    const { clock, outbox, finish } = setUp(t, { mode: { order: 'random', interval: 5 } })
+    await clock.until(() => outbox.commits.length === 10, 'ten transactions')
+    assert.deepEqual(
+      outbox.commits.map(({ captures }) => captures.length),
+      Array(10).fill(1),
+    )
+    await finish()
+  })
+
   test('what is captured during a send is stored with its acknowledgement, and soon where there is none', async (t) => {
     const publisher = new MockKafkaProducer()
     const { clock, outbox, finish } = setUp(t, { publisher, mode: { order: 'random', interval: 5 } })

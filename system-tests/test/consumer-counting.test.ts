@@ -2,7 +2,9 @@
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Producer } from '@platformatic/kafka'
+import { encodeHeaders } from 'pokemon-event'
 import { ConsumerProcess } from '../consumer-process.ts'
 import { EventFeed } from '../event-feed.ts'
 import { assertPublished } from '../exactly-once.ts'
@@ -52,6 +54,31 @@ describe('what is counted and what is kept', () => {
         deadLetters.toSorted((a, b) => a.offset - b.offset).map(({ offset, reason }) => [offset, reason]),
         [...garbage.map(([reason], i) => [i + 1, reason]), [garbage.length + 1, 'unknown-event-type']],
       )
+    } finally {
+      await consumer.end('SIGTERM')
+      await feed.close()
+    }
+  })
+
+  test('past SOURCE_MAX_COUNT the longest silent producer is forgotten, which is counted and warned of (rule C3)', {
+    timeout: 60_000,
+  }, async () => {
+    const topic = 'sources'
+    const { brokers } = servers.kafka
+    const feed = await EventFeed.create({ brokers, topic, partitions: 1 })
+    const env = { SOURCE_MAX_COUNT: '1' }
+    const consumer = await ConsumerProcess.start({ brokers, topic, dir: join(dir, topic), env })
+    try {
+      await feed.send(1)
+      await assertPublished(consumer, feed.counts)
+      const headers = encodeHeaders({ source: '/another', sequence: 1, time: new Date().toISOString(), origin: 'bundled' })
+      const value = Buffer.from('{"id":25,"name":"pikachu","types":[{"slot":1,"type":{"name":"electric"}}]}')
+      await feed.send(0, [{ partition: 0, key: Buffer.from('25'), value, headers }])
+      await assertPublished(consumer, { ...feed.counts, electric: 1 })
+      const forgotten = () => consumer.metric('poke_sources_forgotten_total{why="too-many"}')
+      while ((await forgotten()) !== 1) await sleep(20)
+      const warnings = consumer.log.filter(({ msg }) => /the 1 longest silent producers are forgotten/.test(msg))
+      assert.equal(warnings.length, 1)
     } finally {
       await consumer.end('SIGTERM')
       await feed.close()

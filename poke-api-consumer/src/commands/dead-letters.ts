@@ -31,6 +31,7 @@ export async function listDeadLetters({ options, env }: CommandInput, terminal: 
       before = letters.at(-1)?.id ?? null
       if (options.json) for (const letter of letters) terminal.out(`${JSON.stringify(viewDeadLetter(letter, EVERYTHING))}\n`)
       else rows.push(...letters.map((letter) => viewDeadLetter(letter)))
+      await terminal.written()
     }
     if (options.json) return
     const reasons = await store.deadLetterReasons()

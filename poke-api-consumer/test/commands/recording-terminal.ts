@@ -5,6 +5,7 @@ export class RecordingTerminal implements Terminal {
   readonly look = { columns: 100, colours: false }
   readonly watched = false
   readonly errorColumns = 80
+  readonly written = async () => {}
   readonly questions: string[] = []
   readonly #answer: boolean | null
   #out = ''

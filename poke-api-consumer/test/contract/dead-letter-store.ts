@@ -164,6 +164,16 @@ export function testDeadLetterStore(name: string, create: CreateStore): void {
       assert.deepEqual((await store.open(P0)).lastSequences, new Map([['/a', 7]]))
     })
 
+    test('a replay that fails half way changes nothing, and the letter is replayed later', async (t) => {
+      const store = await (await create(t)).open()
+      await commitTo(store, P0, await store.open(P0), 10, { deadLetters: [letterOf(3)] })
+      const before = await store.snapshot()
+      const [{ id } = { id: -1 }] = await store.deadLetters(null, 1)
+      await assert.rejects(store.replay(id, new Map([['bug', 1.5]])), { name: 'StoreError' })
+      assert.deepEqual(await store.snapshot(), before)
+      assert.equal(await store.replay(id, new Map([['bug', 1]])), true)
+    })
+
     test('a replay of another group’s letter changes nothing', async (t) => {
       const { open } = await create(t)
       const [store, other] = [await open(), await open({ groupId: 'other' })]

@@ -167,6 +167,16 @@ export function testTallyStore(name: string, create: CreateStore): void {
       await commitTo(again, P0, await again.open(P0), 20)
     })
 
+    test('has an id of its own, which it keeps: two stores under one group are told apart by it (rule S5)', async (t) => {
+      const harness = await create(t)
+      const store = await harness.open()
+      const other = await (await create(t)).open()
+      assert.match(store.id, /^[0-9a-f-]{32,36}$/)
+      assert.notEqual(store.id, other.id)
+      await store.close()
+      assert.equal((await harness.open()).id, store.id)
+    })
+
     test('a closed store refuses, with an error that says so', async (t) => {
       const store = await (await create(t)).open()
       const state = await store.open(P0)
@@ -204,6 +214,20 @@ export function testTallyStore(name: string, create: CreateStore): void {
         ],
       )
       assert.deepEqual((await store.totals()).counts, new Map([['bug', 3]]))
+    })
+
+    test('a commit moves the partition of one topic alone, though others of the same number stand at the same place (rule S4)', async (t) => {
+      const store = await (await create(t)).open()
+      const other = partitionOf(0, OTHER_TOPIC_ID, 'another-topic')
+      const [state, opened] = [await store.open(P0), await store.open(other)]
+      assert.equal(state.token, opened.token, 'which keeps nobody out here')
+      await commitTo(store, P0, state, 10, { counts: { bug: 1 } })
+      const standsAt = (await store.partitions()).map(({ topic, position }) => [topic, position.offset])
+      assert.deepEqual(standsAt, [
+        ['another-topic', 'log-start'],
+        ['poke-topic', 10],
+      ])
+      await commitTo(store, other, opened, 10, { counts: { bug: 2 } })
     })
 
     test('anybody may read the view type_counts: group_id, type, count', async (t) => {

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { createServer } from 'node:net'
 import { describe, type TestContext, test } from 'node:test'
+import { Reader, Writer } from '@platformatic/kafka'
 import { KafkaError, type KafkaErrorKind } from '../../src/errors.ts'
 import { Cluster } from '../../src/infrastructure/messaging/cluster.ts'
 import { METADATA, metadata, ScriptedBroker } from './scripted-broker.ts'
@@ -146,5 +147,77 @@ describe('a broker', () => {
     while (!broker.asked.includes(METADATA)) await new Promise(setImmediate)
     cluster.disconnect()
     await assert.rejects(asked, isA('unreachable', /closed/i))
+  })
+})
+
+describe('the group’s offsets', () => {
+  const [OFFSET_COMMIT, OFFSET_FETCH, FIND_COORDINATOR] = [8, 9, 10]
+
+  async function coordinated(t: TestContext): Promise<ScriptedBroker> {
+    const broker = await scripted(t)
+    broker.understands([1, 13, 17], [METADATA, 0, 12], [OFFSET_COMMIT, 0, 8], [OFFSET_FETCH, 0, 8], [FIND_COORDINATOR, 0, 4])
+    broker.answers.set(FIND_COORDINATOR, () =>
+      Writer.create()
+        .appendInt32(0)
+        .appendArray([broker.port], (w, port) =>
+          w.appendString('group').appendInt32(1).appendString('127.0.0.1').appendInt32(port).appendInt16(0).appendString(null),
+        )
+        .appendTaggedFields(),
+    )
+    return broker
+  }
+
+  test('are written under the member’s id and generation: without them the coordinator refuses', async (t) => {
+    const broker = await coordinated(t)
+    const asked: unknown[] = []
+    let errorCode = 0
+    broker.answers.set(OFFSET_COMMIT, (request) => {
+      const reader = Reader.from(request)
+      reader.skip(8)
+      reader.readNullableString(false)
+      reader.readTaggedFields()
+      const [groupId, generationId, memberId] = [reader.readString(), reader.readInt32(), reader.readString()]
+      reader.readNullableString()
+      const partitions = (r: Reader) => [r.readInt32(), Number(r.readInt64()), r.readInt32(), r.readNullableString()]
+      asked.push({ groupId, generationId, memberId, topics: reader.readArray((r) => [r.readString(), r.readArray(partitions)]) })
+      return Writer.create()
+        .appendInt32(0)
+        .appendArray([0], (w) => w.appendString('poke-topic').appendArray([0], (p) => p.appendInt32(0).appendInt16(errorCode)))
+        .appendTaggedFields()
+    })
+    const member = { groupId: 'group', memberId: 'member-1', generationId: 7 }
+    const positions = new Map([[0, { offset: 12, leaderEpoch: 3 }]])
+    const cluster = clusterOf(t, [broker.name])
+    assert.equal(await cluster.mirror(member, positions), true)
+    assert.deepEqual(asked, [{ groupId: 'group', generationId: 7, memberId: 'member-1', topics: [['poke-topic', [[0, 12, 3, null]]]] }])
+    // ILLEGAL_GENERATION: it is somebody else's by now.
+    errorCode = 22
+    assert.equal(await cluster.mirror(member, positions), false)
+  })
+
+  test('are known for the partitions that have one', async (t) => {
+    const broker = await coordinated(t)
+    const offsets: [partition: number, offset: bigint][] = [
+      [0, 600n],
+      [1, -1n],
+    ]
+    broker.answers.set(OFFSET_FETCH, () =>
+      Writer.create()
+        .appendInt32(0)
+        .appendArray([0], (g) =>
+          g
+            .appendString('group')
+            .appendArray([0], (w) =>
+              w
+                .appendString('poke-topic')
+                .appendArray(offsets, (p, [partition, offset]) =>
+                  p.appendInt32(partition).appendInt64(offset).appendInt32(-1).appendString('').appendInt16(0),
+                ),
+            )
+            .appendInt16(0),
+        )
+        .appendTaggedFields(),
+    )
+    assert.deepEqual(await clusterOf(t, [broker.name]).mirrored('group', [0, 1]), new Map([[0, 600]]))
   })
 })

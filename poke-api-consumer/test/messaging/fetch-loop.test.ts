@@ -502,6 +502,15 @@ describe('trouble', () => {
     assert.equal(troubles.at(-1), 'back')
   })
 
+  test('a replica that is named to read from, unasked: nothing of the answer is counted, and the same is asked for again', async (t) => {
+    const { broker, loop, handler, troubles } = await play(t, 1)
+    loop.assign(all(1))
+    ;(await broker.asked()).answer([{ partition: 0, preferredReadReplica: 2, records: record('x', 0) }])
+    assert.deepEqual(offsets(await broker.asked()), [[0, 0]])
+    assert.match(troubles.join(), /names replica 2 to read partition 0 from/)
+    assert.deepEqual(handler.counted, [])
+  })
+
   test('a topic that this user may not read ends the loop', async (t) => {
     const { broker, loop, running } = await play(t, 1)
     loop.assign(all(1))

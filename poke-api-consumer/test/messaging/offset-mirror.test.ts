@@ -8,7 +8,12 @@ import { OffsetMirror } from '../../src/infrastructure/messaging/offset-mirror.t
 const self: Member = { groupId: 'g', memberId: 'm', generationId: 3 }
 const at = (...offsets: number[]): Positions => new Map(offsets.map((offset, partition) => [partition, { offset, leaderEpoch: 1 }]))
 
-function mirrorOf(answer: () => boolean, member: () => Member | null = () => self, group = new Map<number, number>()) {
+function mirrorOf(
+  answer: () => boolean,
+  member: () => Member | null = () => self,
+  group = new Map<number, number>(),
+  openedAt: (partition: number) => number | null = () => null,
+) {
   const written: [Member, Positions][] = []
   const told: string[] = []
   const mirror = new OffsetMirror({
@@ -23,6 +28,7 @@ function mirrorOf(answer: () => boolean, member: () => Member | null = () => sel
     observer: { mirrorAhead: (partition, mirrored, position) => told.push(`${partition}: ${mirrored} > ${position}`) },
     member,
     positions: () => at(),
+    openedAt,
     wait: async () => {},
   })
   return { mirror, written, told }
@@ -74,4 +80,15 @@ test('rule S5: a group that is ahead of the store is reported, once, and written
   await mirror.write(at(5, 8, 9))
   assert.deepEqual(told, ['1: 500 > 7'])
   assert.equal(written.length, 2)
+})
+
+test('rule S5: it is compared with where the partition was opened, however much was counted since', async () => {
+  const { mirror, told } = mirrorOf(
+    () => true,
+    () => self,
+    new Map([[0, 600]]),
+    () => 0,
+  )
+  await mirror.write(at(600))
+  assert.deepEqual(told, ['0: 600 > 0'])
 })

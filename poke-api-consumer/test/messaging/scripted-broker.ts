@@ -6,8 +6,8 @@ import { RequestServer } from './request-server.ts'
 const API_VERSIONS = 18
 export const METADATA = 3
 
-/** Makes the body of an answer; null: none ever comes. */
-export type Answer = () => Writer | null
+/** Makes the body of an answer; null: none ever comes. @param request with its head */
+export type Answer = (request: Buffer) => Writer | null
 
 export class ScriptedBroker {
   /** By API key. */
@@ -54,7 +54,7 @@ export class ScriptedBroker {
     const key = request.readInt16BE(0)
     const correlation = request.readInt32BE(4)
     this.asked.push(key)
-    const body = this.answers.get(key)?.()
+    const body = this.answers.get(key)?.(request)
     if (!body) return
     const head = Writer.create().appendInt32(correlation)
     if (key !== API_VERSIONS) head.appendTaggedFields()

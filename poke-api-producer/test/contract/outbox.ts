@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { describe, type TestContext, test } from 'node:test'
 import { encodeKey, encodeValue } from 'pokemon-event'
 import type { Outbox, OutboxChange } from '../../src/application/ports.ts'
-import { SweepOrder } from '../../src/entities/capture-order.ts'
+import { SweepOrder, type SweepProgress } from '../../src/entities/capture-order.ts'
 import { capture } from '../pokemon.ts'
 
 export interface OutboxHarness {
@@ -146,6 +146,9 @@ export function testOutbox(name: string, make: (t: TestContext) => OutboxHarness
       assert.deepEqual(sequences(outbox), [1])
       assert.equal(outbox.depth, 1)
       assert.equal(outbox.sweep(), null)
+      const unspeakable: SweepProgress = Object.assign({ ...progress }, { toJSON: () => assert.fail('no JSON') })
+      assert.throws(() => outbox.commit({ ...change, sweep: unspeakable, partitionOf: null }), /no JSON/)
+      assert.deepEqual([sequences(outbox), outbox.depth], [[1], 1])
       outbox.commit({ ...change, partitionOf: null })
       assert.deepEqual(sequences(outbox), [2, 3], 'the failed commit has used up a sequence')
     })

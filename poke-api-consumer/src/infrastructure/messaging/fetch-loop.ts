@@ -48,6 +48,11 @@ export class FetchLoop {
     return positionsOf(this.#feeds.values())
   }
 
+  /** Where the store stood when a partition was opened; null where it is not read here. */
+  openedAt(partition: number): number | null {
+    return this.#feeds.get(partition)?.openedAt ?? null
+  }
+
   /** From now on these partitions are read, and no others. */
   assign(partitions: ReadonlySet<number>): void {
     this.#assigned = partitions

@@ -93,6 +93,7 @@ export class KafkaRecordSource implements RecordSource {
       cluster,
       member: () => membership.member,
       positions: () => loop.positions,
+      openedAt: (partition) => loop.openedAt(partition),
     })
     const stop = new AbortController()
     const running = AbortSignal.any([signal, stop.signal])

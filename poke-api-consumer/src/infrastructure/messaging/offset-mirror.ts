@@ -17,6 +17,8 @@ export interface OffsetMirrorOptions {
   /** Brokers take offsets from members alone. */
   readonly member: () => Member | null
   readonly positions: () => Positions
+  /** Where the store stood when a partition was opened: by the time of the first look it may have caught up. */
+  readonly openedAt: (partition: number) => number | null
   readonly crashPoint?: CrashHook
   readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
 }
@@ -65,7 +67,7 @@ export class OffsetMirror {
 
   /** Looks once at what the group has of each partition, before the first of its positions is written over it. */
   async #compare(positions: Positions): Promise<void> {
-    const { cluster, groupId, observer } = this.#options
+    const { cluster, groupId, observer, openedAt } = this.#options
     const unknown = [...positions.keys()].filter((partition) => !this.#compared.has(partition))
     if (unknown.length === 0) return
     let mirrored: ReadonlyMap<number, number>
@@ -77,7 +79,7 @@ export class OffsetMirror {
     }
     for (const partition of unknown) {
       this.#compared.add(partition)
-      const { offset = 0 } = positions.get(partition) ?? {}
+      const offset = openedAt(partition) ?? positions.get(partition)?.offset ?? 0
       const ahead = mirrored.get(partition) ?? -1
       if (ahead > offset) observer.mirrorAhead(partition, ahead, offset)
     }

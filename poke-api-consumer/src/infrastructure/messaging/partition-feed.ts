@@ -89,6 +89,11 @@ export class PartitionFeed {
     return position === undefined || position.offset === 'log-start' ? null : { offset: position.offset, leaderEpoch: position.leaderEpoch }
   }
 
+  /** Where the store stood at this opening; null before. */
+  get openedAt(): number | null {
+    return this.#stoodAt < 0 ? null : this.#stoodAt
+  }
+
   /** Begins to read, once this was closed where it was read before. */
   start(closed: Promise<void>): void {
     this.#work = closed

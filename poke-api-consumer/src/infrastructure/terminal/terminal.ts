@@ -1,5 +1,6 @@
 /** Where a command's words go, and whoever sits there to answer. */
 import { createInterface } from 'node:readline/promises'
+import { outputWritten } from 'service-kit'
 import type { TerminalLook } from './look.ts'
 
 export interface Terminal {
@@ -7,6 +8,8 @@ export interface Terminal {
   out(text: string): void
   /** What is said besides. */
   error(text: string): void
+  /** Resolves when all of it is with whoever reads it: whoever has much to say waits for that now and then. */
+  written(): Promise<void>
   /** What the standard output can show; without a terminal, lines of any length. */
   readonly look: TerminalLook
   /** Whether somebody watches the error output: then a line of it may be drawn over. */
@@ -22,6 +25,7 @@ export function processTerminal({ stdin, stdout, stderr, env }: NodeJS.Process =
   return {
     out: (text) => void stdout.write(text),
     error: (text) => void stderr.write(text),
+    written: outputWritten,
     look: { columns: stdout.isTTY ? stdout.columns : Number.POSITIVE_INFINITY, colours: stdout.isTTY && stdout.hasColors(256) },
     watched: stderr.isTTY === true && env.TERM !== 'dumb',
     errorColumns: stderr.columns ?? 80,

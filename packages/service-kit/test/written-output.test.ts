@@ -1,0 +1,38 @@
+/** What is written before a process ends arrives, however slowly it is read. */
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { test } from 'node:test'
+
+const BYTES = 1_000_000
+const PROGRAM = `
+  import { outputWritten } from ${JSON.stringify(new URL('../src/written-output.ts', import.meta.url).href)}
+  process.stdout.on('error', () => {})
+  process.stdout.write('x'.repeat(${BYTES}))
+  process.send('said')
+  await outputWritten()
+  process.exit(7)`
+
+function start() {
+  return spawn(process.execPath, ['--input-type=module', '--eval', PROGRAM], { stdio: ['ignore', 'pipe', 'inherit', 'ipc'] })
+}
+
+test('who reads late gets everything', async () => {
+  const child = start()
+  // More than a pipe holds was written by then, and nothing of it was read.
+  await once(child, 'message')
+  let read = 0
+  child.stdout?.on('data', (bytes: Buffer) => {
+    read += bytes.length
+  })
+  const [exitCode] = await once(child, 'close')
+  assert.deepEqual([exitCode, read], [7, BYTES])
+})
+
+test('who has gone holds nobody up', async () => {
+  const child = start()
+  await once(child, 'message')
+  child.stdout?.destroy()
+  const [exitCode] = await once(child, 'exit')
+  assert.equal(exitCode, 7)
+})

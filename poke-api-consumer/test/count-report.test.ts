@@ -127,11 +127,22 @@ suite('the report', () => {
     assert.deepEqual(health.reasons(), [])
   })
 
-  test('what an open transaction holds back is no lack of progress', () => {
+  test('what an open transaction holds back is no lack of progress, unless it does so for more than two minutes', () => {
     const { health, clock, report } = setUp()
     report.opened(P0)
     report.counted(P0, response({ position: 5, highWatermark: 9, lastStableOffset: 5 }))
     clock.ms = 100_000
+    assert.deepEqual(health.reasons(), [])
+    report.counted(P0, response({ position: 5, highWatermark: 12, lastStableOffset: 5 }))
+    clock.ms = 130_000
+    assert.deepEqual(health.reasons(), [
+      "progress: partition 0: a producer's open transaction has held back 7 records from offset 5 on for 130 s: let it end, or abort it (kafka-transactions.sh find-hanging)",
+    ])
+    // The next one.
+    report.counted(P0, response({ position: 12, highWatermark: 14, lastStableOffset: 12 }))
+    assert.deepEqual(health.reasons(), [])
+    clock.ms = 300_000
+    report.counted(P0, response({ position: 14, highWatermark: 14, lastStableOffset: 14 }))
     assert.deepEqual(health.reasons(), [])
   })
 

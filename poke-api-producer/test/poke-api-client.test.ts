@@ -488,6 +488,23 @@ describe('an API in trouble', () => {
     assert.deepEqual(observer.failures, ['rate-limited', null])
   })
 
+  test('is asked again in time though the machine’s clock is set back meanwhile', { timeout: 30_000 }, async (t) => {
+    const date = setDate(t)
+    const api = await LocalPokeApi.start(t)
+    const client = new PokeApiClient({ url: api.url, maxRate: 0, cacheFile: join(folder(t), 'cache.db') })
+    t.after(() => client.close())
+    api.answer(
+      'pokemon/25/',
+      (request, response) => {
+        status(429, { 'retry-after': '1' })(request, response)
+        // While the client waits.
+        setTimeout(() => date.pass(-DAY), 200)
+      },
+      ok(bodyOf(pikachu)),
+    )
+    assert.equal((await client.capture(25, never))?.pokemon.id, 25)
+  })
+
   test('is left alone for as long as Retry-After says: a date', async (t) => {
     const { api, client, clock } = await setUp(t, { random: () => 0 })
     const date = new Date(Math.floor(clock.now() / 1000) * 1000 + 9000).toUTCString()

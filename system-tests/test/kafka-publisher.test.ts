@@ -143,6 +143,17 @@ describe('on a real broker', () => {
     assert.equal(record.timestamp, Date.parse(event(1, 0).time))
   })
 
+  test('a capture from the future, of a clock that was wrong, goes out with the time of now: brokers refuse what is hours ahead', async (t) => {
+    const topic = newTopic()
+    const publisher = publisherOf(t, { topic })
+    await eventually(() => publisher.prepare(never))
+    const time = new Date(Date.now() + 400 * 24 * 60 * 60 * 1000).toISOString()
+    await publisher.publish([{ ...event(1, 0), time }])
+    const [[record]] = (await readTopic(kafka.brokers, topic)) as [[ReadRecord]]
+    assert.ok(record.timestamp <= Date.now())
+    assert.equal(eventOf(record).time, time)
+  })
+
   test('partitions that are added are seen, and leave what was chosen where it is (rule P3)', async (t) => {
     const topic = newTopic()
     const publisher = publisherOf(t, { topic, partitions: 1 })

@@ -13,6 +13,8 @@ export interface CountReportOptions {
 
 /** Of a partition that has more than was counted, something must be counted within this time, in ms. */
 const LONGEST_WITHOUT_PROGRESS = 30_000
+/** An open transaction may hold records back for so long, in ms: twice the time that brokers give to one where its producer names none. */
+const LONGEST_TRANSACTION = 120_000
 
 /** A partition that this instance reads. */
 interface OpenPartition {
@@ -21,6 +23,8 @@ interface OpenPartition {
   /** When it moved last, or had nothing left to count. */
   progressAt: number
   behind: number
+  /** What an open transaction holds back, from which offset on, and since when. */
+  heldBack: { readonly records: number; readonly from: number; readonly since: number } | null
   loss: DataLoss | null
 }
 
@@ -64,7 +68,7 @@ export class CountReport implements CountObserver, SourceObserver {
 
   opened(at: TopicPartition): void {
     this.#store.worked()
-    this.#open.set(keyOf(at), { at, position: -1, progressAt: this.#now(), behind: 0, loss: null })
+    this.#open.set(keyOf(at), { at, position: -1, progressAt: this.#now(), behind: 0, heldBack: null, loss: null })
   }
 
   counted(at: TopicPartition, response: CountedResponse): void {
@@ -76,6 +80,9 @@ export class CountReport implements CountObserver, SourceObserver {
     open.behind = Math.max(0, response.lastStableOffset - response.position)
     if (open.behind === 0 || response.position > open.position) open.progressAt = this.#now()
     open.position = response.position
+    const records = response.highWatermark - Math.max(response.lastStableOffset, response.position)
+    const since = open.heldBack?.from === response.lastStableOffset ? open.heldBack.since : this.#now()
+    open.heldBack = records > 0 ? { records, from: response.lastStableOffset, since } : null
   }
 
   committed(): void {
@@ -90,7 +97,7 @@ export class CountReport implements CountObserver, SourceObserver {
   }
 
   stopped(at: TopicPartition, loss: DataLoss): void {
-    const open = this.#open.get(keyOf(at)) ?? { at, position: -1, progressAt: this.#now(), behind: 0, loss }
+    const open = this.#open.get(keyOf(at)) ?? { at, position: -1, progressAt: this.#now(), behind: 0, heldBack: null, loss }
     open.loss = loss
     this.#open.set(keyOf(at), open)
     this.#logger.error(
@@ -195,16 +202,21 @@ export class CountReport implements CountObserver, SourceObserver {
 
   #progressReason(): string | null {
     const now = this.#now()
-    const stuck = [...this.#open.values()].filter(
-      (open) => open.loss === null && open.behind > 0 && now - open.progressAt > LONGEST_WITHOUT_PROGRESS,
-    )
-    if (stuck.length === 0) return null
-    return stuck
-      .map(
-        ({ at, behind, progressAt }) =>
-          `partition ${at.partition} is ${behind} records behind and has not moved for ${Math.round((now - progressAt) / 1000)} s`,
-      )
-      .join('; ')
+    const reading = [...this.#open.values()].filter(({ loss }) => loss === null)
+    const reasons = [
+      ...reading
+        .filter(({ behind, progressAt }) => behind > 0 && now - progressAt > LONGEST_WITHOUT_PROGRESS)
+        .map(
+          ({ at, behind, progressAt }) =>
+            `partition ${at.partition} is ${behind} records behind and has not moved for ${Math.round((now - progressAt) / 1000)} s`,
+        ),
+      ...reading.map(({ at, heldBack }) => {
+        if (heldBack === null || now - heldBack.since <= LONGEST_TRANSACTION) return null
+        const { records, from, since } = heldBack
+        return `partition ${at.partition}: a producer's open transaction has held back ${records} records from offset ${from} on for ${Math.round((now - since) / 1000)} s: let it end, or abort it (kafka-transactions.sh find-hanging)`
+      }),
+    ].filter((reason) => reason !== null)
+    return reasons.length === 0 ? null : reasons.join('; ')
   }
 }
 

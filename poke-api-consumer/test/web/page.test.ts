@@ -138,7 +138,7 @@ test('/api/dead-letters goes through all of them, page by page, newest first, re
 
 test('a limit out of bounds is refused with a sentence', async (t) => {
   const { app } = await serve(t)
-  for (const query of ['limit=0', 'limit=101', 'limit=ten', 'before=0']) {
+  for (const query of ['limit=0', 'limit=101', 'limit=ten', 'before=0', 'before=1e300', 'before=9223372036854775807']) {
     const answer = await get(app, `/api/dead-letters?${query}`)
     assert.equal(answer.statusCode, 400, query)
     assert.match(answer.json().message, /querystring\/(limit|before) must/)

@@ -32,7 +32,13 @@ const TypeCountsSchema = Type.Object(
 
 const DeadLettersQuery = Type.Object({
   limit: Type.Integer({ minimum: 1, maximum: MAX_LIMIT, default: DEFAULT_LIMIT, description: 'How many at most.' }),
-  before: Type.Optional(Type.Integer({ minimum: 1, description: 'Only those kept before this id: the `next` of the page before.' })),
+  before: Type.Optional(
+    Type.Integer({
+      minimum: 1,
+      maximum: Number.MAX_SAFE_INTEGER,
+      description: 'Only those kept before this id: the `next` of the page before.',
+    }),
+  ),
 })
 
 const DeadLettersSchema = Type.Object(

@@ -145,7 +145,9 @@ function messageOf(event: OutboxEvent, topic: string) {
   const { partition, key, value, time } = event
   if (partition === null) throw new TypeError(`event ${event.sequence} of ${event.source} has no partition yet`)
   const headers = new Map(encodeHeaders(event).map(([name, text]) => [Buffer.from(name), Buffer.from(text)]))
-  return { topic, partition, key: Buffer.from(key), value, headers, timestamp: BigInt(Date.parse(time)) }
+  // Brokers refuse records from the future, and a clock that was wrong then would hold up everything behind it. `ce_time` is as it was.
+  const timestamp = BigInt(Math.min(Date.parse(time), Date.now()))
+  return { topic, partition, key: Buffer.from(key), value, headers, timestamp }
 }
 
 function fewerPartitions(topic: string, partitions: number, partition: number): string {

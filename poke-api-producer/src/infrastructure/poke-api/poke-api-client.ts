@@ -51,7 +51,7 @@ export interface PokeApiClientOptions {
   /** Names this service to the API. */
   readonly userAgent?: string
   readonly observer?: PokeApiObserver
-  /** ms since the epoch. */
+  /** ms since the epoch. Where it is given, waiting goes by it as well; otherwise by a clock that nobody sets. */
   readonly now?: () => number
   /** Uniform in [0, 1). */
   readonly random?: () => number
@@ -116,7 +116,7 @@ export class PokeApiClient implements PokeApi {
     this.#now = now
     this.#observer = observer
     this.#cache = new ResponseCache({ file: options.cacheFile, now, failed: (message) => observer.cacheFailed(message) })
-    this.#rateLimit = new RateLimit({ maxRate: options.maxRate, now, wait })
+    this.#rateLimit = new RateLimit({ maxRate: options.maxRate, now: options.now ?? (() => performance.now()), wait })
     const silence = Math.min(timeout, LONGEST_SILENCE)
     this.#pool = new Pool(this.#base.origin, {
       connections,

@@ -47,7 +47,7 @@ export const SETTINGS = {
   SOURCE_MAX_AGE: setting(
     duration({ min: '1m', max: '366d' }),
     '7d',
-    'After this long a silent producer’s last sequence is forgotten; what it sends again later counts as new.',
+    'A producer that was silent for so long, while everything was counted, is forgotten when a new one appears; what it sends again later counts as new.',
   ),
   SOURCE_MAX_COUNT: setting(
     integer({ min: 1, max: 1_000_000 }),

@@ -145,7 +145,7 @@ describe('consumer controller', () => {
     assert.equal(row?.counted, 2)
   })
 
-  test('while there is more to count, the file waits for it a moment', async () => {
+  test('while there is more to count, the file waits for it a moment, and nobody counts as silent (rule C3)', async (t) => {
     const waits: number[] = []
     const records = Array.from({ length: 4 }, (_, i) => ours(i + 1))
     const noting = (ms: number, signal: AbortSignal) => {
@@ -153,10 +153,15 @@ describe('consumer controller', () => {
       return wait(ms, signal)
     }
     const before = () => new Promise<void>((resolve) => setImmediate(resolve))
+    const commit = t.mock.method(MockTallyStore.prototype, 'commit')
     const { finish, handled } = setUp([records], { fetchSize: 1, before, wait: noting, now: () => 0 })
     await handled(records.length)
     await finish()
     assert.ok(waits.includes(50), `waited for ${waits} ms`)
+    assert.deepEqual(
+      commit.mock.calls.map((call) => call.arguments[0].caughtUp),
+      [false, false, false, true],
+    )
   })
 
   test('the position moves over holes at the end', async () => {

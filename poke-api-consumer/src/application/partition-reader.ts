@@ -115,6 +115,7 @@ export class StoredPartitionReader implements PartitionReader {
         from: this.#position,
         to: { offset: nextOffset, leaderEpoch },
         firstOffset,
+        caughtUp: nextOffset >= fetched.lastStableOffset,
       }
       this.#committing = this.#commit(change, response)
     } else {

@@ -115,6 +115,11 @@ export interface PartitionChange {
   /** Records added to: counted, duplicate. (Dead letters are `deadLetters.length`.) */
   readonly counted: number
   readonly duplicates: number
+  /**
+   * Whether everything that the log had is counted by this. Only then a source that was not heard of is silent: before, what it sent while nobody
+   * counted may still be unread (rule C3).
+   */
+  readonly caughtUp: boolean
 }
 
 /** `fenced`: another one opened the partition or moved its position; nothing was changed. */

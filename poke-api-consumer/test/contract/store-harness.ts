@@ -50,6 +50,7 @@ export function changeOf(
     deadLetters: [],
     counted: 0,
     duplicates: 0,
+    caughtUp: true,
     ...others,
   }
 }

@@ -297,17 +297,24 @@ export function testTallyStore(name: string, create: CreateStore): void {
       assert.equal(state.position.offset, 10)
     })
 
-    test('a source silent for too long is forgotten when the partition is opened, and counted', async (t) => {
+    test('a source is not silent because nobody has counted: it is kept until everything that waited is counted', async (t) => {
       const { open, age } = await create(t)
       const forgotten: unknown[] = []
       const store = await open({ sourceMaxAge: 60_000, onSourcesForgotten: (...all) => forgotten.push(all) })
-      const state = await commitTo(store, P0, await store.open(P0), 10, { lastSequences: { '/silent': 1, '/alive': 1 } })
-      await age(40_000)
-      await commitTo(store, P0, state, 20, { lastSequences: { '/alive': 2 } })
-      await age(40_000)
+      await commitTo(store, P0, await store.open(P0), 10, { lastSequences: { '/a': 1, '/b': 1 } })
+      await age(70_000)
+      const opened = await store.open(P0)
+      assert.equal(opened.lastSequences.size, 2)
+      let state = await commitTo(store, P0, opened, 20, { lastSequences: { '/new': 1 }, caughtUp: false })
+      state = await commitTo(store, P0, state, 30, { lastSequences: { '/b': 2 } })
       assert.deepEqual(forgotten, [])
-      assert.deepEqual(sorted((await store.open(P0)).lastSequences), [['/alive', 2]])
+      await commitTo(store, P0, state, 40, { lastSequences: { '/newer': 1 } })
       assert.deepEqual(forgotten, [[P0, 'silent', 1]])
+      assert.deepEqual(sorted((await store.open(P0)).lastSequences), [
+        ['/b', 2],
+        ['/new', 1],
+        ['/newer', 1],
+      ])
     })
 
     test('a source silent for too long is forgotten when a new one appears, in its partition alone', async (t) => {

@@ -23,15 +23,14 @@ export const STATEMENTS = named({
       SET token = partitions.token + 1, owner = excluded.owner, opened_at = excluded.opened_at
     RETURNING id, token`,
 
-  // $2: the greatest age in ms; $3: the greatest number of sources.
-  forget: `
+  // $2: the greatest number of sources.
+  forgetTooMany: `
     WITH forgotten AS (
-      DELETE FROM last_sequences WHERE partition_id = $1 AND (
-        updated_at < now() - $2 * interval '1 ms'
-        OR source IN (SELECT source FROM last_sequences WHERE partition_id = $1 ORDER BY updated_at DESC, source OFFSET $3))
-      RETURNING updated_at < now() - $2 * interval '1 ms' AS silent
+      DELETE FROM last_sequences WHERE partition_id = $1
+        AND source IN (SELECT source FROM last_sequences WHERE partition_id = $1 ORDER BY updated_at DESC, source OFFSET $2)
+      RETURNING 1
     )
-    SELECT count(*) FILTER (WHERE silent) AS silent, count(*) FILTER (WHERE NOT silent) AS too_many FROM forgotten`,
+    SELECT 0 AS silent, count(*) AS too_many FROM forgotten`,
 
   // Position and last sequences in one snapshot, taken after the token: no older commit can fall between them.
   state: `
@@ -67,11 +66,11 @@ export const STATEMENTS = named({
       -- A source never seen before may push out another one (rule C3). The rows of this commit are not visible yet: room is left for them.
       DELETE FROM last_sequences known USING moved
       WHERE (SELECT number FROM new_sources) > 0 AND known.partition_id = moved.id AND known.source <> ALL ($14::bytea[]) AND (
-        known.updated_at < now() - $16 * interval '1 ms'
+        ($25 AND known.updated_at < now() - $16 * interval '1 ms')
         OR known.source IN (
           SELECT source FROM last_sequences WHERE partition_id = (SELECT id FROM moved) AND source <> ALL ($14::bytea[])
           ORDER BY updated_at DESC, source OFFSET greatest(0, $17::integer - cardinality($14::bytea[]))))
-      RETURNING known.updated_at < now() - $16 * interval '1 ms' AS silent
+      RETURNING $25 AND known.updated_at < now() - $16 * interval '1 ms' AS silent
     ), letters AS (
       -- One that is met again after a reset is kept anew.
       INSERT INTO dead_letters (partition_id, record_offset, leader_epoch, record_timestamp, reason, state, kept_at, key, headers, value)

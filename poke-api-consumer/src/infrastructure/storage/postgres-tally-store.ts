@@ -48,12 +48,12 @@ export class PostgresTallyStore implements Store {
   }
 
   async open(partition: TopicPartition): Promise<PartitionState> {
-    const { groupId, owner, sourceMaxAge, sourceMaxCount } = this.#options
+    const { groupId, owner, sourceMaxCount } = this.#options
     const { topic, topicId } = partition
     await this.#database.query(STATEMENTS.meetTopic, [groupId, topicId, topic])
     const [own] = await this.#database.query(STATEMENTS.own, [groupId, topic, topicId, partition.partition, owner])
     const { id, token } = own as { id: number; token: number }
-    const [forgotten] = await this.#database.query(STATEMENTS.forget, [id, sourceMaxAge, sourceMaxCount])
+    const [forgotten] = await this.#database.query(STATEMENTS.forgetTooMany, [id, sourceMaxCount])
     this.#tellForgotten(partition, forgotten as Row)
     const rows = await this.#database.query(STATEMENTS.state, [id])
     const lastSequences = new Map<string, number>()
@@ -77,6 +77,7 @@ export class PostgresTallyStore implements Store {
       deadLetters.map(({ key }) => key),
       deadLetters.map(({ headers }) => encodeHeaders(headers)),
       deadLetters.map(({ value }) => value),
+      change.caughtUp,
     ]
     const [row] = isLarge(deadLetters)
       ? await this.#database.transaction('read committed', async (client) => (await client.query(STATEMENTS.commit, values)).rows as Row[])

@@ -52,7 +52,7 @@ export class SqliteTallyStore implements Store {
       statements.meetTopic.run(groupId, topicId, topic)
       const row = statements.own.get(groupId, topic, topicId, partition.partition, owner, time) as Row
       const id = row.id as number
-      const forgotten = this.#forget(id, time, new Map())
+      const tooMany = this.#forgetTooMany(id, new Map())
       const lastSequences = new Map<string, number>()
       for (const { source, sequence } of statements.lastSequences.all(id)) lastSequences.set(source as string, sequence as number)
       const replaced = statements.replacedTopic.get(groupId, topicId, topic)
@@ -62,9 +62,9 @@ export class SqliteTallyStore implements Store {
         lastSequences,
         replacedTopicId: (replaced?.topic_id as string | undefined) ?? null,
       }
-      return { state, forgotten }
+      return { state, tooMany }
     })
-    this.#tellForgotten(partition, opened.forgotten)
+    this.#tellForgotten(partition, { silent: 0, tooMany: opened.tooMany })
     return opened.state
   }
 
@@ -105,7 +105,10 @@ export class SqliteTallyStore implements Store {
           newSources++
         }
       }
-      if (newSources > 0) forgotten = this.#forget(id, time, change.lastSequences)
+      if (newSources > 0) {
+        const silent = change.caughtUp ? Number(statements.forgetSilent.run(id, time - this.#options.sourceMaxAge).changes) : 0
+        forgotten = { silent, tooMany: this.#forgetTooMany(id, change.lastSequences) }
+      }
       // 4. Dead letters.
       this.#letters.keep(id, change.deadLetters, time)
       return 'committed'
@@ -208,19 +211,17 @@ export class SqliteTallyStore implements Store {
     this.#database.close()
   }
 
-  /** Sources silent for too long, and past the bound the longest silent ones; never one that has just spoken (rule C3). */
-  #forget(id: number, time: number, spoken: ReadonlyMap<string, number>): Forgotten {
-    const { sourceMaxAge, sourceMaxCount } = this.#options
-    const { forgetSilent, countSequences, longestSilent, forget } = this.#statements
-    const silent = Number(forgetSilent.run(id, time - sourceMaxAge).changes)
-    const excess = (countSequences.get(id)?.number as number) - sourceMaxCount
+  /** Past the bound the longest silent sources; never one that has just spoken (rule C3). @returns how many */
+  #forgetTooMany(id: number, spoken: ReadonlyMap<string, number>): number {
+    const { countSequences, longestSilent, forget } = this.#statements
+    const excess = (countSequences.get(id)?.number as number) - this.#options.sourceMaxCount
     let tooMany = 0
     if (excess > 0) {
       for (const { source } of longestSilent.all(id, excess + spoken.size)) {
         if (tooMany < excess && !spoken.has(source as string)) tooMany += Number(forget.run(id, source as string).changes)
       }
     }
-    return { silent, tooMany }
+    return tooMany
   }
 
   #tellForgotten(partition: TopicPartition, { silent, tooMany }: Forgotten): void {

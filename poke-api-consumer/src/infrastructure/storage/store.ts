@@ -13,7 +13,7 @@ export interface StoreOptions {
   readonly owner?: string | null
   /** The clock of a SQLite store, ms since 1970; PostgreSQL has its own. */
   readonly now?: () => number
-  /** A source silent for longer than this, in ms, is forgotten. Default: 7 days. */
+  /** A source silent for longer than this, in ms, while everything was counted, is forgotten when a new one appears. Default: 7 days. */
   readonly sourceMaxAge?: number
   /** Past this many sources in a partition the longest silent ones are forgotten. Default: 10,000. */
   readonly sourceMaxCount?: number

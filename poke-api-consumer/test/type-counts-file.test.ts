@@ -1,5 +1,6 @@
 /** The real file: the contract, and what only files have: durability, leftovers, folders, users without rights. */
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import fs from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -123,6 +124,17 @@ describe('the file on disk', () => {
     const [ours, theirs] = [new Map([['bug', 1]]), new Map([['fire', 22]])]
     for (let i = 0; i < 50; i++) await Promise.all([a.write(ours), b.write(theirs)])
     assert.ok((await a.matches(ours)) || (await a.matches(theirs)))
+  })
+
+  test('what is no file in its place holds nobody up, and is replaced', {
+    skip: process.platform === 'win32' && 'no pipes here',
+  }, async (t) => {
+    const path = join(await newFolder(t), 'type-counts.json')
+    execFileSync('mkfifo', [path])
+    const sink = new TypeCountsFile(path)
+    assert.equal(await sink.matches(new Map()), false)
+    await sink.write(new Map())
+    assert.equal(await fs.readFile(path, 'utf8'), '{"types":{}}\n')
   })
 
   test('errors name the path, what is wrong, and can be tried again', async (t) => {

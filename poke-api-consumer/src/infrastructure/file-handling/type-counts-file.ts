@@ -60,8 +60,12 @@ export class TypeCountsFile implements TypeCountsSink {
 
   /** @throws OutputFileError where the file is there and cannot be read */
   async matches(counts: TypeCounts): Promise<boolean> {
+    const document = Buffer.from(typeCountsDocument(counts))
     try {
-      return (await this.#files.readFile(this.#path)).equals(Buffer.from(typeCountsDocument(counts)))
+      const found = await this.#files.stat(this.#path)
+      // What is no file, a pipe say, could keep its reader waiting for ever; and a large one need not be read.
+      if (!found.isDirectory() && !(found.isFile() && found.size === document.length)) return false
+      return (await this.#files.readFile(this.#path)).equals(document)
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false
       throw outputFileError('read', this.#path, error as NodeJS.ErrnoException)

@@ -10,11 +10,12 @@ import type { DeadLetter } from '../src/entities/dead-letter.ts'
 import { openStore } from '../src/infrastructure/storage/open-store.ts'
 import type { Store } from '../src/infrastructure/storage/store.ts'
 import { commitTo, letterOf, partitionOf } from './contract/store-harness.ts'
+import { headerBytes } from './header-bytes.ts'
 
 const GHOST = encodeValue({ id: 1, name: 'gengar', types: ['ghost', 'poison'].map((name, i) => ({ slot: i + 1, type: { name } })) })
 
 function typed(type: string): DeadLetter['headers'] {
-  return [[Buffer.from(HEADER.type), Buffer.from(type)]]
+  return headerBytes([HEADER.type, type])
 }
 
 /** A store with these dead letters, and another look at it. */

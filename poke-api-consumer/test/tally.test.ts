@@ -1,7 +1,9 @@
 /** Counting as a pure function: what counts, what is a duplicate, what becomes a dead letter. */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { copyHeaders, countHeaders } from '../src/entities/record-headers.ts'
 import { Counter, type Tally } from '../src/entities/tally.ts'
+import { headerBytes } from './header-bytes.ts'
 import { MockCursor, type MockRecord } from './mock-kafka-consumer.ts'
 
 const PIKACHU = '{"id":25,"name":"pikachu","types":[{"slot":1,"type":{"name":"electric"}}]}'
@@ -150,10 +152,18 @@ describe('dead letters', () => {
     assert.deepEqual([letter.offset, letter.leaderEpoch, letter.timestamp], [0, 7, 12])
     assert.equal(letter.key?.toString(), 'k')
     assert.deepEqual([...(letter.value ?? [])], [0xff, 0, 1])
-    assert.deepEqual(
-      letter.headers.map(([name, value]) => [name.toString(), value?.toString() ?? null]),
-      headers,
-    )
+    assert.deepEqual(letter.headers, headerBytes(...headers))
+  })
+
+  test('millions of headers, which take a byte or two each, are not taken apart', () => {
+    const endless = Array.from({ length: 200_000 }, (): [string, string | null] => ['', null])
+    const tally = fresh()
+    add(tally, { value: 'OK', headers: endless })
+    assert.equal(tally.summary().counted, 0)
+    const [letter] = tally.take().deadLetters
+    assert.equal(letter?.headers.length, 3 + 2 * endless.length)
+    assert.equal(countHeaders(letter?.headers ?? Buffer.alloc(0)), endless.length)
+    assert.equal(copyHeaders(letter?.headers ?? Buffer.alloc(0), 0, letter?.headers.length ?? 0, 64).length, 64)
   })
 
   test('null and empty values are told apart, and what follows is counted', () => {

@@ -11,6 +11,7 @@ import { Counter } from '../src/entities/tally.ts'
 import { openStore } from '../src/infrastructure/storage/open-store.ts'
 import type { Store } from '../src/infrastructure/storage/store.ts'
 import { OTHER_TOPIC_ID, partitionOf, TOPIC_ID } from './contract/store-harness.ts'
+import { headerBytes } from './header-bytes.ts'
 import { MockCursor, type MockEntry, type MockRecord } from './mock-kafka-consumer.ts'
 import { MockTopicReader } from './mock-topic-reader.ts'
 
@@ -133,7 +134,7 @@ describe('equal', () => {
           reason: 'bad-type-name',
           key: null,
           value: Buffer.from(pokemon(9, 'fairy').value as string),
-          headers: [],
+          headers: headerBytes(),
         },
       ],
     })

@@ -6,10 +6,11 @@ import { Admin } from '@platformatic/kafka'
 import { pause } from 'service-kit'
 import type { KeptDeadLetter } from '../../poke-api-consumer/src/application/ports.ts'
 import type { DeadLetterReason } from '../../poke-api-consumer/src/entities/dead-letter.ts'
-import { copyHeaders } from '../../poke-api-consumer/src/entities/record-headers.ts'
+import { copyHeaders, MOST_HEADERS } from '../../poke-api-consumer/src/entities/record-headers.ts'
 import { KafkaError } from '../../poke-api-consumer/src/errors.ts'
 import { KafkaDeadLetterTopic } from '../../poke-api-consumer/src/infrastructure/messaging/dead-letter-topic.ts'
 import { KafkaTopicReader } from '../../poke-api-consumer/src/infrastructure/messaging/kafka-topic-reader.ts'
+import { headerBytes } from '../../poke-api-consumer/test/header-bytes.ts'
 import { serversOfFile } from '../servers.ts'
 import { createTopic } from '../topics.ts'
 
@@ -46,7 +47,7 @@ function letterOf(source: string, offset: number, part: Partial<KeptDeadLetter> 
     reason: 'not-json',
     key: null,
     value: Buffer.from(`letter ${offset}`),
-    headers: [],
+    headers: headerBytes(),
     ...part,
   }
 }
@@ -79,7 +80,10 @@ async function read(source: string): Promise<Read[]> {
           partition,
           key: keyStart < 0 ? null : Buffer.from(bytes.subarray(keyStart, keyEnd)),
           value: valueStart < 0 ? null : Buffer.from(bytes.subarray(valueStart, valueEnd)),
-          headers: copyHeaders(bytes, headersStart, headersEnd).map(([name, value]) => [name.toString(), value?.toString() ?? null]),
+          headers: copyHeaders(bytes, headersStart, headersEnd, MOST_HEADERS).map(([name, value]) => [
+            name.toString(),
+            value?.toString() ?? null,
+          ]),
         })
       }
       await reader.read(partition, logStartOffset, endOffset, take, () => {})
@@ -96,11 +100,7 @@ function header({ headers }: Read, name: string): string | null | undefined {
 
 test('a letter has the original key, value and headers, byte for byte, and behind them where it was and why it is here', async (t) => {
   const { source, letters } = await setUp(t)
-  const headers = [
-    [Buffer.from('a'), Buffer.from('1')],
-    [Buffer.from('a'), null],
-    [Buffer.from('b'), Buffer.alloc(0)],
-  ] as const
+  const headers = headerBytes(['a', '1'], ['a', null], ['b', ''])
   const value = Buffer.from([0x7b, 0xff, 0xfe, 0x00])
   await letters.publish([letterOf(source, 41, { key: Buffer.from('k'), value, headers, reason: 'not-utf8' }, 1)])
   assert.deepEqual(await read(source), [
@@ -170,6 +170,24 @@ test('where the topic refuses a letter for its size, a stub with reason and hash
   )
   assert.equal(header(found[1] as Read, 'dead_letter_reason'), 'not-json')
   assert.equal(header(found[1] as Read, 'dead_letter_sha256'), createHash('sha256').update(large).digest('hex'))
+})
+
+test('what no broker takes in one request, or nobody could take apart, goes out as a stub, and holds up nothing behind it', async (t) => {
+  const { source, letters } = await setUp(t)
+  const endless = headerBytes(...Array.from({ length: MOST_HEADERS + 1 }, () => ['', null] as const))
+  await letters.publish([
+    letterOf(source, 0, { value: Buffer.alloc(101 * 1024 * 1024, ' ') }),
+    letterOf(source, 1, { headers: endless }),
+    letterOf(source, 2),
+  ])
+  assert.deepEqual(
+    (await read(source)).map((letter) => [letter.value?.toString() ?? null, letter.headers.length]),
+    [
+      [null, 8],
+      [null, 8],
+      ['letter 2', 7],
+    ],
+  )
 })
 
 test('a letter that is published again has the same id', async (t) => {

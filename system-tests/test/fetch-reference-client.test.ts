@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { Admin } from '@platformatic/kafka'
 import { type Kafka, startKafka } from 'dev'
-import { copyHeaders } from '../../poke-api-consumer/src/entities/record-headers.ts'
+import { copyHeaders, MOST_HEADERS } from '../../poke-api-consumer/src/entities/record-headers.ts'
 import type { RecordView } from '../../poke-api-consumer/src/entities/tally.ts'
 import { FakeHandler } from '../../poke-api-consumer/test/messaging/fake-handler.ts'
 import { Fetching } from '../fetching.ts'
@@ -65,7 +65,7 @@ describe('records of the reference client', () => {
 /** As `ReferenceWriter` prints it. */
 function lineOf({ offset, timestamp, bytes, keyStart, keyEnd, valueStart, valueEnd, headersStart, headersEnd }: RecordView): string {
   const part = (start: number, end: number) => (start < 0 ? null : bytes.toString('utf8', start, end))
-  const headers = copyHeaders(bytes, headersStart, headersEnd).map(([name, value]) => `|${name}=${value}`)
+  const headers = copyHeaders(bytes, headersStart, headersEnd, MOST_HEADERS).map(([name, value]) => `|${name}=${value}`)
   return `${offset}|${timestamp}|${part(keyStart, keyEnd)}|${part(valueStart, valueEnd)}${headers.join('')}`
 }
 

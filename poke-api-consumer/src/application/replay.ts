@@ -2,6 +2,7 @@
 import { readIdentity } from 'pokemon-event'
 import type { DeadLetter, DeadLetterReason } from '../entities/dead-letter.ts'
 import { decodePokemon, type Pokemon } from '../entities/pokemon.ts'
+import { copyHeaders, countHeaders, MOST_HEADERS } from '../entities/record-headers.ts'
 import type { DeadLetterStore } from './ports.ts'
 
 export interface ReplayReport {
@@ -46,6 +47,8 @@ export async function replay(
 }
 
 /** As a record with these bytes would be decoded today (rule C1). */
-function decodeAnew({ headers, value }: DeadLetter): Pokemon | DeadLetterReason {
-  return readIdentity(headers).kind === 'unknown' ? 'unknown-event-type' : decodePokemon(value)
+function decodeAnew({ headers, value, reason }: DeadLetter): Pokemon | DeadLetterReason {
+  if (countHeaders(headers) > MOST_HEADERS) return reason
+  const { kind } = readIdentity(copyHeaders(headers, 0, headers.length, MOST_HEADERS))
+  return kind === 'unknown' ? 'unknown-event-type' : decodePokemon(value)
 }

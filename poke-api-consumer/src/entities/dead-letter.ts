@@ -20,6 +20,6 @@ export interface DeadLetter {
   /** The original bytes; null where the record had null. */
   readonly key: Buffer | null
   readonly value: Buffer | null
-  /** In the record's order; repeated names stay repeated. */
-  readonly headers: readonly (readonly [key: Buffer, value: Buffer | null])[]
+  /** As they are in the record: a count, and the headers one behind the other (`record-headers.ts`). */
+  readonly headers: Buffer
 }

@@ -1,12 +1,29 @@
 /** Reads a record's headers out of its bytes, for the few records that are kept or looked at whole. */
 
 /**
+ * Of a record with more headers than this none is taken apart as a whole: a batch of two kilobytes may hold a record with thirty million empty
+ * ones, each of which would be objects here.
+ */
+export const MOST_HEADERS = 10_000
+
+/** How many headers there are. @param bytes as `copyHeaders` takes them, of a record that a cursor has passed */
+export function countHeaders(bytes: Buffer): number {
+  let value = 0
+  for (let at = 0, shift = 0; ; at++, shift += 7) {
+    const byte = bytes[at] as number
+    value |= (byte & 0x7f) << shift
+    if (byte < 0x80) return value >>> 1
+  }
+}
+
+/**
  * @param bytes holds the headers in the record format v2: a count, then for each a length-prefixed key and value, all numbers zigzag varints
  *   (https://kafka.apache.org/documentation/#recordheader)
+ * @param most so many of them, the first ones
  * @returns copies, in the record's order
  * @throws RangeError where they do not fit into [start, end), which a cursor rules out beforehand
  */
-export function copyHeaders(bytes: Buffer, start: number, end: number): (readonly [key: Buffer, value: Buffer | null])[] {
+export function copyHeaders(bytes: Buffer, start: number, end: number, most: number): (readonly [key: Buffer, value: Buffer | null])[] {
   let at = start
   const varint = (): number => {
     let value = 0
@@ -24,7 +41,7 @@ export function copyHeaders(bytes: Buffer, start: number, end: number): (readonl
     return Buffer.from(bytes.subarray(at - length, at))
   }
   const headers: (readonly [Buffer, Buffer | null])[] = []
-  for (let count = varint(); count > 0; count--) {
+  for (let count = Math.min(varint(), most); count > 0; count--) {
     const key = copy(varint())
     const length = varint()
     headers.push([key, length === -1 ? null : copy(length)])

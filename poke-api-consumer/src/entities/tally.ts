@@ -214,7 +214,9 @@ export class Tally {
       recent,
       newestTimestamp: this.#newestTimestamp,
       newestOrigin:
-        this.#newestBytes === null ? null : originOf(copyHeaders(this.#newestBytes, this.#newestHeaders, this.#newestHeadersEnd)),
+        this.#newestBytes === null
+          ? null
+          : originOf(copyHeaders(this.#newestBytes, this.#newestHeaders, this.#newestHeadersEnd, HEADERS_OF_EVENTS)),
     }
   }
 
@@ -233,6 +235,9 @@ export class Tally {
     return state
   }
 }
+
+/** An event of ours has eight at most; whoever adds many does not say where it is from. */
+const HEADERS_OF_EVENTS = 64
 
 function originOf(headers: ReturnType<typeof copyHeaders>): 'live' | 'bundled' | null {
   for (const [key, value] of headers) {
@@ -253,6 +258,6 @@ function deadLetter(record: RecordView, reason: DeadLetterReason): DeadLetter {
     reason,
     key: record.keyStart < 0 ? null : Buffer.from(bytes.subarray(record.keyStart, record.keyEnd)),
     value: record.valueStart < 0 ? null : Buffer.from(bytes.subarray(record.valueStart, record.valueEnd)),
-    headers: copyHeaders(bytes, record.headersStart, record.headersEnd),
+    headers: Buffer.from(bytes.subarray(record.headersStart, record.headersEnd)),
   }
 }

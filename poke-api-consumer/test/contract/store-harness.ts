@@ -3,6 +3,7 @@ import type { TestContext } from 'node:test'
 import type { FetchPosition, PartitionChange, PartitionState, TopicPartition } from '../../src/application/ports.ts'
 import type { DeadLetter } from '../../src/entities/dead-letter.ts'
 import type { Store, StoreOptions } from '../../src/infrastructure/storage/store.ts'
+import { headerBytes } from '../header-bytes.ts'
 
 /** One database, empty at first, for the length of one test. */
 export interface StoreHarness {
@@ -56,7 +57,16 @@ export function changeOf(
 }
 
 export function letterOf(offset: number, rest: Partial<DeadLetter> = {}): DeadLetter {
-  return { offset, leaderEpoch: 0, timestamp: 1_700_000_000_000 + offset, reason: 'not-json', key: null, value: null, headers: [], ...rest }
+  return {
+    offset,
+    leaderEpoch: 0,
+    timestamp: 1_700_000_000_000 + offset,
+    reason: 'not-json',
+    key: null,
+    value: null,
+    headers: headerBytes(),
+    ...rest,
+  }
 }
 
 /** The position after a commit. */

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { printable, viewDeadLetter } from '../../src/infrastructure/web/dead-letter-view.ts'
+import { headerBytes } from '../header-bytes.ts'
 import { deadLetter } from './kept-dead-letter.ts'
 
 test('a value is shown as bytes and as text', () => {
@@ -11,7 +12,7 @@ test('a value is shown as bytes and as text', () => {
 
 test('whatever a dead letter holds, what is shown of it is bounded', () => {
   const header = [Buffer.alloc(10_000, 'n'), Buffer.alloc(100_000, 'v')] as const
-  const view = viewDeadLetter(deadLetter(1, { value: Buffer.alloc(1_000_000, 'x'), headers: Array(500).fill(header) }))
+  const view = viewDeadLetter(deadLetter(1, { value: Buffer.alloc(1_000_000, 'x'), headers: headerBytes(...Array(500).fill(header)) }))
   assert.equal(view.value?.bytes, 1_000_000)
   assert.equal(Buffer.from(view.value?.base64 ?? '', 'base64').length, 1024)
   assert.equal(view.moreHeaders, 500 - view.headers.length)

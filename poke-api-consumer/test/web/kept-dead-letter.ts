@@ -1,5 +1,6 @@
 /** A dead letter as the store gives it, for tests to vary. */
 import type { KeptDeadLetter } from '../../src/application/ports.ts'
+import { headerBytes } from '../header-bytes.ts'
 
 export function deadLetter(id: number, more: Partial<KeptDeadLetter> = {}): KeptDeadLetter {
   return {
@@ -12,7 +13,7 @@ export function deadLetter(id: number, more: Partial<KeptDeadLetter> = {}): Kept
     state: 'kept',
     key: Buffer.from('25'),
     value: Buffer.from('{"id": "pika'),
-    headers: [],
+    headers: headerBytes(),
     ...more,
   }
 }

@@ -6,6 +6,7 @@ import type { KeptDeadLetter } from '../../src/application/ports.ts'
 import type { TypeCounts } from '../../src/entities/type-counts.ts'
 import { LiveState } from '../../src/infrastructure/web/live-state.ts'
 import { webPage } from '../../src/infrastructure/web/page.ts'
+import { headerBytes } from '../header-bytes.ts'
 import { deadLetter } from './kept-dead-letter.ts'
 
 const partition = { topic: 'poke-topic', topicId: '2c0e5c7e-6a53-4a5e-8f0b-0d7a51b4f0aa', partition: 0 }
@@ -170,7 +171,7 @@ test('a stream beyond the bound is refused, and closing the server ends the open
 })
 
 test('the description names every route, and the answers are as described', async (t) => {
-  const { app, state } = await serve(t, [deadLetter(1), deadLetter(2, { key: null, value: null, headers: [[Buffer.from('h'), null]] })])
+  const { app, state } = await serve(t, [deadLetter(1), deadLetter(2, { key: null, value: null, headers: headerBytes(['h', null]) })])
   state.totals({ counts: new Map([['bug', 1]]), revision: 1 })
   state.opened(partition, { offset: 0, leaderEpoch: 0 })
   const described = (await get(app, '/api/openapi.json')).json()

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import { Admin, type BaseOptions, findErrorBy, ListOffsetTimestamps, ProduceAcks, Producer } from '@platformatic/kafka'
 import { closeByForce, UNSETTLED_TOPIC, withDeadline } from 'service-kit'
 import type { DeadLetterTopic, KeptDeadLetter } from '../../application/ports.ts'
+import { copyHeaders, countHeaders, MOST_HEADERS } from '../../entities/record-headers.ts'
 import { KafkaError } from '../../errors.ts'
 import { kafkaError } from './kafka-failure.ts'
 
@@ -28,7 +29,7 @@ export const DEAD_LETTER_HEADER = {
   offset: 'dead_letter_offset',
   leaderEpoch: 'dead_letter_leader_epoch',
   timestamp: 'dead_letter_timestamp',
-  /** Only where the topic did not take the bytes: the store has them. */
+  /** Only where the topic does not take the bytes, or there are too many headers: the store has all of it. */
   sha256: 'dead_letter_sha256',
 } as const
 
@@ -40,6 +41,8 @@ const DEADLINE = 10_000
 const LOOK_AGAIN = 100
 /** At most so many bytes of letters in one send, unless one alone has more: far below what any topic takes. */
 const MOST_BYTES = 256 * 1024
+/** A larger letter goes out as a stub at once: brokers cut a connection on which more than 100 MiB come in one request, and say nothing. */
+const LARGEST_LETTER = 32 * 1024 * 1024
 /** Room beyond the largest record of the source for the headers of a letter. */
 const HEADROOM = 1024 * 1024
 const DEFAULT_MAX_MESSAGE = 1_048_588
@@ -84,7 +87,7 @@ export class KafkaDeadLetterTopic implements DeadLetterTopic {
     const send = (messages: Message[]) =>
       this.#within(producer.send({ messages, acks: ProduceAcks.ALL }), `sending ${messages.length} dead letters`)
     try {
-      await send(letters.map((letter) => this.#message(letter)))
+      await send(letters.map((letter) => (isSendable(letter) ? this.#message(letter) : this.#stub(letter))))
     } catch (error) {
       if (!isTooLarge(error)) throw error
       // Refused as a whole: nothing of it was appended.
@@ -218,13 +221,18 @@ function* groupsOf(letters: readonly KeptDeadLetter[]): Generator<KeptDeadLetter
   if (group.length > 0) yield group
 }
 
-function sizeOf({ key, value, headers }: KeptDeadLetter): number {
-  return headers.reduce((sum, [name, content]) => sum + name.length + (content?.length ?? 0), (key?.length ?? 0) + (value?.length ?? 0))
+/** Whether it can be tried; what topics take is less, and they say so. */
+function isSendable(letter: KeptDeadLetter): boolean {
+  return sizeOf(letter) <= LARGEST_LETTER && countHeaders(letter.headers) <= MOST_HEADERS
 }
 
-/** The record's own headers; the map is keyed by objects, so that repeated names stay repeated. */
+function sizeOf({ key, value, headers }: KeptDeadLetter): number {
+  return headers.length + (key?.length ?? 0) + (value?.length ?? 0)
+}
+
+/** The record's own headers; a map is keyed by objects, so that repeated names stay repeated. */
 function ownHeaders({ headers }: KeptDeadLetter): [Buffer, Buffer | null][] {
-  return headers.map(([name, value]) => [Buffer.from(name), value])
+  return copyHeaders(headers, 0, headers.length, MOST_HEADERS).map(([name, value]) => [name, value])
 }
 
 function headersOf({ partition: at, offset, leaderEpoch, timestamp, reason }: KeptDeadLetter): [Buffer, Buffer][] {

@@ -13,7 +13,6 @@ import type {
   Totals,
 } from '../../application/ports.ts'
 import type { DeadLetter, DeadLetterReason } from '../../entities/dead-letter.ts'
-import { encodeHeaders } from './header-bytes.ts'
 import { PostgresDatabase } from './postgres-database.ts'
 import { STATEMENTS } from './postgres-statements.ts'
 import { letterOf, offsetOf, positionOf, type Row, summaryOf } from './rows.ts'
@@ -75,7 +74,7 @@ export class PostgresTallyStore implements Store {
       deadLetters.map(({ timestamp }) => timestamp),
       deadLetters.map(({ reason }) => reason),
       deadLetters.map(({ key }) => key),
-      deadLetters.map(({ headers }) => encodeHeaders(headers)),
+      deadLetters.map(({ headers }) => headers),
       deadLetters.map(({ value }) => value),
       change.caughtUp,
     ]

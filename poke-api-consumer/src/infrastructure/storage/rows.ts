@@ -1,7 +1,6 @@
 /** What the columns of a store mean: the same in both databases. */
 import type { DeadLetterState, FetchPosition, KeptDeadLetter, PartitionSummary } from '../../application/ports.ts'
 import type { DeadLetterReason } from '../../entities/dead-letter.ts'
-import { decodeHeaders } from './header-bytes.ts'
 
 export type Row = Record<string, unknown>
 
@@ -38,7 +37,7 @@ export function letterOf(row: Row): KeptDeadLetter {
     reason: row.reason as DeadLetterReason,
     key: bytesOf(row.key),
     value: bytesOf(row.value),
-    headers: decodeHeaders(bytesOf(row.headers) as Buffer),
+    headers: bytesOf(row.headers) as Buffer,
   }
 }
 

@@ -2,7 +2,6 @@
 import type { StatementSync } from 'node:sqlite'
 import type { DeadLetterState, KeptDeadLetter, PartitionSnapshot, TopicPartition } from '../../application/ports.ts'
 import type { DeadLetter } from '../../entities/dead-letter.ts'
-import { encodeHeaders } from './header-bytes.ts'
 import { letterOf } from './rows.ts'
 import type { SqliteDatabase } from './sqlite-database.ts'
 import type { FullStoreOptions } from './store.ts'
@@ -23,7 +22,7 @@ export class SqliteDeadLetters {
   /** Keeps what a response brought; inside the transaction of its commit. */
   keep(partitionId: number, letters: readonly DeadLetter[], time: number): void {
     for (const { offset, leaderEpoch, timestamp, reason, key, value, headers } of letters) {
-      this.#statements.keep.run(partitionId, offset, leaderEpoch, timestamp, reason, time, key, encodeHeaders(headers), value)
+      this.#statements.keep.run(partitionId, offset, leaderEpoch, timestamp, reason, time, key, headers, value)
     }
   }
 

@@ -1,6 +1,7 @@
 /** A dead letter as the API shows it: bounded, and harmless to whoever prints it. */
 import { Type } from 'typebox'
 import type { KeptDeadLetter } from '../../application/ports.ts'
+import { copyHeaders, countHeaders, MOST_HEADERS } from '../../entities/record-headers.ts'
 
 /** What the API shows of a key, a value or a header, and how many headers; the store and the dead-letter topic have the rest. */
 const SHOWN = { bytes: 1024, headers: 32 }
@@ -37,13 +38,13 @@ export const DeadLetterSchema = Type.Object(
 )
 export type DeadLetterView = Type.Static<typeof DeadLetterSchema>
 
-/** @param shown how much of it; everything where both are Infinity */
+/** @param shown how much of it; all bytes and as many headers as are ever taken apart where both are Infinity */
 export function viewDeadLetter(
   letter: KeptDeadLetter,
   shown: { readonly bytes: number; readonly headers: number } = SHOWN,
 ): DeadLetterView {
   const view = (bytes: Buffer | null) => viewBytes(bytes, shown.bytes)
-  const headers = letter.headers.slice(0, shown.headers)
+  const headers = copyHeaders(letter.headers, 0, letter.headers.length, Math.min(shown.headers, MOST_HEADERS))
   return {
     id: letter.id,
     topic: letter.partition.topic,
@@ -56,7 +57,7 @@ export function viewDeadLetter(
     key: view(letter.key),
     value: view(letter.value),
     headers: headers.map(([name, value]) => ({ name: printable(name), value: view(value) })),
-    moreHeaders: letter.headers.length - headers.length,
+    moreHeaders: countHeaders(letter.headers) - headers.length,
   }
 }
 

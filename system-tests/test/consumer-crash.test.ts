@@ -54,21 +54,31 @@ describe('a consumer killed', { concurrency: AT_ONCE }, () => {
           await published(consumer, feed.counts)
           const { exitCode, out } = await consumerCommand({ ...env, KAFKA_BROKERS: servers.kafka.brokers, KAFKA_TOPIC: topic }, 'verify')
           assert.deepEqual([exitCode, out.split('.')[0]], [0, 'verify: equal'], out)
+          // They are published a moment after they were counted.
+          while ((await letterStates(url, topic)).some((state) => state !== 'published')) await sleep(50)
         } finally {
           await consumer.end('SIGTERM')
           await feed.close()
         }
-        const opened = await openStore(url, { groupId: topic })
-        const [partition] = await opened.snapshot()
-        await opened.close()
         assert.deepEqual(
-          partition?.letters.map(({ state }) => state),
+          await letterStates(url, topic),
           Array.from({ length: GARBAGE }, () => 'published'),
         )
       })
     }
   }
 })
+
+/** The states of the dead letters, of which all are in the first partition. */
+async function letterStates(url: string, groupId: string): Promise<string[]> {
+  const store = await openStore(url, { groupId })
+  try {
+    const [partition] = await store.snapshot()
+    return partition?.letters.map(({ state }) => state) ?? []
+  } finally {
+    await store.close()
+  }
+}
 
 /** Waits until as many types are published as there are: never more, and the right ones. */
 async function published(consumer: ConsumerProcess, expected: Readonly<Record<string, number>>): Promise<void> {

@@ -1,6 +1,6 @@
 /** Disks that are full, or cannot be written, and then can again: under the store, the output file and the outbox. Nothing is lost, and all goes on. */
 import assert from 'node:assert/strict'
-import { existsSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -50,6 +50,8 @@ async function counting(t: TestContext, topic: string, env: Readonly<Record<stri
   }
   return { feed, consumer, end }
 }
+
+const isFile = (path: string) => statSync(path, { throwIfNoEntry: false })?.isFile() === true
 
 interface Service {
   readonly running: boolean
@@ -132,7 +134,15 @@ test(`the output folder not writable, full, and in the way of its own file, ${RO
     [
       () => {
         renameSync(folder, `${folder}-away`)
-        writeFileSync(folder, '')
+        // The consumer may be quicker to make it again.
+        while (!isFile(folder)) {
+          try {
+            writeFileSync(folder, '')
+          } catch (error) {
+            if ((error as NodeJS.ErrnoException).code !== 'EISDIR') throw error
+            rmSync(folder, { recursive: true, force: true })
+          }
+        }
       },
       /a part of its path is a file/,
       () => {

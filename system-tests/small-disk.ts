@@ -41,8 +41,16 @@ export class SmallDisk {
     rmSync(this.#ballast, { force: true })
   }
 
+  /** As soon as nobody has a file of it open for writing, which is for a moment at a time. */
   readOnly(): void {
-    mount(this.dir, 'remount,ro')
+    for (;;) {
+      try {
+        mount(this.dir, 'remount,ro')
+        return
+      } catch (error) {
+        if (!/is busy/.test(String((error as { stderr?: unknown }).stderr))) throw error
+      }
+    }
   }
 
   writable(): void {

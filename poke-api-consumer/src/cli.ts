@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /** The consumer's command line. A further command is one more entry of the list. */
-import { type CommandOption, ignoreClosedOutput, outputWritten, runCommandLine } from 'service-kit'
+import { type CommandOption, runProgram } from 'service-kit'
 import manifest from '../package.json' with { type: 'json' }
 import { SETTINGS } from './config.ts'
 import { processTerminal } from './infrastructure/terminal/terminal.ts'
@@ -9,70 +9,62 @@ const json: CommandOption = { type: 'boolean', meaning: 'For programs: JSON on t
 const yes: CommandOption = { type: 'boolean', meaning: 'Goes on without asking.' }
 const terminal = processTerminal()
 
-ignoreClosedOutput()
-const exitCode = await runCommandLine(
-  {
-    name: manifest.name,
-    version: manifest.version,
-    description: `${manifest.description}.`,
-    settings: SETTINGS,
-    commands: [
-      {
-        name: '',
-        meaning: 'Counts the types of the Pokémon in the topic until it is stopped.',
-        // Loaded here, so that the help needs no Kafka client.
-        run: async ({ env }) => await (await import('./main.ts')).run(env),
-      },
-      {
-        name: 'counts',
-        meaning: 'Shows what the store has counted.',
-        options: { json },
-        run: async (input) => await (await import('./commands/counts.ts')).showCounts(input, terminal),
-      },
-      {
-        name: 'verify',
-        meaning: 'Counts the topic anew and compares with the store; exit code 0: equal, 1: different, 2: the topic no longer shows it.',
-        options: { json },
-        run: async (input) => await (await import('./commands/verify.ts')).verifyCounts(input, terminal),
-      },
-      {
-        name: 'reset',
-        meaning: 'Forgets what was counted, so that everything that the topic still has is counted anew.',
-        options: { 'from-beginning': { type: 'boolean', meaning: 'Says that this is meant.' }, yes, json },
-        run: async (input) => await (await import('./commands/reset.ts')).resetCounts(input, terminal),
-      },
-      {
-        name: 'dead-letters list',
-        meaning: 'Shows the records that could not be counted, the newest first.',
-        options: { limit: { type: 'string', value: 'N', meaning: 'At most so many. [50]' }, json },
-        run: async (input) => await (await import('./commands/dead-letters.ts')).listDeadLetters(input, terminal),
-      },
-      {
-        name: 'dead-letters replay',
-        meaning: 'Counts those of them that can be counted by now, each once.',
-        options: { json },
-        run: async (input) => await (await import('./commands/dead-letters.ts')).replayDeadLetters(input, terminal),
-      },
-      {
-        name: 'dead-letters purge',
-        meaning: 'Drops the bytes of dead letters for good.',
-        options: {
-          state: {
-            type: 'string',
-            value: 'STATES',
-            meaning: 'Of those that are kept, published, counted, superseded; several with commas between.',
-          },
-          'older-than': { type: 'string', value: 'AGE', meaning: 'Of those that were kept this long ago, as 30d; without it, whenever.' },
-          yes,
-          json,
+await runProgram({
+  name: manifest.name,
+  version: manifest.version,
+  description: `${manifest.description}.`,
+  settings: SETTINGS,
+  commands: [
+    {
+      name: '',
+      meaning: 'Counts the types of the Pokémon in the topic until it is stopped.',
+      // Loaded here, so that the help needs no Kafka client.
+      run: async ({ env }) => await (await import('./main.ts')).run(env),
+    },
+    {
+      name: 'counts',
+      meaning: 'Shows what the store has counted.',
+      options: { json },
+      run: async (input) => await (await import('./commands/counts.ts')).showCounts(input, terminal),
+    },
+    {
+      name: 'verify',
+      meaning: 'Counts the topic anew and compares with the store; exit code 0: equal, 1: different, 2: the topic no longer shows it.',
+      options: { json },
+      run: async (input) => await (await import('./commands/verify.ts')).verifyCounts(input, terminal),
+    },
+    {
+      name: 'reset',
+      meaning: 'Forgets what was counted, so that everything that the topic still has is counted anew.',
+      options: { 'from-beginning': { type: 'boolean', meaning: 'Says that this is meant.' }, yes, json },
+      run: async (input) => await (await import('./commands/reset.ts')).resetCounts(input, terminal),
+    },
+    {
+      name: 'dead-letters list',
+      meaning: 'Shows the records that could not be counted, the newest first.',
+      options: { limit: { type: 'string', value: 'N', meaning: 'At most so many. [50]' }, json },
+      run: async (input) => await (await import('./commands/dead-letters.ts')).listDeadLetters(input, terminal),
+    },
+    {
+      name: 'dead-letters replay',
+      meaning: 'Counts those of them that can be counted by now, each once.',
+      options: { json },
+      run: async (input) => await (await import('./commands/dead-letters.ts')).replayDeadLetters(input, terminal),
+    },
+    {
+      name: 'dead-letters purge',
+      meaning: 'Drops the bytes of dead letters for good.',
+      options: {
+        state: {
+          type: 'string',
+          value: 'STATES',
+          meaning: 'Of those that are kept, published, counted, superseded; several with commas between.',
         },
-        run: async (input) => await (await import('./commands/dead-letters.ts')).purgeDeadLetters(input, terminal),
+        'older-than': { type: 'string', value: 'AGE', meaning: 'Of those that were kept this long ago, as 30d; without it, whenever.' },
+        yes,
+        json,
       },
-    ],
-  },
-  process.argv.slice(2),
-  process.env,
-  { out: (text) => void process.stdout.write(text), error: (text) => void process.stderr.write(text) },
-)
-await outputWritten()
-process.exit(exitCode)
+      run: async (input) => await (await import('./commands/dead-letters.ts')).purgeDeadLetters(input, terminal),
+    },
+  ],
+})

@@ -163,7 +163,7 @@ describe('dead letters', () => {
     const [letter] = tally.take().deadLetters
     assert.equal(letter?.headers.length, 3 + 2 * endless.length)
     assert.equal(countHeaders(letter?.headers ?? Buffer.alloc(0)), endless.length)
-    assert.equal(copyHeaders(letter?.headers ?? Buffer.alloc(0), 0, letter?.headers.length ?? 0, 64).length, 64)
+    assert.equal(copyHeaders(letter?.headers ?? Buffer.alloc(0), 64).length, 64)
   })
 
   test('null and empty values are told apart, and what follows is counted', () => {

@@ -1,34 +1,25 @@
 #!/usr/bin/env node
 /** The producer's command line. A further command is one more entry of the list. */
-import { ignoreClosedOutput, outputWritten, runCommandLine, usageError } from 'service-kit'
+import { runProgram, usageError } from 'service-kit'
 import manifest from '../package.json' with { type: 'json' }
 import { SETTINGS } from './config.ts'
 
-ignoreClosedOutput()
-const exitCode = await runCommandLine(
-  {
-    name: manifest.name,
-    version: manifest.version,
-    description: `${manifest.description}.`,
-    settings: SETTINGS,
-    commands: [
-      {
-        name: '',
-        meaning: 'Captures Pokémon and publishes them, until it is stopped or its sweep is finished.',
-        options: { mode: { type: 'string', value: 'random|sweep', meaning: 'The same as CAPTURE_MODE, and goes before it.' } },
-        async run({ options: { mode }, env }) {
-          if (mode !== undefined && mode !== 'random' && mode !== 'sweep')
-            throw usageError(`--mode is "${mode}"; accepted: random or sweep`)
-          // Loaded here, so that the help needs no Kafka client.
-          const { run } = await import('./main.ts')
-          return await run(mode === undefined ? env : { ...env, CAPTURE_MODE: mode })
-        },
+await runProgram({
+  name: manifest.name,
+  version: manifest.version,
+  description: `${manifest.description}.`,
+  settings: SETTINGS,
+  commands: [
+    {
+      name: '',
+      meaning: 'Captures Pokémon and publishes them, until it is stopped or its sweep is finished.',
+      options: { mode: { type: 'string', value: 'random|sweep', meaning: 'The same as CAPTURE_MODE, and goes before it.' } },
+      async run({ options: { mode }, env }) {
+        if (mode !== undefined && mode !== 'random' && mode !== 'sweep') throw usageError(`--mode is "${mode}"; accepted: random or sweep`)
+        // Loaded here, so that the help needs no Kafka client.
+        const { run } = await import('./main.ts')
+        return await run(mode === undefined ? env : { ...env, CAPTURE_MODE: mode })
       },
-    ],
-  },
-  process.argv.slice(2),
-  process.env,
-  { out: (text) => void process.stdout.write(text), error: (text) => void process.stderr.write(text) },
-)
-await outputWritten()
-process.exit(exitCode)
+    },
+  ],
+})

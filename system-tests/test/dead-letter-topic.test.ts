@@ -80,7 +80,7 @@ async function read(source: string): Promise<Read[]> {
           partition,
           key: keyStart < 0 ? null : Buffer.from(bytes.subarray(keyStart, keyEnd)),
           value: valueStart < 0 ? null : Buffer.from(bytes.subarray(valueStart, valueEnd)),
-          headers: copyHeaders(bytes, headersStart, headersEnd, MOST_HEADERS).map(([name, value]) => [
+          headers: copyHeaders(bytes.subarray(headersStart, headersEnd), MOST_HEADERS).map(([name, value]) => [
             name.toString(),
             value?.toString() ?? null,
           ]),

@@ -65,7 +65,7 @@ describe('records of the reference client', () => {
 /** As `ReferenceWriter` prints it. */
 function lineOf({ offset, timestamp, bytes, keyStart, keyEnd, valueStart, valueEnd, headersStart, headersEnd }: RecordView): string {
   const part = (start: number, end: number) => (start < 0 ? null : bytes.toString('utf8', start, end))
-  const headers = copyHeaders(bytes, headersStart, headersEnd, MOST_HEADERS).map(([name, value]) => `|${name}=${value}`)
+  const headers = copyHeaders(bytes.subarray(headersStart, headersEnd), MOST_HEADERS).map(([name, value]) => `|${name}=${value}`)
   return `${offset}|${timestamp}|${part(keyStart, keyEnd)}|${part(valueStart, valueEnd)}${headers.join('')}`
 }
 

@@ -49,6 +49,6 @@ export async function replay(
 /** As a record with these bytes would be decoded today (rule C1). */
 function decodeAnew({ headers, value, reason }: DeadLetter): Pokemon | DeadLetterReason {
   if (countHeaders(headers) > MOST_HEADERS) return reason
-  const { kind } = readIdentity(copyHeaders(headers, 0, headers.length, MOST_HEADERS))
+  const { kind } = readIdentity(copyHeaders(headers, MOST_HEADERS))
   return kind === 'unknown' ? 'unknown-event-type' : decodePokemon(value)
 }

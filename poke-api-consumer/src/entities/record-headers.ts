@@ -6,7 +6,7 @@
  */
 export const MOST_HEADERS = 10_000
 
-/** How many headers there are. @param bytes as `copyHeaders` takes them, of a record that a cursor has passed */
+/** How many headers there are. @param bytes as `copyHeaders` takes them */
 export function countHeaders(bytes: Buffer): number {
   let value = 0
   for (let at = 0, shift = 0; ; at++, shift += 7) {
@@ -17,14 +17,15 @@ export function countHeaders(bytes: Buffer): number {
 }
 
 /**
- * @param bytes holds the headers in the record format v2: a count, then for each a length-prefixed key and value, all numbers zigzag varints
+ * @param bytes the headers in the record format v2: a count, then for each a length-prefixed key and value, all numbers zigzag varints
  *   (https://kafka.apache.org/documentation/#recordheader)
  * @param most so many of them, the first ones
  * @returns copies, in the record's order
- * @throws RangeError where they do not fit into [start, end), which a cursor rules out beforehand
+ * @throws RangeError where they end too early, which a cursor rules out beforehand
  */
-export function copyHeaders(bytes: Buffer, start: number, end: number, most: number): (readonly [key: Buffer, value: Buffer | null])[] {
-  let at = start
+export function copyHeaders(bytes: Buffer, most: number): (readonly [key: Buffer, value: Buffer | null])[] {
+  const end = bytes.length
+  let at = 0
   const varint = (): number => {
     let value = 0
     for (let shift = 0; shift < 35; shift += 7) {

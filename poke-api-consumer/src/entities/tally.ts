@@ -216,7 +216,7 @@ export class Tally {
       newestOrigin:
         this.#newestBytes === null
           ? null
-          : originOf(copyHeaders(this.#newestBytes, this.#newestHeaders, this.#newestHeadersEnd, HEADERS_OF_EVENTS)),
+          : originOf(copyHeaders(this.#newestBytes.subarray(this.#newestHeaders, this.#newestHeadersEnd), HEADERS_OF_EVENTS)),
     }
   }
 

@@ -2,6 +2,7 @@
 import { type Health, type Logger, Trouble } from 'service-kit'
 import type { CountedResponse, CountObserver, DataLoss, TopicPartition, Totals } from '../application/ports.ts'
 import { StoreError } from '../errors.ts'
+import { heldBack } from './held-back.ts'
 import type { SourceObserver } from './messaging/kafka-record-source.ts'
 
 export interface CountReportOptions {
@@ -80,7 +81,7 @@ export class CountReport implements CountObserver, SourceObserver {
     open.behind = Math.max(0, response.lastStableOffset - response.position)
     if (open.behind === 0 || response.position > open.position) open.progressAt = this.#now()
     open.position = response.position
-    const records = response.highWatermark - Math.max(response.lastStableOffset, response.position)
+    const records = heldBack(response)
     const since = open.heldBack?.from === response.lastStableOffset ? open.heldBack.since : this.#now()
     open.heldBack = records > 0 ? { records, from: response.lastStableOffset, since } : null
   }

@@ -1,6 +1,7 @@
 /** What happens to records, as metrics for Prometheus. `docs/metrics.md` specifies them. */
 import { Counter, Gauge, Histogram, LOCAL_SECONDS, type Registry } from 'service-kit'
 import type { CountedResponse, CountObserver, FetchPosition, TopicPartition } from '../application/ports.ts'
+import { heldBack } from './held-back.ts'
 
 /** From the time in the record to its count: a poll's patience, a network, a backlog of hours. */
 const EVENT_TO_COUNT_SECONDS = [0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 60, 600, 3600]
@@ -115,14 +116,14 @@ export class ConsumerMetrics implements CountObserver {
   }
 
   counted({ partition }: TopicPartition, response: CountedResponse): void {
-    const { counted, duplicates, deadLetters, newestTimestamp, bytes, position, highWatermark, lastStableOffset } = response
+    const { counted, duplicates, deadLetters, newestTimestamp, bytes, position, highWatermark } = response
     this.#counted.inc(counted)
     this.#duplicates.inc(duplicates)
     for (const [reason, letters] of deadLetters) this.#deadLetters.inc({ reason }, letters)
     this.#fetchedBytes.inc(bytes)
     this.#position.set({ partition }, position)
     this.#lag.set({ partition }, Math.max(0, highWatermark - position))
-    this.#heldBack.set({ partition }, Math.max(0, highWatermark - Math.max(lastStableOffset, position)))
+    this.#heldBack.set({ partition }, heldBack(response))
     // A record from a clock ahead of ours was not counted before it was made.
     if (newestTimestamp >= 0) this.#eventToCountSeconds.observe(Math.max(0, this.#timeOfDay() - newestTimestamp) / 1000)
   }

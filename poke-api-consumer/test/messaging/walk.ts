@@ -56,7 +56,7 @@ export function walk(bytes: Buffer, options: WalkOptions = {}, cursor = newCurso
       timestamp: cursor.timestamp,
       key: part(cursor.keyStart, cursor.keyEnd),
       value: part(cursor.valueStart, cursor.valueEnd),
-      headers: copyHeaders(cursor.bytes, cursor.headersStart, cursor.headersEnd, Number.POSITIVE_INFINITY).map(
+      headers: copyHeaders(cursor.bytes.subarray(cursor.headersStart, cursor.headersEnd), Number.POSITIVE_INFINITY).map(
         ([name, value]) => [name.toString('latin1'), value?.toString('latin1') ?? null] as const,
       ),
       kind: cursor.kind,

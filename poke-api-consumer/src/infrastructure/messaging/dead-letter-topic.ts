@@ -232,7 +232,7 @@ function sizeOf({ key, value, headers }: KeptDeadLetter): number {
 
 /** The record's own headers; a map is keyed by objects, so that repeated names stay repeated. */
 function ownHeaders({ headers }: KeptDeadLetter): [Buffer, Buffer | null][] {
-  return copyHeaders(headers, 0, headers.length, MOST_HEADERS).map(([name, value]) => [name, value])
+  return copyHeaders(headers, MOST_HEADERS).map(([name, value]) => [name, value])
 }
 
 function headersOf({ partition: at, offset, leaderEpoch, timestamp, reason }: KeptDeadLetter): [Buffer, Buffer][] {

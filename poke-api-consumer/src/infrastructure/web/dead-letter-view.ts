@@ -44,7 +44,7 @@ export function viewDeadLetter(
   shown: { readonly bytes: number; readonly headers: number } = SHOWN,
 ): DeadLetterView {
   const view = (bytes: Buffer | null) => viewBytes(bytes, shown.bytes)
-  const headers = copyHeaders(letter.headers, 0, letter.headers.length, Math.min(shown.headers, MOST_HEADERS))
+  const headers = copyHeaders(letter.headers, Math.min(shown.headers, MOST_HEADERS))
   return {
     id: letter.id,
     topic: letter.partition.topic,

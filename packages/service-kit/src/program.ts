@@ -1,0 +1,15 @@
+/** A service's command line as the whole of a process. */
+import { ignoreClosedOutput } from './closed-output.ts'
+import { type CommandLine, runCommandLine } from './command-line.ts'
+import { outputWritten } from './written-output.ts'
+
+/** Runs the command that this process was started with, and ends it when all of its output has arrived. */
+export async function runProgram(line: CommandLine): Promise<never> {
+  ignoreClosedOutput()
+  const exitCode = await runCommandLine(line, process.argv.slice(2), process.env, {
+    out: (text) => void process.stdout.write(text),
+    error: (text) => void process.stderr.write(text),
+  })
+  await outputWritten()
+  process.exit(exitCode)
+}

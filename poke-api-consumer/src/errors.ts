@@ -87,6 +87,7 @@ export const OUTPUT_FILE_ERRORS = {
     'Make the folder of `OUTPUT_FILE` writable; the file is written then.',
   ),
   full: retried('The disk of the file is full.', 'Make room; the file is written then.'),
+  hangs: retried('The disk of the file does not answer.', 'Bring the disk or the network share back; the file is written then.'),
   io: retried('Writing the file failed.', 'The message has the system’s words; it is tried again.'),
 } as const satisfies Record<string, ErrorKind>
 export type OutputFileErrorKind = keyof typeof OUTPUT_FILE_ERRORS

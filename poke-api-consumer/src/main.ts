@@ -58,7 +58,7 @@ async function consume(config: Config, logger: Logger, signal: AbortSignal, cras
   const health = new Health()
   health.add('process', () => (signal.aborted ? 'is stopping' : null))
   const metrics = new ConsumerMetrics({ registry, timeOfDay: Date.now })
-  const report = new CountReport({ logger, health, now })
+  const report = new CountReport({ logger, health, topic: config.KAFKA_TOPIC, now })
   const live = new LiveState({ instance, monotonic: now })
   const opening = new StoreOpening({
     open: () =>
@@ -98,6 +98,7 @@ async function consume(config: Config, logger: Logger, signal: AbortSignal, cras
 
   const store = await opening.open(signal)
   if (store === null) return
+  report.storeWorked()
   const kafka = { brokers, topic, clientId: 'poke-api-consumer', clientOptions: kafkaSecurity(config) }
   const hurry = new AbortController()
   signal.addEventListener('abort', () => setTimeout(() => hurry.abort(), config.SHUTDOWN_TIMEOUT * DEAD_LETTERS_SHARE).unref())

@@ -133,6 +133,46 @@ describe('consumer controller', () => {
     assert.deepEqual(Object.fromEntries((await first.store.totals()).counts), expected(4))
   })
 
+  test('a store that opens but takes no commits works again only when it takes one', async () => {
+    const { store, observer, finish, handled } = setUp([[ours(1)]], { wait: nearlyNoTime })
+    const commit = store.commit.bind(store)
+    let failures = 3
+    store.commit = async (change) => {
+      if (failures-- > 0) throw new Error('the store takes nothing')
+      return await commit(change)
+    }
+    await handled(1)
+    await finish()
+    const { heard } = observer
+    assert.equal(heard.filter((each) => each === 'store failed').length, 3)
+    assert.deepEqual(
+      heard.filter((each) => each === 'store works again'),
+      ['store works again'],
+    )
+    assert.equal(heard.indexOf('store works again') > heard.lastIndexOf('store failed'), true)
+  })
+
+  test('dead letters of one response that are too many for one commit are kept in several, and what follows them is counted once', async () => {
+    const large = Buffer.alloc(1 << 20, 'x')
+    const { store, finish, handled } = setUp([[...Array.from({ length: 70 }, () => ({ value: large })), ours(1)]], { wait: nearlyNoTime })
+    const kept: number[] = []
+    const commit = store.commit.bind(store)
+    store.commit = async (change) => {
+      kept.push(change.deadLetters.length)
+      return await commit(change)
+    }
+    await handled(71)
+    await finish()
+    const [row] = store.rows.values()
+    assert.deepEqual(
+      row?.deadLetters.map(({ offset }) => offset),
+      Array.from({ length: 70 }, (_, offset) => offset),
+    )
+    assert.equal(kept.length > 2, true)
+    assert.equal(Math.max(...kept) <= 32, true, 'at most 32 MiB each')
+    assert.deepEqual(Object.fromEntries((await store.totals()).counts), expected(1))
+  })
+
   test('a record that cannot be counted is kept, and what follows it is counted', async () => {
     const { store, finish, handled } = setUp([[ours(1), { value: 'OK' }, { value: null }, ours(2)]])
     await handled(4)
@@ -372,7 +412,7 @@ describe('nothing is skipped in silence', () => {
     await handled(2)
     await finish()
     assert.equal(store.gaps.length, 1)
-    assert.deepEqual(untilOpened(observer), ['store failed', 'store failed', 'skipped 0', 'opened 0 at log-start'])
+    assert.deepEqual(untilOpened(observer), ['store failed', 'store failed', 'store works again', 'skipped 0', 'opened 0 at log-start'])
     assert.deepEqual(Object.fromEntries((await store.totals()).counts), expected(2))
   })
 

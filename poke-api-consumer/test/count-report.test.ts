@@ -35,7 +35,7 @@ function setUp() {
   const logger = { info: say('info'), warn: say('warn'), error: say('error') } as unknown as Logger
   const health = new Health()
   const clock = { ms: 0 }
-  const report = new CountReport({ logger, health, now: () => clock.ms })
+  const report = new CountReport({ logger, health, topic: 'poke-topic', now: () => clock.ms })
   report.rebalanced([0, 1])
   said.length = 0
   return { said, health, clock, report }
@@ -53,6 +53,25 @@ suite('the report', () => {
     assert.deepEqual(said, ['info: counted 6 records, 1 duplicates, 1 dead letters'], 'nothing happened since the first')
   })
 
+  test('another topic that the group has counted is told once', () => {
+    const { said, report } = setUp()
+    const position = { offset: 7, leaderEpoch: 0 }
+    const summary = (topic: string, counted: number) => ({
+      topic,
+      topicId: topic,
+      partition: 0,
+      position,
+      counted,
+      duplicates: 0,
+      deadLetters: 0,
+    })
+    report.partitionsSeen([summary('poke-topic', 3), summary('empty', 0)])
+    assert.deepEqual(said, [])
+    for (let i = 0; i < 2; i++) report.partitionsSeen([summary('poke-topic', 3), summary('old-topic', 7)])
+    assert.equal(said.length, 1)
+    assert.match(said.join(), /^warn: this group has counted topic old-topic too, .*KAFKA_GROUP_ID/)
+  })
+
   test('tells how far it is behind', () => {
     const { said, report } = setUp()
     report.opened(P0)
@@ -65,22 +84,17 @@ suite('the report', () => {
     const { said, health, report } = setUp()
     report.storeFailed(new StoreError('unreachable', 'the database is away'))
     assert.deepEqual(health.reasons(), ['store: the database is away'])
-    report.opened(P0)
+    report.storeWorked()
     assert.deepEqual(health.reasons(), [])
     assert.deepEqual(said, ['warn: the database is away', 'info: the store works again'])
-    report.storeFailed(new StoreError('unreachable', 'the database is away'))
-    report.committed()
-    assert.deepEqual(health.reasons(), [])
   })
 
-  test('a file that cannot be written is not ready; where the store is why, the store is', () => {
+  test('a file that cannot be written is not ready', () => {
     const { health, report } = setUp()
     report.fileFailed(new OutputFileError('not-writable', 'out/type-counts.json: read-only'))
     assert.deepEqual(health.reasons(), ['output-file: out/type-counts.json: read-only'])
     report.fileWritten()
     assert.deepEqual(health.reasons(), [])
-    report.fileFailed(new StoreError('busy', 'the store is locked'))
-    assert.deepEqual(health.reasons(), ['store: the store is locked'])
   })
 
   test('a partition left alone is not ready, as long as this instance has it', () => {
@@ -160,7 +174,7 @@ suite('the report of the way to Kafka', () => {
     const health = new Health()
     const said: string[] = []
     const logger = { info: (_: unknown, message: string) => said.push(message) } as unknown as Logger
-    const report = new CountReport({ logger, health, now: () => 0 })
+    const report = new CountReport({ logger, health, topic: 'poke-topic', now: () => 0 })
     assert.deepEqual(health.reasons(), ['kafka: has not joined the group yet'])
     report.waitingForTopic('poke-topic')
     assert.deepEqual(health.reasons(), ['kafka: waits for topic poke-topic, which does not exist yet: the producer makes it'])
@@ -277,6 +291,7 @@ test('metrics of a partition end when another instance reads it', async () => {
 
 test('several observers hear everything', () => {
   const events: (keyof CountObserver)[] = [
+    'partitionsSeen',
     'totals',
     'opened',
     'counted',
@@ -286,6 +301,7 @@ test('several observers hear everything', () => {
     'skipped',
     'closed',
     'storeFailed',
+    'storeWorked',
     'deadLettersPublished',
     'deadLetterPublishingFailed',
     'fileWritten',
@@ -300,7 +316,11 @@ test('several observers hear everything', () => {
   assert.deepEqual(Object.keys(all).sort(), [...events].sort(), 'this test knows every event')
   for (const event of events) (all[event] as (...args: unknown[]) => void)(1, 2)
   const arity = (event: string) =>
-    event === 'fileWritten' ? '' : ['opened', 'counted', 'committed', 'stopped', 'skipped'].includes(event) ? '1,2' : '1'
+    event === 'fileWritten' || event === 'storeWorked'
+      ? ''
+      : ['opened', 'counted', 'committed', 'stopped', 'skipped'].includes(event)
+        ? '1,2'
+        : '1'
   const expected = events.map((event) => `${event} ${arity(event)}`)
   assert.deepEqual(heard, [expected, expected])
 })

@@ -1,13 +1,25 @@
 /** An observer that hears everything and keeps what tests ask about. */
-import type { CountedResponse, CountObserver, DataLoss, FetchPosition, TopicPartition, Totals } from '../src/application/ports.ts'
+import type {
+  CountedResponse,
+  CountObserver,
+  DataLoss,
+  FetchPosition,
+  PartitionSummary,
+  TopicPartition,
+  Totals,
+} from '../src/application/ports.ts'
 
 export class RecordingObserver implements CountObserver {
   readonly heard: string[] = []
   readonly responses: CountedResponse[] = []
   readonly losses: DataLoss[] = []
   readonly errors: Error[] = []
+  partitions: readonly PartitionSummary[] = []
   latest: Totals | null = null
 
+  partitionsSeen(partitions: readonly PartitionSummary[]): void {
+    this.partitions = partitions
+  }
   totals(totals: Totals): void {
     this.latest = totals
   }
@@ -37,6 +49,9 @@ export class RecordingObserver implements CountObserver {
   storeFailed(error: Error): void {
     this.heard.push('store failed')
     this.errors.push(error)
+  }
+  storeWorked(): void {
+    this.heard.push('store works again')
   }
   deadLettersPublished(letters: number): void {
     this.heard.push(`${letters} dead letters published`)

@@ -16,6 +16,17 @@ async function newFolder(t: TestContext): Promise<string> {
   return folder
 }
 
+/** Calls until it does not reject. */
+async function until(call: () => Promise<void>): Promise<void> {
+  for (;;) {
+    try {
+      return await call()
+    } catch {
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+  }
+}
+
 testTypeCountsSink('the file', async (t) => {
   const folder = await newFolder(t)
   const path = join(folder, 'out', 'type-counts.json')
@@ -135,6 +146,29 @@ describe('the file on disk', () => {
     assert.equal(await sink.matches(new Map()), false)
     await sink.write(new Map())
     assert.equal(await fs.readFile(path, 'utf8'), '{"types":{}}\n')
+  })
+
+  test('a disk that does not answer is said, and nothing else is begun on it before it has', async (t) => {
+    const path = join(await newFolder(t), 'type-counts.json')
+    const answer = Promise.withResolvers<void>()
+    let opened = 0
+    const files: Files = {
+      ...fs,
+      open: async (...args) => {
+        opened++
+        await answer.promise
+        return await fs.open(...args)
+      },
+    }
+    const file = new TypeCountsFile(path, { files, deadline: 20 })
+    for (const call of [() => file.write(new Map([['bug', 1]])), () => file.write(new Map([['bug', 2]])), () => file.matches(new Map())]) {
+      await assert.rejects(call, { kind: 'hangs', message: /type-counts\.json: the disk does not answer/ })
+    }
+    assert.equal(opened, 1)
+    answer.resolve()
+    while (!existsSync(path)) await new Promise((resolve) => setImmediate(resolve))
+    await until(() => file.write(new Map([['bug', 2]])))
+    assert.equal(await fs.readFile(path, 'utf8'), '{"types":{"bug":2}}\n')
   })
 
   test('errors name the path, what is wrong, and can be tried again', async (t) => {

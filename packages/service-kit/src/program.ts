@@ -1,6 +1,7 @@
 /** A service's command line as the whole of a process. */
 import { ignoreClosedOutput } from './closed-output.ts'
 import { type CommandLine, runCommandLine } from './command-line.ts'
+import { endProcess } from './end-process.ts'
 import { outputWritten } from './written-output.ts'
 
 /** Runs the command that this process was started with, and ends it when all of its output has arrived. */
@@ -11,5 +12,5 @@ export async function runProgram(line: CommandLine): Promise<never> {
     error: (text) => void process.stderr.write(text),
   })
   await outputWritten()
-  process.exit(exitCode)
+  return await endProcess(exitCode)
 }

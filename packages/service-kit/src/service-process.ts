@@ -1,6 +1,7 @@
 /** A service's life as a process: signals, its one time budget for stopping, and what it answers to its starter. */
 import { constants } from 'node:os'
 import { ignoreClosedOutput } from './closed-output.ts'
+import { endProcess } from './end-process.ts'
 import { failureOf } from './failure.ts'
 import { type Logger, logDetails } from './logger.ts'
 import { EXIT } from './service-error.ts'
@@ -23,7 +24,7 @@ const ONE_KEYSTROKE = 100
 
 /**
  * Runs the service in this process. The first signal, or the end of the parent process that has a channel to this one, asks it to stop;
- * a second signal, or the end of the time budget, ends the process at once. To be called once, and to be followed by `process.exit`: what
+ * a second signal, or the end of the time budget, ends the process at once. To be called once, and to be followed by `endProcess`: what
  * is still open then was not worth waiting for.
  * @returns the exit code: 0 also after it was asked to stop and did so in time
  */
@@ -35,7 +36,7 @@ export async function runServiceProcess({ logger, shutdownTimeout, start }: Serv
     // Keeps the process alive as well: whoever does not stop shall be told of, and not just vanish.
     setTimeout(() => {
       logger.error(`did not stop within SHUTDOWN_TIMEOUT (${shutdownTimeout / 1000} s): ends at once; what was committed stays so`)
-      process.exit(exitCode)
+      void endProcess(exitCode)
     }, shutdownTimeout)
     stopping.abort()
   }
@@ -45,7 +46,7 @@ export async function runServiceProcess({ logger, shutdownTimeout, start }: Serv
     const exitCode = 128 + constants.signals[name]
     if (performance.now() - signalledAt >= ONE_KEYSTROKE) {
       logger.warn(`${name} again: ends at once`)
-      process.exit(exitCode)
+      void endProcess(exitCode)
     }
     // Not moved by what belongs to the first one: whoever sends signals without pause wants an end.
     if (Number.isNaN(signalledAt)) signalledAt = performance.now()
@@ -63,7 +64,7 @@ export async function runServiceProcess({ logger, shutdownTimeout, start }: Serv
     return exitCode
   }
   // Rejections that nobody handles come here as well.
-  process.on('uncaughtException', (error) => process.exit(fail(error)))
+  process.on('uncaughtException', (error) => void endProcess(fail(error)))
   ignoreClosedOutput()
 
   try {

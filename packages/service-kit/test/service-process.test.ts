@@ -1,14 +1,22 @@
 /** A service's life as a process: real processes, real signals. */
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { RunningService } from 'service-kit/testing'
 
 const PROGRAM = fileURLToPath(new URL('small-service.ts', import.meta.url))
 
-async function start(t: TestContext, behaviour: string, { shutdownTimeout = 10_000, channel = false } = {}): Promise<RunningService> {
-  const service = new RunningService(t, PROGRAM, { args: [behaviour, String(shutdownTimeout)], channel })
+async function start(
+  t: TestContext,
+  behaviour: string,
+  { shutdownTimeout = 10_000, channel = false, pipe = '' } = {},
+): Promise<RunningService> {
+  const service = new RunningService(t, PROGRAM, { args: [behaviour, String(shutdownTimeout), pipe], channel })
   await service.says(/^started$/)
   return service
 }
@@ -61,6 +69,17 @@ test('stopping has a time budget; past it the process ends at once and says whic
   service.child.kill('SIGTERM')
   assert.equal(await service.ends(), 143)
   assert.match(service.lines.at(-1)?.msg ?? '', /^did not stop within SHUTDOWN_TIMEOUT \(0\.3 s\): ends at once/)
+})
+
+test('a disk that does not answer does not keep it from ending', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'service-process-'))
+  t.after(() => rm(folder, { recursive: true }))
+  const pipe = join(folder, 'pipe')
+  execFileSync('mkfifo', [pipe])
+  const service = await start(t, 'hangs at a disk that does not answer', { pipe })
+  service.child.kill('SIGTERM')
+  assert.equal(await service.ends(), 'SIGKILL')
+  assert.equal(service.lines.at(-1)?.msg, 'stopped')
 })
 
 test('when its work is done it ends by itself and answers 0', async (t) => {

@@ -1,6 +1,7 @@
 /** A service of a few lines for the tests of a service's life: how it behaves is its argument. */
+import { readFile } from 'node:fs/promises'
 import { setTimeout as wait } from 'node:timers/promises'
-import { createLogger, runServiceProcess, ServiceError } from 'service-kit'
+import { createLogger, endProcess, onDisk, runServiceProcess, ServiceError } from 'service-kit'
 
 /** Resolves when it is asked to stop. */
 const untilStopped = (signal: AbortSignal) => wait(3_600_000, undefined, { signal }).catch(() => undefined)
@@ -8,6 +9,11 @@ const untilStopped = (signal: AbortSignal) => wait(3_600_000, undefined, { signa
 const BEHAVIOURS: Record<string, (signal: AbortSignal) => Promise<void>> = {
   'stops when asked to': untilStopped,
   'never stops': () => wait(3_600_000),
+  'hangs at a disk that does not answer': async (signal) => {
+    // A pipe that nobody writes to keeps its opener in a system call, as a network disk that is away does.
+    void onDisk(readFile(process.argv[4] as string))
+    await untilStopped(signal)
+  },
   'is done': async () => undefined,
   'throws the reason of its signal': async (signal) => {
     await wait(3_600_000, undefined, { signal })
@@ -44,7 +50,7 @@ const BEHAVIOURS: Record<string, (signal: AbortSignal) => Promise<void>> = {
 
 const [behaviour = '', shutdownTimeout = '10000'] = process.argv.slice(2)
 const logger = await createLogger({ service: 'small-service', level: 'info', readable: false })
-process.exit(
+await endProcess(
   await runServiceProcess({
     logger,
     shutdownTimeout: Number(shutdownTimeout),

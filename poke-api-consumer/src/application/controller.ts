@@ -21,6 +21,7 @@ import type {
   TopicPartition,
   TypeCountsSink,
 } from './ports.ts'
+import { Troubles } from './troubles.ts'
 import { TypeCountsExport } from './type-counts-export.ts'
 
 export interface ControllerOptions {
@@ -53,6 +54,7 @@ export class Controller implements FetchHandler {
   readonly #export: TypeCountsExport
   readonly #deadLetters: DeadLetterPublishing
   readonly #counter = new Counter()
+  readonly #storeTroubles: Troubles
   /** Where bytes could not be read once, by topic id and partition. */
   readonly #doubts = new Map<string, number>()
   /** The newest reader of each partition, by topic id and partition. */
@@ -63,7 +65,10 @@ export class Controller implements FetchHandler {
     this.#options = options
     const crashPoint = options.crashPoint ?? (() => {})
     this.#crashPoint = crashPoint
-    this.#export = new TypeCountsExport({ ...options, crashPoint, onMoved: () => this.#lookForOthers() })
+    const { observer } = options
+    const storeTroubles = new Troubles({ failed: (error) => observer.storeFailed(error), over: () => observer.storeWorked() })
+    this.#storeTroubles = storeTroubles
+    this.#export = new TypeCountsExport({ ...options, storeTroubles, crashPoint, onMoved: () => this.#lookForOthers() })
     this.#deadLetters = new DeadLetterPublishing({ ...options, topic: options.deadLetterTopic, crashPoint })
   }
 
@@ -93,7 +98,7 @@ export class Controller implements FetchHandler {
   async open(partition: TopicPartition): Promise<PartitionReader> {
     const { store, observer, onDataLoss } = this.#options
     for (;;) {
-      const state = await this.#patiently(() => store.open(partition))
+      const state = await this.#patiently(partition, () => store.open(partition))
       if (state.replacedTopicId === null) {
         this.#crashPoint('opened')
         observer.opened(partition, state.position)
@@ -106,7 +111,7 @@ export class Controller implements FetchHandler {
         return this.#reader(partition, state, true)
       }
       // Whatever comes of it, another opening shows whether the gap is recorded.
-      const outcome = await this.#patiently(() => store.recordGap({ partition, token: state.token, from: state.position, loss }))
+      const outcome = await this.#patiently(partition, () => store.recordGap({ partition, token: state.token, from: state.position, loss }))
       this.#tellGap(outcome, partition, loss)
     }
   }
@@ -118,6 +123,7 @@ export class Controller implements FetchHandler {
       store,
       observer,
       now,
+      storeTroubles: this.#storeTroubles,
       counter: this.#counter,
       crashPoint: this.#crashPoint,
       onCommitted: (caughtUp: boolean, deadLetters: number) => {
@@ -125,8 +131,10 @@ export class Controller implements FetchHandler {
         if (deadLetters > 0) this.#deadLetters.kept(partition)
       },
       onClosed: () => {
+        // One that was opened since is not this one's to end.
+        if (this.#readers.get(key) !== reader) return
+        this.#readers.delete(key)
         this.#deadLetters.disown(partition)
-        if (this.#readers.get(key) === reader) this.#readers.delete(key)
       },
       onLost: this.#lost.bind(this),
       firstDoubt: this.#firstDoubt.bind(this),
@@ -142,11 +150,12 @@ export class Controller implements FetchHandler {
    * has counted on, so that a partition here must be opened again.
    */
   async #lookForOthers(): Promise<void> {
+    const { store, observer } = this.#options
     const resting = [...this.#readers]
       .filter(([, reader]) => reader.resting)
       .map(([key, reader]) => [key, reader, reader.position] as const)
-    if (resting.length === 0) return
-    const partitions = await this.#options.store.partitions()
+    const partitions = await store.partitions()
+    observer.partitionsSeen(partitions)
     const stored = new Map(partitions.map((partition) => [keyOf(partition), partition.position.offset]))
     for (const [key, reader, position] of resting) {
       if (reader.position === position && (stored.get(key) ?? 'log-start') !== position.offset) reader.superseded()
@@ -154,14 +163,17 @@ export class Controller implements FetchHandler {
   }
 
   /** Asks the store again for as long as it takes. @throws ServiceError where it is hopeless, or the end has come */
-  async #patiently<T>(ask: () => Promise<T>): Promise<T> {
-    const { observer, wait, random } = this.#options
+  async #patiently<T>(partition: TopicPartition, ask: () => Promise<T>): Promise<T> {
+    const { wait, random } = this.#options
+    const what = openingOf(partition)
     for (let delay = FIRST_RETRY; ; delay = Math.min(delay * 2, LONGEST_RETRY)) {
       try {
-        return await ask()
+        const answer = await ask()
+        this.#storeTroubles.worked(what)
+        return answer
       } catch (error) {
         if (this.#signal.aborted || (error instanceof ServiceError && !error.retriable)) throw error
-        observer.storeFailed(error as Error)
+        this.#storeTroubles.failed(what, error as Error)
         await wait(delay * (0.5 + random() / 2), this.#signal)
       }
     }
@@ -176,7 +188,8 @@ export class Controller implements FetchHandler {
     try {
       this.#tellGap(await store.recordGap({ partition, token, from: position, loss }), partition, loss)
     } catch (error) {
-      observer.storeFailed(error as Error)
+      // The opening that follows finds the gap again.
+      this.#storeTroubles.failed(openingOf(partition), error as Error)
     }
     return 'reopen'
   }
@@ -197,6 +210,11 @@ export class Controller implements FetchHandler {
 
 function keyOf({ topicId, partition }: Pick<TopicPartition, 'topicId' | 'partition'>): string {
   return `${topicId} ${partition}`
+}
+
+/** One of the things that the store may fail at. */
+function openingOf({ partition }: TopicPartition): string {
+  return `opening partition ${partition}`
 }
 
 function recreation({ topic, topicId }: TopicPartition, replacedTopicId: string): DataLoss {

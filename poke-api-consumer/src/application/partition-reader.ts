@@ -14,10 +14,12 @@ import type {
   TallyStore,
   TopicPartition,
 } from './ports.ts'
+import type { Troubles } from './troubles.ts'
 
 export interface PartitionReaderContext {
   readonly store: TallyStore
   readonly counter: Counter
+  readonly storeTroubles: Troubles
   readonly observer: CountObserver
   readonly crashPoint: CrashHook
   /** Told of each commit: whether everything known of was counted, and how many dead letters it kept. */
@@ -32,6 +34,12 @@ export interface PartitionReaderContext {
   /** A clock that never goes backwards, in ms. */
   readonly now: () => number
 }
+
+/**
+ * Dead letters of one commit: the walk of a response ends when they have so many bytes. One compressed batch may hold a hundred thousand times
+ * its own size in records that cannot be counted; a statement of PostgreSQL ends at 1 GB, a text of Node.js at half of it.
+ */
+const MOST_LETTER_BYTES = 32 * 1024 * 1024
 
 export class StoredPartitionReader implements PartitionReader {
   readonly #partition: TopicPartition
@@ -90,8 +98,11 @@ export class StoredPartitionReader implements PartitionReader {
     if (this.#expected !== 'log-start' && fetched.fetchOffset !== this.#expected) return this.#die('reopen')
     // 2. Every record, without waiting between them: the bytes and the counter are shared.
     const { cursor } = fetched
-    while (cursor.next()) this.#tally.add(cursor)
-    const { nextOffset, corrupt, corruptEnd } = cursor
+    const tally = this.#tally
+    while (tally.letterBytes < MOST_LETTER_BYTES && cursor.next()) tally.add(cursor)
+    // What is left out is asked for again, once these letters are kept.
+    const isCut = tally.letterBytes >= MOST_LETTER_BYTES
+    const nextOffset = isCut ? cursor.offset + 1 : cursor.nextOffset
     const response = {
       ...this.#tally.summary(),
       bytes: fetched.bytes,
@@ -103,7 +114,7 @@ export class StoredPartitionReader implements PartitionReader {
     crashPoint('walked')
     // 3. Position, counts, last sequences and dead letters together, after the commit before.
     if (nextOffset > fetched.fetchOffset) {
-      const leaderEpoch = cursor.lastLeaderEpoch
+      const leaderEpoch = isCut ? cursor.leaderEpoch : cursor.lastLeaderEpoch
       await this.#committing
       if (this.#end !== null) return this.#end
       this.#expected = nextOffset
@@ -124,7 +135,12 @@ export class StoredPartitionReader implements PartitionReader {
       if (this.#end !== null) return this.#end
       this.#context.observer.counted(this.#partition, response)
     }
+    if (isCut) {
+      await this.#committing
+      return this.#die('reopen')
+    }
     // 4. What the walk has shown besides.
+    const { corrupt, corruptEnd } = cursor
     if (corrupt !== null) {
       // Behind the high watermark there is nothing yet that could have been lost.
       const to = corruptEnd > nextOffset && corruptEnd <= fetched.highWatermark ? corruptEnd : null
@@ -146,19 +162,22 @@ export class StoredPartitionReader implements PartitionReader {
   async close(): Promise<void> {
     this.#end = 'stop'
     this.#context.onClosed()
+    this.#context.storeTroubles.worked(this.#commits)
     this.#context.observer.closed(this.#partition)
     await this.#committing
   }
 
   /** Never rejects: any outcome but "committed" ends this reader, and the store is asked anew (rule S2). */
   async #commit(change: PartitionChange, response: CountedResponse): Promise<void> {
-    const { store, observer, crashPoint, now, onCommitted } = this.#context
+    const { store, storeTroubles, observer, crashPoint, now, onCommitted } = this.#context
     const began = now()
     this.#isCommitting = true
     try {
       const committing = store.commit(change)
       crashPoint('committing')
-      if ((await committing) === 'committed') {
+      const outcome = await committing
+      storeTroubles.worked(this.#commits)
+      if (outcome === 'committed') {
         crashPoint('committed')
         this.#position = change.to
         observer.committed(this.#partition, (now() - began) / 1000)
@@ -168,7 +187,7 @@ export class StoredPartitionReader implements PartitionReader {
       }
       observer.fenced(this.#partition)
     } catch (error) {
-      observer.storeFailed(error as Error)
+      storeTroubles.failed(this.#commits, error as Error)
     } finally {
       this.#isCommitting = false
     }
@@ -184,6 +203,11 @@ export class StoredPartitionReader implements PartitionReader {
         ? `what is at offset ${from} cannot be read, and where the next whole batch begins is not known`
         : `${to - from} ${to - from === 1 ? 'offset' : 'offsets'} cannot be read, from ${from} to ${to - 1}`
     return await this.lost({ kind: 'corrupt', message: `${what}: ${corrupt}`, from, to })
+  }
+
+  /** What the store may fail at; that it can be opened again does not mean that it takes commits. */
+  get #commits(): string {
+    return `commits of partition ${this.#partition.partition}`
   }
 
   #die(outcome: ReadOutcome): ReadOutcome {

@@ -188,8 +188,11 @@ export interface KeptDeadLetter extends DeadLetter {
 
 /** Shows the dead letters of the group: those that are neither counted nor purged nor superseded. */
 export interface DeadLetterReader {
-  /** At most `limit` dead letters kept before the one with the id `before` (null: before now), newest first. */
-  deadLetters(before: number | null, limit: number): Promise<KeptDeadLetter[]>
+  /**
+   * Dead letters kept before the one with the id `before` (null: before now), newest first.
+   * @param limit at most this many; fewer where their bytes add up to more than `maxBytes`, but at least one if there is any
+   */
+  deadLetters(before: number | null, limit: number, maxBytes?: number): Promise<KeptDeadLetter[]>
   /** How many there are, by reason. */
   deadLetterReasons(): Promise<ReadonlyMap<string, number>>
 }
@@ -301,9 +304,10 @@ export interface TypeCountsSink {
 
 /** Hears what happens, for metrics, logs and health. Never called once for each record. Must not throw. */
 export interface CountObserver {
+  /** All partitions that the group has ever read: at the start, and at most once a second while its counts move. */
+  partitionsSeen(partitions: readonly PartitionSummary[]): void
   /** The counts of the whole group moved, or were looked at once more at rest. */
   totals(totals: Totals): void
-  /** The store answered: whatever was said of it by `storeFailed` is over. */
   opened(partition: TopicPartition, position: FetchPosition): void
   /** What a response came to; said when it is committed, at once where it was empty. */
   counted(partition: TopicPartition, response: CountedResponse): void
@@ -313,8 +317,10 @@ export interface CountObserver {
   /** Records are gone, the gap is recorded, and reading goes on behind it. */
   skipped(partition: TopicPartition, loss: DataLoss): void
   closed(partition: TopicPartition): void
-  /** An open or a commit failed; it is tried again. */
+  /** The store failed; it is tried again. Said at each attempt. */
   storeFailed(error: Error): void
+  /** Everything that it failed at works again. */
+  storeWorked(): void
   deadLettersPublished(letters: number): void
   /** They stay in the store; it is tried again. */
   deadLetterPublishingFailed(error: Error): void

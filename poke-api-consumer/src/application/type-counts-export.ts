@@ -1,6 +1,7 @@
 /** Keeps what is published equal to what is committed: one loop feeds the file and the page. */
 import type { CrashHook } from './crash-points.ts'
-import type { CountObserver, TallyStore, TypeCountsSink } from './ports.ts'
+import type { CountObserver, TallyStore, Totals, TypeCountsSink } from './ports.ts'
+import type { Troubles } from './troubles.ts'
 
 /** While a partition is behind, the document is replaced at most this often, in ms. */
 const BUSY_INTERVAL = 50
@@ -9,6 +10,7 @@ const REST_INTERVAL = 1000
 
 export interface TypeCountsExportOptions {
   readonly store: Pick<TallyStore, 'totals'>
+  readonly storeTroubles: Troubles
   readonly sink: TypeCountsSink
   readonly observer: CountObserver
   readonly crashPoint: CrashHook
@@ -66,25 +68,45 @@ export class TypeCountsExport {
   }
 
   async #publish(): Promise<void> {
-    const { store, sink, observer, crashPoint, onMoved, now } = this.#options
+    const { store, observer, onMoved, now } = this.#options
     this.#news = 'none'
+    const totals = await this.#ask(() => store.totals())
+    if (totals === null) return
+    observer.totals(totals)
+    await this.#replace(totals)
+    if (totals.revision === this.#moved.revision || now() - this.#moved.toldAt < REST_INTERVAL) return
+    await this.#ask(async () => {
+      await onMoved()
+      this.#moved = { revision: totals.revision, toldAt: now() }
+    })
+  }
+
+  /** Replaces the document where it is not the one of these counts. */
+  async #replace({ revision, counts }: Totals): Promise<void> {
+    const { sink, observer, crashPoint, now } = this.#options
     try {
-      const totals = await store.totals()
-      observer.totals(totals)
-      if (totals.revision !== this.#revision || !(await sink.matches(totals.counts))) {
-        this.#writtenAt = now()
-        await sink.write(totals.counts)
-        crashPoint('exported')
-        this.#revision = totals.revision
-        observer.fileWritten()
-      }
-      if (totals.revision !== this.#moved.revision && now() - this.#moved.toldAt >= REST_INTERVAL) {
-        await onMoved()
-        this.#moved = { revision: totals.revision, toldAt: now() }
-      }
+      if (revision === this.#revision && (await sink.matches(counts))) return
+      this.#writtenAt = now()
+      await sink.write(counts)
+      crashPoint('exported')
+      this.#revision = revision
+      observer.fileWritten()
     } catch (error) {
       this.#revision = -1
       observer.fileFailed(error as Error)
+    }
+  }
+
+  /** @returns null where the store failed: it is asked again a second later */
+  async #ask<T>(question: () => Promise<T>): Promise<T | null> {
+    const { storeTroubles } = this.#options
+    try {
+      const answer = await question()
+      storeTroubles.worked('looking at the counts')
+      return answer
+    } catch (error) {
+      storeTroubles.failed('looking at the counts', error as Error)
+      return null
     }
   }
 }

@@ -61,6 +61,9 @@ export interface TallySummary {
 /** How many of the Pokémon counted last are remembered for people to watch: a power of two. */
 const RECENT = 8
 
+/** What a dead letter takes besides its bytes, about. */
+const SIZE_OF_LETTER = 256
+
 interface SourceState {
   readonly name: string
   last: number
@@ -127,6 +130,7 @@ export class Tally {
   #lastState: SourceState | null = null
   #changed: SourceState[] = []
   #deadLetters: DeadLetter[] = []
+  #letterBytes = 0
   #counted = 0
   #duplicates = 0
   readonly #recent: Pokemon[] = []
@@ -145,10 +149,15 @@ export class Tally {
     return this.#sources.size
   }
 
+  /** What the dead letters since the last `take` hold, each with what it takes itself. */
+  get letterBytes(): number {
+    return this.#letterBytes
+  }
+
   /** Adds the record that the cursor stands on (rules C1 and C2). */
   add(record: RecordView): void {
     if (record.kind === 'unknown') {
-      this.#deadLetters.push(deadLetter(record, 'unknown-event-type'))
+      this.#bury(record, 'unknown-event-type')
       return
     }
     const source = record.source
@@ -167,7 +176,7 @@ export class Tally {
     }
     const value = this.#counter.count(record)
     if (typeof value === 'string') {
-      this.#deadLetters.push(deadLetter(record, value as DeadLetterReason))
+      this.#bury(record, value as DeadLetterReason)
       return
     }
     this.#recent[this.#counted & (RECENT - 1)] = value.pokemon
@@ -194,6 +203,7 @@ export class Tally {
     }
     this.#changed = []
     this.#deadLetters = []
+    this.#letterBytes = 0
     this.#counted = 0
     this.#duplicates = 0
     this.#newestTimestamp = -1
@@ -218,6 +228,12 @@ export class Tally {
           ? null
           : originOf(copyHeaders(this.#newestBytes.subarray(this.#newestHeaders, this.#newestHeadersEnd), HEADERS_OF_EVENTS)),
     }
+  }
+
+  #bury(record: RecordView, reason: DeadLetterReason): void {
+    const letter = deadLetter(record, reason)
+    this.#letterBytes += SIZE_OF_LETTER + (letter.key?.length ?? 0) + (letter.value?.length ?? 0) + letter.headers.length
+    this.#deadLetters.push(letter)
   }
 
   #stateOf(source: EventSource): SourceState {

@@ -5,6 +5,7 @@ import type { CountObserver } from '../application/ports.ts'
 export function allObservers(observers: readonly CountObserver[]): CountObserver {
   const tell = (event: (observer: CountObserver) => void) => observers.forEach(event)
   return {
+    partitionsSeen: (partitions) => tell((observer) => observer.partitionsSeen(partitions)),
     totals: (totals) => tell((observer) => observer.totals(totals)),
     opened: (partition, position) => tell((observer) => observer.opened(partition, position)),
     counted: (partition, response) => tell((observer) => observer.counted(partition, response)),
@@ -14,6 +15,7 @@ export function allObservers(observers: readonly CountObserver[]): CountObserver
     skipped: (partition, loss) => tell((observer) => observer.skipped(partition, loss)),
     closed: (partition) => tell((observer) => observer.closed(partition)),
     storeFailed: (error) => tell((observer) => observer.storeFailed(error)),
+    storeWorked: () => tell((observer) => observer.storeWorked()),
     deadLettersPublished: (letters) => tell((observer) => observer.deadLettersPublished(letters)),
     deadLetterPublishingFailed: (error) => tell((observer) => observer.deadLetterPublishingFailed(error)),
     fileWritten: () => tell((observer) => observer.fileWritten()),

@@ -1,13 +1,14 @@
 /** What happens to records, in the log and in readiness: troubles when they begin, change and end, and now and then a summary. */
 import { type Health, type Logger, Trouble } from 'service-kit'
-import type { CountedResponse, CountObserver, DataLoss, TopicPartition, Totals } from '../application/ports.ts'
-import { StoreError } from '../errors.ts'
+import type { CountedResponse, CountObserver, DataLoss, PartitionSummary, TopicPartition, Totals } from '../application/ports.ts'
 import { heldBack } from './held-back.ts'
 import type { SourceObserver } from './messaging/kafka-record-source.ts'
 
 export interface CountReportOptions {
   readonly logger: Logger
   readonly health: Health
+  /** That this instance counts. */
+  readonly topic: string
   /** A clock that never goes backwards, in ms. */
   readonly now: () => number
 }
@@ -31,6 +32,7 @@ interface OpenPartition {
 
 export class CountReport implements CountObserver, SourceObserver {
   readonly #logger: Logger
+  readonly #topic: string
   readonly #now: () => number
   readonly #store: Trouble
   readonly #file: Trouble
@@ -39,14 +41,17 @@ export class CountReport implements CountObserver, SourceObserver {
   readonly #membership: Trouble
   /** Why there is nothing to read yet; null once there was. */
   #waiting: string | null = 'has not joined the group yet'
+  /** Told of. */
+  readonly #otherTopics = new Set<string>()
   readonly #open = new Map<string, OpenPartition>()
   /** Since the last summary. */
   #counted = 0
   #duplicates = 0
   #deadLetters = 0
 
-  constructor({ logger, health, now }: CountReportOptions) {
+  constructor({ logger, health, topic, now }: CountReportOptions) {
     this.#logger = logger
+    this.#topic = topic
     this.#now = now
     this.#store = new Trouble({ logger, now, over: 'the store works again' })
     this.#file = new Trouble({ logger, now, over: 'the file of counts is written again' })
@@ -65,10 +70,21 @@ export class CountReport implements CountObserver, SourceObserver {
     return this.#open.size
   }
 
+  /** Under one group every topic goes into the same counts, which is rarely meant: KAFKA_TOPIC was changed, and the group was not. */
+  partitionsSeen(partitions: readonly PartitionSummary[]): void {
+    for (const { topic, counted } of partitions) {
+      if (topic === this.#topic || counted === 0 || this.#otherTopics.has(topic)) continue
+      this.#otherTopics.add(topic)
+      this.#logger.warn(
+        { topic },
+        `this group has counted topic ${topic} too, and the file has the counts of both: give ${this.#topic} a KAFKA_GROUP_ID of its own if that is not meant`,
+      )
+    }
+  }
+
   totals(_: Totals): void {}
 
   opened(at: TopicPartition): void {
-    this.#store.worked()
     this.#open.set(keyOf(at), { at, position: -1, progressAt: this.#now(), behind: 0, heldBack: null, loss: null })
   }
 
@@ -86,9 +102,7 @@ export class CountReport implements CountObserver, SourceObserver {
     open.heldBack = records > 0 ? { records, from: response.lastStableOffset, since } : null
   }
 
-  committed(): void {
-    this.#store.worked()
-  }
+  committed(): void {}
 
   fenced({ topic, partition }: TopicPartition): void {
     this.#logger.info(
@@ -122,6 +136,10 @@ export class CountReport implements CountObserver, SourceObserver {
     this.#store.failed(error)
   }
 
+  storeWorked(): void {
+    this.#store.worked()
+  }
+
   deadLettersPublished(): void {
     this.#deadLetterTopic.worked()
   }
@@ -135,10 +153,8 @@ export class CountReport implements CountObserver, SourceObserver {
     this.#file.worked()
   }
 
-  /** The counts could not be read from the store, or not be written to the file. */
   fileFailed(error: Error): void {
-    if (error instanceof StoreError) this.#store.failed(error)
-    else this.#file.failed(error)
+    this.#file.failed(error)
   }
 
   waitingForTopic(topic: string): void {

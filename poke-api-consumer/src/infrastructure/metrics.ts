@@ -156,6 +156,10 @@ export class ConsumerMetrics implements CountObserver {
     this.#storeFailures.inc()
   }
 
+  storeWorked(): void {}
+
+  partitionsSeen(): void {}
+
   deadLettersPublished(letters: number): void {
     this.#deadLettersPublished.inc(letters)
   }

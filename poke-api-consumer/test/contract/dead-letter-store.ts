@@ -72,6 +72,16 @@ export function testDeadLetterStore(name: string, create: CreateStore): void {
       assert.deepEqual(pages, [[6, 5], [2, 1], [0]])
     })
 
+    test('are listed as far as their bytes may be in memory at once, the first one always', async (t) => {
+      const store = await (await create(t)).open()
+      const letters = [100, 100, 100, 5000].map((size, i) => letterOf(i, { value: Buffer.alloc(size) }))
+      await commitTo(store, P0, await store.open(P0), 4, { deadLetters: letters })
+      const listed = async (before: number | null) => (await store.deadLetters(before, 10, 300)).map(({ offset }) => offset)
+      assert.deepEqual(await listed(null), [3])
+      const [large] = await store.deadLetters(null, 1, 300)
+      assert.deepEqual(await listed(large?.id ?? -1), [2, 1])
+    })
+
     test('are counted by reason', async (t) => {
       const store = await (await create(t)).open()
       assert.deepEqual(await store.deadLetterReasons(), new Map())

@@ -37,6 +37,8 @@ export interface AnsweredPartition {
 
 export interface AnswerOptions {
   readonly errorCode?: number
+  /** How long it says that it will be silent, in ms. */
+  readonly throttleMs?: number
   /** Bytes a write; a write each turn of the event loop. */
   readonly pieces?: number
 }
@@ -103,7 +105,7 @@ function read(request: Buffer, socket: Socket): Asked {
     session,
     hangUp: () => socket.destroy(),
     answer: (parts, options = {}) => {
-      const body = fetchBody(topic.topicId, parts, options.errorCode)
+      const body = fetchBody(topic.topicId, parts, options.errorCode, options.throttleMs)
       const head = Buffer.alloc(9)
       head.writeInt32BE(5 + body.length, 0)
       head.writeInt32BE(correlation, 4)
@@ -130,10 +132,10 @@ function drip(socket: Socket, bytes: Buffer, size: number): void {
 }
 
 /** The body of a Fetch response, version 13 to 17. */
-export function fetchBody(topicId: string, parts: readonly AnsweredPartition[], errorCode = 0): Buffer {
+export function fetchBody(topicId: string, parts: readonly AnsweredPartition[], errorCode = 0, throttleMs = 0): Buffer {
   const id = Buffer.from(topicId.replaceAll('-', ''), 'hex')
   return Buffer.concat([
-    int(4, 0),
+    int(4, throttleMs),
     int(2, errorCode),
     int(4, 0),
     unsigned(2),

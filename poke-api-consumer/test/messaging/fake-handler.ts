@@ -33,6 +33,8 @@ export class FakeHandler implements FetchHandler {
   readonly losses: { readonly partition: number; readonly loss: DataLoss }[] = []
   /** What happened to readers, in order. */
   readonly events: string[] = []
+  /** What an opening waits for. */
+  opening: (partition: number) => Promise<void> = async () => {}
   /** Asked after the records of a response were walked; may wait. */
   decide: (call: CountCall) => ReadOutcome | Promise<ReadOutcome> = () => 'next'
   decideLoss: (partition: number, loss: DataLoss) => ReadOutcome = () => 'stop'
@@ -46,6 +48,7 @@ export class FakeHandler implements FetchHandler {
 
   async open(at: TopicPartition): Promise<PartitionReader> {
     this.#tell(`open ${at.partition}`)
+    await this.opening(at.partition)
     return new FakeReader(at, this, (event) => this.#tell(event), this.#seen)
   }
 

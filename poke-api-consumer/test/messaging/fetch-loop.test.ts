@@ -2,11 +2,11 @@
 import assert from 'node:assert/strict'
 import { describe, type TestContext, test } from 'node:test'
 import { pause } from 'service-kit'
+import { Troubles } from '../../src/application/troubles.ts'
 import { KafkaError } from '../../src/errors.ts'
 import type { LogEnds } from '../../src/infrastructure/messaging/cluster.ts'
 import { Decompressor } from '../../src/infrastructure/messaging/decompress.ts'
 import { FetchLoop } from '../../src/infrastructure/messaging/fetch-loop.ts'
-import { KafkaTroubles } from '../../src/infrastructure/messaging/kafka-troubles.ts'
 import { BatchCursor } from '../../src/infrastructure/messaging/record-batch.ts'
 import { SourceTable } from '../../src/infrastructure/messaging/source-table.ts'
 import type { WatchedTopic } from '../../src/infrastructure/messaging/topic-watch.ts'
@@ -60,7 +60,7 @@ async function play(t: TestContext, partitions: number, { compacted = false, lon
     limits: { maxBytes: 1 << 20, maxWait: 100 },
     longestSilence,
     newCursor: () => new BatchCursor(new Decompressor(1 << 20), sources),
-    troubles: new KafkaTroubles({ brokerAway: (error) => troubles.push(error.message), brokerBack: () => troubles.push('back') }),
+    troubles: new Troubles({ failed: (error) => troubles.push(error.message), over: () => troubles.push('back') }),
     confirmed: async () => {},
     wait: (_, signal) => pause(1, signal),
     random: () => 0,
@@ -162,6 +162,19 @@ describe('what is asked for', () => {
         Array.from({ length: next[partition] as number }, (_, i) => `${partition}/${i}`),
       )
     }
+  })
+
+  test('an opening that is late is closed before the partition is opened again', async (t) => {
+    const { loop, handler } = await play(t, 1)
+    const late = Promise.withResolvers<void>()
+    handler.opening = () => late.promise
+    loop.assign(all(1))
+    await handler.until(() => handler.events.length === 1)
+    loop.assign(new Set())
+    loop.assign(all(1))
+    late.resolve()
+    await handler.until(() => handler.events.length === 3)
+    assert.deepEqual(handler.events, ['open 0', 'close 0', 'open 0'])
   })
 
   test('an empty response is told once, as long as the ends of the log stay as they are', async (t) => {
@@ -547,6 +560,17 @@ describe('trouble', () => {
     await handler.until(() => handler.counted.length === 1)
     assert.match(troubles[0] ?? '', /nothing came for 200 ms/)
     assert.ok(broker.connections >= 2)
+  })
+
+  test('a broker that enforces a quota is waited for as long as it said', async (t) => {
+    const { broker, loop, handler, troubles } = await play(t, 1, { longestSilence: 100 })
+    loop.assign(all(1))
+    ;(await broker.asked()).answer([{ partition: 0, records: record('a', 0) }], { throttleMs: 60_000 })
+    const throttled = await broker.asked()
+    // Longer than it may be silent otherwise.
+    setTimeout(() => throttled.answer([{ partition: 0, records: record('b', 1) }]), 400)
+    await handler.until(() => handler.counted.length === 2)
+    assert.deepEqual([troubles, broker.connections], [[], 1])
   })
 
   test('an answer that takes its time, but keeps coming, is waited for', async (t) => {

@@ -1,9 +1,9 @@
 /** The watch over a topic: waits for it, follows doubts, tells of leaders that are missing. */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { Troubles } from '../../src/application/troubles.ts'
 import { KafkaError } from '../../src/errors.ts'
 import type { Topic } from '../../src/infrastructure/messaging/cluster.ts'
-import { KafkaTroubles } from '../../src/infrastructure/messaging/kafka-troubles.ts'
 import { TopicWatch, type WatchedTopic } from '../../src/infrastructure/messaging/topic-watch.ts'
 
 const topicOf = (...nodes: number[]): Topic => ({ topicId: 'id', partitions: nodes.map((node) => ({ node, leaderEpoch: 0 })) })
@@ -24,7 +24,7 @@ function watch(...looks: (Topic | null | KafkaError)[]) {
         return look
       },
     },
-    troubles: new KafkaTroubles({ brokerAway: (error) => told.push(error.message), brokerBack: () => told.push('back') }),
+    troubles: new Troubles({ failed: (error) => told.push(error.message), over: () => told.push('back') }),
     waitingForTopic: (topic) => told.push(`waiting for ${topic}`),
     wait: (ms, signal) =>
       new Promise((resolve) => {

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import fs from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
-import { makeFolder } from 'service-kit'
+import { DeadlinePassed, makeFolder, onDisk, withDeadline } from 'service-kit'
 import type { TypeCountsSink } from '../../application/ports.ts'
 import type { TypeCounts } from '../../entities/type-counts.ts'
 import { OutputFileError, type OutputFileErrorKind } from '../../errors.ts'
@@ -14,10 +14,14 @@ export interface TypeCountsFileOptions {
   /** ms since 1970 */
   readonly now?: () => number
   readonly files?: Files
+  /** The disk is given so long to answer, in ms. */
+  readonly deadline?: number
 }
 
 /** A temporary file this old, in ms, belongs to nobody any more: its writer was killed. Replacing a file takes some ms. */
 const LEFTOVER_AGE = 60_000
+/** A network disk that is away may keep a call for ever. */
+const DEADLINE = 15_000
 
 /**
  * The published document: `{"types":{"bug":106,…}}` and a line's end, types in the order of their letters, so that equal counts are equal bytes.
@@ -33,42 +37,64 @@ export class TypeCountsFile implements TypeCountsSink {
   readonly #folder: string
   readonly #now: () => number
   readonly #files: Files
+  readonly #deadline: number
   #tidy = false
+  /** What the disk has not answered yet. */
+  #underWay: Promise<unknown> | null = null
 
   /** @param path of the file; its folder is made when it is missing */
-  constructor(path: string, { now = Date.now, files = fs }: TypeCountsFileOptions = {}) {
+  constructor(path: string, { now = Date.now, files = fs, deadline = DEADLINE }: TypeCountsFileOptions = {}) {
     this.#path = resolve(path)
     this.#folder = dirname(this.#path)
     this.#now = now
     this.#files = files
+    this.#deadline = deadline
   }
 
   /**
    * Replaces the document. One call at a time: of two, the older state could be the last one.
-   * @throws OutputFileError, which names the path; what was published before is still there, and the next call starts afresh
+   * @throws OutputFileError, which names the path; what was published before is still there, and the next call starts afresh, unless the disk
+   * hangs: then each call is refused until it has answered
    */
   async write(counts: TypeCounts): Promise<void> {
-    try {
+    await this.#bounded('written', async () => {
       await this.#ensureFolder()
       if (!this.#tidy) await this.#removeLeftovers()
       this.#tidy = true
       await this.#replace(typeCountsDocument(counts))
-    } catch (error) {
-      throw outputFileError('written', this.#path, error as NodeJS.ErrnoException)
-    }
+    })
   }
 
   /** @throws OutputFileError where the file is there and cannot be read */
   async matches(counts: TypeCounts): Promise<boolean> {
     const document = Buffer.from(typeCountsDocument(counts))
+    return await this.#bounded('read', async () => {
+      try {
+        const found = await this.#files.stat(this.#path)
+        // What is no file, a pipe say, could keep its reader waiting for ever; and a large one need not be read.
+        if (!found.isDirectory() && !(found.isFile() && found.size === document.length)) return false
+        return (await this.#files.readFile(this.#path)).equals(document)
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false
+        throw error
+      }
+    })
+  }
+
+  /** Nothing is begun while the disk has still to answer what was begun before: an older document could replace a newer one. */
+  async #bounded<T>(what: 'read' | 'written', work: () => Promise<T>): Promise<T> {
+    if (this.#underWay !== null) throw hanging(what, this.#path)
+    const working = onDisk(
+      work().finally(() => {
+        this.#underWay = null
+      }),
+    )
+    this.#underWay = working
     try {
-      const found = await this.#files.stat(this.#path)
-      // What is no file, a pipe say, could keep its reader waiting for ever; and a large one need not be read.
-      if (!found.isDirectory() && !(found.isFile() && found.size === document.length)) return false
-      return (await this.#files.readFile(this.#path)).equals(document)
+      return await withDeadline(working, this.#deadline, what)
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false
-      throw outputFileError('read', this.#path, error as NodeJS.ErrnoException)
+      if (error instanceof DeadlinePassed) throw hanging(what, this.#path)
+      throw outputFileError(what, this.#path, error as NodeJS.ErrnoException)
     }
   }
 
@@ -133,6 +159,10 @@ const KINDS: Readonly<Record<string, OutputFileErrorKind>> = {
   EBUSY: 'not-writable',
   ENOSPC: 'full',
   EDQUOT: 'full',
+}
+
+function hanging(what: 'read' | 'written', path: string): OutputFileError {
+  return new OutputFileError('hangs', `the counts cannot be ${what}: ${path}: the disk does not answer; it is waited for`)
 }
 
 function outputFileError(what: 'read' | 'written', path: string, error: NodeJS.ErrnoException): OutputFileError {

@@ -25,7 +25,7 @@ export class Decompressor {
   }
 
   /**
-   * Never throws.
+   * @throws where this process has no memory left: that says nothing of the bytes, and no record may be skipped for it
    * @param codec 1 to 7, the low bits of a batch's attributes
    * @returns the records in a buffer of their own, or what is wrong
    */
@@ -42,7 +42,13 @@ export class Decompressor {
       this.#ratio = Math.max((1.25 * records.length) / Math.max(bytes.length, 1), 1)
       return records
     } catch (error) {
+      if (isOutOfMemory(error as NodeJS.ErrnoException)) throw error
       return `records that ${CODECS[codec]} cannot decompress to at most ${this.#maxBytes} bytes: ${(error as Error).message}`
     }
   }
+}
+
+/** Node's own bounds have a code; an allocation that fails is either this one or a RangeError of V8 without any. */
+function isOutOfMemory(error: NodeJS.ErrnoException): boolean {
+  return error.code === 'ERR_MEMORY_ALLOCATION_FAILED' || (error instanceof RangeError && error.code === undefined)
 }

@@ -1,9 +1,10 @@
 /** Reads the partitions that were handed to this member: a feed for each of them, and a loop for each broker that leads any. */
+
 import type { BaseOptions } from '@platformatic/kafka'
 import type { FetchHandler } from '../../application/ports.ts'
+import type { Troubles } from '../../application/troubles.ts'
 import type { Cluster, Positions } from './cluster.ts'
 import type { FetchLimits } from './fetch-response.ts'
-import type { KafkaTroubles } from './kafka-troubles.ts'
 import { LeaderLoop } from './leader-loop.ts'
 import { type FeedContext, PartitionFeed } from './partition-feed.ts'
 import type { BatchCursor } from './record-batch.ts'
@@ -18,7 +19,7 @@ export interface FetchLoopOptions {
   readonly clientOptions?: Pick<BaseOptions, 'tls' | 'tlsServerName' | 'sasl'>
   readonly limits: FetchLimits
   readonly newCursor: () => BatchCursor
-  readonly troubles: KafkaTroubles
+  readonly troubles: Troubles
   /** Resolves when the group has lately confirmed that this member is one. */
   readonly confirmed: () => Promise<void>
   readonly wait: (ms: number, signal: AbortSignal) => Promise<void>

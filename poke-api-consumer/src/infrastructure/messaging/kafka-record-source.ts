@@ -3,20 +3,24 @@ import type { BaseOptions } from '@platformatic/kafka'
 import { withDeadline } from 'service-kit'
 import type { CrashHook } from '../../application/crash-points.ts'
 import type { FetchHandler, RecordSource } from '../../application/ports.ts'
+import { Troubles } from '../../application/troubles.ts'
 import { Cluster } from './cluster.ts'
 import { Decompressor } from './decompress.ts'
 import { FetchLoop } from './fetch-loop.ts'
 import type { FetchLimits } from './fetch-response.ts'
-import { KafkaTroubles, type KafkaTroublesObserver } from './kafka-troubles.ts'
 import { Membership, type MembershipObserver } from './membership.ts'
 import { OffsetMirror, type OffsetMirrorObserver } from './offset-mirror.ts'
 import { BatchCursor } from './record-batch.ts'
 import { SourceTable } from './source-table.ts'
 import { TopicWatch } from './topic-watch.ts'
 
-export interface SourceObserver extends KafkaTroublesObserver, MembershipObserver, OffsetMirrorObserver {
+export interface SourceObserver extends MembershipObserver, OffsetMirrorObserver {
   /** The topic does not exist yet; said once. */
   waitingForTopic(topic: string): void
+  /** Something of Kafka does not answer, or not as it should; it is tried again. Said at each attempt. */
+  brokerAway(error: Error): void
+  /** Everything answers again. */
+  brokerBack(): void
 }
 
 export interface KafkaRecordSourceOptions {
@@ -54,7 +58,7 @@ export class KafkaRecordSource implements RecordSource {
   async run(handler: FetchHandler, signal: AbortSignal): Promise<void> {
     const { observer } = this.#options
     const cluster = new Cluster(this.#options)
-    const troubles = new KafkaTroubles(observer)
+    const troubles = new Troubles({ failed: (error) => observer.brokerAway(error), over: () => observer.brokerBack() })
     const topics = new TopicWatch({ ...this.#options, cluster, troubles, waitingForTopic: (topic) => observer.waitingForTopic(topic) })
     // Requests under way would keep the end waiting for their deadlines.
     const disconnect = () => cluster.disconnect()
@@ -67,7 +71,7 @@ export class KafkaRecordSource implements RecordSource {
     }
   }
 
-  async #read(handler: FetchHandler, cluster: Cluster, topics: TopicWatch, troubles: KafkaTroubles, signal: AbortSignal): Promise<void> {
+  async #read(handler: FetchHandler, cluster: Cluster, topics: TopicWatch, troubles: Troubles, signal: AbortSignal): Promise<void> {
     const known = {
       topic: () => topics.current,
       get addresses() {

@@ -2,14 +2,15 @@
  * Fetches from one broker, for as long as it leads partitions of ours. The next fetch is under way while the last response is counted, so
  * at most two responses of a leader are in memory; while neither is counted, nothing is asked for.
  */
+
 import type { BaseOptions } from '@platformatic/kafka'
 import { DeadlinePassed, withSilenceLimit } from 'service-kit'
+import type { Troubles } from '../../application/troubles.ts'
 import { BackOff } from './back-off.ts'
 import type { BrokerAddress } from './broker-connection.ts'
 import { FetchConnection } from './fetch-connection.ts'
 import { type FetchLimits, type FetchResponse, fetchRequest, readFetchResponse } from './fetch-response.ts'
 import { kafkaError, refusedBy } from './kafka-failure.ts'
-import type { KafkaTroubles } from './kafka-troubles.ts'
 import type { PartitionFeed, Question } from './partition-feed.ts'
 
 export interface LeaderLoopOptions {
@@ -23,7 +24,7 @@ export interface LeaderLoopOptions {
   /** Those that this broker leads. */
   readonly feeds: () => readonly PartitionFeed[]
   readonly topicId: () => string
-  readonly troubles: KafkaTroubles
+  readonly troubles: Troubles
   /** The broker does not answer: perhaps it does not lead any more. */
   readonly doubt: () => void
   readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
@@ -46,6 +47,8 @@ export class LeaderLoop {
   readonly #options: LeaderLoopOptions
   readonly #closing = new AbortController()
   readonly #retry: BackOff
+  /** A broker that enforces a quota is silent for so long before it answers again, in ms. */
+  #throttle = 0
   #open: OpenConnection | null = null
   #woken: PromiseWithResolvers<void> = Promise.withResolvers()
   /** Rotates the partitions in the requests: a backlog in the first ones would starve the others (rule F3). */
@@ -119,7 +122,10 @@ export class LeaderLoop {
     if (this.#open === null) this.#open = await this.#connect()
     const { connection, version } = this.#open
     const answer = connection.ask(FETCH, version, fetchRequest(version, topicId, questions, limits))
-    return readFetchResponse(await withSilenceLimit(answer, () => connection.received, limits.maxWait + longestSilence, 'a Fetch'))
+    const silence = limits.maxWait + longestSilence + this.#throttle
+    const response = readFetchResponse(await withSilenceLimit(answer, () => connection.received, silence, 'a Fetch'))
+    this.#throttle = response.throttleMs
+    return response
   }
 
   /** @returns counts it all; resolves when that is done */
@@ -154,6 +160,7 @@ export class LeaderLoop {
     const { topic, troubles, doubt, wait } = this.#options
     this.#open?.connection.close()
     this.#open = null
+    this.#throttle = 0
     const { signal } = this.#closing
     if (signal.aborted) return
     const failure = kafkaError(error, { brokers: [this.#name], topic })

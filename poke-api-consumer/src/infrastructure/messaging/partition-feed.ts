@@ -2,21 +2,22 @@
  * One partition that was handed to this member: opened where its store says, asked for, counted, and opened again after any trouble.
  * What was asked for under an earlier opening is void (rule S2). Losses are told to the reader, which decides (rules F1, F5, S6).
  */
+
 import type { DataLoss, FetchHandler, PartitionReader, ReadOutcome, TopicPartition } from '../../application/ports.ts'
+import type { Troubles } from '../../application/troubles.ts'
 import { KafkaError } from '../../errors.ts'
 import { BackOff } from './back-off.ts'
 import { endOfBatches } from './batch-format.ts'
 import type { Cluster, Leader } from './cluster.ts'
 import type { FetchedPartition, FetchQuestion, FetchResponse } from './fetch-response.ts'
 import { CODE, refusedBy } from './kafka-failure.ts'
-import type { KafkaTroubles } from './kafka-troubles.ts'
 import type { BatchCursor } from './record-batch.ts'
 
 export interface FeedContext {
   readonly cluster: Pick<Cluster, 'ends'>
   readonly brokers: readonly string[]
   readonly handler: FetchHandler
-  readonly troubles: KafkaTroubles
+  readonly troubles: Troubles
   readonly newCursor: () => BatchCursor
   readonly leaderOf: (partition: number) => Leader
   /** Whether the topic is compacted (rule S6). */
@@ -59,6 +60,8 @@ export class PartitionFeed {
   #session: object = {}
   /** Everything that is done with the reader, one thing after the other. */
   #work: Promise<void> = Promise.resolve()
+  /** Resolves when no opening is under way. */
+  #opening: Promise<void> = Promise.resolve()
   #leader = -1
   /** What it is being asked for. */
   #asked: Question | null = null
@@ -166,6 +169,8 @@ export class PartitionFeed {
     this.#session = {}
     this.#asked = null
     this.#context.troubles.worked(this.#name)
+    // What opens late is closed before anybody else has the partition.
+    await this.#opening
     await this.#reader?.close()
   }
 
@@ -178,13 +183,23 @@ export class PartitionFeed {
     // A member that was frozen for long asks the group first, lest it take the partition from whoever has it by now.
     await confirmed()
     if (this.#isClosed()) return
-    const reader = await handler.open(this.at)
-    if (this.#isClosed()) return await reader.close()
+    const opening = this.#openReader(handler)
+    this.#opening = opening.then(ignore, ignore)
+    const reader = await opening
+    if (reader === null) return
     this.#reader = reader
     this.#told = null
     if (reader.stopped) this.#state = 'left-alone'
     else if (isCompacted()) await this.#lose(compacted(this.at))
     else await this.#stand(reader)
+  }
+
+  /** @returns null where it was closed meanwhile */
+  async #openReader(handler: FetchHandler): Promise<PartitionReader | null> {
+    const reader = await handler.open(this.at)
+    if (!this.#isClosed()) return reader
+    await reader.close()
+    return null
   }
 
   /** Stands where the store says; at the log's start where it says nothing. */
@@ -207,6 +222,9 @@ export class PartitionFeed {
     const reader = this.#reader as PartitionReader
     const outcome = await reader.count({ fetchOffset, cursor, bytes, highWatermark, lastStableOffset, logStartOffset })
     if (this.#session !== session) return
+    const { position } = reader
+    // Committed already: it is not for a trouble that it is opened again.
+    if (position.offset !== 'log-start' && position.offset > fetchOffset) this.#openings.reset()
     if (outcome !== 'next') this.#leave(outcome)
     else if (cursor.nextOffset > fetchOffset) this.#openings.reset()
     else if (bytes > 0) await this.#restAndGoOn()
@@ -330,6 +348,8 @@ export class PartitionFeed {
     )
   }
 }
+
+const ignore = () => {}
 
 function compacted({ topic }: TopicPartition): DataLoss {
   return {

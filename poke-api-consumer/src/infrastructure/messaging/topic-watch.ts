@@ -1,13 +1,13 @@
 /** Knows the topic: waits for it, and looks again whenever something about it is in doubt, and now and then. */
+import type { Troubles } from '../../application/troubles.ts'
 import { KafkaError } from '../../errors.ts'
 import { BackOff } from './back-off.ts'
 import type { Cluster, Leader, Topic } from './cluster.ts'
-import type { KafkaTroubles } from './kafka-troubles.ts'
 
 export interface TopicWatchOptions {
   readonly cluster: Pick<Cluster, 'topic' | 'isCompacted' | 'fetchVersion'>
   readonly topic: string
-  readonly troubles: KafkaTroubles
+  readonly troubles: Troubles
   /** The topic does not exist yet; said once. */
   readonly waitingForTopic: (topic: string) => void
   readonly wait: (ms: number, signal: AbortSignal) => Promise<void>

@@ -213,9 +213,9 @@ const KINDS: Readonly<Record<string, readonly [kind: StoreErrorKind, what: strin
   '42703': ['damaged', 'has lost a column'],
   '53100': ['full', 'cannot grow, its disk is full: make room'],
   '53300': ['unreachable', 'has no connection left'],
-  '55P03': ['busy', 'has a lock that another instance holds'],
+  '55P03': ['busy', 'has a lock that another instance holds, or a commit that waits for a missing standby'],
   '57014': ['busy', 'took too long'],
-  '25006': ['unreachable', 'is read-only: it is a standby now'],
+  '25006': ['unreachable', 'is read-only: it is a standby now, or default_transaction_read_only is on'],
   '40001': ['busy', 'had too many changes at once'],
   '40P01': ['busy', 'had too many changes at once'],
 }
@@ -224,7 +224,9 @@ function storeError(name: string, error: unknown): StoreError {
   if (error instanceof StoreError) return error
   const state = sqlState(error)
   const { message, code } = error as NodeJS.ErrnoException
-  const [kind, what] = KINDS[state] ?? (state === '' || /^(08|57P)/.test(state) ? ['unreachable', 'cannot be reached'] : ['io', 'failed'])
+  // The client's own errors have no state: connections that could not be made or that broke, but also what cannot be put into a message.
+  const isAway = (state === '' && !(error instanceof RangeError) && !(error instanceof TypeError)) || /^(08|57P)/.test(state)
+  const [kind, what] = KINDS[state] ?? (isAway ? ['unreachable', 'cannot be reached'] : ['io', 'failed'])
   // Where several addresses were tried, the error has a code alone.
   return new StoreError(kind, `the store ${name} ${what} (${message || code}${state && `, ${state}`})`, { cause: error })
 }

@@ -5,6 +5,7 @@ const named = <K extends string>(texts: Record<K, string>): Record<K, Statement>
   Object.fromEntries(Object.entries<string>(texts).map(([name, text]) => [name, { name, text }])) as Record<K, Statement>
 
 const time = (column: string) => `(extract(epoch FROM ${column}) * 1000)::bigint`
+const letterBytes = 'coalesce(octet_length(key), 0) + coalesce(octet_length(value), 0) + octet_length(headers)'
 const letterColumns = `letters.id, letters.record_offset, letters.leader_epoch, letters.record_timestamp, letters.reason, letters.state,
   letters.key, letters.headers, letters.value, partitions.topic, partitions.topic_id, partitions.partition`
 
@@ -133,16 +134,23 @@ export const STATEMENTS = named({
   resetLetters: `UPDATE dead_letters SET state = 'superseded' WHERE partition_id = ANY ($1::bigint[]) AND state <> 'superseded'`,
   resetTopics: 'DELETE FROM topics WHERE group_id = $1',
 
-  newestLetters: `
-    SELECT ${letterColumns} FROM dead_letters letters JOIN partitions ON partitions.id = letters.partition_id
-    WHERE partitions.group_id = $1 AND letters.id < $2 AND letters.state IN ('kept', 'published')
-    ORDER BY letters.id DESC LIMIT $3`,
-
   // The sizes of those before it must leave room; the first one always fits.
+  newestLetters: `
+    WITH waiting AS (
+      SELECT id, row_number() OVER before AS place, sum(${letterBytes}) OVER before AS bytes
+      FROM (
+        SELECT letters.* FROM dead_letters letters JOIN partitions ON partitions.id = letters.partition_id
+        WHERE partitions.group_id = $1 AND letters.id < $2 AND letters.state IN ('kept', 'published')
+        ORDER BY letters.id DESC LIMIT $3) newest
+      WINDOW before AS (ORDER BY id DESC)
+    )
+    SELECT ${letterColumns} FROM waiting JOIN dead_letters letters USING (id) JOIN partitions ON partitions.id = letters.partition_id
+    WHERE waiting.place = 1 OR waiting.bytes <= $4
+    ORDER BY waiting.place`,
+
   unpublished: `
     WITH waiting AS (
-      SELECT id, row_number() OVER before AS place,
-        sum(coalesce(octet_length(key), 0) + coalesce(octet_length(value), 0) + octet_length(headers)) OVER before AS bytes
+      SELECT id, row_number() OVER before AS place, sum(${letterBytes}) OVER before AS bytes
       FROM (
         SELECT letters.* FROM dead_letters letters JOIN partitions ON partitions.id = letters.partition_id
         WHERE partitions.group_id = $1 AND partitions.topic_id = $2 AND partitions.partition = $3 AND letters.state = 'kept'

@@ -16,7 +16,7 @@ import type { DeadLetter, DeadLetterReason } from '../../entities/dead-letter.ts
 import { PostgresDatabase } from './postgres-database.ts'
 import { STATEMENTS } from './postgres-statements.ts'
 import { letterOf, offsetOf, positionOf, type Row, summaryOf } from './rows.ts'
-import type { FullStoreOptions, Store } from './store.ts'
+import { type FullStoreOptions, LETTERS_AT_ONCE, type Store } from './store.ts'
 
 /** More dead letters, or more bytes of them, than can be written within the deadline of one statement on a busy server. */
 const MANY_LETTERS = 2000
@@ -150,8 +150,8 @@ export class PostgresTallyStore implements Store {
     })
   }
 
-  async deadLetters(before: number | null, limit: number): Promise<KeptDeadLetter[]> {
-    const values = [this.#options.groupId, before ?? Number.MAX_SAFE_INTEGER, limit]
+  async deadLetters(before: number | null, limit: number, maxBytes = LETTERS_AT_ONCE): Promise<KeptDeadLetter[]> {
+    const values = [this.#options.groupId, before ?? Number.MAX_SAFE_INTEGER, limit, maxBytes]
     return (await this.#database.query(STATEMENTS.newestLetters, values)).map(letterOf)
   }
 

@@ -31,8 +31,8 @@ export class SqliteDeadLetters {
     return (this.#statements.markCounted.get(id, this.#groupId)?.partition_id as number | undefined) ?? null
   }
 
-  newest(before: number | null, limit: number): KeptDeadLetter[] {
-    return this.#read(this.#statements.newest, this.#groupId, before ?? Number.MAX_SAFE_INTEGER, limit)
+  newest(before: number | null, limit: number, maxBytes: number): KeptDeadLetter[] {
+    return this.#read(this.#statements.newest, this.#groupId, before ?? Number.MAX_SAFE_INTEGER, limit, maxBytes)
   }
 
   unpublished({ topicId, partition }: TopicPartition, limit: number, maxBytes: number): KeptDeadLetter[] {
@@ -70,6 +70,7 @@ export class SqliteDeadLetters {
 
 function prepareStatements(database: SqliteDatabase) {
   const columns = 'letters.*, partitions.topic, partitions.topic_id, partitions.partition'
+  const bytes = 'coalesce(length(key), 0) + coalesce(length(value), 0) + length(headers)'
   const ofGroup = 'partition_id IN (SELECT id FROM partitions WHERE group_id = ?)'
   return {
     // One that is met again after a reset is kept anew.
@@ -81,15 +82,22 @@ function prepareStatements(database: SqliteDatabase) {
     markCounted: database.prepare(`
       UPDATE dead_letters SET state = 'counted' WHERE id = ? AND state IN ('kept', 'published') AND ${ofGroup} RETURNING partition_id`),
     markPublished: database.prepare(`UPDATE dead_letters SET state = 'published' WHERE id = ? AND state = 'kept' AND ${ofGroup}`),
-    newest: database.prepare(`
-      SELECT ${columns} FROM dead_letters letters JOIN partitions ON partitions.id = letters.partition_id
-      WHERE partitions.group_id = ? AND letters.id < ? AND letters.state IN ('kept', 'published')
-      ORDER BY letters.id DESC LIMIT ?`),
     // The sizes of those before it must leave room; the first one always fits.
+    newest: database.prepare(`
+      WITH waiting AS (
+        SELECT id, row_number() OVER before AS place, sum(${bytes}) OVER before AS bytes
+        FROM (
+          SELECT letters.* FROM dead_letters letters JOIN partitions ON partitions.id = letters.partition_id
+          WHERE partitions.group_id = ?1 AND letters.id < ?2 AND letters.state IN ('kept', 'published')
+          ORDER BY letters.id DESC LIMIT ?3)
+        WINDOW before AS (ORDER BY id DESC)
+      )
+      SELECT ${columns} FROM waiting JOIN dead_letters letters USING (id) JOIN partitions ON partitions.id = letters.partition_id
+      WHERE waiting.place = 1 OR waiting.bytes <= ?4
+      ORDER BY waiting.place`),
     unpublished: database.prepare(`
       WITH waiting AS (
-        SELECT id, row_number() OVER before AS place,
-          sum(coalesce(length(key), 0) + coalesce(length(value), 0) + length(headers)) OVER before AS bytes
+        SELECT id, row_number() OVER before AS place, sum(${bytes}) OVER before AS bytes
         FROM (
           SELECT letters.* FROM dead_letters letters JOIN partitions ON partitions.id = letters.partition_id
           WHERE partitions.group_id = ?1 AND partitions.topic_id = ?2 AND partitions.partition = ?3 AND letters.state = 'kept'

@@ -14,7 +14,7 @@ import type {
 import { offsetOf, positionOf, type Row, summaryOf } from './rows.ts'
 import { SqliteDatabase } from './sqlite-database.ts'
 import { SqliteDeadLetters } from './sqlite-dead-letters.ts'
-import type { FullStoreOptions, Store } from './store.ts'
+import { type FullStoreOptions, LETTERS_AT_ONCE, type Store } from './store.ts'
 
 export class SqliteTallyStore implements Store {
   readonly id: string
@@ -172,8 +172,8 @@ export class SqliteTallyStore implements Store {
     })
   }
 
-  async deadLetters(before: number | null, limit: number): Promise<KeptDeadLetter[]> {
-    return this.#letters.newest(before, limit)
+  async deadLetters(before: number | null, limit: number, maxBytes = LETTERS_AT_ONCE): Promise<KeptDeadLetter[]> {
+    return this.#letters.newest(before, limit, maxBytes)
   }
 
   async deadLetterReasons(): Promise<ReadonlyMap<string, number>> {

@@ -44,8 +44,8 @@ export class StoreOpening implements Pick<TallyStore, 'partitions'>, DeadLetterR
     return await this.#opened().partitions()
   }
 
-  async deadLetters(before: number | null, limit: number): Promise<KeptDeadLetter[]> {
-    return await this.#opened().deadLetters(before, limit)
+  async deadLetters(before: number | null, limit: number, maxBytes?: number): Promise<KeptDeadLetter[]> {
+    return await this.#opened().deadLetters(before, limit, maxBytes)
   }
 
   async deadLetterReasons(): Promise<ReadonlyMap<string, number>> {

@@ -25,6 +25,9 @@ export interface StoreOptions {
   readonly deadline?: number
 }
 
+/** Dead letters read at once by whoever does not say how much it can hold, in bytes. */
+export const LETTERS_AT_ONCE = 4 * 1024 * 1024
+
 /** Options with their defaults (rule C3). */
 export function withDefaults(options: StoreOptions) {
   return {

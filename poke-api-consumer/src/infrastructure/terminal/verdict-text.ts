@@ -11,10 +11,12 @@ export function renderVerdict({ outcome, types, records, remarks }: Verdict, top
   const agreeing = types.length - differing.length
   const read = `${formatted(records)} ${records === 1 ? 'record' : 'records'} of ${topic} read anew`
   const agree = `${formatted(agreeing)} ${agreeing === 1 ? 'type agrees' : 'types agree'}`
-  if (outcome === 'equal') return `verify: equal. ${records === 0 ? `Nothing of ${topic} was counted yet.` : `${read}, ${agree}.`}`
-  const lines = [
-    outcome === 'different' ? `verify: different. ${read}.` : `verify: unknown. ${topic} does not show any more all that was counted.`,
-  ]
+  const verdicts = {
+    equal: `verify: equal. ${records === 0 ? `Nothing of ${topic} was counted yet.` : `${read}, ${agree}.`}`,
+    different: `verify: different. ${read}.`,
+    unknown: `verify: unknown. ${topic} does not show any more all that was counted.`,
+  }
+  const lines = [verdicts[outcome]]
   if (outcome === 'unknown' && records > 0) lines.push(`The rest is equal: ${read}, ${agree}.`)
   if (differing.length > 0) {
     const head = ['type', 'store', 'topic', 'difference']

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import { Type } from 'typebox'
 import type { TypeCounts } from '../../entities/type-counts.ts'
-import { DeadLetterSchema, type DeadLetterView, viewDeadLetter } from './dead-letter-view.ts'
+import { DeadLetterSchema, viewDeadLetter } from './dead-letter-view.ts'
 import type { EventStream } from './event-stream.ts'
 import type { GroupStore } from './group-watch.ts'
 import type { LiveState } from './live-state.ts'
@@ -12,8 +12,8 @@ import { PartitionSchema, SnapshotSchema } from './snapshot.ts'
 /** Dead letters in an answer: by default, and at most. */
 const DEFAULT_LIMIT = 20
 const MAX_LIMIT = 100
-/** Dead letters read from the store at once: each may be as large as the broker lets a record be. */
-const READ_AT_ONCE = 10
+/** Dead letters read from the store for one answer, in bytes: each may be as large as the broker lets a record be. */
+const MOST_READ = 16 * 1024 * 1024
 
 const ErrorSchema = Type.Object(
   { statusCode: Type.Integer(), error: Type.String(), message: Type.String({ description: 'What happened, and what to do.' }) },
@@ -31,7 +31,12 @@ const TypeCountsSchema = Type.Object(
 )
 
 const DeadLettersQuery = Type.Object({
-  limit: Type.Integer({ minimum: 1, maximum: MAX_LIMIT, default: DEFAULT_LIMIT, description: 'How many at most.' }),
+  limit: Type.Integer({
+    minimum: 1,
+    maximum: MAX_LIMIT,
+    default: DEFAULT_LIMIT,
+    description: 'How many at most; fewer where they are large.',
+  }),
   before: Type.Optional(
     Type.Integer({
       minimum: 1,
@@ -107,17 +112,10 @@ export function addApi(app: FastifyInstance, { state, store, stream, document }:
       },
     },
     async ({ query }) => {
-      const shown: DeadLetterView[] = []
-      let before = query.before ?? null
-      let more = true
-      while (more && shown.length < query.limit) {
-        const wanted = Math.min(READ_AT_ONCE, query.limit - shown.length)
-        const read = await store.deadLetters(before, wanted)
-        shown.push(...read.map((letter) => viewDeadLetter(letter)))
-        before = read.at(-1)?.id ?? before
-        more = read.length === wanted
-      }
-      return { deadLetters: shown, next: more ? before : null }
+      const letters = await store.deadLetters(query.before ?? null, query.limit, MOST_READ)
+      const last = letters.at(-1)?.id ?? null
+      const isLastPage = last === null || (await store.deadLetters(last, 1, MOST_READ)).length === 0
+      return { deadLetters: letters.map((letter) => viewDeadLetter(letter)), next: isLastPage ? null : last }
     },
   )
 

@@ -93,7 +93,6 @@ export class LiveState implements CountObserver {
 
   opened(partition: TopicPartition, _position: FetchPosition): void {
     this.#own.set(keyOf(partition), { lag: null, stopped: null })
-    this.#storeTrouble = null
     this.#version++
   }
 
@@ -126,13 +125,19 @@ export class LiveState implements CountObserver {
   }
 
   storeFailed(error: Error): void {
-    this.#storeTrouble = `The store cannot be written: ${error.message}`
+    this.#storeTrouble = `The store fails: ${error.message}`
     this.#version++
   }
 
-  // Not shown: commits, fences and gaps are metrics, and a file that cannot be written does not make the counts older.
+  storeWorked(): void {
+    this.#storeTrouble = null
+    this.#version++
+  }
+
+  // Not shown, or looked at by ourselves: commits, fences and gaps are metrics, and a file that cannot be written does not make the counts older.
   committed(): void {}
   fenced(): void {}
+  partitionsSeen(): void {}
   skipped(): void {}
   fileWritten(): void {}
   fileFailed(): void {}

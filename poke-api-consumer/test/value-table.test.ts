@@ -1,14 +1,18 @@
 /** The memory of decoded values: what is known is not decoded again, and what is not known is never taken for it. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import fc from 'fast-check'
 import { encodeValue } from 'pokemon-event'
+import { nearlyCanonical, nearlyEvents } from 'pokemon-event/testing'
+import { decodePokemon } from '../src/entities/pokemon.ts'
 import { ValueTable } from '../src/entities/value-table.ts'
 
 /** As many as there are Pokémon, each another one, in one buffer. */
 function pokedex(): { readonly bytes: Buffer; readonly places: readonly (readonly [start: number, end: number])[] } {
   const values = Array.from({ length: 1351 }, (_, i) => {
     const id = i < 1025 ? i + 1 : 10_001 + i - 1025
-    return encodeValue({ id, name: `pokemon-${id * 7919}`, types: [{ slot: 1, type: { name: id % 2 ? 'water' : 'bug' } }] })
+    const type = { name: id % 2 ? 'water' : 'bug' }
+    return Buffer.from(JSON.stringify({ name: `pokemon-${id * 7919}`, id, types: [{ slot: 1, type }] }))
   })
   let end = 0
   const places = values.map(({ length }): [number, number] => {
@@ -18,7 +22,7 @@ function pokedex(): { readonly bytes: Buffer; readonly places: readonly (readonl
   return { bytes: Buffer.concat(values), places }
 }
 
-test('a whole Pokédex that comes again and again is decoded twice, and then remembered to the last one', () => {
+test('a whole Pokédex that comes again and again is decoded twice, and then remembered to the last one, whoever wrote it', () => {
   const { bytes, places } = pokedex()
   const table = new ValueTable(() => {})
   const sight = () => places.map(([start, end]) => table.find(bytes, start, end))
@@ -30,9 +34,49 @@ test('a whole Pokédex that comes again and again is decoded twice, and then rem
   }
 })
 
+test('of values as our producer writes them only the types matter', () => {
+  const table = new ValueTable(() => {})
+  const find = (id: number, name: string, type: string) => {
+    const bytes = encodeValue({ id, name, types: [{ slot: 1, type: { name: type } }] })
+    return table.find(bytes, 0, bytes.length)
+  }
+  find(1, 'first', 'electric')
+  const known = find(2, 'second', 'electric')
+  assert.equal(find(3, 'third', 'electric'), known)
+  assert.notEqual(find(1, 'first', 'steel'), known)
+})
+
+test('gives what decoding gives, whatever came before, of values that are nearly ours and that are not', () => {
+  const odd = fc.oneof(
+    nearlyCanonical,
+    nearlyEvents.map((value) => Buffer.from(JSON.stringify(value))),
+    fc.json().map((text) => Buffer.from(text)),
+  )
+  fc.assert(
+    fc.property(fc.array(odd, { minLength: 1, maxLength: 20 }), (values) => {
+      const table = new ValueTable(() => {})
+      for (const value of [...values, ...values, ...values]) {
+        const found = table.find(value, 0, value.length)
+        const decoded = decodePokemon(value)
+        const types = typeof found === 'string' ? found : found.types.map((type) => table.typeNames.names[type])
+        assert.deepEqual(types, typeof decoded === 'string' ? decoded : decoded.types)
+      }
+    }),
+    { numRuns: 500 },
+  )
+})
+
+test('the end of a value of ours that comes as a value is none', () => {
+  const table = new ValueTable(() => {})
+  const value = encodeValue({ id: 25, name: 'pikachu', types: [{ slot: 1, type: { name: 'electric' } }] })
+  for (let i = 0; i < 3; i++) assert.equal(typeof table.find(value, 0, value.length), 'object')
+  assert.equal(table.find(value, value.indexOf('","types"'), value.length), 'not-json')
+})
+
 test('values that differ in a single byte, wherever it is, are two values', () => {
   const table = new ValueTable(() => {})
-  const value = encodeValue({ id: 25, name: 'pikachu-of-kanto', types: [{ slot: 1, type: { name: 'electric' } }] })
+  // Not as our producer writes them.
+  const value = Buffer.from('{"name":"pikachu-of-kanto", "id":25, "types":[{"slot":1,"type":{"name":"electric"}}]}')
   const find = (bytes: Buffer) => table.find(bytes, 0, bytes.length)
   find(value)
   const known = find(value)

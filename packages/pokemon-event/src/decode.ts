@@ -1,6 +1,5 @@
 /** Reads a record's value, whoever wrote it: what can be counted is counted. */
 import { isUtf8 } from 'node:buffer'
-import { readCanonicalValue } from './canonical-value.ts'
 import { isName, isObject, isPositiveInteger, type PokemonEvent } from './event.ts'
 import { MAX_TYPES, MAX_VALUE_BYTES, TYPE_NAME } from './limits.ts'
 
@@ -18,8 +17,6 @@ export function decodeValue(bytes: Buffer | null): DecodeResult {
   if (bytes === null) return failure('null-value')
   if (bytes.length === 0) return failure('empty-value')
   if (bytes.length > MAX_VALUE_BYTES) return failure('too-large')
-  const canonical = readCanonicalValue(bytes)
-  if (canonical !== null) return { ok: true, event: canonical }
   // Buffer.toString would turn bad bytes into U+FFFD, and two different names into one.
   if (!isUtf8(bytes)) return failure('not-utf8')
   const text = bytes.toString()

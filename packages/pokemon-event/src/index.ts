@@ -17,3 +17,4 @@ export {
 export { type Identity, readIdentity } from './identity.ts'
 export { MAX_NAME_LENGTH, MAX_TYPES, MAX_VALUE_BYTES, TYPE_NAME } from './limits.ts'
 export { pickPokemon } from './pick-pokemon.ts'
+export { endOfHead } from './value-head.ts'

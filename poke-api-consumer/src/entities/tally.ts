@@ -1,7 +1,7 @@
 /** Pure counting: each record of a partition is counted, recognised as a duplicate, or becomes a dead letter. */
 import { HEADER } from 'pokemon-event'
 import type { DeadLetter, DeadLetterReason } from './dead-letter.ts'
-import type { Pokemon } from './pokemon.ts'
+import { decodePokemon, type Pokemon } from './pokemon.ts'
 import { copyHeaders } from './record-headers.ts'
 import { type CountableValue, ValueTable } from './value-table.ts'
 
@@ -133,7 +133,10 @@ export class Tally {
   #letterBytes = 0
   #counted = 0
   #duplicates = 0
-  readonly #recent: Pokemon[] = []
+  // The records counted last: where their values are, at their number modulo the room.
+  readonly #recentBytes: (Buffer | null)[] = new Array(RECENT).fill(null)
+  readonly #recentStarts: number[] = new Array(RECENT).fill(0)
+  readonly #recentEnds: number[] = new Array(RECENT).fill(0)
   #newestTimestamp = -1
   #newestBytes: Buffer | null = null
   #newestHeaders = 0
@@ -179,7 +182,10 @@ export class Tally {
       this.#bury(record, value as DeadLetterReason)
       return
     }
-    this.#recent[this.#counted & (RECENT - 1)] = value.pokemon
+    const place = this.#counted & (RECENT - 1)
+    this.#recentBytes[place] = record.bytes
+    this.#recentStarts[place] = record.valueStart
+    this.#recentEnds[place] = record.valueEnd
     this.#counted++
     this.#newestTimestamp = record.timestamp
     this.#newestBytes = record.bytes
@@ -208,6 +214,7 @@ export class Tally {
     this.#duplicates = 0
     this.#newestTimestamp = -1
     this.#newestBytes = null
+    this.#recentBytes.fill(null)
     return delta
   }
 
@@ -215,19 +222,29 @@ export class Tally {
   summary(): TallySummary {
     const deadLetters = new Map<string, number>()
     for (const { reason } of this.#deadLetters) deadLetters.set(reason, (deadLetters.get(reason) ?? 0) + 1)
-    const recent: Pokemon[] = []
-    for (let i = Math.max(0, this.#counted - RECENT); i < this.#counted; i++) recent.push(this.#recent[i & (RECENT - 1)] as Pokemon)
     return {
       counted: this.#counted,
       duplicates: this.#duplicates,
       deadLetters,
-      recent,
+      recent: this.#recent(),
       newestTimestamp: this.#newestTimestamp,
       newestOrigin:
         this.#newestBytes === null
           ? null
           : originOf(copyHeaders(this.#newestBytes.subarray(this.#newestHeaders, this.#newestHeadersEnd), HEADERS_OF_EVENTS)),
     }
+  }
+
+  /** Understood only now: of most records nobody asks whose they are. */
+  #recent(): Pokemon[] {
+    const recent: Pokemon[] = []
+    for (let i = Math.max(0, this.#counted - RECENT); i < this.#counted; i++) {
+      const place = i & (RECENT - 1)
+      const value = this.#recentBytes[place]?.subarray(this.#recentStarts[place], this.#recentEnds[place]) ?? null
+      const pokemon = decodePokemon(value)
+      if (typeof pokemon !== 'string') recent.push(pokemon)
+    }
+    return recent
   }
 
   #bury(record: RecordView, reason: DeadLetterReason): void {

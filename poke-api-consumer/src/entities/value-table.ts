@@ -1,23 +1,29 @@
 /**
- * Remembers decoded values by their bytes, so that JSON is parsed once for each distinct value.
+ * Remembers what values come to by their bytes, so that JSON is parsed once for each distinct one.
  *
- * A four-way set-associative table without chains: a value has four places, found by a hash of its length and of the words at its
- * beginning and end, and is recognised only when all bytes are equal. So a collision costs a parse, never a mistake. A value enters
- * at its second sighting: where all values are distinct nothing is ever copied, and what is kept is bounded by the table.
+ * Of a value as our producer writes it only the end matters, from its types on (`endOfHead`): values of any number of Pokémon are then as many as
+ * there are combinations of types. Any other value is remembered as a whole.
+ *
+ * A four-way set-associative table without chains: a key has four places, found by a hash, and is recognised only when all bytes are equal.
+ * So a collision costs a parse, never a mistake. A key enters at its second sighting: where all are distinct nothing is ever copied, and what is kept is bounded by the table.
  */
-import { decodePokemon, type Pokemon } from './pokemon.ts'
+import { endOfHead } from 'pokemon-event'
+import { decodePokemon } from './pokemon.ts'
 
-/** A value that can be counted, and how often it was since the last drain. */
+/** What values with one key come to, and how often they were seen since the last drain. */
 export interface CountableValue {
-  readonly pokemon: Pokemon
   /** Indices of its types in `TypeNames`. */
   readonly types: readonly number[]
   /** Sightings not drained yet; belongs to the tally. */
   pending: number
 }
 
-/** Values longer than this are parsed each time: our own are about 120 bytes. */
+/** Keys longer than this are parsed each time: ours are about 60 bytes. */
 const LONGEST_KEPT = 1024
+const SHORTEST_KEPT = 40
+const QUOTE = 0x22
+/** The first bytes of our keys are the same in all of them, `","types":[{"slot":1,"type":{"name":`: these are not hashed. */
+const SAME_IN_OURS = 36
 const SLOTS = 1 << 15
 /** Places that a value can have. With fewer, some of the 1351 real values would push each other out for ever. */
 const WAYS = 4
@@ -63,23 +69,30 @@ export class ValueTable {
    * @param start −1 where the record's value is null
    */
   find(bytes: Buffer, start: number, end: number): CountableValue | string {
-    const length = end - start
-    if (start < 0 || length < 16 || length > LONGEST_KEPT) return this.#decode(bytes, start, end)
+    if (start < 0) return this.#decode(bytes, start, end)
     if (bytes !== this.#buffer) {
       this.#buffer = bytes
       this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
     }
     const view = this.#view
-    const hash = hashOf(view, start, end)
+    const headEnd = endOfHead(bytes, view, start, end)
+    const isOurs = headEnd >= 0
+    const key = isOurs ? headEnd : start
+    const length = end - key
+    // Only keys of ours begin with a quotation mark: no whole value is ever taken for one of them.
+    if (length < SHORTEST_KEPT || length > LONGEST_KEPT || (!isOurs && bytes[start] === QUOTE)) {
+      return this.#decode(bytes, start, end)
+    }
+    const hash = hashOf(view, isOurs ? key + SAME_IN_OURS : key, end)
     const first = hash & (SLOTS - 1)
     const slots = this.#slots
     for (let way = 0; way < WAYS; way++) {
       const slot = slots[first ^ way]
       if (slot === undefined) break
-      if (slot.length === length && equal(slot.bytes, view, start, length)) return slot.value
+      if (slot.length === length && equal(slot.bytes, view, key, length)) return slot.value
     }
     const value = this.#decode(bytes, start, end)
-    if (typeof value === 'object' && this.#isSeenAgain(first, hash)) this.#keep(first, view, start, length, value)
+    if (typeof value === 'object' && this.#isSeenAgain(first, hash)) this.#keep(first, view, key, length, value)
     return value
   }
 
@@ -98,7 +111,7 @@ export class ValueTable {
     if (typeof pokemon === 'string') return pokemon
     const types: number[] = []
     for (const name of pokemon.types) types.push(this.typeNames.indexOf(name))
-    return { pokemon, types, pending: 0 }
+    return { types, pending: 0 }
   }
 
   #keep(first: number, view: DataView, start: number, length: number, value: CountableValue): void {
@@ -113,17 +126,14 @@ export class ValueTable {
   }
 }
 
-/** Mixes the length, the first 16 and the last 16 bytes: where ids, names and types differ. At least 16 bytes. */
+/** Mixes the length and all words; the last one may overlap the one before. At least four bytes. */
 function hashOf(view: DataView, start: number, end: number): number {
   let h = end - start
-  h = Math.imul(h ^ view.getInt32(start, true), 0x9e3779b1)
-  h = Math.imul(h ^ (h >>> 15) ^ view.getInt32(start + 4, true), 0x85ebca77)
-  h = Math.imul(h ^ (h >>> 15) ^ view.getInt32(start + 8, true), 0xc2b2ae3d)
-  h = Math.imul(h ^ (h >>> 15) ^ view.getInt32(start + 12, true), 0x9e3779b1)
-  h = Math.imul(h ^ (h >>> 15) ^ view.getInt32(end - 16, true), 0x85ebca77)
-  h = Math.imul(h ^ (h >>> 15) ^ view.getInt32(end - 12, true), 0xc2b2ae3d)
+  const last = end - 4
+  for (let at = start; at < last; at += 4) h = Math.imul(h ^ (h >>> 15) ^ view.getInt32(at, true), 0x9e3779b1)
+  h = Math.imul(h ^ (h >>> 15) ^ view.getInt32(last, true), 0x85ebca77)
   // The lowest bits choose the place, and have seen the fewest of the others until here.
-  h = Math.imul(h ^ (h >>> 15), 0x9e3779b1)
+  h = Math.imul(h ^ (h >>> 15), 0xc2b2ae3d)
   return h ^ (h >>> 16)
 }
 

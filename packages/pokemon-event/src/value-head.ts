@@ -1,0 +1,45 @@
+/** Where a value says its types: so that whoever counts needs to understand equal ends of values once, whatever Pokémon they are of. */
+import { MAX_NAME_LENGTH } from './limits.ts'
+
+/** `{"id":` as its first four bytes, little-endian, and the two after them. */
+const ID_START = 0x6469227b
+const ID_END = 0x3a22
+/** `,"name":"` as four, four and one. */
+const NAME_START = 0x616e222c
+const NAME_MIDDLE = 0x3a22656d
+const QUOTE = 0x22
+const BACKSLASH = 0x5c
+const ZERO = 0x30
+const NINE = 0x39
+/** Digits of an id that is a safe integer whatever the digits are. */
+const SAFE_DIGITS = 15
+
+/**
+ * Where the head of a value ends that begins as `encodeValue` writes it: `{"id":25,"name":"pikachu`. What a JSON parser makes of the rest
+ * depends on the rest alone, since every such head leaves it in the same place, and says nothing of types.
+ * @param view of the same bytes
+ * @returns the place of the quotation mark behind the name; −1 where bytes[start, end) begin in any other way
+ */
+export function endOfHead(bytes: Uint8Array, view: DataView, start: number, end: number): number {
+  // The shortest head, and more than is looked at below without asking again.
+  if (end - start < 17 || view.getInt32(start, true) !== ID_START || view.getUint16(start + 4, true) !== ID_END) return -1
+  let at = start + 6
+  // JSON knows no leading zeros.
+  if (bytes[at] === ZERO) return -1
+  while (at < end && isDigit(bytes[at] as number)) at++
+  const digits = at - start - 6
+  if (digits === 0 || digits > SAFE_DIGITS || end - at < 10) return -1
+  if (view.getInt32(at, true) !== NAME_START || view.getInt32(at + 4, true) !== NAME_MIDDLE || bytes[at + 8] !== QUOTE) return -1
+  at += 9
+  const longest = Math.min(end, at + MAX_NAME_LENGTH + 1)
+  for (; at < longest; at++) {
+    const byte = bytes[at] as number
+    if (byte === QUOTE) return at
+    if (byte < 0x20 || byte > 0x7e || byte === BACKSLASH) return -1
+  }
+  return -1
+}
+
+function isDigit(byte: number): boolean {
+  return byte >= ZERO && byte <= NINE
+}

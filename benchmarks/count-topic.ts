@@ -25,6 +25,7 @@ export interface CountOptions {
 /** Times are ms since 1970, with fractions. */
 export type CountMessage =
   | { readonly type: 'assigned'; readonly partitions: readonly number[] }
+  | { readonly type: 'opened'; readonly at: number }
   | { readonly type: 'committed'; readonly partition: number; readonly position: number; readonly at: number }
   | { readonly type: 'ended'; readonly cpuSeconds: number; readonly peakMegabytes: number }
   | { readonly type: 'failed'; readonly message: string }
@@ -94,7 +95,10 @@ const gated: RecordSource = {
         open: async (partition) => {
           await go.promise
           // Handed to somebody else while it waited: opening it now would fence them.
-          return mine.has(partition.partition) ? await handler.open(partition) : goneReader
+          if (!mine.has(partition.partition)) return goneReader
+          const reader = await handler.open(partition)
+          tell({ type: 'opened', at: performance.timeOrigin + performance.now() })
+          return reader
         },
       },
       signal,

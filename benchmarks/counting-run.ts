@@ -21,7 +21,7 @@ export interface CountingRunOptions {
 }
 
 export interface CountingRun {
-  /** From the moment the partitions may be opened to the commit of the last record. */
+  /** From the first fetch, which follows the first opening, to the commit of the last record. */
   readonly seconds: number
   /** User and system time of the whole processes, their start included. */
   readonly cpuSeconds: number
@@ -40,7 +40,7 @@ export async function runCounting(loaded: LoadedTopic, options: CountingRunOptio
     topic: loaded.topic,
     groupId: `benchmark-${randomUUID()}`,
     storeUrl: options.postgresUrl ?? `sqlite:${join(folder, 'type-counts.db')}`,
-    maxBytes: options.maxBytes ?? 4 * 1024 * 1024,
+    maxBytes: options.maxBytes ?? 8 * 1024 * 1024,
     maxWait: 500,
   }
   const consumers = Array.from(
@@ -51,9 +51,8 @@ export async function runCounting(loaded: LoadedTopic, options: CountingRunOptio
   try {
     const failed = Promise.race(consumers.map((consumer) => consumer.failed))
     await Promise.race([assigned(consumers, loaded.partitions), failed])
-    const began = performance.timeOrigin + performance.now()
     for (const consumer of consumers) consumer.send('go')
-    const ended = await Promise.race([counted(consumers, loaded.records), failed])
+    const { began, ended } = await Promise.race([counted(consumers, loaded.records), failed])
     for (const consumer of consumers) consumer.send('stop')
     const ends = await Promise.race([Promise.all(consumers.map((consumer) => consumer.ended)), failed])
     const [published, exact] = [await readFile(outputFile, 'utf8'), typeCountsDocument(loaded.exactCounts)]
@@ -88,16 +87,20 @@ function assigned(consumers: readonly Consumer[], partitions: number): Promise<v
   })
 }
 
-/** Resolves when so many records are committed, with the time of that commit, in ms since 1970. */
-function counted(consumers: readonly Consumer[], records: number): Promise<number> {
+/** Resolves when so many records are committed, with the times of the first opening and of that commit, in ms since 1970. */
+function counted(consumers: readonly Consumer[], records: number): Promise<{ readonly began: number; readonly ended: number }> {
   const positions = new Map<number, number>()
   let sum = 0
+  let began = Number.POSITIVE_INFINITY
   return new Promise((resolve) => {
     for (const consumer of consumers) {
+      consumer.onOpened = (at) => {
+        began = Math.min(began, at)
+      }
       consumer.onCommitted = (partition, position, at) => {
         sum += position - (positions.get(partition) ?? 0)
         positions.set(partition, position)
-        if (sum === records) resolve(at)
+        if (sum === records) resolve({ began, ended: at })
       }
     }
   })
@@ -107,6 +110,7 @@ class Consumer {
   readonly failed: Promise<never>
   readonly ended: Promise<Extract<CountMessage, { type: 'ended' }>>
   onAssigned: (partitions: number) => void = () => {}
+  onOpened: (at: number) => void = () => {}
   onCommitted: (partition: number, position: number, at: number) => void = () => {}
   readonly #process: ChildProcess
 
@@ -127,6 +131,7 @@ class Consumer {
     })
     this.#process.on('message', (message: CountMessage) => {
       if (message.type === 'assigned') this.onAssigned(message.partitions.length)
+      else if (message.type === 'opened') this.onOpened(message.at)
       else if (message.type === 'committed') this.onCommitted(message.partition, message.position, message.at)
       else if (message.type === 'ended') end = message
       else failed.reject(new Error(`the measured consumer failed: ${message.message}`))

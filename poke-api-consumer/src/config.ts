@@ -32,7 +32,7 @@ export const SETTINGS = {
     '10s',
     'After this long without a sign of life a member’s partitions go to others.',
   ),
-  FETCH_MAX_BYTES: setting(size({ min: '64KiB', max: '64MiB' }), '4MiB', 'How much is asked for in one response.'),
+  FETCH_MAX_BYTES: setting(size({ min: '64KiB', max: '64MiB' }), '8MiB', 'How much is asked for in one response.'),
   FETCH_MAX_WAIT: setting(
     duration({ min: '10ms', max: '5s' }),
     '500ms',

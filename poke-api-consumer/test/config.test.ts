@@ -17,7 +17,7 @@ test('without any variable the consumer counts into a file of this machine', () 
     KAFKA_PASSWORD_FILE: null,
     KAFKA_GROUP_ID: 'poke-api-consumer',
     KAFKA_SESSION_TIMEOUT: 10_000,
-    FETCH_MAX_BYTES: 4_194_304,
+    FETCH_MAX_BYTES: 8_388_608,
     FETCH_MAX_WAIT: 500,
     STORE_URL: 'sqlite:data/type-counts.db',
     STORE_PASSWORD_FILE: null,

@@ -11,13 +11,14 @@ function exporting(t: TestContext) {
   const clock = { ms: 0 }
   const store = { revision: 0, totals: async () => ({ counts: new Map([['bug', store.revision]]), revision: store.revision }) }
   const sink = new MockFileHandler()
+  const observer = new RecordingObserver()
   const waits: { readonly ms: number; readonly over: () => void }[] = []
   const stop = new AbortController()
   const types = new TypeCountsExport({
     store,
     sink,
     storeTroubles: new Troubles({ failed: () => {}, over: () => {} }),
-    observer: new RecordingObserver(),
+    observer,
     onMoved: async () => {},
     crashPoint: () => {},
     wait: (ms, signal) =>
@@ -43,7 +44,7 @@ function exporting(t: TestContext) {
     waits.at(-1)?.over()
     await settled()
   }
-  return { store, waits, committed, pass, end, published: () => sink.content?.get('bug') }
+  return { store, sink, observer, waits, committed, pass, end, published: () => sink.content?.get('bug') }
 }
 
 /** Everything that needs no time has happened. */
@@ -73,5 +74,14 @@ describe('the export of the counts', () => {
     store.revision++
     await end()
     assert.equal(published(), 3)
+  })
+
+  test('writes the file again after it could not be looked at, though nothing was committed: so that its trouble is over', async (t) => {
+    const { sink, observer, pass } = exporting(t)
+    await settled()
+    sink.matchFailures.push(new Error('I/O error'))
+    await pass(1000)
+    await pass(1000)
+    assert.deepEqual(observer.heard, ['file written', 'file failed', 'file written'])
   })
 })

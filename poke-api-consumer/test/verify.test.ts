@@ -105,6 +105,22 @@ describe('equal', () => {
     assert.equal(seen.at(-1)?.done, 12)
   })
 
+  test('what is counted while the topic is looked at is behind the snapshot, and is left out', async (t) => {
+    const store = await newStore(t)
+    const log = LOG.slice()
+    await count(store, log)
+    const reader = new MockTopicReader(TOPIC_ID, [log])
+    const describe = reader.describe.bind(reader)
+    t.mock.method(reader, 'describe', async () => {
+      const description = await describe()
+      log.push(event(7, 'water'))
+      await count(store, log)
+      return description
+    })
+    const { outcome, records, remarks } = await verdictOf(store, reader)
+    assert.deepEqual({ outcome, records, remarks }, { outcome: 'equal', records: LOG.length - 1, remarks: [] })
+  })
+
   test('nothing was counted yet', async (t) => {
     const verdict = await verdictOf(await newStore(t), new MockTopicReader(TOPIC_ID, [LOG]))
     assert.deepEqual(verdict, { outcome: 'equal', types: [], records: 0, remarks: [] })

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import { type TestContext, test } from 'node:test'
+import { ProduceAcks, Producer, type SendOptions } from '@platformatic/kafka'
 import { PublishError } from '../src/errors.ts'
 import { KafkaEventPublisher } from '../src/infrastructure/messaging/kafka-producer.ts'
 import { event } from './contract/event-publisher.ts'
@@ -32,6 +33,28 @@ test('a send has a deadline, and the next one goes through a client of its own',
     assert.equal(server.sockets.length, attempt, 'a connection of a failed attempt was used again')
     await closed(server.sockets.at(-1))
   }
+})
+
+test('a send that fails is tried once: when it is tried again is not the library’s business', LIMIT, async (t) => {
+  const server = await silentServer(t)
+  const publisher = publisherOf(t, server.address, 10_000)
+  const sending = assert.rejects(publisher.publish([event(1, 0)]), PublishError)
+  await server.connected(1)
+  server.hangUp()
+  await sending
+  assert.equal(server.sockets.length, 1)
+})
+
+test('events go to the partitions that were chosen for them (rule P3), acknowledged by all replicas that are in sync', async (t) => {
+  const topics = new Map([['poke-topic', { partitionsCount: 3 }]])
+  t.mock.method(Producer.prototype, 'metadata', async () => ({ topics }))
+  const sent: unknown[] = []
+  t.mock.method(Producer.prototype, 'send', async (options: SendOptions<Buffer, Buffer, Buffer, Buffer>) => {
+    sent.push([options.acks, ...options.messages.map(({ partition }) => partition)])
+  })
+  const events = [2, 0, 1, 0, 2].map((partition, i) => event(i + 1, partition))
+  await publisherOf(t, 'localhost:1', 5000).publish(events)
+  assert.deepEqual(sent, [[ProduceAcks.ALL, 2, 0, 1, 0, 2]])
 })
 
 test('preparing the topic has a deadline too', LIMIT, async (t) => {

@@ -1,4 +1,4 @@
-/** A broker that is frozen: it accepts connections, reads, and never answers. */
+/** A broker that is frozen: it accepts connections, reads, and never answers; or it dies. */
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import type { TestContext } from 'node:test'
@@ -10,12 +10,16 @@ export interface SilentServer {
   readonly sockets: readonly Socket[]
   /** Resolves when there were that many connections. */
   connected(count: number): Promise<void>
+  /** Breaks every connection, and those to come. */
+  hangUp(): void
 }
 
 export async function silentServer(t: TestContext): Promise<SilentServer> {
   const sockets: Socket[] = []
+  let isUp = true
   const server = createServer((socket) => {
     sockets.push(socket)
+    if (!isUp) socket.destroy()
     socket.on('error', () => {})
     socket.resume()
   })
@@ -30,6 +34,10 @@ export async function silentServer(t: TestContext): Promise<SilentServer> {
     sockets,
     async connected(count) {
       while (sockets.length < count) await once(server, 'connection')
+    },
+    hangUp() {
+      isUp = false
+      for (const socket of sockets) socket.destroy()
     },
   }
 }

@@ -1,5 +1,6 @@
 /** The PostgreSQL store on a real server: the contract of every store, and what only networks and servers do. */
 import assert from 'node:assert/strict'
+import { Socket } from 'node:net'
 import { after, before, describe, type TestContext, test } from 'node:test'
 import { StoreError, type StoreErrorKind } from '../../poke-api-consumer/src/errors.ts'
 import { openStore } from '../../poke-api-consumer/src/infrastructure/storage/open-store.ts'
@@ -120,6 +121,26 @@ describe('the PostgreSQL session', () => {
     assert.match(await rejects(openStore(weak.href, { groupId: 'group' }), 'unsupported'), /synchronous_commit is off/)
   })
 
+  test('keeps its connections alive, so that one whose other end is gone is noticed', async (t) => {
+    const keepAlive = t.mock.method(Socket.prototype, 'setKeepAlive')
+    await openFor(t, await server.createDatabase())
+    assert.ok(keepAlive.mock.calls.some(({ arguments: given }) => given[0] === true && given[1] === 10_000))
+  })
+
+  test('a snapshot is one state, though something is committed between its statements', async (t) => {
+    const url = await server.createDatabase()
+    const store = await openFor(t, url)
+    await commitTo(store, P0, await store.open(P0), 10, { counts: { bug: 1 } })
+    const held = await holdLock(t, url, 'LOCK TABLE counts; UPDATE counts SET count = 2')
+    const snapshot = store.snapshot()
+    while ((await query(url, 'SELECT FROM pg_locks WHERE NOT granted')).length === 0);
+    await held.commit()
+    assert.deepEqual(
+      (await snapshot).map(({ counts }) => counts),
+      [new Map([['bug', 1]])],
+    )
+  })
+
   test('takes the password apart from the URL, and prints neither', async (t) => {
     const url = new URL(await server.createDatabase())
     const { password } = url
@@ -151,19 +172,24 @@ describe('the PostgreSQL session', () => {
     assert.equal((await store.totals()).counts.get('bug'), 1)
   })
 
-  test('a deadlock is tried again', async (t) => {
-    const url = await server.createDatabase()
-    const store = await openFor(t, url)
-    await query(
-      url,
-      `CREATE SEQUENCE tries;
+  for (const [what, code] of [
+    ['deadlock', '40P01'],
+    ['serialisation failure', '40001'],
+  ] as const) {
+    test(`a ${what} is tried again`, async (t) => {
+      const url = await server.createDatabase()
+      const store = await openFor(t, url)
+      await query(
+        url,
+        `CREATE SEQUENCE tries;
        CREATE FUNCTION fail_twice() RETURNS trigger LANGUAGE plpgsql AS $$
-       BEGIN IF nextval('tries') <= 2 THEN RAISE EXCEPTION 'deadlock' USING ERRCODE = '40P01'; END IF; RETURN NEW; END $$;
+       BEGIN IF nextval('tries') <= 2 THEN RAISE EXCEPTION 'once more' USING ERRCODE = '${code}'; END IF; RETURN NEW; END $$;
        CREATE TRIGGER fail_twice BEFORE INSERT ON counts FOR EACH ROW EXECUTE FUNCTION fail_twice()`,
-    )
-    await commitTo(store, P0, await store.open(P0), 10, { counts: { bug: 1 } })
-    assert.deepEqual(await store.totals(), { counts: new Map([['bug', 1]]), revision: 1 })
-  })
+      )
+      await commitTo(store, P0, await store.open(P0), 10, { counts: { bug: 1 } })
+      assert.deepEqual(await store.totals(), { counts: new Map([['bug', 1]]), revision: 1 })
+    })
+  }
 
   test('replays and commits of one partition take their locks in one order: no deadlock has to be resolved', async (t) => {
     const url = await server.createDatabase()
@@ -272,8 +298,8 @@ async function terminateSessions(url: string): Promise<void> {
   )
 }
 
-/** Holds the rows of all partitions, as a frozen client would. */
-async function holdLock(t: TestContext, url: string): Promise<{ release(): Promise<void> }> {
+/** Holds the rows of all partitions, or what a statement changes, as a frozen client would. */
+async function holdLock(t: TestContext, url: string, statement = 'SELECT * FROM partitions FOR UPDATE') {
   const { default: pg } = await import('pg')
   const client = new pg.Client({ connectionString: url })
   await client.connect()
@@ -283,6 +309,9 @@ async function holdLock(t: TestContext, url: string): Promise<{ release(): Promi
     held = false
   }
   t.after(release)
-  await client.query('BEGIN; SELECT * FROM partitions FOR UPDATE')
-  return { release }
+  await client.query(`BEGIN; ${statement}`)
+  const commit = async () => {
+    await client.query('COMMIT')
+  }
+  return { release, commit }
 }

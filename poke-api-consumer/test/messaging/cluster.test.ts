@@ -5,6 +5,7 @@ import { createServer } from 'node:net'
 import { describe, type TestContext, test } from 'node:test'
 import { Reader, Writer } from '@platformatic/kafka'
 import { KafkaError, type KafkaErrorKind } from '../../src/errors.ts'
+import { BrokerConnection } from '../../src/infrastructure/messaging/broker-connection.ts'
 import { Cluster } from '../../src/infrastructure/messaging/cluster.ts'
 import { METADATA, metadata, ScriptedBroker } from './scripted-broker.ts'
 
@@ -92,6 +93,45 @@ describe('the topic', () => {
   })
 })
 
+describe('a topic is compacted (rule S6)', () => {
+  const DESCRIBE_CONFIGS = 32
+
+  for (const [policy, compacted] of [
+    ['delete', false],
+    ['compact', true],
+    ['compact,delete', true],
+  ] as const) {
+    test(`where its cleanup.policy is ${policy}: ${compacted}`, async (t) => {
+      const broker = await scripted(t)
+      broker.understands([1, 13, 17], [METADATA, 0, 12], [DESCRIBE_CONFIGS, 1, 4])
+      broker.answers.set(DESCRIBE_CONFIGS, () =>
+        Writer.create()
+          .appendInt32(0)
+          .appendArray([policy], (w) =>
+            w
+              .appendInt16(0)
+              .appendString(null)
+              .appendInt8(2)
+              .appendString('poke-topic')
+              .appendArray([policy], (c) =>
+                c
+                  .appendString('cleanup.policy')
+                  .appendString(policy)
+                  .appendBoolean(false)
+                  .appendInt8(1)
+                  .appendBoolean(false)
+                  .appendArray([] as number[], (s) => s)
+                  .appendInt8(7)
+                  .appendString(null),
+              ),
+          )
+          .appendTaggedFields(),
+      )
+      assert.equal(await clusterOf(t, [broker.name]).isCompacted(), compacted)
+    })
+  }
+})
+
 describe('a broker', () => {
   test('that is not there is passed over', async (t) => {
     const broker = await scripted(t)
@@ -127,6 +167,18 @@ describe('a broker', () => {
     await assert.rejects(cluster.topic(), isA('deadline', /looking for the topic took longer than 200 ms/))
     assert.ok(await cluster.topic())
     assert.deepEqual(cluster.answering.port, other.port)
+  })
+
+  test('is given five seconds to connect, and for each answer', async (t) => {
+    const broker = await scripted(t)
+    const open = t.mock.method(BrokerConnection, 'open')
+    const cluster = new Cluster({ brokers: [broker.name], topic: 'poke-topic', clientId: 'test' })
+    t.after(() => cluster.disconnect())
+    await cluster.topic()
+    assert.deepEqual(
+      open.mock.calls.map(({ arguments: [, { timeout }] }) => timeout),
+      [5000],
+    )
   })
 
   test('whose answer makes no sense is asked again on another connection', async (t) => {

@@ -30,6 +30,8 @@ async function groupOf(t: TestContext) {
   t.after(() => broker.stop())
   broker.understands([METADATA, 0, 12], [FIND_COORDINATOR, 4, 4], [JOIN, 9, 9], [HEARTBEAT, 4, 4], [LEAVE, 5, 5], [SYNC, 5, 5])
   const joins: Join[] = []
+  /** Whom the group takes for its leader; null: whoever joins. */
+  const group: { leader: string | null; handedOut: Buffer } = { leader: null, handedOut: Buffer.alloc(0) }
   let changed: PromiseWithResolvers<void> = Promise.withResolvers()
   const until = async (condition: () => boolean) => {
     while (!condition()) await changed.promise
@@ -63,7 +65,7 @@ async function groupOf(t: TestContext) {
       .appendInt32(joins.length)
       .appendString('consumer')
       .appendString(protocol?.name ?? '')
-      .appendString(given)
+      .appendString(group.leader ?? given)
       .appendBoolean(false)
       .appendString(given)
       .appendArray([protocol], (w, each) =>
@@ -79,12 +81,11 @@ async function groupOf(t: TestContext) {
     reader.readString()
     reader.readInt32()
     for (let i = 0; i < 4; i++) reader.readNullableString()
-    const [mine] = reader.readArray((r) => ({ memberId: r.readString(), assignment: r.readBytes() }))
-    return answer()
-      .appendString('consumer')
-      .appendString('roundrobin')
-      .appendBytes(mine?.assignment ?? Buffer.alloc(0))
-      .appendTaggedFields()
+    reader.readArray((r) => {
+      r.readString()
+      group.handedOut = Buffer.from(r.readBytes())
+    })
+    return answer().appendString('consumer').appendString('roundrobin').appendBytes(group.handedOut).appendTaggedFields()
   })
   broker.answers.set(HEARTBEAT, () => answer().appendTaggedFields())
   broker.answers.set(LEAVE, () =>
@@ -92,11 +93,23 @@ async function groupOf(t: TestContext) {
       .appendArray([] as number[], (w) => w)
       .appendTaggedFields(),
   )
-  return { broker, joins, until, change }
+  return { broker, group, joins, until, change }
 }
 
 function answer(errorCode = 0): Writer {
   return Writer.create().appendInt32(0).appendInt16(errorCode)
+}
+
+function refusedJoin(): Writer {
+  return answer(UNKNOWN_SERVER_ERROR)
+    .appendInt32(-1)
+    .appendString(null)
+    .appendString(null)
+    .appendString('')
+    .appendBoolean(false)
+    .appendString('')
+    .appendArray([] as number[], (w) => w)
+    .appendTaggedFields()
 }
 
 /** A request behind its head. */
@@ -151,11 +164,12 @@ function member(t: TestContext, { broker, change }: Awaited<ReturnType<typeof gr
     assigned.push([...partitions])
     change()
   }, leaving.signal)
-  t.after(async () => {
+  const leave = async () => {
     leaving.abort()
     await running
-  })
-  return { membership, assigned, lost, waits }
+  }
+  t.after(leave)
+  return { membership, assigned, lost, waits, leave }
 }
 
 /** Tests here wait for what is to happen. */
@@ -185,6 +199,60 @@ describe('a member', () => {
     assert.deepEqual(membership.member, { groupId: 'group', memberId: 'member-1', generationId: 2 })
   })
 
+  test('joins again when it leads the group and the topic has more partitions than the group was told of', LIMIT, async (t) => {
+    const group = await groupOf(t)
+    const { assigned, membership } = member(t, group)
+    await group.until(() => assigned.length === 1)
+    await membership.topicHas(2)
+    assert.equal(group.joins.length, 1)
+    await membership.topicHas(3)
+    assert.equal(group.joins.length, 2)
+  })
+
+  test('leaves that to the leader where it is another one', LIMIT, async (t) => {
+    const group = await groupOf(t)
+    const heartbeats = [REBALANCE_IN_PROGRESS]
+    group.broker.answers.set(HEARTBEAT, () => answer(heartbeats.shift() ?? 0).appendTaggedFields())
+    const { assigned, membership } = member(t, group, { sessionTimeout: 900 })
+    await group.until(() => assigned.length === 1)
+    group.group.leader = 'another'
+    await group.until(() => assigned.length === 2)
+    await membership.topicHas(3)
+    assert.equal(group.joins.length, 2)
+  })
+
+  test('that slept for longer than heartbeats are apart is confirmed by the next one', LIMIT, async (t) => {
+    const group = await groupOf(t)
+    const clock = { ms: 0 }
+    const { assigned, membership, lost } = member(t, group, { sessionTimeout: 600, now: () => clock.ms })
+    await group.until(() => assigned.length === 1)
+    await membership.confirmed()
+    clock.ms += 500
+    let isConfirmed = false
+    const confirmed = membership.confirmed().then(() => {
+      isConfirmed = true
+    })
+    // No answer can come between.
+    for (let i = 0; i < 10; i++) await Promise.resolve()
+    assert.equal(isConfirmed, false)
+    await confirmed
+    assert.deepEqual(lost, [])
+  })
+
+  test('whose client cannot join again is lost at once, not when its session would be over', LIMIT, async (t) => {
+    const group = await groupOf(t)
+    const join = group.broker.answers.get(JOIN)
+    const heartbeats = [REBALANCE_IN_PROGRESS]
+    group.broker.answers.set(HEARTBEAT, () => answer(heartbeats.shift() ?? 0).appendTaggedFields())
+    const { assigned, lost } = member(t, group, { sessionTimeout: 900 })
+    await group.until(() => assigned.length === 1)
+    group.broker.answers.set(JOIN, () => refusedJoin())
+    await group.until(() => lost.length === 1)
+    assert.doesNotMatch(lost[0] ?? '', /was not heard of/)
+    group.broker.answers.set(JOIN, (request) => join?.(request) ?? null)
+    await group.until(() => assigned.at(-1)?.length === 2)
+  })
+
   test('whose coordinator falls silent drops its partitions and joins as a new one, the more slowly the more often', LIMIT, async (t) => {
     const group = await groupOf(t)
     group.broker.answers.set(HEARTBEAT, () => null)
@@ -212,21 +280,21 @@ describe('a member', () => {
     assert.deepEqual([assigned, lost, asked], [[[0, 1]], [], 2])
   })
 
+  test('that leaves keeps no connection', { timeout: 10_000 }, async (t) => {
+    const group = await groupOf(t)
+    const { assigned, leave } = member(t, group)
+    await group.until(() => assigned.length === 1)
+    await leave()
+    while (group.broker.open > 0) await new Promise(setImmediate)
+  })
+
   test('that is refused joins again through a new client for as long as it takes, the more slowly the more often', LIMIT, async (t) => {
     const group = await groupOf(t)
     const join = group.broker.answers.get(JOIN)
     let refusals = 0
     group.broker.answers.set(JOIN, (request) => {
       if (++refusals > 4) return join?.(request) ?? null
-      return answer(UNKNOWN_SERVER_ERROR)
-        .appendInt32(-1)
-        .appendString(null)
-        .appendString(null)
-        .appendString('')
-        .appendBoolean(false)
-        .appendString('')
-        .appendArray([] as number[], (w) => w)
-        .appendTaggedFields()
+      return refusedJoin()
     })
     const { assigned, lost, waits } = member(t, group)
     await group.until(() => assigned.some((partitions) => partitions.length === 2))

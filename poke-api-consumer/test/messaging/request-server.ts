@@ -27,6 +27,11 @@ export class RequestServer {
     return { host: '127.0.0.1', port: (this.#server.address() as AddressInfo).port }
   }
 
+  /** How many of them are open. */
+  get open(): number {
+    return this.#sockets.size
+  }
+
   /** Breaks every connection. */
   cut(): void {
     for (const socket of this.#sockets) socket.destroy()

@@ -31,6 +31,11 @@ export class ScriptedBroker {
     return `127.0.0.1:${this.port}`
   }
 
+  /** How many connections to it are open. */
+  get open(): number {
+    return this.#server.open
+  }
+
   /** What it says that it understands: API key, oldest and newest version. */
   understands(...ranges: [key: number, min: number, max: number][]): void {
     this.answers.set(API_VERSIONS, () => versions(ranges))

@@ -125,7 +125,7 @@ describe('the watch over a topic', () => {
     await running
   })
 
-  test('sees that compaction was switched on', async () => {
+  test('looks every ten seconds where nothing is in doubt, and sees that compaction was switched on', async () => {
     const { topics, waits, state } = watch(topicOf(1))
     const stop = new AbortController()
     await topics.found(stop.signal)
@@ -133,6 +133,7 @@ describe('the watch over a topic', () => {
     const running = topics.run(() => {}, stop.signal)
     state.compacted = true
     await turns()
+    assert.equal(waits.at(-1)?.ms, 10_000)
     waits.at(-1)?.end()
     await turns()
     assert.equal(topics.current.compacted, true)

@@ -7,9 +7,12 @@ import type { MessageToParent } from 'service-kit'
 export const PRODUCER = fileURLToPath(import.meta.resolve('poke-api-producer/src/cli.ts'))
 export const CONSUMER = fileURLToPath(import.meta.resolve('poke-api-consumer/src/cli.ts'))
 
-/** Settings alone, nothing of this shell's own but where programs are. */
+/** Where `make start` keeps compiled code too. */
+const NODE_COMPILE_CACHE = fileURLToPath(new URL('../.cache/compiled', import.meta.url))
+
+/** Settings alone, nothing of this shell's own but where programs are; compiled code is kept, as `make start` keeps it. */
 export function serviceEnvironment(settings: Readonly<Record<string, string>>): NodeJS.ProcessEnv {
-  return { PATH: process.env.PATH, HTTP_PORT: '0', LOG_LEVEL: 'warn', ...settings }
+  return { PATH: process.env.PATH, NODE_COMPILE_CACHE, HTTP_PORT: '0', LOG_LEVEL: 'warn', ...settings }
 }
 
 export class ServiceProcess {

@@ -21,7 +21,7 @@ export interface OutboxWriterOptions {
   readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
 }
 
-/** For how long at most a transaction is put off where that delays no send, in ms: on a slow disk each sync stops everything for as long. */
+/** For how long at most a transaction is put off where nobody waits for it, in ms: on a slow disk each sync stops everything for as long. */
 const GATHER = 20
 
 /** What the next transaction will store. */
@@ -105,14 +105,14 @@ export class OutboxWriter {
     }
   }
 
-  /** Waits for what may share the transaction, as long as nothing could be sent sooner without waiting. */
+  /** Waits for what may share the transaction, as long as nobody waits for it. */
   async #gather(stop: AbortSignal): Promise<void> {
     const { changes, wait } = this.#options
     let enough = false
     const latest = wait(GATHER, stop).then(() => {
       enough = true
     })
-    while (!enough && (this.#sending || this.#onlyAcknowledged)) await Promise.race([changes.next(), latest])
+    while (!enough && (this.#sending || this.#onlyAcknowledged || this.#isSweeping)) await Promise.race([changes.next(), latest])
     // And for whatever else finishes in this turn of the event loop.
     await nextTurn()
   }
@@ -120,6 +120,11 @@ export class OutboxWriter {
   get #onlyAcknowledged(): boolean {
     const { captures, missing, sweep } = this.#pending
     return captures.length === 0 && missing.length === 0 && sweep === undefined
+  }
+
+  /** What matters of a sweep is its end, not when each capture is sent: fewer syncs of the disk bring it nearer. */
+  get #isSweeping(): boolean {
+    return typeof this.#pending.sweep === 'function'
   }
 
   #commit(): void {

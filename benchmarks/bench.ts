@@ -45,19 +45,22 @@ const kafka = await startKafka({
 try {
   const runs = Number(values.runs ?? (smoke ? 1 : 5))
   const bench: Bench = { kafka, folder, smoke, runs, records: Number(values.records ?? (smoke ? 20_000 : 2_000_000)), say }
-  const sections: Section[] = []
+  // Each as soon as it is measured: what fails later takes nothing with it.
+  const tell = async (text: string) => {
+    console.log(text)
+    if (!smoke) await appendFile(RESULTS, `${text}\n`)
+  }
+  const report = (section: Section) => tell(sectionAsMarkdown(section))
+  await tell(`\n## ${new Date().toISOString().slice(0, 10)}\n\n${environment.join('\n')}\n`)
   if (isWanted('throughput')) {
     const throughput = await measureThroughput(bench)
-    sections.push(...throughput.sections)
+    for (const section of throughput.sections) await report(section)
     if (!smoke) await writeFile(PICTURE, await drawPicture(throughput.ratios))
   }
-  if (isWanted('memory')) sections.push(await measureMemory(bench))
-  if (isWanted('latency')) sections.push(await measureLatency(bench))
-  if (isWanted('sweep')) sections.push(await measureSweeps(bench, values.bodies ?? null))
-  if (isWanted('start-up')) sections.push(await measureStartUp(bench))
-  const report = `\n## ${new Date().toISOString().slice(0, 10)}\n\n${environment.join('\n')}\n\n${sections.map(sectionAsMarkdown).join('\n')}`
-  console.log(report)
-  if (!smoke) await appendFile(RESULTS, report)
+  if (isWanted('memory')) await report(await measureMemory(bench))
+  if (isWanted('latency')) await report(await measureLatency(bench))
+  if (isWanted('sweep')) await report(await measureSweeps(bench, values.bodies ?? null))
+  if (isWanted('start-up')) await report(await measureStartUp(bench))
 } finally {
   await kafka.stop()
   await rm(folder, { recursive: true, force: true })

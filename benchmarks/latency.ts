@@ -87,7 +87,7 @@ async function publishSteadily(publisher: KafkaEventPublisher, events: number, a
     const batch: OutboxEvent[] = []
     for (let number = acknowledged.length + 1; number <= due; number++) batch.push(eventOf(number))
     if (batch.length === 0) {
-      await sleep(began + (acknowledged.length * 1000) / EVENTS_A_SECOND - performance.now())
+      await sleep(Math.max(1, began + (acknowledged.length * 1000) / EVENTS_A_SECOND - performance.now()))
       continue
     }
     await publisher.publish(batch)

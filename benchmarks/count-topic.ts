@@ -92,11 +92,11 @@ const gated: RecordSource = {
   run: (handler, signal) =>
     source.run(
       {
-        open: async (partition) => {
+        open: async (partition, needed) => {
           await go.promise
           // Handed to somebody else while it waited: opening it now would fence them.
           if (!mine.has(partition.partition)) return goneReader
-          const reader = await handler.open(partition)
+          const reader = await handler.open(partition, needed)
           tell({ type: 'opened', at: performance.timeOrigin + performance.now() })
           return reader
         },

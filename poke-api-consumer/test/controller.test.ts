@@ -12,6 +12,8 @@ import { MockTallyStore } from './mock-tally-store.ts'
 import { RecordingObserver } from './recording-observer.ts'
 
 const TYPES = ['grass', 'poison']
+/** Partitions are needed to the end. */
+const NEVER = new AbortController().signal
 const POKEMON = encodeValue({ id: 1, name: 'bulbasaur', types: TYPES.map((name, i) => ({ slot: i + 1, type: { name } })) })
 
 function ours(sequence: number, source = 'a'): MockRecord {
@@ -54,6 +56,12 @@ function setUp(logs: MockEntry[][], options: MockKafkaConsumerOptions & Partial<
 }
 
 type SetUp = ReturnType<typeof setUp>
+
+/** The records of a log in [from, to), as a fetch gives them. */
+function response(log: MockEntry[], from: number, to: number) {
+  const cursor = new MockCursor(log, from, to, 0)
+  return { fetchOffset: from, cursor, bytes: to - from, highWatermark: log.length, lastStableOffset: log.length, logStartOffset: 0 }
+}
 
 async function countedOnce(): Promise<SetUp> {
   const first = setUp([[ours(1)]])
@@ -250,7 +258,7 @@ describe('every trouble ends in opening the partition again (rule S2)', () => {
       now: () => (ms += 500),
     })
     await handled(3)
-    const readers = [await controller.open(source.partition(0)), await controller.open(source.partition(1))]
+    const readers = [await controller.open(source.partition(0), NEVER), await controller.open(source.partition(1), NEVER)]
     const row = store.rows.get(`${source.partition(0).topicId} 0`)
     assert.ok(row)
     row.position = { offset: 'log-start', leaderEpoch: -1 }
@@ -310,21 +318,74 @@ describe('every trouble ends in opening the partition again (rule S2)', () => {
 
   test('a response that does not continue the position is not counted', async () => {
     const { controller, store, source, finish } = setUp([[]])
-    const reader = await controller.open({ ...source.partition(0), partition: 5 })
-    const { MockCursor } = await import('./mock-kafka-consumer.ts')
-    const fetched = (offset: number) => ({
-      fetchOffset: offset,
-      cursor: new MockCursor([ours(1), ours(2), ours(3)], offset, offset + 1, 0),
-      bytes: 1,
-      highWatermark: 3,
-      lastStableOffset: 3,
-      logStartOffset: 0,
-    })
+    const reader = await controller.open({ ...source.partition(0), partition: 5 }, NEVER)
+    const fetched = (offset: number) => response([ours(1), ours(2), ours(3)], offset, offset + 1)
     assert.equal(await reader.count(fetched(0)), 'next')
     assert.equal(await reader.count(fetched(2)), 'reopen')
     assert.equal(await reader.count(fetched(1)), 'reopen', 'a dead reader counts nothing more')
     await reader.close()
     assert.equal([...store.rows.values()].find((row) => row.partition === 5)?.counted, 1)
+    await finish()
+  })
+
+  test('what a walk that failed had counted is nobody’s, least of all another partition’s', async () => {
+    const { controller, store, source, finish } = setUp([])
+    const [failing, other] = [await controller.open(source.partition(0), NEVER), await controller.open(source.partition(1), NEVER)]
+    const torn = response([ours(1), ours(2)], 0, 2)
+    const next = torn.cursor.next.bind(torn.cursor)
+    torn.cursor.next = () => {
+      if (torn.cursor.nextOffset === 1) throw new RangeError('Array buffer allocation failed')
+      return next()
+    }
+    // Side by side, as the partitions of one response are.
+    const [failed, counted] = await Promise.allSettled([failing.count(torn), other.count(response([ours(7)], 0, 1))])
+    assert.deepEqual([failed.status, counted], ['rejected', { status: 'fulfilled', value: 'next' }])
+    assert.equal(await failing.count(response([ours(1)], 0, 1)), 'stop')
+    await other.close()
+    assert.deepEqual(Object.fromEntries((await store.totals()).counts), expected(1))
+    await finish()
+  })
+
+  test('a commit that was made although its answer was lost leaves no trouble behind when nothing follows', async () => {
+    const { store, observer, finish, handled } = setUp([], { wait: nearlyNoTime })
+    store.commitFaults.push('applied-but-lost')
+    const again = setUp([[ours(1)]], { store, wait: nearlyNoTime })
+    await handled(1)
+    await until(() => again.observer.heard.includes('store works again'))
+    await again.finish()
+    assert.deepEqual(observer.errors, [])
+    await finish()
+  })
+
+  test('a commit or a gap that fails while its partition is taken away leaves no trouble behind', async () => {
+    const { controller, store, source, observer, finish } = setUp([], { onDataLoss: 'continue' })
+    const gate = Promise.withResolvers<void>()
+    store.beforeCommit = () => gate.promise
+    store.commitFaults.push('refused')
+    const counting = await controller.open(source.partition(0), NEVER)
+    assert.equal(await counting.count(response([ours(1)], 0, 1)), 'next')
+    const closed = counting.close()
+    gate.resolve()
+    await closed
+    assert.deepEqual(observer.heard.filter((each) => each.startsWith('store')), ['store failed', 'store works again'])
+    store.gapFailures.push(new Error('the store is away'))
+    const losing = await controller.open(source.partition(1), NEVER)
+    assert.equal(await losing.lost({ kind: 'retention', message: 'gone', from: 0, to: 5 }), 'reopen')
+    await losing.close()
+    assert.equal(observer.heard.filter((each) => each.startsWith('store')).at(-1), 'store works again')
+    assert.equal(observer.errors.length, 2)
+    await finish()
+  })
+
+  test('an opening that nobody needs any more does not wait for a store that is away', async () => {
+    const failingOpens = Array.from({ length: 1000 }, () => new Error('refused'))
+    const { controller, source, observer, finish } = setUp([], { failingOpens })
+    const needed = new AbortController()
+    const opening = controller.open(source.partition(0), needed.signal)
+    await until(() => observer.errors.length > 0)
+    needed.abort()
+    await assert.rejects(opening, { message: 'refused' })
+    assert.equal(observer.heard.at(-1), 'store works again')
     await finish()
   })
 

@@ -286,7 +286,7 @@ class Member extends Mortal {
 
   async #open(partition: number): Promise<PartitionReader | null> {
     try {
-      return await (this.#handler as FetchHandler).open(partitionOf(partition))
+      return await (this.#handler as FetchHandler).open(partitionOf(partition), this.#stop.signal)
     } catch (error) {
       // Only as this member ends.
       this.#world.check(this.#stop.signal.aborted || this.dead, `an opening failed: ${error}`)

@@ -180,7 +180,7 @@ export class MockKafkaConsumer implements RecordSource {
     let offset = 0
     while (!signal.aborted) {
       if (reader === null) {
-        reader = await handler.open(this.partition(partition))
+        reader = await handler.open(this.partition(partition), signal)
         this.opened.push(partition)
         offset = reader.position.offset === 'log-start' ? 0 : reader.position.offset
         if (reader.stopped) return

@@ -15,13 +15,24 @@ export function onDisk<T>(call: Promise<T>): Promise<T> {
   return call
 }
 
+let ending: Promise<never> | null = null
+
 /**
- * Ends this process at once. `process.exit` waits for the threads that system calls are made in: for ever, where a disk does not answer. Then the
- * process kills itself, and its exit code is lost.
+ * Ends this process, as soon as calls to a disk have ended or their time is over. `process.exit` waits for the threads that system calls are made
+ * in: for ever, where a disk does not answer. Then the process kills itself, and its exit code is lost. Of several calls the first counts.
  */
-export async function endProcess(exitCode: number): Promise<never> {
+export function endProcess(exitCode: number): Promise<never> {
+  ending ??= end(exitCode)
+  return ending
+}
+
+async function end(exitCode: number): Promise<never> {
   const patientUntil = performance.now() + PATIENCE
   while (underWay.size > 0 && performance.now() < patientUntil) await sleep(10)
-  if (underWay.size > 0) process.kill(process.pid, 'SIGKILL')
+  if (underWay.size > 0) {
+    process.kill(process.pid, 'SIGKILL')
+    // The first process of a container is not killed by a signal of its own.
+    process.abort()
+  }
   process.exit(exitCode)
 }

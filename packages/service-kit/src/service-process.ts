@@ -64,7 +64,8 @@ export async function runServiceProcess({ logger, shutdownTimeout, start }: Serv
     return exitCode
   }
   // Rejections that nobody handles come here as well.
-  process.on('uncaughtException', (error) => void endProcess(fail(error)))
+  // What goes on after a mistake is not to be trusted: at once, and only a disk that hangs can delay it.
+  process.on('uncaughtException', (error) => process.exit(fail(error)))
   ignoreClosedOutput()
 
   try {

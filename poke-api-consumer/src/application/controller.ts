@@ -94,11 +94,11 @@ export class Controller implements FetchHandler {
     }
   }
 
-  /** Opens a partition at the store's position, however long the store is away. */
-  async open(partition: TopicPartition): Promise<PartitionReader> {
+  /** Opens a partition at the store's position, however long the store is away, until the signal is aborted. */
+  async open(partition: TopicPartition, signal: AbortSignal): Promise<PartitionReader> {
     const { store, observer, onDataLoss } = this.#options
     for (;;) {
-      const state = await this.#patiently(partition, () => store.open(partition))
+      const state = await this.#patiently(partition, signal, () => store.open(partition))
       if (state.replacedTopicId === null) {
         this.#crashPoint('opened')
         observer.opened(partition, state.position)
@@ -111,7 +111,7 @@ export class Controller implements FetchHandler {
         return this.#reader(partition, state, true)
       }
       // Whatever comes of it, another opening shows whether the gap is recorded.
-      const outcome = await this.#patiently(partition, () => store.recordGap({ partition, token: state.token, from: state.position, loss }))
+      const outcome = await this.#patiently(partition, signal, () => store.recordGap({ partition, token: state.token, from: state.position, loss }))
       this.#tellGap(outcome, partition, loss)
     }
   }
@@ -162,20 +162,23 @@ export class Controller implements FetchHandler {
     }
   }
 
-  /** Asks the store again for as long as it takes. @throws ServiceError where it is hopeless, or the end has come */
-  async #patiently<T>(partition: TopicPartition, ask: () => Promise<T>): Promise<T> {
+  /** Asks the store again for as long as it takes. @throws ServiceError where it is hopeless, or nobody needs the partition any more */
+  async #patiently<T>(partition: TopicPartition, needed: AbortSignal, ask: () => Promise<T>): Promise<T> {
     const { wait, random } = this.#options
-    const what = openingOf(partition)
-    for (let delay = FIRST_RETRY; ; delay = Math.min(delay * 2, LONGEST_RETRY)) {
-      try {
-        const answer = await ask()
-        this.#storeTroubles.worked(what)
-        return answer
-      } catch (error) {
-        if (this.#signal.aborted || (error instanceof ServiceError && !error.retriable)) throw error
-        this.#storeTroubles.failed(what, error as Error)
-        await wait(delay * (0.5 + random() / 2), this.#signal)
+    const what = `opening partition ${partition.partition}`
+    const ended = AbortSignal.any([this.#signal, needed])
+    try {
+      for (let delay = FIRST_RETRY; ; delay = Math.min(delay * 2, LONGEST_RETRY)) {
+        try {
+          return await ask()
+        } catch (error) {
+          if (ended.aborted || (error instanceof ServiceError && !error.retriable)) throw error
+          this.#storeTroubles.failed(what, error as Error)
+        }
+        await wait(delay * (0.5 + random() / 2), ended)
       }
+    } finally {
+      this.#storeTroubles.worked(what)
     }
   }
 
@@ -185,12 +188,7 @@ export class Controller implements FetchHandler {
       observer.stopped(partition, loss)
       return 'stop'
     }
-    try {
-      this.#tellGap(await store.recordGap({ partition, token, from: position, loss }), partition, loss)
-    } catch (error) {
-      // The opening that follows finds the gap again.
-      this.#storeTroubles.failed(openingOf(partition), error as Error)
-    }
+    this.#tellGap(await store.recordGap({ partition, token, from: position, loss }), partition, loss)
     return 'reopen'
   }
 
@@ -210,11 +208,6 @@ export class Controller implements FetchHandler {
 
 function keyOf({ topicId, partition }: Pick<TopicPartition, 'topicId' | 'partition'>): string {
   return `${topicId} ${partition}`
-}
-
-/** One of the things that the store may fail at. */
-function openingOf({ partition }: TopicPartition): string {
-  return `opening partition ${partition}`
 }
 
 function recreation({ topic, topicId }: TopicPartition, replacedTopicId: string): DataLoss {

@@ -25,7 +25,7 @@ export interface PartitionReaderContext {
   /** Told of each commit: whether everything known of was counted, and how many dead letters it kept. */
   readonly onCommitted: (caughtUp: boolean, deadLetters: number) => void
   readonly onClosed: () => void
-  /** Decides what becomes of lost records; may record a gap. */
+  /** Decides what becomes of lost records; may record a gap. Rejects where the store fails. */
   readonly onLost: (partition: TopicPartition, position: FetchPosition, token: number, loss: DataLoss) => Promise<ReadOutcome>
   /** True the first time that bytes at this offset cannot be read: they are fetched once more (rule F5). */
   readonly firstDoubt: (partition: TopicPartition, offset: number) => boolean
@@ -99,7 +99,14 @@ export class StoredPartitionReader implements PartitionReader {
     // 2. Every record, without waiting between them: the bytes and the counter are shared.
     const { cursor } = fetched
     const tally = this.#tally
-    while (tally.letterBytes < MOST_LETTER_BYTES && cursor.next()) tally.add(cursor)
+    try {
+      while (tally.letterBytes < MOST_LETTER_BYTES && cursor.next()) tally.add(cursor)
+    } catch (error) {
+      // No memory is left. What was counted until here goes with no position, least of all with another partition's.
+      tally.take()
+      this.#end = 'stop'
+      throw error
+    }
     // What is left out is asked for again, once these letters are kept.
     const isCut = tally.letterBytes >= MOST_LETTER_BYTES
     const nextOffset = isCut ? cursor.offset + 1 : cursor.nextOffset
@@ -133,11 +140,13 @@ export class StoredPartitionReader implements PartitionReader {
       // Perhaps nothing comes for hours: now is the time to say that the last commit came to nothing.
       await this.#committing
       if (this.#end !== null) return this.#end
+      // A commit whose answer was lost was made after all where nothing follows the position that the store has.
+      if (fetched.bytes === 0) this.#context.storeTroubles.worked(this.#commits)
       this.#context.observer.counted(this.#partition, response)
     }
     if (isCut) {
       await this.#committing
-      return this.#die('reopen')
+      return this.#end ?? this.#die('reopen')
     }
     // 4. What the walk has shown besides.
     const { corrupt, corruptEnd } = cursor
@@ -156,15 +165,21 @@ export class StoredPartitionReader implements PartitionReader {
   async lost(loss: DataLoss): Promise<ReadOutcome> {
     await this.#committing
     if (this.#end !== null) return this.#end
-    return this.#die(await this.#context.onLost(this.#partition, this.#position, this.#token, loss))
+    try {
+      return this.#die(await this.#context.onLost(this.#partition, this.#position, this.#token, loss))
+    } catch (error) {
+      // The opening that follows finds the gap again. After the end nobody is left to whom it matters.
+      if (this.#end === null) this.#context.storeTroubles.failed(this.#commits, error as Error)
+      return this.#die('reopen')
+    }
   }
 
   async close(): Promise<void> {
     this.#end = 'stop'
     this.#context.onClosed()
-    this.#context.storeTroubles.worked(this.#commits)
     this.#context.observer.closed(this.#partition)
     await this.#committing
+    this.#context.storeTroubles.worked(this.#commits)
   }
 
   /** Never rejects: any outcome but "committed" ends this reader, and the store is asked anew (rule S2). */

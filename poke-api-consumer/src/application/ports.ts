@@ -51,8 +51,12 @@ export interface RecordSource {
 
 /** The controller, as the source sees it. */
 export interface FetchHandler {
-  /** Called for each partition that this member was handed, and again after a `reopen`. Rejects only where the store is hopeless. */
-  open(partition: TopicPartition): Promise<PartitionReader>
+  /**
+   * Called for each partition that this member was handed, and again after a `reopen`.
+   * @param signal aborted when the partition is not needed any more
+   * @throws where the store is hopeless, or is away when the signal is aborted
+   */
+  open(partition: TopicPartition, signal: AbortSignal): Promise<PartitionReader>
 }
 
 /** What the source does next with a partition: fetch on; open it anew; or leave it alone until it is handed out again. */
@@ -77,7 +81,7 @@ export interface PartitionReader {
 export interface RecordCursor extends RecordView {
   /** Moves to the next record; false at the end, and where `corrupt` says why it cannot go on. */
   next(): boolean
-  /** After the walk: the offset after the last whole batch, holes and control batches included (rule F2). */
+  /** After the whole walk: the offset after the last whole batch, holes and control batches included (rule F2). */
   readonly nextOffset: number
   /** After the walk: the leader epoch of the last whole batch, −1 if there was none. */
   readonly lastLeaderEpoch: number

@@ -70,14 +70,15 @@ export class TypeCountsExport {
   async #publish(): Promise<void> {
     const { store, observer, onMoved, now } = this.#options
     this.#news = 'none'
-    const totals = await this.#ask(() => store.totals())
+    const totals = await this.#ask('counts', () => store.totals())
     if (totals === null) return
     observer.totals(totals)
     await this.#replace(totals)
     if (totals.revision === this.#moved.revision || now() - this.#moved.toldAt < REST_INTERVAL) return
-    await this.#ask(async () => {
+    this.#moved = { ...this.#moved, toldAt: now() }
+    await this.#ask('partitions', async () => {
       await onMoved()
-      this.#moved = { revision: totals.revision, toldAt: now() }
+      this.#moved = { ...this.#moved, revision: totals.revision }
     })
   }
 
@@ -98,14 +99,14 @@ export class TypeCountsExport {
   }
 
   /** @returns null where the store failed: it is asked again a second later */
-  async #ask<T>(question: () => Promise<T>): Promise<T | null> {
+  async #ask<T>(what: string, question: () => Promise<T>): Promise<T | null> {
     const { storeTroubles } = this.#options
     try {
       const answer = await question()
-      storeTroubles.worked('looking at the counts')
+      storeTroubles.worked(`looking at the ${what}`)
       return answer
     } catch (error) {
-      storeTroubles.failed('looking at the counts', error as Error)
+      storeTroubles.failed(`looking at the ${what}`, error as Error)
       return null
     }
   }

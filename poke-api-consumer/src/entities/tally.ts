@@ -133,7 +133,8 @@ export class Tally {
   #letterBytes = 0
   #counted = 0
   #duplicates = 0
-  // The records counted last: where their values are, at their number modulo the room.
+  // The records counted last, at their number modulo the room: where their values are, or whose they were.
+  readonly #recentPokemon: (Pokemon | null)[] = new Array(RECENT).fill(null)
   readonly #recentBytes: (Buffer | null)[] = new Array(RECENT).fill(null)
   readonly #recentStarts: number[] = new Array(RECENT).fill(0)
   readonly #recentEnds: number[] = new Array(RECENT).fill(0)
@@ -182,6 +183,8 @@ export class Tally {
       this.#bury(record, value as DeadLetterReason)
       return
     }
+    // One buffer alone is kept for people's sake: each may be a whole batch decompressed.
+    if (record.bytes !== this.#newestBytes) this.#understandRecent()
     const place = this.#counted & (RECENT - 1)
     this.#recentBytes[place] = record.bytes
     this.#recentStarts[place] = record.valueStart
@@ -235,16 +238,25 @@ export class Tally {
     }
   }
 
-  /** Understood only now: of most records nobody asks whose they are. */
   #recent(): Pokemon[] {
+    this.#understandRecent()
     const recent: Pokemon[] = []
     for (let i = Math.max(0, this.#counted - RECENT); i < this.#counted; i++) {
-      const place = i & (RECENT - 1)
-      const value = this.#recentBytes[place]?.subarray(this.#recentStarts[place], this.#recentEnds[place]) ?? null
-      const pokemon = decodePokemon(value)
-      if (typeof pokemon !== 'string') recent.push(pokemon)
+      const pokemon = this.#recentPokemon[i & (RECENT - 1)]
+      if (pokemon) recent.push(pokemon)
     }
     return recent
+  }
+
+  /** Only these few: of most records nobody asks whose they are. */
+  #understandRecent(): void {
+    for (let place = 0; place < RECENT; place++) {
+      const bytes = this.#recentBytes[place]
+      if (!bytes) continue
+      const pokemon = decodePokemon(bytes.subarray(this.#recentStarts[place], this.#recentEnds[place]))
+      this.#recentPokemon[place] = typeof pokemon === 'string' ? null : pokemon
+      this.#recentBytes[place] = null
+    }
   }
 
   #bury(record: RecordView, reason: DeadLetterReason): void {

@@ -21,7 +21,7 @@ export interface TypeCountsFileOptions {
 /** A temporary file this old, in ms, belongs to nobody any more: its writer was killed. Replacing a file takes some ms. */
 const LEFTOVER_AGE = 60_000
 /** A network disk that is away may keep a call for ever. */
-const DEADLINE = 15_000
+const DEADLINE = 5000
 
 /**
  * The published document: `{"types":{"bug":106,…}}` and a line's end, types in the order of their letters, so that equal counts are equal bytes.

@@ -48,7 +48,14 @@ export class Decompressor {
   }
 }
 
-/** Node's own bounds have a code; an allocation that fails is either this one or a RangeError of V8 without any. */
+/** Codes of zlib, zstd and Node for an allocation that failed; V8 has a RangeError without any, while Node's own bounds have one. */
+const OUT_OF_MEMORY = new Set([
+  'ERR_MEMORY_ALLOCATION_FAILED',
+  'ERR_ZLIB_INITIALIZATION_FAILED',
+  'Z_MEM_ERROR',
+  'ZSTD_error_memory_allocation',
+])
+
 function isOutOfMemory(error: NodeJS.ErrnoException): boolean {
-  return error.code === 'ERR_MEMORY_ALLOCATION_FAILED' || (error instanceof RangeError && error.code === undefined)
+  return error.code === undefined ? error instanceof RangeError : OUT_OF_MEMORY.has(error.code)
 }

@@ -1,5 +1,4 @@
 /** Reads the partitions that were handed to this member: a feed for each of them, and a loop for each broker that leads any. */
-
 import type { BaseOptions } from '@platformatic/kafka'
 import type { FetchHandler } from '../../application/ports.ts'
 import type { Troubles } from '../../application/troubles.ts'

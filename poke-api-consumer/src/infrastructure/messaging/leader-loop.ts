@@ -2,7 +2,6 @@
  * Fetches from one broker, for as long as it leads partitions of ours. The next fetch is under way while the last response is counted, so
  * at most two responses of a leader are in memory; while neither is counted, nothing is asked for.
  */
-
 import type { BaseOptions } from '@platformatic/kafka'
 import { DeadlinePassed, withSilenceLimit } from 'service-kit'
 import type { Troubles } from '../../application/troubles.ts'
@@ -37,6 +36,8 @@ const FETCH = 1
 /** For how long connecting may take, in ms. */
 const CONNECT_DEADLINE = 5000
 const LONGEST_SILENCE = 5000
+/** Brokers throttle for a few seconds; one that says more is not waited for, in ms. */
+const LONGEST_THROTTLE = 60_000
 
 interface OpenConnection {
   readonly connection: FetchConnection
@@ -124,7 +125,7 @@ export class LeaderLoop {
     const answer = connection.ask(FETCH, version, fetchRequest(version, topicId, questions, limits))
     const silence = limits.maxWait + longestSilence + this.#throttle
     const response = readFetchResponse(await withSilenceLimit(answer, () => connection.received, silence, 'a Fetch'))
-    this.#throttle = response.throttleMs
+    this.#throttle = Math.min(response.throttleMs, LONGEST_THROTTLE)
     return response
   }
 

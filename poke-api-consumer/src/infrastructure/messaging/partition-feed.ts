@@ -2,7 +2,6 @@
  * One partition that was handed to this member: opened where its store says, asked for, counted, and opened again after any trouble.
  * What was asked for under an earlier opening is void (rule S2). Losses are told to the reader, which decides (rules F1, F5, S6).
  */
-
 import type { DataLoss, FetchHandler, PartitionReader, ReadOutcome, TopicPartition } from '../../application/ports.ts'
 import type { Troubles } from '../../application/troubles.ts'
 import { KafkaError } from '../../errors.ts'
@@ -60,6 +59,8 @@ export class PartitionFeed {
   #session: object = {}
   /** Everything that is done with the reader, one thing after the other. */
   #work: Promise<void> = Promise.resolve()
+  /** Ends what an opening waits for. */
+  readonly #closing = new AbortController()
   /** Resolves when no opening is under way. */
   #opening: Promise<void> = Promise.resolve()
   #leader = -1
@@ -166,10 +167,11 @@ export class PartitionFeed {
   /** It was taken away, or all ends. Resolves when what was being committed is. */
   async close(): Promise<void> {
     this.#state = 'closed'
+    this.#closing.abort()
     this.#session = {}
     this.#asked = null
     this.#context.troubles.worked(this.#name)
-    // What opens late is closed before anybody else has the partition.
+    // What opens late is closed before the partition is opened here again.
     await this.#opening
     await this.#reader?.close()
   }
@@ -188,6 +190,7 @@ export class PartitionFeed {
     const reader = await opening
     if (reader === null) return
     this.#reader = reader
+    if (this.#isClosed()) return await reader.close()
     this.#told = null
     if (reader.stopped) this.#state = 'left-alone'
     else if (isCompacted()) await this.#lose(compacted(this.at))
@@ -196,7 +199,7 @@ export class PartitionFeed {
 
   /** @returns null where it was closed meanwhile */
   async #openReader(handler: FetchHandler): Promise<PartitionReader | null> {
-    const reader = await handler.open(this.at)
+    const reader = await handler.open(this.at, this.#closing.signal)
     if (!this.#isClosed()) return reader
     await reader.close()
     return null

@@ -204,6 +204,6 @@ function byPartition(rows: readonly Row[]): Map<unknown, Row[]> {
 function isLarge(letters: readonly DeadLetter[]): boolean {
   if (letters.length > MANY_LETTERS) return true
   let bytes = 0
-  for (const { key, value } of letters) bytes += (key?.length ?? 0) + (value?.length ?? 0)
+  for (const { key, value, headers } of letters) bytes += (key?.length ?? 0) + (value?.length ?? 0) + headers.length
   return bytes > MANY_BYTES
 }

@@ -70,6 +70,7 @@ export class SqliteDeadLetters {
 
 function prepareStatements(database: SqliteDatabase) {
   const columns = 'letters.*, partitions.topic, partitions.topic_id, partitions.partition'
+  // Lengths alone are read from the head of a row, without its bytes.
   const bytes = 'coalesce(length(key), 0) + coalesce(length(value), 0) + length(headers)'
   const ofGroup = 'partition_id IN (SELECT id FROM partitions WHERE group_id = ?)'
   return {
@@ -85,9 +86,9 @@ function prepareStatements(database: SqliteDatabase) {
     // The sizes of those before it must leave room; the first one always fits.
     newest: database.prepare(`
       WITH waiting AS (
-        SELECT id, row_number() OVER before AS place, sum(${bytes}) OVER before AS bytes
+        SELECT id, row_number() OVER before AS place, sum(size) OVER before AS bytes
         FROM (
-          SELECT letters.* FROM dead_letters letters JOIN partitions ON partitions.id = letters.partition_id
+          SELECT letters.id, ${bytes} AS size FROM dead_letters letters JOIN partitions ON partitions.id = letters.partition_id
           WHERE partitions.group_id = ?1 AND letters.id < ?2 AND letters.state IN ('kept', 'published')
           ORDER BY letters.id DESC LIMIT ?3)
         WINDOW before AS (ORDER BY id DESC)
@@ -97,9 +98,10 @@ function prepareStatements(database: SqliteDatabase) {
       ORDER BY waiting.place`),
     unpublished: database.prepare(`
       WITH waiting AS (
-        SELECT id, row_number() OVER before AS place, sum(${bytes}) OVER before AS bytes
+        SELECT id, row_number() OVER before AS place, sum(size) OVER before AS bytes
         FROM (
-          SELECT letters.* FROM dead_letters letters JOIN partitions ON partitions.id = letters.partition_id
+          SELECT letters.id, letters.record_offset, letters.leader_epoch, ${bytes} AS size
+          FROM dead_letters letters JOIN partitions ON partitions.id = letters.partition_id
           WHERE partitions.group_id = ?1 AND partitions.topic_id = ?2 AND partitions.partition = ?3 AND letters.state = 'kept'
           ORDER BY letters.record_offset, letters.leader_epoch LIMIT ?4)
         WINDOW before AS (ORDER BY record_offset, leader_epoch)

@@ -25,7 +25,7 @@ const QUOTE = 0x22
 /** The first bytes of our keys are the same in all of them, `","types":[{"slot":1,"type":{"name":`: these are not hashed. */
 const SAME_IN_OURS = 36
 const SLOTS = 1 << 15
-/** Places that a value can have. With fewer, some of the 1351 real values would push each other out for ever. */
+/** Places that a key can have. With fewer, some of the 1351 values of another producer would push each other out for ever. */
 const WAYS = 4
 
 interface Slot {
@@ -137,7 +137,7 @@ function hashOf(view: DataView, start: number, end: number): number {
   return h ^ (h >>> 16)
 }
 
-/** Whether `length` (16 or more) bytes of `view` from `start` on are those of `kept`. */
+/** Whether `length` (4 or more) bytes of `view` from `start` on are those of `kept`. */
 function equal(kept: DataView, view: DataView, start: number, length: number): boolean {
   const words = length & ~3
   for (let i = 0; i < words; i += 4) if (kept.getInt32(i, true) !== view.getInt32(start + i, true)) return false

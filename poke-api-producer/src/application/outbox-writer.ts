@@ -21,7 +21,7 @@ export interface OutboxWriterOptions {
   readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
 }
 
-/** For how long at most a transaction is put off where nobody waits for it, in ms: on a slow disk each sync stops everything for as long. */
+/** For how long at most a transaction is put off where no single capture is waited for, in ms: on a slow disk each sync stops everything for as long. */
 const GATHER = 20
 
 /** What the next transaction will store. */
@@ -105,7 +105,7 @@ export class OutboxWriter {
     }
   }
 
-  /** Waits for what may share the transaction, as long as nobody waits for it. */
+  /** Waits for what may share the transaction, as long as no single capture is waited for. */
   async #gather(stop: AbortSignal): Promise<void> {
     const { changes, wait } = this.#options
     let enough = false

@@ -48,7 +48,7 @@ export class Fetching {
       now: () => performance.now(),
       random: Math.random,
     })
-    const open: FetchHandler = { open: (partition, needed) => handler.open(partition, needed) }
+    const open: FetchHandler = { open: (partition) => handler.open(partition) }
     this.ended = source.run(open, this.#stopping.signal)
     this.ended.catch(() => {})
   }

@@ -367,7 +367,10 @@ describe('every trouble ends in opening the partition again (rule S2)', () => {
     const closed = counting.close()
     gate.resolve()
     await closed
-    assert.deepEqual(observer.heard.filter((each) => each.startsWith('store')), ['store failed', 'store works again'])
+    assert.deepEqual(
+      observer.heard.filter((each) => each.startsWith('store')),
+      ['store failed', 'store works again'],
+    )
     store.gapFailures.push(new Error('the store is away'))
     const losing = await controller.open(source.partition(1), NEVER)
     assert.equal(await losing.lost({ kind: 'retention', message: 'gone', from: 0, to: 5 }), 'reopen')

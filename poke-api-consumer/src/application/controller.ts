@@ -111,7 +111,9 @@ export class Controller implements FetchHandler {
         return this.#reader(partition, state, true)
       }
       // Whatever comes of it, another opening shows whether the gap is recorded.
-      const outcome = await this.#patiently(partition, signal, () => store.recordGap({ partition, token: state.token, from: state.position, loss }))
+      const outcome = await this.#patiently(partition, signal, () =>
+        store.recordGap({ partition, token: state.token, from: state.position, loss }),
+      )
       this.#tellGap(outcome, partition, loss)
     }
   }

@@ -8,7 +8,7 @@ export interface Peer {
 }
 
 const WIDTH = 760
-const LABELS = 300
+const LABELS = 330
 const ROW = 30
 const BAR = 18
 const TOP = 74

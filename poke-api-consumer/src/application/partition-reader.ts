@@ -111,13 +111,13 @@ export class StoredPartitionReader implements PartitionReader {
     const isCut = tally.letterBytes >= MOST_LETTER_BYTES
     const nextOffset = isCut ? cursor.offset + 1 : cursor.nextOffset
     const response = {
-      ...this.#tally.summary(),
+      ...tally.summary(),
       bytes: fetched.bytes,
       position: nextOffset,
       highWatermark: fetched.highWatermark,
       lastStableOffset: fetched.lastStableOffset,
     }
-    const delta = this.#tally.take()
+    const delta = tally.take()
     crashPoint('walked')
     // 3. Position, counts, last sequences and dead letters together, after the commit before.
     if (nextOffset > fetched.fetchOffset) {
@@ -155,7 +155,7 @@ export class StoredPartitionReader implements PartitionReader {
       const to = corruptEnd > nextOffset && corruptEnd <= fetched.highWatermark ? corruptEnd : null
       return await this.#doubt(nextOffset, to, corrupt)
     }
-    if (this.#tally.sources > this.#context.mostSources) {
+    if (tally.sources > this.#context.mostSources) {
       await this.#committing
       return this.#die('reopen')
     }

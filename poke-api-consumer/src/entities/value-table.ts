@@ -5,7 +5,8 @@
  * there are combinations of types. Any other value is remembered as a whole.
  *
  * A four-way set-associative table without chains: a key has four places, found by a hash, and is recognised only when all bytes are equal.
- * So a collision costs a parse, never a mistake. A key enters at its second sighting: where all are distinct nothing is ever copied, and what is kept is bounded by the table.
+ * So a collision costs a parse, never a mistake. A key enters at its second sighting: where all are distinct nothing is ever copied, and
+ * what is kept is bounded by the table.
  */
 import { endOfHead } from 'pokemon-event'
 import { decodePokemon } from './pokemon.ts'

@@ -4,6 +4,9 @@ import { CodecOutput } from './codec-output.ts'
 import { decodeLz4 } from './lz4.ts'
 import { decodeSnappy } from './snappy.ts'
 
+/** What the records of a batch may decompress to at most, in bytes. */
+export const LARGEST_BATCH = 128 * 1024 * 1024
+
 const CODECS = ['none', 'gzip', 'snappy', 'lz4', 'zstd']
 /** The first guess at how many times larger records are than their compressed bytes. */
 const FIRST_RATIO = 8

@@ -157,19 +157,10 @@ export class FetchLoop {
   }
 
   #startLoop(node: number): LeaderLoop {
-    const { cluster, topics, topic, clientId, clientOptions, limits, troubles, wait, random, longestSilence } = this.#options
+    const { topics } = this.#options
     const loop = new LeaderLoop({
+      ...this.#options,
       node,
-      topic,
-      clientId,
-      ...(clientOptions && { clientOptions }),
-      ...(longestSilence && { longestSilence }),
-      limits,
-      troubles,
-      wait,
-      random,
-      address: (of) => cluster.address(of),
-      fetchVersion: (of) => cluster.fetchVersion(of),
       feeds: () => [...this.#feeds.values()].filter((feed) => topics.leaderOf(feed.at.partition).node === node),
       topicId: () => topics.current.topicId,
       doubt: () => topics.doubt(),

@@ -5,7 +5,7 @@ import type { CrashHook } from '../../application/crash-points.ts'
 import type { FetchHandler, RecordSource } from '../../application/ports.ts'
 import { Troubles } from '../../application/troubles.ts'
 import { Cluster } from './cluster.ts'
-import { Decompressor } from './decompress.ts'
+import { Decompressor, LARGEST_BATCH } from './decompress.ts'
 import { FetchLoop } from './fetch-loop.ts'
 import type { FetchLimits } from './fetch-response.ts'
 import { Membership, type MembershipObserver } from './membership.ts'
@@ -43,8 +43,6 @@ export interface KafkaRecordSourceOptions {
   readonly crashPoint?: CrashHook
 }
 
-/** What the records of a batch may decompress to at most. */
-const LARGEST_BATCH = 128 * 1024 * 1024
 /** For how long the group is waited for to take the last positions, in ms. */
 const LAST_MIRROR = 1000
 

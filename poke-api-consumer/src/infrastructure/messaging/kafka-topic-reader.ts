@@ -1,14 +1,13 @@
 /** Reads a topic anew for `verify`: from any offset to any other, apart from any group, with the cursor that counts. */
-import { DeadlinePassed, withSilenceLimit } from 'service-kit'
 import type { TopicDescription, TopicReader } from '../../application/ports.ts'
 import type { RecordView } from '../../entities/tally.ts'
 import { KafkaError } from '../../errors.ts'
 import { BackOff } from './back-off.ts'
 import { Cluster, type ClusterOptions, type Leader, type Topic } from './cluster.ts'
-import { Decompressor } from './decompress.ts'
-import { FetchConnection } from './fetch-connection.ts'
-import { type FetchedPartition, type FetchLimits, type FetchResponse, fetchRequest, readFetchResponse } from './fetch-response.ts'
+import { Decompressor, LARGEST_BATCH } from './decompress.ts'
+import type { FetchedPartition, FetchLimits, FetchResponse } from './fetch-response.ts'
 import { CODE, kafkaError, refusedBy } from './kafka-failure.ts'
+import { LeaderConnection } from './leader-connection.ts'
 import { BatchCursor } from './record-batch.ts'
 import { SourceTable } from './source-table.ts'
 
@@ -22,21 +21,9 @@ export interface KafkaTopicReaderOptions extends ClusterOptions {
   readonly random: () => number
 }
 
-/** What the records of a batch may decompress to at most. */
-const LARGEST_BATCH = 128 * 1024 * 1024
-const FETCH = 1
 const PATIENCE = 30_000
-const CONNECT_DEADLINE = 5000
-/** For how long nothing may come beyond the broker's own waiting, in ms. */
-const LONGEST_SILENCE = 5000
 /** Rule F1 does not matter here: `verify` compares the epochs of the records themselves. */
 const NO_EPOCH = -1
-
-interface OpenConnection {
-  readonly node: number
-  readonly version: number
-  readonly connection: FetchConnection
-}
 
 interface Answer {
   readonly response: FetchResponse
@@ -49,7 +36,8 @@ export class KafkaTopicReader implements TopicReader {
   readonly #cursor = new BatchCursor(new Decompressor(LARGEST_BATCH), new SourceTable())
   readonly #closing = new AbortController()
   #topic: Topic | null = null
-  #open: OpenConnection | null = null
+  /** To the leader that was asked last. */
+  #connection: LeaderConnection | null = null
 
   constructor(options: KafkaTopicReaderOptions) {
     this.#options = options
@@ -109,14 +97,11 @@ export class KafkaTopicReader implements TopicReader {
 
   /** Asks until there is something at `offset`; or says why there will be nothing. */
   async #fetch(topicId: string, partition: number, offset: number, to: number): Promise<Answer | string> {
-    const { topic, limits } = this.#options
+    const { topic } = this.#options
     const leader = await this.#leader(topicId, partition)
     if (typeof leader === 'string') return leader
-    const { connection, version } = await this.#connect(leader.node)
     const question = { partition, currentLeaderEpoch: leader.leaderEpoch, offset, lastEpoch: NO_EPOCH }
-    const asked = connection.ask(FETCH, version, fetchRequest(version, topicId, [question], limits))
-    const bytes = await withSilenceLimit(asked, () => connection.received, limits.maxWait + LONGEST_SILENCE, 'a Fetch')
-    const response = readFetchResponse(bytes)
+    const response = await this.#connectionTo(leader.node).fetch(topicId, [question])
     const part = response.topics.get(topicId)?.find((found) => found.partition === partition)
     const code = part === undefined || response.errorCode !== CODE.none ? response.errorCode : part.errorCode
     if (code === CODE.offsetOutOfRange) return await this.#whyGone(partition, leader, offset, to)
@@ -158,25 +143,17 @@ export class KafkaTopicReader implements TopicReader {
     throw new KafkaError('refused', `broker ${leader.node} does not have all of partition ${partition} yet; it is asked again`)
   }
 
-  async #connect(node: number): Promise<OpenConnection> {
-    if (this.#open?.node === node && !this.#open.connection.closed) return this.#open
-    this.#disconnect()
-    const { clientId, clientOptions, limits } = this.#options
-    const version = await this.#cluster.fetchVersion(node)
-    const deadline = AbortSignal.timeout(CONNECT_DEADLINE)
-    const options = { clientId, commonBytes: limits.maxBytes, ...(clientOptions && { clientOptions }) }
-    try {
-      const connection = await FetchConnection.open(this.#cluster.address(node), options, deadline)
-      this.#open = { node, version, connection }
-      return this.#open
-    } catch (error) {
-      throw deadline.aborted ? new DeadlinePassed(`connecting took longer than ${CONNECT_DEADLINE} ms`) : error
+  #connectionTo(node: number): LeaderConnection {
+    if (this.#connection?.node !== node) {
+      this.#disconnect()
+      this.#connection = new LeaderConnection({ ...this.#options, node, cluster: this.#cluster })
     }
+    return this.#connection as LeaderConnection
   }
 
   #disconnect(): void {
-    this.#open?.connection.close()
-    this.#open = null
+    this.#connection?.close()
+    this.#connection = null
   }
 
   /** Tries again what can be tried again, asking anew who leads what, until the patience is over. */

@@ -1,4 +1,5 @@
 /** The SQL of the PostgreSQL store. What changes something is one statement, so that a frozen client never holds a transaction open. */
+import { lettersWithin } from './letters-within.ts'
 import type { Statement } from './postgres-database.ts'
 
 const named = <K extends string>(texts: Record<K, string>): Record<K, Statement> =>
@@ -6,6 +7,7 @@ const named = <K extends string>(texts: Record<K, string>): Record<K, Statement>
 
 const time = (column: string) => `(extract(epoch FROM ${column}) * 1000)::bigint`
 const letterBytes = 'coalesce(octet_length(key), 0) + coalesce(octet_length(value), 0) + octet_length(headers)'
+const lettersOfGroup = 'dead_letters letters JOIN partitions ON partitions.id = letters.partition_id WHERE partitions.group_id = $1'
 const letterColumns = `letters.id, letters.record_offset, letters.leader_epoch, letters.record_timestamp, letters.reason, letters.state,
   letters.key, letters.headers, letters.value, partitions.topic, partitions.topic_id, partitions.partition`
 
@@ -134,32 +136,22 @@ export const STATEMENTS = named({
   resetLetters: `UPDATE dead_letters SET state = 'superseded' WHERE partition_id = ANY ($1::bigint[]) AND state <> 'superseded'`,
   resetTopics: 'DELETE FROM topics WHERE group_id = $1',
 
-  // The sizes of those before it must leave room; the first one always fits.
-  newestLetters: `
-    WITH waiting AS (
-      SELECT id, row_number() OVER before AS place, sum(${letterBytes}) OVER before AS bytes
-      FROM (
-        SELECT letters.* FROM dead_letters letters JOIN partitions ON partitions.id = letters.partition_id
-        WHERE partitions.group_id = $1 AND letters.id < $2 AND letters.state IN ('kept', 'published')
-        ORDER BY letters.id DESC LIMIT $3) newest
-      WINDOW before AS (ORDER BY id DESC)
-    )
-    SELECT ${letterColumns} FROM waiting JOIN dead_letters letters USING (id) JOIN partitions ON partitions.id = letters.partition_id
-    WHERE waiting.place = 1 OR waiting.bytes <= $4
-    ORDER BY waiting.place`,
+  newestLetters: lettersWithin({
+    columns: letterColumns,
+    chosen: `SELECT letters.id, ${letterBytes} AS size FROM ${lettersOfGroup} AND letters.id < $2 AND letters.state IN ('kept', 'published')
+      ORDER BY letters.id DESC LIMIT $3`,
+    order: 'id DESC',
+    most: '$4',
+  }),
 
-  unpublished: `
-    WITH waiting AS (
-      SELECT id, row_number() OVER before AS place, sum(${letterBytes}) OVER before AS bytes
-      FROM (
-        SELECT letters.* FROM dead_letters letters JOIN partitions ON partitions.id = letters.partition_id
-        WHERE partitions.group_id = $1 AND partitions.topic_id = $2 AND partitions.partition = $3 AND letters.state = 'kept'
-        ORDER BY letters.record_offset, letters.leader_epoch LIMIT $4) next
-      WINDOW before AS (ORDER BY record_offset, leader_epoch)
-    )
-    SELECT ${letterColumns} FROM waiting JOIN dead_letters letters USING (id) JOIN partitions ON partitions.id = letters.partition_id
-    WHERE waiting.place = 1 OR waiting.bytes <= $5
-    ORDER BY waiting.place`,
+  unpublished: lettersWithin({
+    columns: letterColumns,
+    chosen: `SELECT letters.id, letters.record_offset, letters.leader_epoch, ${letterBytes} AS size
+      FROM ${lettersOfGroup} AND partitions.topic_id = $2 AND partitions.partition = $3 AND letters.state = 'kept'
+      ORDER BY letters.record_offset, letters.leader_epoch LIMIT $4`,
+    order: 'record_offset, leader_epoch',
+    most: '$5',
+  }),
 
   letterReasons: `
     SELECT letters.reason, count(*) AS letters FROM dead_letters letters JOIN partitions ON partitions.id = letters.partition_id

@@ -2,6 +2,7 @@
 import type { StatementSync } from 'node:sqlite'
 import type { DeadLetterState, KeptDeadLetter, PartitionSnapshot, TopicPartition } from '../../application/ports.ts'
 import type { DeadLetter } from '../../entities/dead-letter.ts'
+import { lettersWithin } from './letters-within.ts'
 import { letterOf } from './rows.ts'
 import type { SqliteDatabase } from './sqlite-database.ts'
 import type { FullStoreOptions } from './store.ts'
@@ -70,6 +71,7 @@ export class SqliteDeadLetters {
 
 function prepareStatements(database: SqliteDatabase) {
   const columns = 'letters.*, partitions.topic, partitions.topic_id, partitions.partition'
+  const lettersOfGroup = 'dead_letters letters JOIN partitions ON partitions.id = letters.partition_id WHERE partitions.group_id = ?1'
   // Lengths alone are read from the head of a row, without its bytes.
   const bytes = 'coalesce(length(key), 0) + coalesce(length(value), 0) + length(headers)'
   const ofGroup = 'partition_id IN (SELECT id FROM partitions WHERE group_id = ?)'
@@ -83,32 +85,25 @@ function prepareStatements(database: SqliteDatabase) {
     markCounted: database.prepare(`
       UPDATE dead_letters SET state = 'counted' WHERE id = ? AND state IN ('kept', 'published') AND ${ofGroup} RETURNING partition_id`),
     markPublished: database.prepare(`UPDATE dead_letters SET state = 'published' WHERE id = ? AND state = 'kept' AND ${ofGroup}`),
-    // The sizes of those before it must leave room; the first one always fits.
-    newest: database.prepare(`
-      WITH waiting AS (
-        SELECT id, row_number() OVER before AS place, sum(size) OVER before AS bytes
-        FROM (
-          SELECT letters.id, ${bytes} AS size FROM dead_letters letters JOIN partitions ON partitions.id = letters.partition_id
-          WHERE partitions.group_id = ?1 AND letters.id < ?2 AND letters.state IN ('kept', 'published')
-          ORDER BY letters.id DESC LIMIT ?3)
-        WINDOW before AS (ORDER BY id DESC)
-      )
-      SELECT ${columns} FROM waiting JOIN dead_letters letters USING (id) JOIN partitions ON partitions.id = letters.partition_id
-      WHERE waiting.place = 1 OR waiting.bytes <= ?4
-      ORDER BY waiting.place`),
-    unpublished: database.prepare(`
-      WITH waiting AS (
-        SELECT id, row_number() OVER before AS place, sum(size) OVER before AS bytes
-        FROM (
-          SELECT letters.id, letters.record_offset, letters.leader_epoch, ${bytes} AS size
-          FROM dead_letters letters JOIN partitions ON partitions.id = letters.partition_id
-          WHERE partitions.group_id = ?1 AND partitions.topic_id = ?2 AND partitions.partition = ?3 AND letters.state = 'kept'
-          ORDER BY letters.record_offset, letters.leader_epoch LIMIT ?4)
-        WINDOW before AS (ORDER BY record_offset, leader_epoch)
-      )
-      SELECT ${columns} FROM waiting JOIN dead_letters letters USING (id) JOIN partitions ON partitions.id = letters.partition_id
-      WHERE waiting.place = 1 OR waiting.bytes <= ?5
-      ORDER BY waiting.place`),
+    newest: database.prepare(
+      lettersWithin({
+        columns,
+        chosen: `SELECT letters.id, ${bytes} AS size FROM ${lettersOfGroup} AND letters.id < ?2 AND letters.state IN ('kept', 'published')
+          ORDER BY letters.id DESC LIMIT ?3`,
+        order: 'id DESC',
+        most: '?4',
+      }),
+    ),
+    unpublished: database.prepare(
+      lettersWithin({
+        columns,
+        chosen: `SELECT letters.id, letters.record_offset, letters.leader_epoch, ${bytes} AS size
+          FROM ${lettersOfGroup} AND partitions.topic_id = ?2 AND partitions.partition = ?3 AND letters.state = 'kept'
+          ORDER BY letters.record_offset, letters.leader_epoch LIMIT ?4`,
+        order: 'record_offset, leader_epoch',
+        most: '?5',
+      }),
+    ),
     reasons: database.prepare(`
       SELECT reason, count(*) AS letters FROM dead_letters WHERE state IN ('kept', 'published') AND ${ofGroup}
       GROUP BY reason ORDER BY reason`),

@@ -346,6 +346,59 @@ describe('every trouble ends in opening the partition again (rule S2)', () => {
     await finish()
   })
 
+  test('neither is what was counted where the summary of it failed', async () => {
+    const { controller, store, source, finish } = setUp([])
+    const [failing, other] = [await controller.open(source.partition(0), NEVER), await controller.open(source.partition(1), NEVER)]
+    const fetched = response([ours(1)], 0, 1)
+    const { cursor } = fetched
+    const next = cursor.next.bind(cursor)
+    let over = false
+    cursor.next = () => {
+      over = !next()
+      const { bytes } = cursor
+      const subarray = bytes.subarray.bind(bytes)
+      bytes.subarray = (...range) => {
+        if (over) throw new RangeError('Array buffer allocation failed')
+        return subarray(...range)
+      }
+      return !over
+    }
+    const [failed, counted] = await Promise.allSettled([failing.count(fetched), other.count(response([ours(7)], 0, 1))])
+    assert.deepEqual([failed.status, counted], ['rejected', { status: 'fulfilled', value: 'next' }])
+    await other.close()
+    assert.deepEqual(Object.fromEntries((await store.totals()).counts), expected(1))
+    await finish()
+  })
+
+  test('a partition that is left alone leaves no trouble of its commits behind', async () => {
+    const { controller, store, source, observer, finish } = setUp([])
+    store.commitFaults.push('refused')
+    const reader = await controller.open(source.partition(0), NEVER)
+    await reader.count(response([ours(1)], 0, 1))
+    await until(() => observer.heard.includes('store failed'))
+    const again = await controller.open(source.partition(0), NEVER)
+    assert.equal(observer.heard.includes('store works again'), false)
+    assert.equal(await again.lost({ kind: 'retention', message: 'gone', from: 0, to: 5 }), 'stop')
+    assert.equal(observer.heard.at(-1), 'store works again')
+    await finish()
+  })
+
+  test('an empty response that does not reach the end says nothing of a commit that failed', async () => {
+    const { controller, store, source, observer, finish } = setUp([])
+    store.commitFaults.push('refused')
+    const reader = await controller.open(source.partition(0), NEVER)
+    await reader.count(response([ours(1)], 0, 1))
+    await until(() => observer.heard.includes('store failed'))
+    const again = await controller.open(source.partition(0), NEVER)
+    const nothing = (lastStableOffset: number) => ({ ...response([], 0, 0), lastStableOffset })
+    await again.count(nothing(1))
+    assert.equal(observer.heard.includes('store works again'), false)
+    await again.count(nothing(0))
+    assert.equal(observer.heard.includes('store works again'), true)
+    await again.close()
+    await finish()
+  })
+
   test('a commit that was made although its answer was lost leaves no trouble behind when nothing follows', async () => {
     const { store, observer, finish, handled } = setUp([], { wait: nearlyNoTime })
     store.commitFaults.push('applied-but-lost')
@@ -386,8 +439,10 @@ describe('every trouble ends in opening the partition again (rule S2)', () => {
     const needed = new AbortController()
     const opening = controller.open(source.partition(0), needed.signal)
     await until(() => observer.errors.length > 0)
+    const asked = observer.errors.length
     needed.abort()
     await assert.rejects(opening, { message: 'refused' })
+    assert.equal(1000 - failingOpens.length, asked, 'not asked once more')
     assert.equal(observer.heard.at(-1), 'store works again')
     await finish()
   })

@@ -18,7 +18,7 @@ export function onDisk<T>(call: Promise<T>): Promise<T> {
 let ending: Promise<never> | null = null
 
 /**
- * Ends this process, as soon as calls to a disk have ended or their time is over. `process.exit` waits for the threads that system calls are made
+ * Ends this process: before this returns where no call to a disk is under way, else as soon as they have ended or their time is over. `process.exit` waits for the threads that system calls are made
  * in: for ever, where a disk does not answer. Then the process kills itself, and its exit code is lost. Of several calls the first counts.
  */
 export function endProcess(exitCode: number): Promise<never> {

@@ -64,8 +64,7 @@ export async function runServiceProcess({ logger, shutdownTimeout, start }: Serv
     return exitCode
   }
   // Rejections that nobody handles come here as well.
-  // What goes on after a mistake is not to be trusted: at once, and only a disk that hangs can delay it.
-  process.on('uncaughtException', (error) => process.exit(fail(error)))
+  process.on('uncaughtException', (error) => void endProcess(fail(error)))
   ignoreClosedOutput()
 
   try {

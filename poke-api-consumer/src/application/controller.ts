@@ -98,6 +98,7 @@ export class Controller implements FetchHandler {
   async open(partition: TopicPartition, signal: AbortSignal): Promise<PartitionReader> {
     const { store, observer, onDataLoss } = this.#options
     for (;;) {
+      signal.throwIfAborted()
       const state = await this.#patiently(partition, signal, () => store.open(partition))
       if (state.replacedTopicId === null) {
         this.#crashPoint('opened')
@@ -174,10 +175,12 @@ export class Controller implements FetchHandler {
         try {
           return await ask()
         } catch (error) {
-          if (ended.aborted || (error instanceof ServiceError && !error.retriable)) throw error
-          this.#storeTroubles.failed(what, error as Error)
+          if (error instanceof ServiceError && !error.retriable) throw error
+          if (!ended.aborted) this.#storeTroubles.failed(what, error as Error)
+          await wait(delay * (0.5 + random() / 2), ended)
+          // Opening it now would take it from whoever has it by now.
+          if (ended.aborted) throw error
         }
-        await wait(delay * (0.5 + random() / 2), ended)
       }
     } finally {
       this.#storeTroubles.worked(what)

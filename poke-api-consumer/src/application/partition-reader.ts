@@ -1,5 +1,5 @@
 /** One opened partition: counts its responses and commits position and counts together, by the rules C1, C2, S1, S2 and F5. */
-import type { Counter, Tally } from '../entities/tally.ts'
+import type { Counter, Tally, TallySummary } from '../entities/tally.ts'
 import type { CrashHook } from './crash-points.ts'
 import type {
   CountedResponse,
@@ -99,8 +99,10 @@ export class StoredPartitionReader implements PartitionReader {
     // 2. Every record, without waiting between them: the bytes and the counter are shared.
     const { cursor } = fetched
     const tally = this.#tally
+    let summary: TallySummary
     try {
       while (tally.letterBytes < MOST_LETTER_BYTES && cursor.next()) tally.add(cursor)
+      summary = tally.summary()
     } catch (error) {
       // No memory is left. What was counted until here goes with no position, least of all with another partition's.
       tally.take()
@@ -111,7 +113,7 @@ export class StoredPartitionReader implements PartitionReader {
     const isCut = tally.letterBytes >= MOST_LETTER_BYTES
     const nextOffset = isCut ? cursor.offset + 1 : cursor.nextOffset
     const response = {
-      ...tally.summary(),
+      ...summary,
       bytes: fetched.bytes,
       position: nextOffset,
       highWatermark: fetched.highWatermark,
@@ -141,7 +143,7 @@ export class StoredPartitionReader implements PartitionReader {
       await this.#committing
       if (this.#end !== null) return this.#end
       // A commit whose answer was lost was made after all where nothing follows the position that the store has.
-      if (fetched.bytes === 0) this.#context.storeTroubles.worked(this.#commits)
+      if (fetched.bytes === 0 && nextOffset >= fetched.lastStableOffset) this.#context.storeTroubles.worked(this.#commits)
       this.#context.observer.counted(this.#partition, response)
     }
     if (isCut) {
@@ -166,7 +168,10 @@ export class StoredPartitionReader implements PartitionReader {
     await this.#committing
     if (this.#end !== null) return this.#end
     try {
-      return this.#die(await this.#context.onLost(this.#partition, this.#position, this.#token, loss))
+      const outcome = this.#die(await this.#context.onLost(this.#partition, this.#position, this.#token, loss))
+      // Left alone, it has nothing to commit any more.
+      if (outcome === 'stop') this.#context.storeTroubles.worked(this.#commits)
+      return outcome
     } catch (error) {
       // The opening that follows finds the gap again. After the end nobody is left to whom it matters.
       if (this.#end === null) this.#context.storeTroubles.failed(this.#commits, error as Error)

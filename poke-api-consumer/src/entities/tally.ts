@@ -60,6 +60,8 @@ export interface TallySummary {
 
 /** How many of the Pokémon counted last are remembered for people to watch: a power of two. */
 const RECENT = 8
+/** Buffers of other batches that are no larger, in bytes, are kept until the end of a response. */
+const LARGEST_KEPT = 64 * 1024
 
 /** What a dead letter takes besides its bytes, about. */
 const SIZE_OF_LETTER = 256
@@ -183,8 +185,9 @@ export class Tally {
       this.#bury(record, value as DeadLetterReason)
       return
     }
-    // One buffer alone is kept for people's sake: each may be a whole batch decompressed.
-    if (record.bytes !== this.#newestBytes) this.#understandRecent()
+    // Each buffer may be a whole batch decompressed: large ones are not kept for people's sake.
+    if (record.bytes !== this.#newestBytes && this.#newestBytes !== null && this.#newestBytes.length > LARGEST_KEPT)
+      this.#understandRecent()
     const place = this.#counted & (RECENT - 1)
     this.#recentBytes[place] = record.bytes
     this.#recentStarts[place] = record.valueStart

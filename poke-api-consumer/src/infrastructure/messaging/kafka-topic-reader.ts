@@ -168,7 +168,7 @@ export class KafkaTopicReader implements TopicReader {
         this.#disconnect()
         this.#topic = null
         const failure = kafkaError(error, { brokers, topic })
-        if (!failure.retriable || failure.kind === 'no-topic' || now() > until) throw failure
+        if (!failure.retriable || failure.kind === 'no-topic' || now() > until || this.#closing.signal.aborted) throw failure
       }
       await wait(retry.next(), this.#closing.signal)
     }

@@ -62,7 +62,10 @@ export class LeaderConnection {
     const signal = AbortSignal.any([this.#closing.signal, deadline])
     try {
       const options = { clientId, commonBytes: limits.maxBytes, ...(clientOptions && { clientOptions }) }
-      return { connection: await FetchConnection.open(cluster.address(node), options, signal), version }
+      const connection = await FetchConnection.open(cluster.address(node), options, signal)
+      if (!this.#closing.signal.aborted) return { connection, version }
+      connection.close()
+      throw this.#closing.signal.reason
     } catch (error) {
       throw deadline.aborted ? new DeadlinePassed(`connecting took longer than ${CONNECT_DEADLINE} ms`) : error
     }

@@ -13,12 +13,13 @@ export interface SweepOrders {
   readonly topic: string
   /** The sweep is of the Pokémon 1 to this. */
   readonly last: number
-  /** Dies by SIGKILL when it comes by this point for the nth time. */
-  readonly die?: { readonly at: CrashPoint; readonly nth: number }
+  /** Dies by SIGKILL when it comes by this point for the nth time, counted from when it has come by the point `after`. */
+  readonly die?: { readonly at: CrashPoint; readonly nth: number; readonly after?: CrashPoint }
 }
 
 const orders = JSON.parse(process.argv[2] ?? '') as SweepOrders
 let passed = 0
+let counts = orders.die?.after === undefined
 const controller = new Controller({
   api: {
     list: async () => Array.from({ length: orders.last }, (_, i) => i + 1),
@@ -36,7 +37,8 @@ const controller = new Controller({
   now: () => performance.now(),
   random: Math.random,
   crashPoint(point) {
-    if (point === orders.die?.at && ++passed === orders.die.nth) process.kill(process.pid, 'SIGKILL')
+    if (counts && point === orders.die?.at && ++passed === orders.die.nth) process.kill(process.pid, 'SIGKILL')
+    if (point === orders.die?.after) counts = true
   },
 })
 await controller.run(new AbortController().signal)

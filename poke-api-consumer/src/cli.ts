@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /** The consumer's command line. A further command is one more entry of the list. */
-import { type CommandOption, runProgram } from 'service-kit'
+import { type CommandOption, deferSchemas, runProgram } from 'service-kit'
 import manifest from '../package.json' with { type: 'json' }
 import { SETTINGS } from './config.ts'
 import { processTerminal } from './infrastructure/terminal/terminal.ts'
@@ -9,6 +9,7 @@ const json: CommandOption = { type: 'boolean', meaning: 'For programs: JSON on t
 const yes: CommandOption = { type: 'boolean', meaning: 'Goes on without asking.' }
 const terminal = processTerminal()
 
+deferSchemas()
 await runProgram({
   name: manifest.name,
   version: manifest.version,

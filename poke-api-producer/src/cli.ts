@@ -1,9 +1,10 @@
 #!/usr/bin/env node
 /** The producer's command line. A further command is one more entry of the list. */
-import { runProgram, usageError } from 'service-kit'
+import { deferSchemas, runProgram, usageError } from 'service-kit'
 import manifest from '../package.json' with { type: 'json' }
 import { SETTINGS } from './config.ts'
 
+deferSchemas()
 await runProgram({
   name: manifest.name,
   version: manifest.version,

@@ -57,7 +57,7 @@ async function produce(config: Config, logger: Logger, signal: AbortSignal): Pro
     url: config.POKE_API_URL,
     maxRate: config.POKE_API_MAX_RATE,
     cacheFile: join(config.DATA_DIR, 'poke-api-cache.db'),
-    connections: config.CAPTURE_CONCURRENCY,
+    maxAtOnce: config.CAPTURE_CONCURRENCY,
     timeout: config.POKE_API_TIMEOUT,
     maxBody: config.POKE_API_MAX_BYTES,
     observer: {
@@ -93,7 +93,8 @@ async function produce(config: Config, logger: Logger, signal: AbortSignal): Pro
     observer: allObservers([metrics, report]),
     mode: sweeping ? { order: 'sweep' } : { order: 'random', interval: config.CAPTURE_INTERVAL },
     limits: {
-      concurrency: config.CAPTURE_CONCURRENCY,
+      // While so many are asked for, as many are read or wait for their turn: the API is never waited with.
+      concurrency: 2 * config.CAPTURE_CONCURRENCY,
       maxEvents: config.OUTBOX_MAX_EVENTS,
       drainDeadline: config.SHUTDOWN_TIMEOUT * DRAIN_SHARE,
     },

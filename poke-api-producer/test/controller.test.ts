@@ -249,20 +249,20 @@ describe('a sweep', () => {
   test('goes on after its process was ended, and starts anew once it was finished', async (t) => {
     const dir = folder(t)
     const publisher = new MockKafkaProducer()
-    const api = { ids: range(1, 20), latency: 10 }
+    const api = { ids: range(1, 40), latency: 10 }
     const first = setUp(t, { dir, publisher, mode: SWEEP, api })
     await first.clock.until(() => publisher.arrived.length >= 5, 'some captures')
     await first.finish()
-    assert.ok(publisher.arrived.length < 20, 'the sweep was over before it was ended')
+    assert.ok(publisher.arrived.length < 40, 'the sweep was over before it was ended')
     const second = setUp(t, { dir, publisher, mode: SWEEP, api })
     await second.ended()
-    assert.deepEqual(countedIds(publisher.logs), range(1, 20))
-    assert.equal(second.observer.finishedSweeps[0]?.captured, 20, 'the sum over both runs')
+    assert.deepEqual(countedIds(publisher.logs), range(1, 40))
+    assert.equal(second.observer.finishedSweeps[0]?.captured, 40, 'the sum over both runs')
     const third = setUp(t, { dir, publisher, mode: SWEEP, api })
     await third.ended()
     assert.deepEqual(
       countedIds(publisher.logs),
-      range(1, 20).flatMap((id) => [id, id]),
+      range(1, 40).flatMap((id) => [id, id]),
     )
   })
 

@@ -150,13 +150,23 @@ describe('a capture', () => {
     })
   }
 
-  test('uses no more connections than it may', async (t) => {
-    const { api, client } = await setUp(t, { connections: 3 })
+  test('asks for as many at once as it may and no more, with a spare connection for each', async (t) => {
+    const { api, client } = await setUp(t, { maxAtOnce: 3 })
     const ids = Array.from({ length: 30 }, (_, index) => index + 1)
-    for (const id of ids) api.answer(`pokemon/${id}/`, ok(bodyOf(pokemon(id))))
+    // Nothing is answered before three are asked for.
+    let held: (() => void)[] = []
+    for (const id of ids) {
+      api.answer(`pokemon/${id}/`, (request, response) => {
+        held.push(() => ok(bodyOf(pokemon(id)))(request, response))
+        if (held.length < 3) return
+        for (const answer of held) answer()
+        held = []
+      })
+    }
     await Promise.all(ids.map((id) => client.capture(id, never)))
     assert.equal(api.asked.length, 30)
-    assert.equal(api.connections, 3)
+    assert.equal(api.busiest, 3)
+    assert.ok(api.connections <= 6, `${api.connections} connections`)
   })
 })
 

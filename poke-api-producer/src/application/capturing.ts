@@ -79,8 +79,10 @@ export class Capturing {
     if (from === null) return null
     const sweep = new SweepOrder(from)
     observer.sweepProgress(sweep.done, sweep.total)
+    writer.pace = 'sweep'
     const finished = (id: number, capture: Capture | null) => {
       sweep.complete(id, capture?.pokemon ?? null)
+      if (sweep.finished) writer.pace = 'over'
       writer.captured(id, capture, () => sweep.progress)
       observer.sweepProgress(sweep.done, sweep.total)
     }

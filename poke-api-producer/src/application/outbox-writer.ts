@@ -21,8 +21,11 @@ export interface OutboxWriterOptions {
   readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
 }
 
+/** What is being captured: one Pokémon after the other, each wanted soon; a sweep, whose end is wanted soon; nothing more. */
+export type Pace = 'singly' | 'sweep' | 'over'
+
 /** For how long at most a transaction is put off where no single capture is waited for, in ms: on a slow disk each sync stops everything for as long. */
-const GATHER = 20
+const GATHER = { singly: 20, sweep: 50, over: 0 } as const
 
 /** What the next transaction will store. */
 interface Pending {
@@ -39,6 +42,7 @@ export class OutboxWriter {
   #dirty = false
   #failing = false
   #sending = false
+  #pace: Pace = 'singly'
 
   constructor(options: OutboxWriterOptions) {
     this.#options = options
@@ -66,6 +70,11 @@ export class OutboxWriter {
   set sending(underWay: boolean) {
     this.#sending = underWay
     this.#options.changes.notify()
+  }
+
+  /** To be said before the first capture that it is true of is handed in; `over` before the last one. */
+  set pace(pace: Pace) {
+    this.#pace = pace
   }
 
   /** Kafka has every event up to this sequence. Resolves when the outbox has forgotten them. */
@@ -109,22 +118,22 @@ export class OutboxWriter {
   async #gather(stop: AbortSignal): Promise<void> {
     const { changes, wait } = this.#options
     let enough = false
-    const latest = wait(GATHER, stop).then(() => {
+    const latest = wait(GATHER[this.#pace], stop).then(() => {
       enough = true
     })
-    while (!enough && (this.#sending || this.#onlyAcknowledged || this.#isSweeping)) await Promise.race([changes.next(), latest])
+    while (!enough && this.#mayShare) await Promise.race([changes.next(), latest])
     // And for whatever else finishes in this turn of the event loop.
     await nextTurn()
+  }
+
+  get #mayShare(): boolean {
+    // What matters of a sweep is its end, not when each capture is sent: fewer syncs of the disk bring it nearer.
+    return this.#pace === 'sweep' || (this.#pace === 'singly' && (this.#sending || this.#onlyAcknowledged))
   }
 
   get #onlyAcknowledged(): boolean {
     const { captures, missing, sweep } = this.#pending
     return captures.length === 0 && missing.length === 0 && sweep === undefined
-  }
-
-  /** What matters of a sweep is its end, not when each capture is sent: fewer syncs of the disk bring it nearer. */
-  get #isSweeping(): boolean {
-    return typeof this.#pending.sweep === 'function'
   }
 
   #commit(): void {

@@ -8,7 +8,7 @@
  * 5. decompress (undici), with a bound on what comes out
  * 6. redirect (undici), a few hops
  * 7. `same-origin.ts`: none of them elsewhere
- * 8. `rate-limit.ts`: so many requests a second on the wire
+ * 8. `request-limit.ts`: so many requests a second on the wire, and so many at once
  * 9. a pool of connections (undici): time-outs, and a bound on the body
  *
  * The cache is above the check, so nothing but a Pokémon is ever cached, whatever the headers allow; and what is cached are the 100 bytes that
@@ -27,7 +27,7 @@ import { type AttemptFailureKind, FailedAttempt } from './failed-attempt.ts'
 import type { PokeApiObserver, RequestOutcome } from './poke-api-observer.ts'
 import { readReducedPokemon, reducePokemonBody } from './pokemon-body.ts'
 import { type ListPage, readReducedList, reduceListBody } from './pokemon-list.ts'
-import { RateLimit } from './rate-limit.ts'
+import { RequestLimit } from './request-limit.ts'
 import { ResponseCache } from './response-cache.ts'
 import { retryPolicy } from './retry-policy.ts'
 import { revalidation } from './revalidation.ts'
@@ -38,8 +38,8 @@ export interface PokeApiClientOptions {
   readonly url: string
   /** Requests a second on the wire, at most; 0: unlimited. */
   readonly maxRate: number
-  /** Connections at once, at most: as many as there are captures at the same time. Default: 32. */
-  readonly connections?: number
+  /** Requests at once on the wire, at most. Default: 32. */
+  readonly maxAtOnce?: number
   /** The SQLite file of the cache, in a folder that exists. */
   readonly cacheFile: string
   /** Longest that one answer may take, in ms. Default: 30 s. */
@@ -93,7 +93,7 @@ export class PokeApiClient implements PokeApi {
   readonly #now: () => number
   readonly #observer: PokeApiObserver
   readonly #cache: ResponseCache
-  readonly #rateLimit: RateLimit
+  readonly #limit: RequestLimit
   readonly #pool: Pool
   readonly #dispatcher: Dispatcher
 
@@ -102,7 +102,7 @@ export class PokeApiClient implements PokeApi {
     const {
       url,
       timeout = 30_000,
-      connections = 32,
+      maxAtOnce = 32,
       maxAttempts = 5,
       maxBody = 4 * 1024 * 1024,
       userAgent = `poke-api-pipeline/${manifest.version} (${manifest.name})`,
@@ -116,20 +116,21 @@ export class PokeApiClient implements PokeApi {
     this.#now = now
     this.#observer = observer
     this.#cache = new ResponseCache({ file: options.cacheFile, now, failed: (message) => observer.cacheFailed(message) })
-    this.#rateLimit = new RateLimit({ maxRate: options.maxRate, now: options.now ?? (() => performance.now()), wait })
+    this.#limit = new RequestLimit({ maxRate: options.maxRate, maxAtOnce, now: options.now ?? (() => performance.now()), wait })
     const silence = Math.min(timeout, LONGEST_SILENCE)
     this.#pool = new Pool(this.#base.origin, {
-      connections,
+      // undici lets a connection rest after an answer until it has seen whether the other side closes it; the next request goes through a spare one.
+      connections: 2 * maxAtOnce,
       allowH2: false, // A few connections that stay open are enough, and there is one way for them to fail.
       connectTimeout: silence,
       headersTimeout: timeout,
       bodyTimeout: silence,
       maxResponseSize: maxBody,
     })
-    const policy = retryPolicy({ maxAttempts, random, wait, leaveAlone: (ms) => this.#rateLimit.leaveAlone(ms) })
+    const policy = retryPolicy({ maxAttempts, random, wait, leaveAlone: (ms) => this.#limit.leaveAlone(ms) })
     // undici composes from the wire to the caller.
     this.#dispatcher = this.#pool.compose(
-      this.#rateLimit.interceptor,
+      this.#limit.interceptor,
       sameOrigin(this.#base.origin),
       interceptors.redirect({ maxRedirections: MOST_REDIRECTS, throwOnMaxRedirect: true }),
       interceptors.decompress({ maxSize: maxBody }),
@@ -169,7 +170,7 @@ export class PokeApiClient implements PokeApi {
 
   /** Aborts what is under way. */
   async close(): Promise<void> {
-    this.#rateLimit.close()
+    this.#limit.close()
     await this.#pool.destroy()
     this.#cache.close()
   }

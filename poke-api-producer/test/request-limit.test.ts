@@ -1,25 +1,30 @@
-/** The rate limit alone, on a clock that tests move: no second sees more requests than it may, and nobody loses his turn. */
+/** The limits of requests alone, on a clock that tests move: neither a second nor a moment sees more than it may, and nobody loses his turn. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { Exchange, Handler } from '../src/infrastructure/poke-api/exchange.ts'
-import { RateLimit } from '../src/infrastructure/poke-api/rate-limit.ts'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import type { Dispatcher } from 'undici'
+import type { Controller, Exchange, Handler } from '../src/infrastructure/poke-api/exchange.ts'
+import { RequestLimit } from '../src/infrastructure/poke-api/request-limit.ts'
 import { InstantClock } from './instant-clock.ts'
+
+const UNLIMITED = Number.POSITIVE_INFINITY
 
 interface Limited {
   /** Makes a request, and resolves when it was let through or failed. */
   request(name: string, signal?: AbortSignal): Promise<void>
   /** Which were let through, and when. */
   readonly started: { name: string; at: number }[]
-  readonly limit: RateLimit
+  readonly limit: RequestLimit
   readonly clock: InstantClock
 }
 
-function limited(maxRate: number, clock = new InstantClock(0)): Limited {
-  const limit = new RateLimit({ maxRate, now: clock.now, wait: clock.wait })
+function limited(maxRate: number): Limited {
+  const clock = new InstantClock(0)
+  const limit = new RequestLimit({ maxRate, maxAtOnce: UNLIMITED, now: clock.now, wait: clock.wait })
   const started: Limited['started'] = []
   const dispatch = limit.interceptor((options, handler) => {
     started.push({ name: options.path, at: clock.now() })
-    handler.onResponseEnd?.(null as never, {})
+    handler.onResponseEnd?.({ aborted: false } as Controller, {})
     return true
   })
   return {
@@ -29,8 +34,50 @@ function limited(maxRate: number, clock = new InstantClock(0)): Limited {
     request: (path, signal = new AbortController().signal) =>
       new Promise((resolve, reject) => {
         const handler: Handler = { onResponseEnd: () => resolve(), onResponseError: (_controller, error) => reject(error) }
-        dispatch({ path, method: 'GET', signal, headers: {}, opaque: { began: 0 } as Exchange } as never, handler)
+        dispatch(requestFor(path, signal), handler)
       }),
+  }
+}
+
+function requestFor(path: string, signal = new AbortController().signal): Dispatcher.DispatchOptions {
+  return { path, method: 'GET', signal, headers: {}, opaque: { began: 0 } as Exchange } as never
+}
+
+/** A limit of requests at once alone, above a wire whose answers the test brings about. */
+function limitedAtOnce(maxAtOnce: number) {
+  const clock = new InstantClock(0)
+  const limit = new RequestLimit({ maxRate: 0, maxAtOnce, now: clock.now, wait: clock.wait })
+  /** What happened, in order. */
+  const told: string[] = []
+  const onWire = new Map<string, { readonly handler: Handler; readonly controller: { aborted: boolean; reason: Error | null } }>()
+  const dispatch = limit.interceptor(({ path }, handler) => {
+    told.push(`${path} out`)
+    onWire.set(path, { handler, controller: { aborted: false, reason: null } })
+    return true
+  })
+  const taken = (path: string) => {
+    const { handler, controller } = onWire.get(path) ?? assert.fail(`${path} is not on the wire`)
+    onWire.delete(path)
+    return { handler, controller: controller as Controller & { aborted: boolean; reason: Error | null } }
+  }
+  return {
+    limit,
+    told,
+    request: (path: string) =>
+      dispatch(requestFor(path), {
+        onResponseEnd: () => told.push(`${path} read`),
+        onResponseError: (_controller, error) => told.push(`${path} failed: ${error.message}`),
+      }),
+    /** The answer arrives. @returns a way to abort the request afterwards */
+    arrives(path: string): (reason: Error) => void {
+      const { handler, controller } = taken(path)
+      handler.onResponseEnd?.(controller, {})
+      return (reason) => Object.assign(controller, { aborted: true, reason })
+    },
+    breaksOff(path: string): void {
+      const { handler, controller } = taken(path)
+      handler.onResponseError?.(controller, new Error('broken off'))
+    },
   }
 }
 
@@ -115,8 +162,9 @@ test('gives the turn of one that is aborted to the next', async () => {
 
 test('is not stopped by a clock that is set back', async () => {
   let now = 1_000_000
-  const limit = new RateLimit({
+  const limit = new RequestLimit({
     maxRate: 10,
+    maxAtOnce: UNLIMITED,
     now: () => now,
     wait: async (ms) => {
       now += ms
@@ -130,4 +178,37 @@ test('is not stopped by a clock that is set back', async () => {
   request()
   while (times.length < 2) await Promise.resolve()
   assert.deepEqual(times, [1_000_000, 100])
+})
+
+test('lets so many through at once, and the next one before the answer is read that made room for it', async () => {
+  const { request, arrives, breaksOff, told } = limitedAtOnce(2)
+  for (const path of ['a', 'b', 'c', 'd']) request(path)
+  assert.deepEqual(told.splice(0), ['a out', 'b out'])
+  arrives('b')
+  assert.deepEqual(told.splice(0), ['c out'])
+  await nextTurn()
+  assert.deepEqual(told.splice(0), ['b read'])
+  breaksOff('a')
+  assert.deepEqual(told.splice(0), ['d out', 'a failed: broken off'])
+  arrives('c')
+  arrives('d')
+  await nextTurn()
+  request('e')
+  assert.deepEqual(told, ['c read', 'd read', 'e out'])
+})
+
+test('tells of an abort between an answer and its being read', async () => {
+  const { request, arrives, told } = limitedAtOnce(1)
+  request('a')
+  const abort = arrives('a')
+  abort(new Error('enough'))
+  await nextTurn()
+  assert.deepEqual(told, ['a out', 'a failed: enough'])
+})
+
+test('lets all through when it is closed: they fail at the closed pool', () => {
+  const { request, limit, told } = limitedAtOnce(1)
+  for (const path of ['a', 'b', 'c']) request(path)
+  limit.close()
+  assert.deepEqual(told, ['a out', 'b out', 'c out'])
 })

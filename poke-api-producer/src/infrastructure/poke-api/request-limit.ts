@@ -1,10 +1,16 @@
-/** The layer next to the wire: lets at most so many requests a second through, in the order in which they came. Redirects and attempts count too. */
+/**
+ * The layer next to the wire: lets at most so many requests a second through, and at most so many at once, in the order in which they came.
+ * Redirects and attempts count too. When an answer has arrived, the next request goes out before anybody looks into the answer.
+ */
+import type { IncomingHttpHeaders } from 'node:http'
 import type { Dispatcher } from 'undici'
 import { type Controller, type ExchangeOptions, type Handler, layer } from './exchange.ts'
 
-export interface RateLimitOptions {
+export interface RequestLimitOptions {
   /** Requests a second; 0: unlimited. */
   readonly maxRate: number
+  /** Requests whose answers have not arrived. */
+  readonly maxAtOnce: number
   readonly now: () => number
   /** Resolves after so many ms, or when the signal is aborted. */
   readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
@@ -13,8 +19,8 @@ export interface RateLimitOptions {
 /** Timers are coarse: of a high rate, what is due within this time goes at once. In seconds. */
 const GRAIN = 0.01
 
-export class RateLimit {
-  readonly #options: RateLimitOptions
+export class RequestLimit {
+  readonly #options: RequestLimitOptions
   readonly #capacity: number
   readonly #closing = new AbortController()
   /** Requests that may start now. */
@@ -22,10 +28,11 @@ export class RateLimit {
   #counted: number
   /** The API asked to be left alone until then. */
   #notBefore = Number.NEGATIVE_INFINITY
+  #atOnce = 0
   #waiting: (() => void)[] = []
   #serving = false
 
-  constructor(options: RateLimitOptions) {
+  constructor(options: RequestLimitOptions) {
     this.#options = options
     // One token: two requests are never closer than the rate allows, so no second sees more than it.
     this.#capacity = Math.max(1, options.maxRate * GRAIN)
@@ -37,9 +44,10 @@ export class RateLimit {
     const start = () => {
       // Of a redirect the first request counts.
       request.opaque.began ||= performance.now()
-      return below(request, handler)
+      this.#atOnce++
+      return below(request, new Counted(handler, this.#arrived))
     }
-    if (this.#waiting.length === 0 && this.#take() === 0) return start()
+    if (this.#waiting.length === 0 && !this.#full && this.#take() === 0) return start()
     this.#enqueue(request, handler, start)
     return true
   })
@@ -52,6 +60,16 @@ export class RateLimit {
   /** Ends the waiting: what still waits is let through, to fail at the closed pool. */
   close(): void {
     this.#closing.abort()
+    void this.#serve()
+  }
+
+  get #full(): boolean {
+    return this.#atOnce >= this.#options.maxAtOnce && !this.#closing.signal.aborted
+  }
+
+  readonly #arrived = () => {
+    this.#atOnce--
+    void this.#serve()
   }
 
   #enqueue({ signal }: ExchangeOptions, handler: Handler, start: () => boolean): void {
@@ -71,7 +89,7 @@ export class RateLimit {
   async #serve(): Promise<void> {
     if (this.#serving) return
     this.#serving = true
-    while (this.#waiting.length > 0) {
+    while (this.#waiting.length > 0 && !this.#full) {
       const ms = this.#closing.signal.aborted ? 0 : this.#take()
       if (ms === 0) this.#waiting.shift()?.()
       else await this.#options.wait(ms, this.#closing.signal)
@@ -91,6 +109,43 @@ export class RateLimit {
     if (this.#tokens < 1) return Math.ceil(((1 - this.#tokens) / maxRate) * 1000)
     this.#tokens--
     return 0
+  }
+}
+
+/** A request on the wire: tells when its answer has arrived, and hands the end on a turn of the event loop later, after the next request. */
+class Counted implements Handler {
+  readonly #handler: Handler
+  readonly #arrived: () => void
+
+  constructor(handler: Handler, arrived: () => void) {
+    this.#handler = handler
+    this.#arrived = arrived
+  }
+
+  onRequestStart(controller: Controller, context: unknown): void {
+    this.#handler.onRequestStart?.(controller, context)
+  }
+
+  onResponseStart(...start: Parameters<NonNullable<Handler['onResponseStart']>>): void {
+    this.#handler.onResponseStart?.(...start)
+  }
+
+  onResponseData(controller: Controller, chunk: Buffer): void {
+    this.#handler.onResponseData?.(controller, chunk)
+  }
+
+  onResponseEnd(controller: Controller, trailers: IncomingHttpHeaders): void {
+    this.#arrived()
+    setImmediate(() => {
+      // Of an abort in this turn undici tells nothing: for it the answer is over.
+      if (controller.aborted) this.#handler.onResponseError?.(controller, controller.reason as Error)
+      else this.#handler.onResponseEnd?.(controller, trailers)
+    })
+  }
+
+  onResponseError(controller: Controller, error: Error): void {
+    this.#arrived()
+    this.#handler.onResponseError?.(controller, error)
   }
 }
 

@@ -79,7 +79,7 @@ export class Capturing {
     if (from === null) return null
     const sweep = new SweepOrder(from)
     observer.sweepProgress(sweep.done, sweep.total)
-    writer.pace = 'sweep'
+    writer.pace = sweep.finished ? 'over' : 'sweep'
     const finished = (id: number, capture: Capture | null) => {
       sweep.complete(id, capture?.pokemon ?? null)
       if (sweep.finished) writer.pace = 'over'

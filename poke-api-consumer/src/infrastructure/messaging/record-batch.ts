@@ -80,9 +80,11 @@ const SEQUENCE_TAIL = word(HEADER.sequence, SEQUENCE_LENGTH - 4)
 const OUR_TYPE = wordsOf(CE_TYPE)
 
 export class BatchCursor implements RecordCursor {
-  offset = -1
+  // V8 lays out a field by its first value. Those that may be beyond 32 bits begin as NaN: were the first one an integer, the first large one would
+  // change the layout, and all code that was optimised by then, over the first tens of thousands of records, would be thrown away.
+  offset = Number.NaN
   leaderEpoch = -1
-  timestamp = -1
+  timestamp = Number.NaN
   bytes: Buffer = Buffer.alloc(0)
   valueStart = -1
   valueEnd = -1
@@ -90,11 +92,11 @@ export class BatchCursor implements RecordCursor {
   headersEnd = 0
   kind: (typeof KINDS)[number] = 'other'
   source: EventSource | null = null
-  sequence = -1
-  nextOffset = -1
+  sequence = Number.NaN
+  nextOffset = Number.NaN
   lastLeaderEpoch = -1
   corrupt: string | null = null
-  corruptEnd = -1
+  corruptEnd = Number.NaN
 
   readonly #decompressor: Decompressor
   readonly #sourceTable: SourceTable
@@ -104,17 +106,17 @@ export class BatchCursor implements RecordCursor {
   #responseView: DataView = new DataView(this.bytes.buffer)
   #nextBatch = 0
   #end = 0
-  #fetchOffset = 0
+  #fetchOffset = Number.NaN
   #aborted: AbortedTransactions = NONE_ABORTED
 
   // The batch that was entered, and what is to be said of it once it is left.
-  #batchNextOffset = 0
+  #batchNextOffset = Number.NaN
   #batchEpoch = -1
-  #baseOffset = 0
+  #baseOffset = Number.NaN
   #lastOffsetDelta = 0
-  #baseTimestamp = 0
+  #baseTimestamp = Number.NaN
   /** The one timestamp of all its records, or −1 where each has its own. */
-  #appendTime = -1
+  #appendTime = Number.NaN
 
   // Its records, in `bytes`: the next one to be read begins at #at, and #left of them are to be read.
   #view: DataView = this.#responseView

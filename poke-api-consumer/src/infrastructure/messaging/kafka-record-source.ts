@@ -13,7 +13,6 @@ import { OffsetMirror, type OffsetMirrorObserver } from './offset-mirror.ts'
 import { BatchCursor } from './record-batch.ts'
 import { SourceTable } from './source-table.ts'
 import { TopicWatch } from './topic-watch.ts'
-import { warmUp } from './warm-up.ts'
 
 export interface SourceObserver extends MembershipObserver, OffsetMirrorObserver {
   /** The topic does not exist yet; said once. */
@@ -105,8 +104,6 @@ export class KafkaRecordSource implements RecordSource {
       loop.topicLookedAt()
       void membership.topicHas(partitions.length)
     }, running)
-    // While the group hands out its partitions.
-    void warmUp(running)
     const member = membership.run((partitions) => loop.assign(partitions), leaving.signal)
     const fetching = loop.run(handler, running)
     const mirroring = mirror.run(running)

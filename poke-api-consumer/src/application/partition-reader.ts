@@ -101,7 +101,7 @@ export class StoredPartitionReader implements PartitionReader {
     const tally = this.#tally
     let summary: TallySummary
     try {
-      while (tally.letterBytes < MOST_LETTER_BYTES && cursor.next()) tally.add(cursor)
+      tally.addAll(cursor, MOST_LETTER_BYTES)
       summary = tally.summary()
     } catch (error) {
       // No memory is left. What was counted until here goes with no position, least of all with another partition's.

@@ -160,6 +160,14 @@ export class Tally {
     return this.#letterBytes
   }
 
+  /**
+   * Adds the records behind the cursor, up to its end or until the dead letters since the last `take` hold so many bytes. A function of its own, and
+   * nothing else: V8 compiles it while it runs, and what runs once for a response beside it would make that void each time.
+   */
+  addAll(cursor: RecordView & { next(): boolean }, mostLetterBytes: number): void {
+    while (this.#letterBytes < mostLetterBytes && cursor.next()) this.add(cursor)
+  }
+
   /** Adds the record that the cursor stands on (rules C1 and C2). */
   add(record: RecordView): void {
     if (record.kind === 'unknown') {

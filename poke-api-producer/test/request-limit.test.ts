@@ -63,6 +63,7 @@ function limitedAtOnce(maxAtOnce: number) {
   return {
     limit,
     told,
+    dispatch,
     request: (path: string) =>
       dispatch(requestFor(path), {
         onResponseEnd: () => told.push(`${path} read`),
@@ -204,6 +205,20 @@ test('tells of an abort between an answer and its being read', async () => {
   abort(new Error('enough'))
   await nextTurn()
   assert.deepEqual(told, ['a out', 'a failed: enough'])
+})
+
+test('an answer that its reader throws at has failed, and its place is free', async () => {
+  const { dispatch, arrives, told } = limitedAtOnce(1)
+  dispatch(requestFor('a'), {
+    onResponseEnd: () => {
+      throw new Error('cannot be read')
+    },
+    onResponseError: (_controller, error) => told.push(`a failed: ${error.message}`),
+  })
+  arrives('a')
+  await nextTurn()
+  dispatch(requestFor('b'), {})
+  assert.deepEqual(told, ['a out', 'a failed: cannot be read', 'b out'])
 })
 
 test('lets all through when it is closed: they fail at the closed pool', () => {

@@ -136,16 +136,23 @@ class Counted implements Handler {
 
   onResponseEnd(controller: Controller, trailers: IncomingHttpHeaders): void {
     this.#arrived()
-    setImmediate(() => {
-      // Of an abort in this turn undici tells nothing: for it the answer is over.
-      if (controller.aborted) this.#handler.onResponseError?.(controller, controller.reason as Error)
-      else this.#handler.onResponseEnd?.(controller, trailers)
-    })
+    setImmediate(() => this.#read(controller, trailers))
   }
 
   onResponseError(controller: Controller, error: Error): void {
     this.#arrived()
     this.#handler.onResponseError?.(controller, error)
+  }
+
+  #read(controller: Controller, trailers: IncomingHttpHeaders): void {
+    try {
+      // Of an abort in this turn undici tells nothing: for it the answer is over.
+      if (controller.aborted) throw controller.reason
+      this.#handler.onResponseEnd?.(controller, trailers)
+    } catch (error) {
+      // As undici does it with what is thrown while it hands the end on.
+      this.#handler.onResponseError?.(controller, error as Error)
+    }
   }
 }
 

@@ -39,7 +39,11 @@ export const SETTINGS = {
     'Which Pokémon is captured next: `random` any one, for ever; `sweep` each one once, and then the producer ends.',
   ),
   CAPTURE_INTERVAL: setting(duration({ min: '0ms', max: '7d' }), '60s', 'From one random capture to the next. A sweep does not wait.'),
-  CAPTURE_CONCURRENCY: setting(integer({ min: 1, max: 256 }), '4', 'How many Pokémon of a sweep are asked for at the same time.'),
+  CAPTURE_CONCURRENCY: setting(
+    integer({ min: 1, max: 256 }),
+    '4',
+    'How many Pokémon are asked for at the same time; twice as many connections at most.',
+  ),
   DATA_DIR: setting(path(), 'data/producer', 'The folder of the outbox and of the cache of PokeAPI’s answers, on a local disk.'),
   OUTBOX_MAX_EVENTS: setting(integer({ min: 1, max: 10_000_000 }), '10000', 'How many events may wait for Kafka before capturing pauses.'),
   ...processSettings(8081),

@@ -93,8 +93,9 @@ async function produce(config: Config, logger: Logger, signal: AbortSignal): Pro
     observer: allObservers([metrics, report]),
     mode: sweeping ? { order: 'sweep' } : { order: 'random', interval: config.CAPTURE_INTERVAL },
     limits: {
-      // While so many are asked for, as many are read or wait for their turn, so that the API never waits for us.
-      concurrency: 2 * config.CAPTURE_CONCURRENCY,
+      concurrency: config.CAPTURE_CONCURRENCY,
+      // The API never waits for us.
+      ahead: config.CAPTURE_CONCURRENCY,
       maxEvents: config.OUTBOX_MAX_EVENTS,
       drainDeadline: config.SHUTDOWN_TIMEOUT * DRAIN_SHARE,
     },

@@ -222,6 +222,32 @@ describe('a sweep', () => {
     assert.deepEqual(new Set(api.asked.map(({ at }) => at)), new Set([0, 20, 40, 60, 80]))
   })
 
+  test('ends with its last capture: what it stores then waits for nothing', async (t) => {
+    const { clock, ended } = setUp(t, { mode: SWEEP, api: { ids: range(1, 8), latency: 1000 }, limits: { concurrency: 4 } })
+    await ended()
+    assert.equal(clock.now(), 2000)
+  })
+
+  test('asks for more ahead while the API answers, and for no more than must be when it has failed', async (t) => {
+    const { clock, api, ended } = setUp(t, {
+      mode: SWEEP,
+      api: { ids: range(1, 40), latency: 20 },
+      limits: { concurrency: 4, ahead: 4 },
+    })
+    api.failing.set(3, new PokeApiError('not-a-pokemon', 'the body of /pokemon/3 is no Pokémon'))
+    await clock.until(() => api.asked.some(({ id }) => id === 9), 'the second round')
+    assert.equal(api.busiest, 8)
+    const before = api.asked.length
+    for (const id of range(1, 40)) api.failing.set(id, new PokeApiError('unreachable', 'the API is away'))
+    await clock.pass(60_000)
+    const times = api.asked.slice(before).map(({ at }) => at)
+    const late = times.filter((at) => at > 1000)
+    for (const at of late) assert.ok(late.filter((other) => other === at).length <= 4, `more than four at ${at}`)
+    assert.ok(late.length > 0)
+    api.failing.clear()
+    await ended()
+  })
+
   test('a Pokémon that does not exist is done, and is no event', async (t) => {
     const { publisher, observer, ended } = setUp(t, { mode: SWEEP, api: { ids: [1, 2, 3], missing: [2] } })
     await ended()

@@ -73,6 +73,11 @@ function dated(headers: Record<string, string>): Record<string, string> {
   return { ...headers, date: new Date().toUTCString() }
 }
 
+/** A body, and no end of it. */
+function unended(body: string | Buffer, headers: Record<string, string>): Answer {
+  return (_request, response) => response.writeHead(200, headers).write(body)
+}
+
 function failsWith(kind: PokeApiErrorKind, message: RegExp): (error: unknown) => boolean {
   return (error) => {
     assert.ok(error instanceof PokeApiError, String(error))
@@ -166,7 +171,7 @@ describe('a capture', () => {
     await Promise.all(ids.map((id) => client.capture(id, never)))
     assert.equal(api.asked.length, 30)
     assert.equal(api.busiest, 3)
-    assert.ok(api.connections <= 6, `${api.connections} connections`)
+    assert.ok(api.connections > 3 && api.connections <= 6, `${api.connections} connections`)
   })
 })
 
@@ -456,6 +461,20 @@ describe('a body that is no Pokémon', () => {
     assert.deepEqual((await client.capture(25, never))?.pokemon, pikachu)
     assert.deepEqual(observer.failures, ['not-a-pokemon', null])
   })
+
+  test('is asked for again where it shows before its end that it cannot be decompressed', async (t) => {
+    const { api, client, observer } = await setUp(t)
+    api.answer('pokemon/25/', unended('not gzip', { 'content-encoding': 'gzip' }), ok(bodyOf(pikachu)))
+    assert.deepEqual((await client.capture(25, never))?.pokemon, pikachu)
+    assert.deepEqual(observer.failures, ['not-a-pokemon', null])
+  })
+
+  test('is asked for again where it is no HTTP', async (t) => {
+    const { api, client, observer } = await setUp(t)
+    api.answer('pokemon/25/', (request) => request.socket.end('garbage\r\n\r\n'), ok(bodyOf(pikachu)))
+    assert.deepEqual((await client.capture(25, never))?.pokemon, pikachu)
+    assert.deepEqual(observer.failures, ['unreachable', null])
+  })
 })
 
 describe('an API in trouble', () => {
@@ -641,6 +660,13 @@ describe('an API in trouble', () => {
       assert.deepEqual(observer.failures, ['too-large'])
     })
   }
+
+  test('is refused a body that shows before its end that it is too large when it is decompressed', async (t) => {
+    const { api, client, observer } = await setUp(t, { maxBody: 4096 })
+    api.answer('pokemon/25/', unended(gzipSync(Buffer.alloc(1_000_000, 0x20)), { 'content-encoding': 'gzip' }))
+    await assert.rejects(client.capture(25, never), failsWith('too-large', /pokemon\/25\/ gave a body that is larger than any Pokémon/))
+    assert.deepEqual(observer.failures, ['too-large'])
+  })
 })
 
 describe('a redirect', () => {

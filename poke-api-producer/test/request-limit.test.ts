@@ -55,9 +55,10 @@ function limitedAtOnce(maxAtOnce: number) {
     onWire.set(path, { handler, controller: { aborted: false, reason: null } })
     return true
   })
-  const taken = (path: string) => {
+  const taken = (path: string, status = 200) => {
     const { handler, controller } = onWire.get(path) ?? assert.fail(`${path} is not on the wire`)
     onWire.delete(path)
+    if (status !== 200) handler.onResponseStart?.(controller as Controller, status, {}, '')
     return { handler, controller: controller as Controller & { aborted: boolean; reason: Error | null } }
   }
   return {
@@ -70,8 +71,8 @@ function limitedAtOnce(maxAtOnce: number) {
         onResponseError: (_controller, error) => told.push(`${path} failed: ${error.message}`),
       }),
     /** The answer arrives. @returns a way to abort the request afterwards */
-    arrives(path: string): (reason: Error) => void {
-      const { handler, controller } = taken(path)
+    arrives(path: string, status = 200): (reason: Error) => void {
+      const { handler, controller } = taken(path, status)
       handler.onResponseEnd?.(controller, {})
       return (reason) => Object.assign(controller, { aborted: true, reason })
     },
@@ -205,6 +206,17 @@ test('tells of an abort between an answer and its being read', async () => {
   abort(new Error('enough'))
   await nextTurn()
   assert.deepEqual(told, ['a out', 'a failed: enough'])
+})
+
+test('a refusal is read before the next one goes out: it may ask to be left alone', async () => {
+  const { request, arrives, told } = limitedAtOnce(1)
+  for (const path of ['a', 'b', 'c']) request(path)
+  arrives('a', 429)
+  assert.deepEqual(told, ['a out'])
+  await nextTurn()
+  assert.deepEqual(told.splice(0), ['a out', 'a read', 'b out'])
+  arrives('b', 404)
+  assert.deepEqual(told, ['c out'])
 })
 
 test('an answer that its reader throws at has failed, and its place is free', async () => {

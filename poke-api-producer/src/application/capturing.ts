@@ -17,6 +17,8 @@ export interface CapturingOptions {
   readonly crashPoint: CrashHook
   /** Most captures under way at once. */
   readonly concurrency: number
+  /** So many more while the API answers. Default: 0. */
+  readonly ahead?: number
   /** Most events that wait in the outbox; then capturing pauses until a fifth of it is free. */
   readonly maxEvents: number
   readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
@@ -129,9 +131,11 @@ export class Capturing {
    * @param notBefore ms of the clock
    */
   #hindrance(signal: AbortSignal, notBefore = Number.NEGATIVE_INFINITY): Promise<void> | null {
-    const { changes, concurrency, wait, now } = this.#options
+    const { changes, concurrency, ahead = 0, wait, now } = this.#options
     if (this.#hopeless !== null) throw this.#hopeless
-    if (this.#underWay >= concurrency || !this.#hasRoom()) return changes.next()
+    // An API that has failed is not asked by more than it must be.
+    const most = this.#notBefore === Number.NEGATIVE_INFINITY ? concurrency + ahead : concurrency
+    if (this.#underWay >= most || !this.#hasRoom()) return changes.next()
     const time = Math.max(notBefore, this.#notBefore)
     return now() < time ? wait(time - now(), signal) : null
   }

@@ -35,6 +35,8 @@ export interface ControllerOptions {
 export interface CaptureLimits {
   /** Most captures under way at once. */
   readonly concurrency: number
+  /** So many more while the API answers: they are read, or wait for their turn to ask. Default: 0. */
+  readonly ahead?: number
   /** Most events that wait in the outbox. */
   readonly maxEvents: number
   /** For how long `run` waits, once it is told to end, for the send under way and the last commit, in ms. */

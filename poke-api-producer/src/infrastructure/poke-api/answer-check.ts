@@ -30,7 +30,7 @@ export function answerCheck(options: AnswerCheckOptions): Dispatcher.DispatcherC
     exchange.status = 0
     const conditional = request.headers['if-none-match'] !== undefined || request.headers['if-modified-since'] !== undefined
     const headers = exchange.distrusted ? { ...request.headers, 'cache-control': 'no-cache' } : request.headers
-    return below({ ...request, headers }, new AnswerCheck(options, assembly, exchange, conditional, handler))
+    return below({ ...request, headers }, new AnswerCheck(options, assembly, exchange, request.signal, conditional, handler))
   })
 }
 
@@ -38,6 +38,7 @@ class AnswerCheck implements Handler {
   readonly #options: AnswerCheckOptions
   readonly #assembly: BodyAssembly
   readonly #exchange: Exchange
+  readonly #signal: AbortSignal
   readonly #conditional: boolean
   readonly #handler: Handler
   readonly #controller = new AnswerController()
@@ -46,10 +47,18 @@ class AnswerCheck implements Handler {
   #headers: IncomingHttpHeaders = {}
   #chunks: Buffer[] = []
 
-  constructor(options: AnswerCheckOptions, assembly: BodyAssembly, exchange: Exchange, conditional: boolean, handler: Handler) {
+  constructor(
+    options: AnswerCheckOptions,
+    assembly: BodyAssembly,
+    exchange: Exchange,
+    signal: AbortSignal,
+    conditional: boolean,
+    handler: Handler,
+  ) {
     this.#options = options
     this.#assembly = assembly
     this.#exchange = exchange
+    this.#signal = signal
     this.#conditional = conditional
     this.#handler = handler
   }
@@ -85,10 +94,10 @@ class AnswerCheck implements Handler {
     else this.#fail(statusFailure(status, this.#headers, this.#options.now()))
   }
 
-  onResponseError(controller: Controller | null, error: Error): void {
+  onResponseError(_controller: Controller | null, error: Error): void {
     clearTimeout(this.#timer)
-    // By the caller, while it waited or was under way: not a failure of the API.
-    const aborted = this.#controller.aborted || (controller?.aborted === true && !(error instanceof FailedAttempt))
+    // By the caller, while it waited or was under way: not a failure of the API. The wire is aborted by the deadline and by the decompressor as well.
+    const aborted = this.#controller.aborted || this.#signal.aborted
     if (aborted) {
       this.#controller.aborted = true
       this.#handler.onResponseError?.(this.#controller, error)

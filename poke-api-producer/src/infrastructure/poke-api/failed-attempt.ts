@@ -36,6 +36,9 @@ export function unfit(wanted: Exchange['wanted'], why: string, options?: ErrorOp
  * @returns the same error where it is none of theirs: a mistake in the program is not tried again
  */
 export function failedAttempt(error: Error & { code?: string }, { wanted }: Exchange): Error {
+  // undici gives it no code where what came is no HTTP at all.
+  if (error.name === 'HTTPParserError')
+    return new FailedAttempt('unreachable', `gave something else than HTTP (${error.message})`, { cause: error })
   if (error instanceof FailedAttempt || typeof error.code !== 'string') return error
   const details = detailsOf(error)
   const options = { cause: error }

@@ -170,8 +170,9 @@ export class PokeApiClient implements PokeApi {
 
   /** Aborts what is under way. */
   async close(): Promise<void> {
+    const closed = this.#pool.destroy()
     this.#limit.close()
-    await this.#pool.destroy()
+    await closed
     this.#cache.close()
   }
 

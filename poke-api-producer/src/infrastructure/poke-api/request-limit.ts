@@ -116,6 +116,7 @@ export class RequestLimit {
 class Counted implements Handler {
   readonly #handler: Handler
   readonly #arrived: () => void
+  #status = 0
 
   constructor(handler: Handler, arrived: () => void) {
     this.#handler = handler
@@ -127,6 +128,7 @@ class Counted implements Handler {
   }
 
   onResponseStart(...start: Parameters<NonNullable<Handler['onResponseStart']>>): void {
+    this.#status = start[1]
     this.#handler.onResponseStart?.(...start)
   }
 
@@ -135,8 +137,13 @@ class Counted implements Handler {
   }
 
   onResponseEnd(controller: Controller, trailers: IncomingHttpHeaders): void {
-    this.#arrived()
-    setImmediate(() => this.#read(controller, trailers))
+    // What refuses may ask to be left alone: it is read before anything else goes out.
+    const isRefusal = this.#status >= 400 && this.#status !== 404
+    if (!isRefusal) this.#arrived()
+    setImmediate(() => {
+      this.#read(controller, trailers)
+      if (isRefusal) this.#arrived()
+    })
   }
 
   onResponseError(controller: Controller, error: Error): void {

@@ -370,13 +370,17 @@ describe('every trouble ends in opening the partition again (rule S2)', () => {
     await finish()
   })
 
-  test('a partition that is left alone leaves no trouble of its commits behind', async () => {
+  async function openedAgainAfterRefusedCommit() {
     const { controller, store, source, observer, finish } = setUp([])
     store.commitFaults.push('refused')
     const reader = await controller.open(source.partition(0), NEVER)
     await reader.count(response([ours(1)], 0, 1))
     await until(() => observer.heard.includes('store failed'))
-    const again = await controller.open(source.partition(0), NEVER)
+    return { again: await controller.open(source.partition(0), NEVER), observer, finish }
+  }
+
+  test('a partition that is left alone leaves no trouble of its commits behind', async () => {
+    const { again, observer, finish } = await openedAgainAfterRefusedCommit()
     assert.equal(observer.heard.includes('store works again'), false)
     assert.equal(await again.lost({ kind: 'retention', message: 'gone', from: 0, to: 5 }), 'stop')
     assert.equal(observer.heard.at(-1), 'store works again')
@@ -384,12 +388,7 @@ describe('every trouble ends in opening the partition again (rule S2)', () => {
   })
 
   test('an empty response that does not reach the end says nothing of a commit that failed', async () => {
-    const { controller, store, source, observer, finish } = setUp([])
-    store.commitFaults.push('refused')
-    const reader = await controller.open(source.partition(0), NEVER)
-    await reader.count(response([ours(1)], 0, 1))
-    await until(() => observer.heard.includes('store failed'))
-    const again = await controller.open(source.partition(0), NEVER)
+    const { again, observer, finish } = await openedAgainAfterRefusedCommit()
     const nothing = (lastStableOffset: number) => ({ ...response([], 0, 0), lastStableOffset })
     await again.count(nothing(1))
     assert.equal(observer.heard.includes('store works again'), false)

@@ -1,6 +1,6 @@
 /**
  * The layer next to the wire: lets at most so many requests a second through, and at most so many at once, in the order in which they came.
- * Redirects and attempts count too. When an answer has arrived, the next request goes out before anybody looks into the answer.
+ * Redirects and attempts count too. When an answer has arrived, the next request goes out before anybody looks into it, unless it refuses.
  */
 import type { IncomingHttpHeaders } from 'node:http'
 import type { Dispatcher } from 'undici'
@@ -112,7 +112,7 @@ export class RequestLimit {
   }
 }
 
-/** A request on the wire: tells when its answer has arrived, and hands the end on a turn of the event loop later, after the next request. */
+/** A request on the wire: tells when its answer has arrived, and hands the end on a turn of the event loop later: the next request goes first. */
 class Counted implements Handler {
   readonly #handler: Handler
   readonly #arrived: () => void

@@ -93,6 +93,7 @@ const EVENTS = [
   ...POINTS.map((point) => `killed at "${point}"`),
   'left',
   'two fetches in flight',
+  'several responses committed as one',
   'response lost',
   'response twice',
   'response to a later opening',
@@ -310,7 +311,7 @@ class Member extends Mortal {
     while (waits && offset >= log.length && !task.dropped) await Promise.race([this.#world.grows(partition), task.drop.promise])
     if (offset < (topic.starts[partition] as number)) return 'out of range'
     const highWatermark = log.length
-    const end = Math.min(offset + 1 + (offset % 3), highWatermark)
+    const end = Math.min(responseEnd(offset), highWatermark)
     await this.point('response')
     return {
       from: offset,
@@ -480,6 +481,8 @@ class World {
 
   committed({ partition, from, to, firstOffset }: PartitionChange): void {
     this.#moved(partition, from.offset, { kind: 'read', from: firstOffset, to: to.offset })
+    // More than any one response has, see `#ask`.
+    if (to.offset > responseEnd(firstOffset)) this.reached.note('several responses committed as one')
     this.check(to.offset > firstOffset, `partition ${partition.partition}: the position went from ${firstOffset} to ${to.offset}`)
   }
 
@@ -632,6 +635,11 @@ class World {
       assert.deepEqual(first, kept, `published dead letters of partition ${partition}`)
     }
   }
+}
+
+/** Where a response ends that was asked for at this offset, in a log that goes on. */
+function responseEnd(offset: number): number {
+  return offset + 1 + (offset % 3)
 }
 
 /** What counting each record of the ranges by the rules comes to. */

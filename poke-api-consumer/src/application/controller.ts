@@ -120,12 +120,13 @@ export class Controller implements FetchHandler {
   }
 
   #reader(partition: TopicPartition, state: PartitionState, stopped: boolean): PartitionReader {
-    const { store, observer, now, sourceMaxCount } = this.#options
+    const { store, observer, now, wait, sourceMaxCount } = this.#options
     const context = {
       mostSources: 2 * sourceMaxCount,
       store,
       observer,
       now,
+      wait,
       storeTroubles: this.#storeTroubles,
       counter: this.#counter,
       crashPoint: this.#crashPoint,

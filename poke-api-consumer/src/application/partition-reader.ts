@@ -1,29 +1,10 @@
-/** One opened partition: counts its responses and commits position and counts together, by the rules C1, C2, S1, S2 and F5. */
+/** One opened partition: counts its responses, and hands what they came to over to be committed, by the rules C1, C2, S1, S2 and F5. */
 import type { Counter, Tally, TallySummary } from '../entities/tally.ts'
-import type { CrashHook } from './crash-points.ts'
-import type {
-  CountedResponse,
-  CountObserver,
-  DataLoss,
-  FetchedRecords,
-  FetchPosition,
-  PartitionChange,
-  PartitionReader,
-  PartitionState,
-  ReadOutcome,
-  TallyStore,
-  TopicPartition,
-} from './ports.ts'
-import type { Troubles } from './troubles.ts'
+import { type CommitContext, PartitionCommits } from './partition-commits.ts'
+import type { DataLoss, FetchedRecords, FetchPosition, PartitionReader, PartitionState, ReadOutcome, TopicPartition } from './ports.ts'
 
-export interface PartitionReaderContext {
-  readonly store: TallyStore
+export interface PartitionReaderContext extends CommitContext {
   readonly counter: Counter
-  readonly storeTroubles: Troubles
-  readonly observer: CountObserver
-  readonly crashPoint: CrashHook
-  /** Told of each commit: whether everything known of was counted, and how many dead letters it kept. */
-  readonly onCommitted: (caughtUp: boolean, deadLetters: number) => void
   readonly onClosed: () => void
   /** Decides what becomes of lost records; may record a gap. Rejects where the store fails. */
   readonly onLost: (partition: TopicPartition, position: FetchPosition, token: number, loss: DataLoss) => Promise<ReadOutcome>
@@ -31,8 +12,6 @@ export interface PartitionReaderContext {
   readonly firstDoubt: (partition: TopicPartition, offset: number) => boolean
   /** Opened anew when it knows more sources than this: the store has forgotten the longest silent ones by then (rule C3). */
   readonly mostSources: number
-  /** A clock that never goes backwards, in ms. */
-  readonly now: () => number
 }
 
 /**
@@ -46,28 +25,24 @@ export class StoredPartitionReader implements PartitionReader {
   readonly #context: PartitionReaderContext
   readonly #tally: Tally
   readonly #token: number
-  /** What the store has, once the commit under way is through. */
-  #position: FetchPosition
+  readonly #commits: PartitionCommits
   /** The offset that the next response must have been asked for; `log-start`: whichever the source found. */
   #expected: number | 'log-start'
-  /** At most one commit is under way (rule S2). */
-  #committing: Promise<void> = Promise.resolve()
-  #isCommitting = false
-  /** Why nothing more is counted here. */
-  #end: 'reopen' | 'stop' | null
+  /** Why nothing more is counted here, unless a commit came to nothing. */
+  #ended: 'reopen' | 'stop' | null
 
   constructor(partition: TopicPartition, state: PartitionState, context: PartitionReaderContext, stopped: boolean) {
     this.#partition = partition
     this.#context = context
     this.#tally = context.counter.tally(state.lastSequences)
     this.#token = state.token
-    this.#position = state.position
+    this.#commits = new PartitionCommits(partition, state, context)
     this.#expected = state.position.offset
-    this.#end = stopped ? 'stop' : null
+    this.#ended = stopped ? 'stop' : null
   }
 
   get position(): FetchPosition {
-    return this.#position
+    return this.#commits.position
   }
 
   get stopped(): boolean {
@@ -80,14 +55,14 @@ export class StoredPartitionReader implements PartitionReader {
 
   /** Whether no commit is under way, so that the position is the store's. */
   get resting(): boolean {
-    return !this.#isCommitting && this.#end === null
+    return this.#commits.isResting && this.#end === null
   }
 
   /** The store has another position by now: the next response opens the partition again. */
   superseded(): void {
     if (!this.resting) return
     this.#context.observer.fenced(this.#partition)
-    this.#end = 'reopen'
+    this.#ended = 'reopen'
   }
 
   async count(fetched: FetchedRecords): Promise<ReadOutcome> {
@@ -106,7 +81,7 @@ export class StoredPartitionReader implements PartitionReader {
     } catch (error) {
       // No memory is left. What was counted until here goes with no position, least of all with another partition's.
       tally.take()
-      this.#end = 'stop'
+      this.#ended = 'stop'
       throw error
     }
     // What is left out is asked for again, once these letters are kept.
@@ -124,30 +99,21 @@ export class StoredPartitionReader implements PartitionReader {
     // 3. Position, counts, last sequences and dead letters together, after the commit before.
     if (nextOffset > fetched.fetchOffset) {
       const leaderEpoch = isCut ? cursor.leaderEpoch : cursor.lastLeaderEpoch
-      await this.#committing
+      const counted = { fetchOffset: fetched.fetchOffset, to: { offset: nextOffset, leaderEpoch }, delta, responses: [response] }
+      await this.#commits.room(counted)
       if (this.#end !== null) return this.#end
       this.#expected = nextOffset
-      const firstOffset = this.#position.offset === 'log-start' ? fetched.fetchOffset : this.#position.offset
-      const change = {
-        ...delta,
-        partition: this.#partition,
-        token: this.#token,
-        from: this.#position,
-        to: { offset: nextOffset, leaderEpoch },
-        firstOffset,
-        caughtUp: nextOffset >= fetched.lastStableOffset,
-      }
-      this.#committing = this.#commit(change, response)
+      this.#commits.add(counted)
     } else {
       // Perhaps nothing comes for hours: now is the time to say that the last commit came to nothing.
-      await this.#committing
+      await this.#commits.settled()
       if (this.#end !== null) return this.#end
       // A commit whose answer was lost was made after all where nothing follows the position that the store has.
-      if (fetched.bytes === 0 && nextOffset >= fetched.lastStableOffset) this.#context.storeTroubles.worked(this.#commits)
+      if (fetched.bytes === 0 && nextOffset >= fetched.lastStableOffset) this.#context.storeTroubles.worked(this.#commits.name)
       this.#context.observer.counted(this.#partition, response)
     }
     if (isCut) {
-      await this.#committing
+      await this.#commits.settled()
       return this.#end ?? this.#die('reopen')
     }
     // 4. What the walk has shown besides.
@@ -158,64 +124,37 @@ export class StoredPartitionReader implements PartitionReader {
       return await this.#doubt(nextOffset, to, corrupt)
     }
     if (tally.sources > this.#context.mostSources) {
-      await this.#committing
+      await this.#commits.settled()
       return this.#die('reopen')
     }
     return 'next'
   }
 
   async lost(loss: DataLoss): Promise<ReadOutcome> {
-    await this.#committing
+    await this.#commits.settled()
     if (this.#end !== null) return this.#end
     try {
-      const outcome = this.#die(await this.#context.onLost(this.#partition, this.#position, this.#token, loss))
+      const outcome = this.#die(await this.#context.onLost(this.#partition, this.position, this.#token, loss))
       // Left alone, it has nothing to commit any more.
-      if (outcome === 'stop') this.#context.storeTroubles.worked(this.#commits)
+      if (outcome === 'stop') this.#context.storeTroubles.worked(this.#commits.name)
       return outcome
     } catch (error) {
       // The opening that follows finds the gap again. After the end nobody is left to whom it matters.
-      if (this.#end === null) this.#context.storeTroubles.failed(this.#commits, error as Error)
+      if (this.#end === null) this.#context.storeTroubles.failed(this.#commits.name, error as Error)
       return this.#die('reopen')
     }
   }
 
   async close(): Promise<void> {
-    this.#end = 'stop'
+    this.#ended = 'stop'
     this.#context.onClosed()
     this.#context.observer.closed(this.#partition)
-    await this.#committing
-    this.#context.storeTroubles.worked(this.#commits)
-  }
-
-  /** Never rejects: any outcome but "committed" ends this reader, and the store is asked anew (rule S2). */
-  async #commit(change: PartitionChange, response: CountedResponse): Promise<void> {
-    const { store, storeTroubles, observer, crashPoint, now, onCommitted } = this.#context
-    const began = now()
-    this.#isCommitting = true
-    try {
-      const committing = store.commit(change)
-      crashPoint('committing')
-      const outcome = await committing
-      storeTroubles.worked(this.#commits)
-      if (outcome === 'committed') {
-        crashPoint('committed')
-        this.#position = change.to
-        observer.committed(this.#partition, (now() - began) / 1000)
-        observer.counted(this.#partition, response)
-        onCommitted(response.position >= response.lastStableOffset, change.deadLetters.length)
-        return
-      }
-      observer.fenced(this.#partition)
-    } catch (error) {
-      storeTroubles.failed(this.#commits, error as Error)
-    } finally {
-      this.#isCommitting = false
-    }
-    this.#end ??= 'reopen'
+    await this.#commits.settled()
+    this.#context.storeTroubles.worked(this.#commits.name)
   }
 
   async #doubt(from: number, to: number | null, corrupt: string): Promise<ReadOutcome> {
-    await this.#committing
+    await this.#commits.settled()
     if (this.#end !== null) return this.#end
     if (this.#context.firstDoubt(this.#partition, from)) return this.#die('reopen')
     const what =
@@ -225,13 +164,13 @@ export class StoredPartitionReader implements PartitionReader {
     return await this.lost({ kind: 'corrupt', message: `${what}: ${corrupt}`, from, to })
   }
 
-  /** What the store may fail at; that it can be opened again does not mean that it takes commits. */
-  get #commits(): string {
-    return `commits of partition ${this.#partition.partition}`
+  /** Why nothing more is counted here; null where it goes on. */
+  get #end(): 'reopen' | 'stop' | null {
+    return this.#ended ?? (this.#commits.isBroken ? 'reopen' : null)
   }
 
   #die(outcome: ReadOutcome): ReadOutcome {
-    if (outcome !== 'next') this.#end = outcome
+    if (outcome !== 'next') this.#ended = outcome
     return outcome
   }
 }

@@ -1,0 +1,188 @@
+/**
+ * Commits what a partition's reader has counted: one commit at a time, in order (rule S2), and several responses as one where counting is ahead.
+ *
+ * While there is more to count, a commit costs a database about as much for one response as for four, and some take long because its disk does: so
+ * commits begin an interval apart, and counting goes on meanwhile. What reaches the end of the log is committed at once.
+ */
+import type { TallyDelta } from '../entities/tally.ts'
+import type { CrashHook } from './crash-points.ts'
+import type { CountedResponse, CountObserver, FetchPosition, PartitionState, TallyStore, TopicPartition } from './ports.ts'
+import type { Troubles } from './troubles.ts'
+
+/** Responses that were counted one after the other. */
+export interface CountedResponses {
+  /** The offset that the first of them was asked for. */
+  readonly fetchOffset: number
+  /** The position after the last of them. */
+  readonly to: { readonly offset: number; readonly leaderEpoch: number }
+  readonly delta: TallyDelta
+  /** What each of them came to, oldest first; at least one. */
+  readonly responses: readonly CountedResponse[]
+}
+
+export interface CommitContext {
+  readonly store: TallyStore
+  readonly storeTroubles: Troubles
+  readonly observer: CountObserver
+  readonly crashPoint: CrashHook
+  /** Told of each commit: whether everything known of was counted, and how many dead letters it kept. */
+  readonly onCommitted: (caughtUp: boolean, deadLetters: number) => void
+  /** Resolves after that many ms, or as soon as the signal is aborted. */
+  readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
+  /** A clock that never goes backwards, in ms. */
+  readonly now: () => number
+}
+
+/** From the beginning of one commit to that of the next while there is more to count, in ms. */
+const INTERVAL = 25
+/** So many responses wait at most: what is counted twice when a commit fails is bounded, and who counts waits for a store that hangs. */
+const MOST_WAITING = 4
+
+export class PartitionCommits {
+  readonly #partition: TopicPartition
+  readonly #context: CommitContext
+  readonly #token: number
+  #position: FetchPosition
+  #waiting: CountedResponses | null = null
+  /** Resolves when nothing waits any more, and no commit is under way. */
+  #running: Promise<void> = Promise.resolve()
+  #isResting = true
+  #isBroken = false
+  #beganAt = Number.NEGATIVE_INFINITY
+  /** Somebody waits for all of it to be committed. */
+  #isHurried = false
+  #hurry = new AbortController()
+
+  constructor(partition: TopicPartition, { position, token }: Pick<PartitionState, 'position' | 'token'>, context: CommitContext) {
+    this.#partition = partition
+    this.#position = position
+    this.#token = token
+    this.#context = context
+  }
+
+  /** What the store has, once the commit under way is through. */
+  get position(): FetchPosition {
+    return this.#position
+  }
+
+  /** Whether nothing waits and no commit is under way, so that the position is the store's. */
+  get isResting(): boolean {
+    return this.#isResting
+  }
+
+  /** Whether a commit came to nothing, and what waited for it with it. */
+  get isBroken(): boolean {
+    return this.#isBroken
+  }
+
+  /** What the store may fail at; that it can be opened again does not mean that it takes commits. */
+  get name(): string {
+    return `commits of partition ${this.#partition.partition}`
+  }
+
+  /** Resolves when what was counted next may be added. Dead letters may be large: they join nothing, and nothing joins them. */
+  async room({ delta }: Pick<CountedResponses, 'delta'>): Promise<void> {
+    if (this.#waiting !== null && (isFull(this.#waiting) || delta.deadLetters.length > 0)) await this.settled()
+  }
+
+  /** Takes what was counted next, after `room`, to commit it when its time has come. */
+  add(counted: CountedResponses): void {
+    this.#waiting = this.#waiting === null ? counted : together(this.#waiting, counted)
+    if (this.#isResting) this.#running = this.#run()
+    else if (isDue(this.#waiting)) this.#hurry.abort()
+  }
+
+  /** Resolves when all that was added is committed, as soon as can be, or came to nothing. */
+  async settled(): Promise<void> {
+    if (this.#isResting) return
+    this.#isHurried = true
+    this.#hurry.abort()
+    await this.#running
+  }
+
+  /** Never rejects. */
+  async #run(): Promise<void> {
+    const { now, wait } = this.#context
+    this.#isResting = false
+    this.#isHurried = false
+    while (this.#waiting !== null && !this.#isBroken) {
+      const early = this.#beganAt + INTERVAL - now()
+      if (early > 0 && !this.#isHurried && !isDue(this.#waiting)) {
+        this.#hurry = new AbortController()
+        await wait(early, this.#hurry.signal)
+      }
+      const counted = this.#waiting
+      this.#waiting = null
+      await this.#commit(counted)
+    }
+    this.#isResting = true
+  }
+
+  /** Any outcome but "committed" is the end of these commits: the store is to be asked anew (rule S2). */
+  async #commit({ fetchOffset, to, delta, responses }: CountedResponses): Promise<void> {
+    const { store, storeTroubles, observer, crashPoint, now, onCommitted } = this.#context
+    const from = this.#position
+    const caughtUp = hasCaughtUp(responses)
+    const beganAt = now()
+    this.#beganAt = beganAt
+    try {
+      const committing = store.commit({
+        ...delta,
+        partition: this.#partition,
+        token: this.#token,
+        from,
+        to,
+        firstOffset: from.offset === 'log-start' ? fetchOffset : from.offset,
+        caughtUp,
+      })
+      crashPoint('committing')
+      const outcome = await committing
+      storeTroubles.worked(this.name)
+      if (outcome === 'committed') {
+        crashPoint('committed')
+        this.#position = to
+        observer.committed(this.#partition, (now() - beganAt) / 1000)
+        for (const response of responses) observer.counted(this.#partition, response)
+        onCommitted(caughtUp, delta.deadLetters.length)
+        return
+      }
+      observer.fenced(this.#partition)
+    } catch (error) {
+      storeTroubles.failed(this.name, error as Error)
+    }
+    this.#isBroken = true
+  }
+}
+
+/** Both as one; `next` was counted after `first`. */
+function together(first: CountedResponses, next: CountedResponses): CountedResponses {
+  const counts = new Map(first.delta.counts)
+  for (const [type, count] of next.delta.counts) counts.set(type, (counts.get(type) ?? 0) + count)
+  return {
+    fetchOffset: first.fetchOffset,
+    to: next.to,
+    delta: {
+      counts,
+      // Of the same source the later one holds: they only rise.
+      lastSequences: new Map([...first.delta.lastSequences, ...next.delta.lastSequences]),
+      deadLetters: [...first.delta.deadLetters, ...next.delta.deadLetters],
+      counted: first.delta.counted + next.delta.counted,
+      duplicates: first.delta.duplicates + next.delta.duplicates,
+    },
+    responses: [...first.responses, ...next.responses],
+  }
+}
+
+/** Whether it is committed as soon as no commit is under way. */
+function isDue(waiting: CountedResponses): boolean {
+  return isFull(waiting) || hasCaughtUp(waiting.responses)
+}
+
+function isFull({ responses, delta }: CountedResponses): boolean {
+  return responses.length >= MOST_WAITING || delta.deadLetters.length > 0
+}
+
+function hasCaughtUp(responses: readonly CountedResponse[]): boolean {
+  const { position, lastStableOffset } = responses.at(-1) as CountedResponse
+  return position >= lastStableOffset
+}

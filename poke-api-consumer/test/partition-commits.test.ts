@@ -1,0 +1,222 @@
+/** What is committed when, and as what: one commit at a time, several responses as one while there is more to count (rule S2). */
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { PartitionCommits } from '../src/application/partition-commits.ts'
+import type { PartitionChange } from '../src/application/ports.ts'
+import { Troubles } from '../src/application/troubles.ts'
+import type { DeadLetter } from '../src/entities/dead-letter.ts'
+import { MockTallyStore } from './mock-tally-store.ts'
+import { RecordingObserver } from './recording-observer.ts'
+
+const PARTITION = { topic: 'poke-topic', topicId: '00000000-0000-4000-8000-000000000001', partition: 0 }
+const LETTER: DeadLetter = { offset: 0, leaderEpoch: 0, timestamp: 0, reason: 'not-json', key: null, value: null, headers: Buffer.of(0) }
+/** Offsets of the log; each response here is of one record. */
+const LOG_END = 100
+
+/** Commits over a clock that stands until it is moved, and a store that answers when it is told to. */
+async function setUp() {
+  const store = new MockTallyStore()
+  const observer = new RecordingObserver()
+  const changes: PartitionChange[] = []
+  const answers: (() => void)[] = []
+  const commit = store.commit.bind(store)
+  store.commit = async (change) => {
+    changes.push(change)
+    await new Promise<void>((resolve) => answers.push(resolve))
+    return await commit(change)
+  }
+  const told: [boolean, number][] = []
+  let time = 0
+  let wake = () => {}
+  const commits = new PartitionCommits(PARTITION, await store.open(PARTITION), {
+    store,
+    observer,
+    storeTroubles: new Troubles({ failed: (error) => observer.storeFailed(error), over: () => observer.storeWorked() }),
+    crashPoint: () => {},
+    onCommitted: (caughtUp, letters) => told.push([caughtUp, letters]),
+    wait: (ms, signal) =>
+      new Promise((resolve) => {
+        const until = time + ms
+        wake = () => (time >= until ? resolve() : undefined)
+        signal.addEventListener('abort', () => resolve(), { once: true })
+      }),
+    now: () => time,
+  })
+  let end = 0
+  return {
+    commits,
+    store,
+    observer,
+    changes,
+    told,
+    /** Adds the next record, once there is room; `last`: it is the last one there is. */
+    async count(letters: readonly DeadLetter[] = [], last = false) {
+      const delta = {
+        counts: new Map([['grass', 1]]),
+        lastSequences: new Map([['run', end]]),
+        deadLetters: [...letters],
+        counted: 1,
+        duplicates: 0,
+      }
+      const counted = { counted: 1, duplicates: 0, deadLetters: new Map(), recent: [], newestTimestamp: 0, newestOrigin: null }
+      await commits.room({ delta })
+      const to = { offset: ++end, leaderEpoch: 0 }
+      const stable = last ? end : LOG_END
+      const response = { ...counted, bytes: 1, position: end, highWatermark: stable, lastStableOffset: stable }
+      commits.add({ fetchOffset: end - 1, to, delta, responses: [response] })
+    },
+    async answer() {
+      answers.shift()?.()
+      await turn()
+    },
+    async pass(ms: number) {
+      time += ms
+      wake()
+      await turn()
+    },
+  }
+}
+
+/** Whatever can go on has gone on. */
+async function turn(): Promise<void> {
+  await new Promise((resolve) => setImmediate(resolve))
+}
+
+function steps(changes: readonly PartitionChange[]): string[] {
+  return changes.map(({ from, to }) => `${from.offset} to ${to.offset}`)
+}
+
+describe('commits of a partition', () => {
+  test('the first begins at once, and the next ones an interval apart, as one each', async () => {
+    const { count, answer, pass, changes, told } = await setUp()
+    await count()
+    await answer()
+    await count()
+    await count()
+    await pass(24)
+    assert.deepEqual(steps(changes), ['log-start to 1'])
+    await pass(1)
+    assert.deepEqual(steps(changes), ['log-start to 1', '1 to 3'])
+    await answer()
+    const [first, second] = changes as [PartitionChange, PartitionChange]
+    assert.equal(first.firstOffset, 0)
+    assert.equal(second.firstOffset, 1)
+    assert.deepEqual([...second.counts], [['grass', 2]])
+    assert.deepEqual([...second.lastSequences], [['run', 2]])
+    assert.deepEqual([second.counted, second.caughtUp], [2, false])
+    assert.deepEqual(told, [
+      [false, 0],
+      [false, 0],
+    ])
+  })
+
+  test('the end of the log is committed at once', async () => {
+    const { commits, count, answer, changes, told } = await setUp()
+    await count()
+    await answer()
+    await count()
+    await count([], true)
+    await turn()
+    assert.deepEqual(steps(changes), ['log-start to 1', '1 to 3'])
+    await answer()
+    assert.equal(commits.isResting, true)
+    assert.deepEqual(commits.position, { offset: 3, leaderEpoch: 0 })
+    assert.deepEqual(told.at(-1), [true, 0])
+  })
+
+  test('while a commit is under way counting goes on, for four responses; the next commit is of all of them', async () => {
+    const { count, answer, pass, changes, observer } = await setUp()
+    for (let i = 0; i < 5; i++) await count()
+    let fits = false
+    const sixth = count().then(() => {
+      fits = true
+    })
+    await pass(1000)
+    assert.equal(fits, false, 'who counts waits for a store that hangs')
+    assert.deepEqual(steps(changes), ['log-start to 1'])
+    assert.deepEqual(observer.responses, [], 'nothing is said before it is committed')
+    await answer()
+    assert.deepEqual(steps(changes), ['log-start to 1', '1 to 5'])
+    await answer()
+    await sixth
+    assert.deepEqual(
+      observer.responses.map(({ position }) => position),
+      [1, 2, 3, 4, 5],
+    )
+  })
+
+  test('four that wait do not wait for the interval', async () => {
+    const { count, answer, changes } = await setUp()
+    await count()
+    await answer()
+    for (let i = 0; i < 4; i++) await count()
+    await turn()
+    assert.deepEqual(steps(changes), ['log-start to 1', '1 to 5'])
+  })
+
+  test('who wants all of it committed does not wait for the interval either', async () => {
+    const { commits, count, answer, changes } = await setUp()
+    await count()
+    await count()
+    let settled = false
+    const waits = commits.settled().then(() => {
+      settled = true
+    })
+    await answer()
+    assert.equal(settled, false)
+    assert.deepEqual(steps(changes), ['log-start to 1', '1 to 2'])
+    await answer()
+    await waits
+    assert.equal(commits.isResting, true)
+    await count()
+    await turn()
+    assert.equal(changes.length, 2, 'the hurry is over')
+  })
+
+  test('dead letters go alone, and at once', async () => {
+    const { count, answer, changes, told } = await setUp()
+    await count()
+    await count()
+    const letter = count([LETTER])
+    await answer()
+    await answer()
+    await letter
+    const next = count()
+    await answer()
+    await next
+    await turn()
+    assert.deepEqual(steps(changes).slice(0, 3), ['log-start to 1', '1 to 2', '2 to 3'])
+    assert.deepEqual(told, [
+      [false, 0],
+      [false, 0],
+      [false, 1],
+    ])
+  })
+
+  for (const fault of ['refused', 'applied-but-lost'] as const) {
+    test(`what waits for a commit that was ${fault} comes to nothing with it`, async () => {
+      const { commits, store, count, answer, changes, observer } = await setUp()
+      store.commitFaults.push(fault)
+      await count()
+      await count()
+      await answer()
+      await commits.settled()
+      assert.equal(commits.isBroken, true)
+      assert.deepEqual(commits.position.offset, 'log-start')
+      assert.equal(changes.length, 1)
+      assert.equal(observer.errors.length, 1)
+    })
+  }
+
+  test('and for one that was fenced', async () => {
+    const { commits, store, count, answer, changes, observer } = await setUp()
+    await count()
+    await count()
+    await store.open(PARTITION)
+    await answer()
+    await commits.settled()
+    assert.equal(commits.isBroken, true)
+    assert.equal(changes.length, 1)
+    assert.deepEqual(observer.heard, ['fenced 0'])
+  })
+})

@@ -40,6 +40,7 @@ export class MockCursor implements RecordCursor {
   leaderEpoch = 0
   timestamp = -1
   bytes: Buffer = Buffer.alloc(0)
+  view = new DataView(this.bytes.buffer)
   keyStart = -1
   keyEnd = -1
   valueStart = -1
@@ -115,6 +116,7 @@ export class MockCursor implements RecordCursor {
     }
     this.headersEnd = at
     this.bytes = Buffer.concat(parts)
+    this.view = new DataView(this.bytes.buffer, this.bytes.byteOffset, this.bytes.byteLength)
     this.timestamp = record.timestamp ?? 0
     this.kind = record.kind ?? (record.source === undefined ? 'other' : 'ours')
     this.source = record.source === undefined ? null : sourceOf(record.source)

@@ -17,6 +17,8 @@ export interface RecordView {
   /** ms since 1970 */
   readonly timestamp: number
   readonly bytes: Buffer
+  /** Of the same bytes. */
+  readonly view: DataView
   /** −1: null key */
   readonly keyStart: number
   readonly keyEnd: number
@@ -63,6 +65,9 @@ const RECENT = 8
 /** Buffers of other batches that are no larger, in bytes, are kept until the end of a response. */
 const LARGEST_KEPT = 64 * 1024
 
+/** Instead of null, so that the fields that hold bytes never hold anything else: V8 would compile what reads them anew. */
+const NO_BYTES = Buffer.alloc(0)
+
 /** What a dead letter takes besides its bytes, about. */
 const SIZE_OF_LETTER = 256
 
@@ -93,7 +98,7 @@ export class Counter {
 
   /** Counts a value once; gives the value, or the reason why it cannot be counted. */
   count(record: RecordView): CountableValue | string {
-    const value = this.#values.find(record.bytes, record.valueStart, record.valueEnd)
+    const value = this.#values.find(record.bytes, record.view, record.valueStart, record.valueEnd)
     if (typeof value === 'object' && value.pending++ === 0) this.#touched.push(value)
     return value
   }
@@ -130,18 +135,18 @@ export class Tally {
   #byIdentity = new WeakMap<EventSource, SourceState>()
   #lastSource: EventSource | null = null
   #lastState: SourceState | null = null
-  #changed: SourceState[] = []
+  readonly #changed: SourceState[] = []
   #deadLetters: DeadLetter[] = []
   #letterBytes = 0
   #counted = 0
   #duplicates = 0
   // The records counted last, at their number modulo the room: where their values are, or whose they were.
   readonly #recentPokemon: (Pokemon | null)[] = new Array(RECENT).fill(null)
-  readonly #recentBytes: (Buffer | null)[] = new Array(RECENT).fill(null)
+  readonly #recentBytes: Buffer[] = new Array(RECENT).fill(NO_BYTES)
   readonly #recentStarts: number[] = new Array(RECENT).fill(0)
   readonly #recentEnds: number[] = new Array(RECENT).fill(0)
   #newestTimestamp = -1
-  #newestBytes: Buffer | null = null
+  #newestBytes: Buffer = NO_BYTES
   #newestHeaders = 0
   #newestHeadersEnd = 0
 
@@ -183,26 +188,20 @@ export class Tally {
         return
       }
       state.last = sequence
-      if (!state.changed) {
-        state.changed = true
-        this.#changed.push(state)
-      }
+      if (!state.changed) this.#change(state)
     }
     const value = this.#counter.count(record)
     if (typeof value === 'string') {
       this.#bury(record, value as DeadLetterReason)
       return
     }
-    // Each buffer may be a whole batch decompressed: large ones are not kept for people's sake.
-    if (record.bytes !== this.#newestBytes && this.#newestBytes !== null && this.#newestBytes.length > LARGEST_KEPT)
-      this.#understandRecent()
+    if (record.bytes !== this.#newestBytes) this.#turnTo(record.bytes)
     const place = this.#counted & (RECENT - 1)
     this.#recentBytes[place] = record.bytes
     this.#recentStarts[place] = record.valueStart
     this.#recentEnds[place] = record.valueEnd
     this.#counted++
     this.#newestTimestamp = record.timestamp
-    this.#newestBytes = record.bytes
     this.#newestHeaders = record.headersStart
     this.#newestHeadersEnd = record.headersEnd
   }
@@ -221,14 +220,14 @@ export class Tally {
       counted: this.#counted,
       duplicates: this.#duplicates,
     }
-    this.#changed = []
+    this.#changed.length = 0
     this.#deadLetters = []
     this.#letterBytes = 0
     this.#counted = 0
     this.#duplicates = 0
     this.#newestTimestamp = -1
-    this.#newestBytes = null
-    this.#recentBytes.fill(null)
+    this.#newestBytes = NO_BYTES
+    this.#recentBytes.fill(NO_BYTES)
     return delta
   }
 
@@ -243,10 +242,21 @@ export class Tally {
       recent: this.#recent(),
       newestTimestamp: this.#newestTimestamp,
       newestOrigin:
-        this.#newestBytes === null
+        this.#newestBytes === NO_BYTES
           ? null
           : originOf(copyHeaders(this.#newestBytes.subarray(this.#newestHeaders, this.#newestHeadersEnd), HEADERS_OF_EVENTS)),
     }
+  }
+
+  #change(state: SourceState): void {
+    state.changed = true
+    this.#changed.push(state)
+  }
+
+  /** Each buffer may be a whole batch decompressed: large ones are not kept for people's sake. */
+  #turnTo(bytes: Buffer): void {
+    if (this.#newestBytes.length > LARGEST_KEPT) this.#understandRecent()
+    this.#newestBytes = bytes
   }
 
   #recent(): Pokemon[] {
@@ -262,11 +272,11 @@ export class Tally {
   /** Only these few: of most records nobody asks whose they are. */
   #understandRecent(): void {
     for (let place = 0; place < RECENT; place++) {
-      const bytes = this.#recentBytes[place]
-      if (!bytes) continue
+      const bytes = this.#recentBytes[place] as Buffer
+      if (bytes === NO_BYTES) continue
       const pokemon = decodePokemon(bytes.subarray(this.#recentStarts[place], this.#recentEnds[place]))
       this.#recentPokemon[place] = typeof pokemon === 'string' ? null : pokemon
-      this.#recentBytes[place] = null
+      this.#recentBytes[place] = NO_BYTES
     }
   }
 

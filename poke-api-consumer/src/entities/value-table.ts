@@ -57,8 +57,6 @@ export class ValueTable {
   /** The hashes last missed at each set of places, newest first: a value is kept when it is missed again. */
   readonly #seen = new Int32Array(SLOTS)
   readonly #evicted: (value: CountableValue) => void
-  #buffer: Buffer | null = null
-  #view: DataView = new DataView(new ArrayBuffer(0))
 
   /** @param evicted called with a value that leaves the table while sightings of it are pending */
   constructor(evicted: (value: CountableValue) => void) {
@@ -67,15 +65,11 @@ export class ValueTable {
 
   /**
    * The value in bytes[start, end), or the reason why it cannot be counted.
+   * @param view of the same bytes: given, because one made here would be another one for each response
    * @param start −1 where the record's value is null
    */
-  find(bytes: Buffer, start: number, end: number): CountableValue | string {
+  find(bytes: Buffer, view: DataView, start: number, end: number): CountableValue | string {
     if (start < 0) return this.#decode(bytes, start, end)
-    if (bytes !== this.#buffer) {
-      this.#buffer = bytes
-      this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-    }
-    const view = this.#view
     const headEnd = endOfHead(bytes, view, start, end)
     const isOurs = headEnd >= 0
     const key = isOurs ? headEnd : start
@@ -87,8 +81,10 @@ export class ValueTable {
     const hash = hashOf(view, isOurs ? key + SAME_IN_OURS : key, end)
     const first = hash & (SLOTS - 1)
     const slots = this.#slots
-    for (let way = 0; way < WAYS; way++) {
-      const slot = slots[first ^ way]
+    let way = 0
+    while (way < WAYS) {
+      // Counted on here, where all come by: were it counted first at the first collision, V8 would compile all of this anew for it.
+      const slot = slots[first ^ way++]
       if (slot === undefined) break
       if (slot.length === length && equal(slot.bytes, view, key, length)) return slot.value
     }

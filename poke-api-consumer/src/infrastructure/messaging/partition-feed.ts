@@ -194,7 +194,8 @@ export class PartitionFeed {
     this.#told = null
     if (reader.stopped) this.#state = 'left-alone'
     else if (isCompacted()) await this.#lose(compacted(this.at))
-    else await this.#stand(reader)
+    // One that was never read is asked for from the first offset there is: most logs begin there, and the others say that they do not.
+    else this.#standAt(reader.position.offset === 'log-start' ? 0 : reader.position.offset, reader.position.leaderEpoch)
   }
 
   /** @returns null where it was closed meanwhile */
@@ -205,13 +206,9 @@ export class PartitionFeed {
     return null
   }
 
-  /** Stands where the store says; at the log's start where it says nothing. */
-  async #stand(reader: PartitionReader): Promise<void> {
-    const { offset, leaderEpoch } = reader.position
-    const from = offset === 'log-start' ? (await this.#ends())?.start : offset
-    if (from === undefined || this.#isClosed()) return
-    this.#offset = from
-    this.#stoodAt = from
+  #standAt(offset: number, leaderEpoch: number): void {
+    this.#offset = offset
+    this.#stoodAt = offset
     this.#lastEpoch = leaderEpoch
     this.#state = 'reading'
     this.#context.ready()
@@ -276,7 +273,7 @@ export class PartitionFeed {
     const { start, end } = ends
     const reader = this.#reader as PartitionReader
     // It was never read, and begins wherever its log does by now: no loss. Unless something was, and its commit is still under way.
-    if (reader.position.offset === 'log-start' && offset === this.#stoodAt) await this.#stand(reader)
+    if (reader.position.offset === 'log-start' && offset === this.#stoodAt) this.#standAt(start, -1)
     else if (offset < start) await this.#lose(retention(offset, start))
     else if (offset > end) await this.#lose(truncation(offset, end))
     else if (lastEpoch >= 0 && ++this.#contradictions > MOST_CONTRADICTIONS) await this.#lose(unknownEpoch(offset, lastEpoch))

@@ -86,6 +86,7 @@ export class BatchCursor implements RecordCursor {
   leaderEpoch = -1
   timestamp = Number.NaN
   bytes: Buffer = Buffer.alloc(0)
+  view: DataView = viewOf(this.bytes)
   valueStart = -1
   valueEnd = -1
   headersStart = 0
@@ -103,7 +104,7 @@ export class BatchCursor implements RecordCursor {
 
   // The response: this partition's part ends at #end, and the batch to enter next begins at #nextBatch.
   #response: Buffer = this.bytes
-  #responseView: DataView = new DataView(this.bytes.buffer)
+  #responseView: DataView = this.view
   #nextBatch = 0
   #end = 0
   #fetchOffset = Number.NaN
@@ -119,7 +120,6 @@ export class BatchCursor implements RecordCursor {
   #appendTime = Number.NaN
 
   // Its records, in `bytes`: the next one to be read begins at #at, and #left of them are to be read.
-  #view: DataView = this.#responseView
   #at = 0
   #recordsEnd = 0
   #left = 0
@@ -169,7 +169,7 @@ export class BatchCursor implements RecordCursor {
   }
 
   next(): boolean {
-    while (this.#row === this.#rows) if (!this.#advance()) return false
+    if (this.#row === this.#rows && !this.#refill()) return false
     const row = this.#row++
     const places = this.#places
     const place = row * PLACES
@@ -191,6 +191,12 @@ export class BatchCursor implements RecordCursor {
 
   get keyEnd(): number {
     return this.#places[(this.#row - 1) * PLACES + KEY_END] as number
+  }
+
+  /** Reads on until there is a row; false where none is left. */
+  #refill(): boolean {
+    while (this.#row === this.#rows) if (!this.#advance()) return false
+    return true
   }
 
   /** Reads on; false where nothing is left. There may be no row all the same: not every batch has records that are to be seen. */
@@ -296,6 +302,7 @@ export class BatchCursor implements RecordCursor {
   /** Whether the control record that begins at `at` is an abort marker: its key is a version and a type, two bytes each. */
   #isAbortMarker(at: number, end: number): boolean {
     this.bytes = this.#response
+    this.view = this.#responseView
     this.#longVarint(at)
     this.#longVarlong(this.#at + 1)
     this.#longVarint(this.#at)
@@ -311,12 +318,12 @@ export class BatchCursor implements RecordCursor {
     // A batch that compaction has emptied is its head alone, of whichever codec.
     if (codec === 0 || (count === 0 && start === end)) {
       this.bytes = response
-      this.#view = this.#responseView
+      this.view = this.#responseView
     } else {
       const records = this.#decompressor.decompress(codec, response.subarray(start, end))
       if (typeof records === 'string') return records
       this.bytes = records
-      this.#view = viewOf(records)
+      this.view = viewOf(records)
       start = 0
       end = records.length
     }
@@ -345,7 +352,7 @@ export class BatchCursor implements RecordCursor {
    */
   #readRecords(): boolean {
     const bytes = this.bytes
-    const view = this.#view
+    const view = this.view
     const recordsEnd = this.#recordsEnd
     const count = Math.min(this.#left, MOST_ROWS)
     if (count * PLACES > this.#places.length) this.#grow(count)

@@ -101,7 +101,7 @@ export interface PartitionState {
   readonly replacedTopicId: string | null
 }
 
-/** Everything that one response changed in a partition. */
+/** Everything that one response changed in a partition, or a few that followed each other. */
 export interface PartitionChange {
   readonly partition: TopicPartition
   readonly token: number

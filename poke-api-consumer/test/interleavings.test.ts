@@ -224,7 +224,7 @@ class Member extends Mortal {
 
   async #run(handler: FetchHandler, signal: AbortSignal): Promise<void> {
     this.#handler = handler
-    await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
+    await this.aborted(signal)
     for (const partition of this.#tasks.keys()) this.drop(partition)
     await Promise.all([...this.#tasks.values()].map(({ read }) => read))
   }
@@ -329,7 +329,7 @@ class Member extends Mortal {
 
   async #wait(ms: number, signal: AbortSignal): Promise<void> {
     if (signal.aborted) return
-    const aborted = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
+    const aborted = this.aborted(signal)
     if (ms > REST) return await aborted
     const until = this.#time + ms
     const passed = this.point(`waited ${ms} ms`).then(() => {
@@ -591,6 +591,8 @@ class World {
     last.leave()
     await Promise.race([last.running, last.death])
     await Promise.all(this.#late)
+    // Node.js keeps whoever listens to a signal made of others until it is aborted: the dead would never be let go.
+    for (const each of this.members) each.leave()
   }
 
   #complete(partitions: readonly PartitionSnapshot[]): boolean {

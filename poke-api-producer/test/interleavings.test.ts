@@ -303,7 +303,7 @@ class Producer extends Mortal implements Outbox {
   async #wait(ms: number, signal: AbortSignal): Promise<void> {
     if (signal.aborted) return
     const until = this.#world.time + ms
-    const aborted = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
+    const aborted = this.aborted(signal)
     const passed = this.point(`waited ${ms} ms`).then(() => {
       if (!signal.aborted) this.#world.time = Math.max(this.#world.time, until)
     })

@@ -84,14 +84,14 @@ export class Reached {
 export class Mortal {
   readonly scheduler: fc.Scheduler
   readonly #death = Promise.withResolvers<void>()
-  #dead = false
+  readonly #dying = new AbortController()
 
   constructor(scheduler: fc.Scheduler) {
     this.scheduler = scheduler
   }
 
   get dead(): boolean {
-    return this.#dead
+    return this.#dying.signal.aborted
   }
 
   /** Resolves when it dies. */
@@ -100,14 +100,20 @@ export class Mortal {
   }
 
   kill(): void {
-    this.#dead = true
+    this.#dying.abort()
     this.#death.resolve()
+  }
+
+  /** Resolves when the signal is aborted, for the living: Node.js keeps signals made of others as long as anybody listens, and thousands die here. */
+  async aborted(signal: AbortSignal): Promise<void> {
+    if (signal.aborted) return
+    await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true, signal: this.#dying.signal }))
   }
 
   /** Waits until the scheduler lets it go on; for ever if it has died meanwhile. */
   async point(label: string): Promise<void> {
     await this.scheduler.schedule(Promise.resolve(), label)
-    if (this.#dead) await new Promise(() => {})
+    if (this.dead) await new Promise(() => {})
   }
 
   /** A call to the outside: there and back take as long as the scheduler wants. */
@@ -142,6 +148,8 @@ export async function playOut<Step extends { readonly kind: string }>(
     await world.finish()
   }
   await scheduler.waitFor(script())
+  // Schedules have no turn of the event loop of their own, and until one ends nothing is let go of that was looked at through a weak reference.
+  await nextTurn()
   world.assertNothingBroke()
 }
 

@@ -198,7 +198,8 @@ describe('consumer controller', () => {
     const records = Array.from({ length: 4 }, (_, i) => ours(i + 1))
     const noting = (ms: number, signal: AbortSignal) => {
       waits.push(ms)
-      return wait(ms, signal)
+      // Only a commit whose time has not come waits for so little: here it never comes.
+      return wait(ms < 50 ? 60_000 : ms, signal)
     }
     const before = () => new Promise<void>((resolve) => setImmediate(resolve))
     const commit = t.mock.method(MockTallyStore.prototype, 'commit')
@@ -476,6 +477,96 @@ describe('every trouble ends in opening the partition again (rule S2)', () => {
       random: () => 0,
     })
     await assert.rejects(controller.run(new AbortController().signal), hopeless)
+  })
+})
+
+/** A reader of a log whose commits begin when they may, and end when the test says so. */
+async function openedReader(options: Partial<ControllerOptions> = {}) {
+  const { controller, source, store, observer, finish } = setUp([], { wait: (_, signal) => wait(60_000, signal), now: () => 0, ...options })
+  const gates: (() => void)[] = []
+  let begun = 0
+  store.beforeCommit = async () => {
+    begun++
+    await new Promise<void>((resolve) => gates.push(resolve))
+  }
+  const log = Array.from({ length: 50 }, (_, i) => ours(i, `source-${i}`))
+  const reader = await controller.open(source.partition(0), NEVER)
+  return {
+    store,
+    observer,
+    reader,
+    finish,
+    begun: () => begun,
+    row: () => [...store.rows.values()][0],
+    countNext: (offset: number) => reader.count(response(log, offset, offset + 1)),
+    /** Resolves with `ending`; until then every commit that has begun ends. */
+    async lettingEnd<T>(ending: Promise<T>): Promise<T> {
+      let ended = false
+      const noted = ending.finally(() => {
+        ended = true
+      })
+      await until(() => {
+        gates.shift()?.()
+        return ended
+      })
+      return await noted
+    },
+  }
+}
+
+describe('what was counted and is not committed', () => {
+  test('is committed when the partition is taken away, at once, with the last sequences of all of it, before anybody is told', async () => {
+    const { reader, countNext, lettingEnd, row, observer, finish } = await openedReader()
+    for (let offset = 0; offset < 4; offset++) assert.equal(await countNext(offset), 'next')
+    await lettingEnd(reader.close())
+    assert.equal(row()?.position.offset, 4)
+    assert.deepEqual(
+      [...(row()?.lastSequences ?? [])],
+      [0, 1, 2, 3].map((i) => [`source-${i}`, i]),
+    )
+    assert.equal(observer.heard.at(-1), 'closed 0')
+    await finish()
+  })
+
+  test('is so much at most, and what is counted beyond is nobody’s once the partition is taken away', async () => {
+    const { reader, countNext, lettingEnd, begun, finish } = await openedReader()
+    for (let offset = 0; offset < 5; offset++) await countNext(offset)
+    let counted = false
+    const sixth = countNext(5).finally(() => {
+      counted = true
+    })
+    await new Promise((resolve) => setImmediate(resolve))
+    assert.equal(counted, false)
+    await lettingEnd(reader.close())
+    assert.equal(await sixth, 'stop')
+    assert.equal(await countNext(5), 'stop')
+    await new Promise((resolve) => setImmediate(resolve))
+    assert.equal(begun(), 2)
+    await finish()
+  })
+
+  test('is committed before a loss is decided', async () => {
+    const { store, reader, countNext, lettingEnd, finish } = await openedReader({ onDataLoss: 'continue' })
+    await countNext(0)
+    await countNext(1)
+    const outcome = await lettingEnd(reader.lost({ kind: 'retention', message: 'gone', from: 2, to: 9 }))
+    assert.equal(outcome, 'reopen')
+    assert.deepEqual(
+      store.gaps.map(({ from }) => from.offset),
+      [2],
+    )
+    await finish()
+  })
+
+  test('and whose commit fails is dropped: a partition that was taken away meanwhile stays so', async () => {
+    const { store, reader, countNext, lettingEnd, row, finish } = await openedReader()
+    store.commitFaults.push('refused')
+    await countNext(0)
+    await countNext(1)
+    await lettingEnd(reader.close())
+    assert.equal(row()?.position.offset, 'log-start')
+    assert.equal(await countNext(2), 'stop')
+    await finish()
   })
 })
 

@@ -26,16 +26,19 @@ async function setUp() {
     return await commit(change)
   }
   const told: [boolean, number][] = []
+  const seconds: number[] = []
+  const storeTroubles = new Troubles({ failed: (error) => observer.storeFailed(error), over: () => observer.storeWorked() })
   let time = 0
   let wake = () => {}
   const commits = new PartitionCommits(PARTITION, await store.open(PARTITION), {
     store,
-    observer,
-    storeTroubles: new Troubles({ failed: (error) => observer.storeFailed(error), over: () => observer.storeWorked() }),
+    observer: Object.assign(observer, { committed: (_: unknown, took: number) => seconds.push(took) }),
+    storeTroubles,
     crashPoint: () => {},
     onCommitted: (caughtUp, letters) => told.push([caughtUp, letters]),
     wait: (ms, signal) =>
       new Promise((resolve) => {
+        if (signal.aborted) resolve()
         const until = time + ms
         wake = () => (time >= until ? resolve() : undefined)
         signal.addEventListener('abort', () => resolve(), { once: true })
@@ -49,14 +52,16 @@ async function setUp() {
     observer,
     changes,
     told,
+    seconds,
+    storeTroubles,
     /** Adds the next record, once there is room; `last`: it is the last one there is. */
     async count(letters: readonly DeadLetter[] = [], last = false) {
       const delta = {
         counts: new Map([['grass', 1]]),
-        lastSequences: new Map([['run', end]]),
+        lastSequences: new Map([[`run-${end}`, end]]),
         deadLetters: [...letters],
         counted: 1,
-        duplicates: 0,
+        duplicates: 2,
       }
       const counted = { counted: 1, duplicates: 0, deadLetters: new Map(), recent: [], newestTimestamp: 0, newestOrigin: null }
       await commits.room({ delta })
@@ -88,12 +93,13 @@ function steps(changes: readonly PartitionChange[]): string[] {
 
 describe('commits of a partition', () => {
   test('the first begins at once, and the next ones an interval apart, as one each', async () => {
-    const { count, answer, pass, changes, told } = await setUp()
+    const { count, answer, pass, changes, told, seconds } = await setUp()
     await count()
+    await pass(10)
     await answer()
     await count()
     await count()
-    await pass(24)
+    await pass(14)
     assert.deepEqual(steps(changes), ['log-start to 1'])
     await pass(1)
     assert.deepEqual(steps(changes), ['log-start to 1', '1 to 3'])
@@ -102,8 +108,15 @@ describe('commits of a partition', () => {
     assert.equal(first.firstOffset, 0)
     assert.equal(second.firstOffset, 1)
     assert.deepEqual([...second.counts], [['grass', 2]])
-    assert.deepEqual([...second.lastSequences], [['run', 2]])
-    assert.deepEqual([second.counted, second.caughtUp], [2, false])
+    assert.deepEqual(
+      [...second.lastSequences],
+      [
+        ['run-1', 1],
+        ['run-2', 2],
+      ],
+    )
+    assert.deepEqual([second.counted, second.duplicates, second.caughtUp], [2, 4, false])
+    assert.deepEqual(seconds, [0.01, 0])
     assert.deepEqual(told, [
       [false, 0],
       [false, 0],
@@ -137,6 +150,7 @@ describe('commits of a partition', () => {
     assert.deepEqual(observer.responses, [], 'nothing is said before it is committed')
     await answer()
     assert.deepEqual(steps(changes), ['log-start to 1', '1 to 5'])
+    assert.equal(fits, true, 'and goes on as soon as the others are being committed')
     await answer()
     await sixth
     assert.deepEqual(
@@ -159,7 +173,7 @@ describe('commits of a partition', () => {
     await count()
     await count()
     let settled = false
-    const waits = commits.settled().then(() => {
+    const waits = commits.settle().then(() => {
       settled = true
     })
     await answer()
@@ -171,6 +185,13 @@ describe('commits of a partition', () => {
     await count()
     await turn()
     assert.equal(changes.length, 2, 'the hurry is over')
+    void commits.settle()
+    await turn()
+    assert.equal(changes.length, 3, 'and comes again')
+    await answer()
+    await count()
+    await turn()
+    assert.equal(changes.length, 3, 'and is over')
   })
 
   test('dead letters go alone, and at once', async () => {
@@ -193,6 +214,15 @@ describe('commits of a partition', () => {
     ])
   })
 
+  test('a store that failed works again once it takes a commit', async () => {
+    const { commits, count, answer, observer, storeTroubles } = await setUp()
+    storeTroubles.failed(commits.name, new Error('of an earlier opening'))
+    await count()
+    assert.deepEqual(observer.heard, ['store failed'])
+    await answer()
+    assert.deepEqual(observer.heard, ['store failed', 'store works again'])
+  })
+
   for (const fault of ['refused', 'applied-but-lost'] as const) {
     test(`what waits for a commit that was ${fault} comes to nothing with it`, async () => {
       const { commits, store, count, answer, changes, observer } = await setUp()
@@ -200,7 +230,7 @@ describe('commits of a partition', () => {
       await count()
       await count()
       await answer()
-      await commits.settled()
+      await commits.settle()
       assert.equal(commits.isBroken, true)
       assert.deepEqual(commits.position.offset, 'log-start')
       assert.equal(changes.length, 1)
@@ -214,7 +244,7 @@ describe('commits of a partition', () => {
     await count()
     await store.open(PARTITION)
     await answer()
-    await commits.settled()
+    await commits.settle()
     assert.equal(commits.isBroken, true)
     assert.equal(changes.length, 1)
     assert.deepEqual(observer.heard, ['fenced 0'])

@@ -1,16 +1,16 @@
 /**
  * Commits what a partition's reader has counted: one commit at a time, in order (rule S2), and several responses as one where counting is ahead.
  *
- * While there is more to count, a commit costs a database about as much for one response as for four, and some take long because its disk does: so
- * commits begin an interval apart, and counting goes on meanwhile. What reaches the end of the log is committed at once.
+ * A commit costs a database about as much for four responses as for one, and some take long because its disk does. So while there is more to count,
+ * commits begin an interval apart, or with four responses, and counting goes on meanwhile. What reaches the end of the log is committed at once.
  */
 import type { TallyDelta } from '../entities/tally.ts'
 import type { CrashHook } from './crash-points.ts'
 import type { CountedResponse, CountObserver, FetchPosition, PartitionState, TallyStore, TopicPartition } from './ports.ts'
 import type { Troubles } from './troubles.ts'
 
-/** Responses that were counted one after the other. */
-export interface CountedResponses {
+/** What was counted and is not committed: one response, or several that followed each other. */
+export interface Uncommitted {
   /** The offset that the first of them was asked for. */
   readonly fetchOffset: number
   /** The position after the last of them. */
@@ -33,9 +33,9 @@ export interface CommitContext {
   readonly now: () => number
 }
 
-/** From the beginning of one commit to that of the next while there is more to count, in ms. */
+/** From the beginning of one commit to that of the next while there is more to count, and fewer responses wait than may, in ms. */
 const INTERVAL = 25
-/** So many responses wait at most: what is counted twice when a commit fails is bounded, and who counts waits for a store that hangs. */
+/** So many responses wait at most. With one commit under way for as many, and a response in hand, nine are counted in vain when it fails. */
 const MOST_WAITING = 4
 
 export class PartitionCommits {
@@ -43,13 +43,15 @@ export class PartitionCommits {
   readonly #context: CommitContext
   readonly #token: number
   #position: FetchPosition
-  #waiting: CountedResponses | null = null
+  #waiting: Uncommitted | null = null
+  /** Resolves when what waits now does not wait any more. */
+  #left: PromiseWithResolvers<void> = Promise.withResolvers()
   /** Resolves when nothing waits any more, and no commit is under way. */
   #running: Promise<void> = Promise.resolve()
   #isResting = true
   #isBroken = false
   #beganAt = Number.NEGATIVE_INFINITY
-  /** Somebody waits for all of it to be committed. */
+  /** Somebody waits for what waits. */
   #isHurried = false
   #hurry = new AbortController()
 
@@ -80,20 +82,21 @@ export class PartitionCommits {
     return `commits of partition ${this.#partition.partition}`
   }
 
-  /** Resolves when what was counted next may be added. Dead letters may be large: they join nothing, and nothing joins them. */
-  async room({ delta }: Pick<CountedResponses, 'delta'>): Promise<void> {
-    if (this.#waiting !== null && (isFull(this.#waiting) || delta.deadLetters.length > 0)) await this.settled()
+  /** Resolves when what was counted next may be added. Dead letters may be large: they wait for all before them, and nothing joins them. */
+  async room({ delta }: Pick<Uncommitted, 'delta'>): Promise<void> {
+    if (delta.deadLetters.length > 0) await this.settle()
+    else if (this.#waiting !== null && isFull(this.#waiting)) await this.#left.promise
   }
 
   /** Takes what was counted next, after `room`, to commit it when its time has come. */
-  add(counted: CountedResponses): void {
+  add(counted: Uncommitted): void {
     this.#waiting = this.#waiting === null ? counted : together(this.#waiting, counted)
     if (this.#isResting) this.#running = this.#run()
     else if (isDue(this.#waiting)) this.#hurry.abort()
   }
 
-  /** Resolves when all that was added is committed, as soon as can be, or came to nothing. */
-  async settled(): Promise<void> {
+  /** Commits all that was added as soon as can be. Resolves when that is done, or came to nothing. */
+  async settle(): Promise<void> {
     if (this.#isResting) return
     this.#isHurried = true
     this.#hurry.abort()
@@ -104,24 +107,31 @@ export class PartitionCommits {
   async #run(): Promise<void> {
     const { now, wait } = this.#context
     this.#isResting = false
-    this.#isHurried = false
-    while (this.#waiting !== null && !this.#isBroken) {
+    while (this.#waiting !== null) {
       const early = this.#beganAt + INTERVAL - now()
       if (early > 0 && !this.#isHurried && !isDue(this.#waiting)) {
         this.#hurry = new AbortController()
         await wait(early, this.#hurry.signal)
       }
       const counted = this.#waiting
-      this.#waiting = null
+      this.#leave()
       await this.#commit(counted)
+      if (this.#isBroken) this.#leave()
     }
     this.#isResting = true
   }
 
+  /** Nothing waits any more. */
+  #leave(): void {
+    this.#waiting = null
+    this.#isHurried = false
+    this.#left.resolve()
+    this.#left = Promise.withResolvers()
+  }
+
   /** Any outcome but "committed" is the end of these commits: the store is to be asked anew (rule S2). */
-  async #commit({ fetchOffset, to, delta, responses }: CountedResponses): Promise<void> {
+  async #commit({ fetchOffset, to, delta, responses }: Uncommitted): Promise<void> {
     const { store, storeTroubles, observer, crashPoint, now, onCommitted } = this.#context
-    const from = this.#position
     const caughtUp = hasCaughtUp(responses)
     const beganAt = now()
     this.#beganAt = beganAt
@@ -130,9 +140,9 @@ export class PartitionCommits {
         ...delta,
         partition: this.#partition,
         token: this.#token,
-        from,
+        from: this.#position,
         to,
-        firstOffset: from.offset === 'log-start' ? fetchOffset : from.offset,
+        firstOffset: fetchOffset,
         caughtUp,
       })
       crashPoint('committing')
@@ -154,18 +164,18 @@ export class PartitionCommits {
   }
 }
 
-/** Both as one; `next` was counted after `first`. */
-function together(first: CountedResponses, next: CountedResponses): CountedResponses {
+/** Both as one; `next` was counted after `first`, and neither has dead letters. */
+function together(first: Uncommitted, next: Uncommitted): Uncommitted {
   const counts = new Map(first.delta.counts)
   for (const [type, count] of next.delta.counts) counts.set(type, (counts.get(type) ?? 0) + count)
   return {
     fetchOffset: first.fetchOffset,
     to: next.to,
     delta: {
+      ...next.delta,
       counts,
       // Of the same source the later one holds: they only rise.
       lastSequences: new Map([...first.delta.lastSequences, ...next.delta.lastSequences]),
-      deadLetters: [...first.delta.deadLetters, ...next.delta.deadLetters],
       counted: first.delta.counted + next.delta.counted,
       duplicates: first.delta.duplicates + next.delta.duplicates,
     },
@@ -174,11 +184,12 @@ function together(first: CountedResponses, next: CountedResponses): CountedRespo
 }
 
 /** Whether it is committed as soon as no commit is under way. */
-function isDue(waiting: CountedResponses): boolean {
+function isDue(waiting: Uncommitted): boolean {
   return isFull(waiting) || hasCaughtUp(waiting.responses)
 }
 
-function isFull({ responses, delta }: CountedResponses): boolean {
+/** Whether nothing may join it any more. */
+function isFull({ responses, delta }: Uncommitted): boolean {
   return responses.length >= MOST_WAITING || delta.deadLetters.length > 0
 }
 

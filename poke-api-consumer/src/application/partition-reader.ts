@@ -53,7 +53,7 @@ export class StoredPartitionReader implements PartitionReader {
     return this.#end === 'reopen'
   }
 
-  /** Whether no commit is under way, so that the position is the store's. */
+  /** Whether nothing waits to be committed, so that the position is the store's. */
   get resting(): boolean {
     return this.#commits.isResting && this.#end === null
   }
@@ -106,14 +106,14 @@ export class StoredPartitionReader implements PartitionReader {
       this.#commits.add(counted)
     } else {
       // Perhaps nothing comes for hours: now is the time to say that the last commit came to nothing.
-      await this.#commits.settled()
+      await this.#commits.settle()
       if (this.#end !== null) return this.#end
       // A commit whose answer was lost was made after all where nothing follows the position that the store has.
       if (fetched.bytes === 0 && nextOffset >= fetched.lastStableOffset) this.#context.storeTroubles.worked(this.#commits.name)
       this.#context.observer.counted(this.#partition, response)
     }
     if (isCut) {
-      await this.#commits.settled()
+      await this.#commits.settle()
       return this.#end ?? this.#die('reopen')
     }
     // 4. What the walk has shown besides.
@@ -124,14 +124,14 @@ export class StoredPartitionReader implements PartitionReader {
       return await this.#doubt(nextOffset, to, corrupt)
     }
     if (tally.sources > this.#context.mostSources) {
-      await this.#commits.settled()
+      await this.#commits.settle()
       return this.#die('reopen')
     }
     return 'next'
   }
 
   async lost(loss: DataLoss): Promise<ReadOutcome> {
-    await this.#commits.settled()
+    await this.#commits.settle()
     if (this.#end !== null) return this.#end
     try {
       const outcome = this.#die(await this.#context.onLost(this.#partition, this.position, this.#token, loss))
@@ -148,13 +148,14 @@ export class StoredPartitionReader implements PartitionReader {
   async close(): Promise<void> {
     this.#ended = 'stop'
     this.#context.onClosed()
+    await this.#commits.settle()
+    // After all that it is told of: what it keeps of the partition goes now.
     this.#context.observer.closed(this.#partition)
-    await this.#commits.settled()
     this.#context.storeTroubles.worked(this.#commits.name)
   }
 
   async #doubt(from: number, to: number | null, corrupt: string): Promise<ReadOutcome> {
-    await this.#commits.settled()
+    await this.#commits.settle()
     if (this.#end !== null) return this.#end
     if (this.#context.firstDoubt(this.#partition, from)) return this.#die('reopen')
     const what =

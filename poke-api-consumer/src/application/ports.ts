@@ -73,7 +73,7 @@ export interface PartitionReader {
   count(fetched: FetchedRecords): Promise<ReadOutcome>
   /** The broker says that records are gone or doubtful. */
   lost(loss: DataLoss): Promise<ReadOutcome>
-  /** The partition was taken away, or the source shuts down: waits for the commit under way, counts nothing more. */
+  /** The partition was taken away, or the source shuts down: waits until what was counted is committed, counts nothing more. */
   close(): Promise<void>
 }
 

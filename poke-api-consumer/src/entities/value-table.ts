@@ -65,7 +65,7 @@ export class ValueTable {
 
   /**
    * The value in bytes[start, end), or the reason why it cannot be counted.
-   * @param view of the same bytes: given, because one made here would be another one for each response
+   * @param view of the same bytes
    * @param start −1 where the record's value is null
    */
   find(bytes: Buffer, view: DataView, start: number, end: number): CountableValue | string {
@@ -83,7 +83,7 @@ export class ValueTable {
     const slots = this.#slots
     let way = 0
     while (way < WAYS) {
-      // Counted on here, where all come by: were it counted first at the first collision, V8 would compile all of this anew for it.
+      // Incremented where each value passes: V8 would compile all of this anew for the first collision, had it never seen it run.
       const slot = slots[first ^ way++]
       if (slot === undefined) break
       if (slot.length === length && equal(slot.bytes, view, key, length)) return slot.value

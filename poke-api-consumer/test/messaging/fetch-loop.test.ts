@@ -27,6 +27,8 @@ interface Played {
   topic: WatchedTopic
   ends: LogEnds
   doubts: number
+  /** How often it waited before it went on. */
+  waits: number
   readonly running: Promise<unknown>
   end(): Promise<unknown>
 }
@@ -42,6 +44,7 @@ async function play(t: TestContext, partitions: number, { compacted = false, lon
     topic: { topicId: TOPIC_ID, partitions: leaders, compacted },
     ends: { start: 0, end: 1_000_000 },
     doubts: 0,
+    waits: 0,
   }
   const loop = new FetchLoop({
     cluster: { ends: async () => played.ends, address: () => broker.address, fetchVersion: async () => 17 },
@@ -62,7 +65,10 @@ async function play(t: TestContext, partitions: number, { compacted = false, lon
     newCursor: () => new BatchCursor(new Decompressor(1 << 20), sources),
     troubles: new Troubles({ failed: (error) => troubles.push(error.message), over: () => troubles.push('back') }),
     confirmed: async () => {},
-    wait: (_, signal) => pause(1, signal),
+    wait: (_, signal) => {
+      played.waits++
+      return pause(1, signal)
+    },
     random: () => 0,
   })
   const running = loop.run(handler, stopping.signal)
@@ -379,6 +385,16 @@ describe('rules F1, F5 and S6: what is lost', () => {
     played.ends = { start: 30, end: 40 }
     asked.answer([{ partition: 0, errorCode: 1 }])
     assert.deepEqual(offsets(await broker.asked()), [[0, 30]])
+    assert.deepEqual(handler.losses, [])
+  })
+
+  test('no loss either: a broker that has no first record where it says that the log begins; it is asked again after a while', async (t) => {
+    const played = await play(t, 1)
+    const { broker, handler, loop } = played
+    loop.assign(all(1))
+    ;(await broker.asked()).answer([{ partition: 0, errorCode: 1 }])
+    assert.deepEqual(offsets(await broker.asked()), [[0, 0]])
+    assert.equal(played.waits, 1)
     assert.deepEqual(handler.losses, [])
   })
 

@@ -273,7 +273,7 @@ export class PartitionFeed {
     const { start, end } = ends
     const reader = this.#reader as PartitionReader
     // It was never read, and begins wherever its log does by now: no loss. Unless something was, and its commit is still under way.
-    if (reader.position.offset === 'log-start' && offset === this.#stoodAt) this.#standAt(start, -1)
+    if (reader.position.offset === 'log-start' && offset === this.#stoodAt && start !== offset) this.#standAt(start, -1)
     else if (offset < start) await this.#lose(retention(offset, start))
     else if (offset > end) await this.#lose(truncation(offset, end))
     else if (lastEpoch >= 0 && ++this.#contradictions > MOST_CONTRADICTIONS) await this.#lose(unknownEpoch(offset, lastEpoch))

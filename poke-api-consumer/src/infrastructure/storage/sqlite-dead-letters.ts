@@ -20,7 +20,7 @@ export class SqliteDeadLetters {
     this.#statements = prepareStatements(database)
   }
 
-  /** Keeps what a response brought; inside the transaction of its commit. */
+  /** Keeps what a change brings; inside the transaction of its commit. */
   keep(partitionId: number, letters: readonly DeadLetter[], time: number): void {
     for (const { offset, leaderEpoch, timestamp, reason, key, value, headers } of letters) {
       this.#statements.keep.run(partitionId, offset, leaderEpoch, timestamp, reason, time, key, headers, value)

@@ -236,7 +236,7 @@ interface Forgotten {
 }
 const NOTHING_FORGOTTEN: Forgotten = { silent: 0, tooMany: 0 }
 
-/** Kept prepared: a commit of a response takes about a tenth of a millisecond. */
+/** Kept prepared: a commit takes about a tenth of a millisecond. */
 function prepareStatements(database: SqliteDatabase) {
   const at = 'group_id = ? AND topic_id = ? AND partition = ? AND token = ? AND position IS ? AND leader_epoch = ?'
   const ofGroup = 'partition_id IN (SELECT id FROM partitions WHERE group_id = ?)'

@@ -1,15 +1,32 @@
 /** Topics of a test: made, written to, cut and changed, through the library's own clients. */
 import { Admin, type CreateTopicsOptions, findErrorBy, ProduceAcks, Producer } from '@platformatic/kafka'
 
-/** Makes a topic. A broker that was frozen or killed answers a moment before the controller lets it have topics again. */
-export async function createTopic(admin: Admin, options: CreateTopicsOptions): Promise<void> {
+/**
+ * Makes topics, and waits until their brokers know of them, which is a moment later than the controller. A broker that was frozen or killed answers a
+ * moment before the controller lets it have topics again.
+ */
+export async function createTopic(admin: Admin, options: CreateTopicsOptions & { topics: string[]; partitions: number }): Promise<void> {
   for (;;) {
     try {
       await admin.createTopics(options)
-      return
+      break
     } catch (error) {
       if (findErrorBy(error as Error, 'apiId', 'INVALID_REPLICATION_FACTOR') === null) throw error
     }
+  }
+  for (const topic of options.topics) await untilThereIs(admin, topic, options.partitions)
+}
+
+/** Resolves when a topic has so many partitions, each with a leader: one that was just made has none for a moment, and clients have trouble with that. */
+async function untilThereIs(admin: Admin, topic: string, partitions: number): Promise<void> {
+  for (;;) {
+    try {
+      const found = (await admin.metadata({ topics: [topic], forceUpdate: true, retries: 0 })).topics.get(topic)
+      if (found?.partitionsCount === partitions && found?.partitions.every(({ leader }) => leader >= 0)) return
+    } catch (error) {
+      if (!/Unknown topic|LEADER_NOT_AVAILABLE|Received response with error/.test(String(error))) throw error
+    }
+    await new Promise(setImmediate)
   }
 }
 
@@ -40,7 +57,6 @@ export class Topics {
   async make(topic: string, partitions = 1, settings: Readonly<Record<string, string>> = {}, replicas = 1): Promise<void> {
     const configs = Object.entries(settings).map(([name, value]) => ({ name, value }))
     await createTopic(this.#admin, { topics: [topic], partitions, replicas, configs })
-    await this.untilThereIs(topic, partitions)
   }
 
   async remove(topic: string): Promise<void> {
@@ -90,16 +106,7 @@ export class Topics {
     }
   }
 
-  /** A topic that was just made has no leaders for a moment, and clients have trouble with that. */
   async untilThereIs(topic: string, partitions: number): Promise<void> {
-    for (;;) {
-      try {
-        const found = (await this.#admin.metadata({ topics: [topic], forceUpdate: true, retries: 0 })).topics.get(topic)
-        if (found?.partitionsCount === partitions && found.partitions.every(({ leader }) => leader >= 0)) return
-      } catch (error) {
-        if (!/Unknown topic|LEADER_NOT_AVAILABLE|Received response with error/.test(String(error))) throw error
-      }
-      await new Promise(setImmediate)
-    }
+    await untilThereIs(this.#admin, topic, partitions)
   }
 }

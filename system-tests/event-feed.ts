@@ -62,8 +62,6 @@ export class EventFeed {
     const bootstrapBrokers = brokers.split(',')
     const admin = new Admin({ clientId: 'event-feed', bootstrapBrokers })
     await createTopic(admin, { topics: [topic], partitions, replicas: 1 })
-    // A topic just made has no leaders for a moment, and a send would meet that.
-    await waitForLeaders(admin, topic, partitions)
     await admin.close()
     const { pokemon } = JSON.parse(await readFile(new URL(import.meta.resolve('dev/pokedex.json')), 'utf8')) as {
       pokemon: [id: number, name: string, types: string[]][]
@@ -161,14 +159,5 @@ export class EventFeed {
 
   async close(): Promise<void> {
     await this.#producer.close(true)
-  }
-}
-
-async function waitForLeaders(admin: Admin, topic: string, partitions: number): Promise<void> {
-  for (;;) {
-    const metadata = await admin.metadata({ topics: [topic], forceUpdate: true }).catch(() => null)
-    const leaders = metadata?.topics.get(topic)?.partitions
-    if (leaders !== undefined && Object.values(leaders).filter(({ leader }) => leader >= 0).length === partitions) return
-    await sleep(100)
   }
 }

@@ -1,7 +1,7 @@
 /** The controller between a mocked Kafka, a mocked store and a mocked file: what is counted, committed and written, and what every trouble ends in. */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import { encodeValue } from 'pokemon-event'
 import { ServiceError } from 'service-kit'
 import { Controller, type ControllerOptions } from '../src/application/controller.ts'
@@ -97,7 +97,7 @@ function nearlyNoTime(ms: number, signal: AbortSignal): Promise<void> {
 }
 
 async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setImmediate(resolve))
+  while (!condition()) await nextTurn()
 }
 
 function expected(records: number): Record<string, number> {
@@ -201,9 +201,8 @@ describe('consumer controller', () => {
       // Only a commit whose time has not come waits for so little: here it never comes.
       return wait(ms < 50 ? 60_000 : ms, signal)
     }
-    const before = () => new Promise<void>((resolve) => setImmediate(resolve))
     const commit = t.mock.method(MockTallyStore.prototype, 'commit')
-    const { finish, handled } = setUp([records], { fetchSize: 1, before, wait: noting, now: () => 0 })
+    const { finish, handled } = setUp([records], { fetchSize: 1, before: () => nextTurn(), wait: noting, now: () => 0 })
     await handled(records.length)
     await finish()
     assert.ok(waits.includes(50), `waited for ${waits} ms`)
@@ -535,12 +534,12 @@ describe('what was counted and is not committed', () => {
     const sixth = countNext(5).finally(() => {
       counted = true
     })
-    await new Promise((resolve) => setImmediate(resolve))
+    await nextTurn()
     assert.equal(counted, false)
     await lettingEnd(reader.close())
     assert.equal(await sixth, 'stop')
     assert.equal(await countNext(5), 'stop')
-    await new Promise((resolve) => setImmediate(resolve))
+    await nextTurn()
     assert.equal(begun(), 2)
     await finish()
   })

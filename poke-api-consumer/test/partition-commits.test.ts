@@ -1,6 +1,7 @@
 /** What is committed when, and as what: one commit at a time, several responses as one while there is more to count (rule S2). */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { PartitionCommits } from '../src/application/partition-commits.ts'
 import type { PartitionChange } from '../src/application/ports.ts'
 import { Troubles } from '../src/application/troubles.ts'
@@ -68,23 +69,18 @@ async function setUp() {
       const to = { offset: ++end, leaderEpoch: 0 }
       const stable = last ? end : LOG_END
       const response = { ...counted, bytes: 1, position: end, highWatermark: stable, lastStableOffset: stable }
-      commits.add({ fetchOffset: end - 1, to, delta, responses: [response] })
+      commits.add({ firstOffset: end - 1, to, delta, responses: [response] })
     },
     async answer() {
       answers.shift()?.()
-      await turn()
+      await nextTurn()
     },
     async pass(ms: number) {
       time += ms
       wake()
-      await turn()
+      await nextTurn()
     },
   }
-}
-
-/** Whatever can go on has gone on. */
-async function turn(): Promise<void> {
-  await new Promise((resolve) => setImmediate(resolve))
 }
 
 function steps(changes: readonly PartitionChange[]): string[] {
@@ -129,7 +125,7 @@ describe('commits of a partition', () => {
     await answer()
     await count()
     await count([], true)
-    await turn()
+    await nextTurn()
     assert.deepEqual(steps(changes), ['log-start to 1', '1 to 3'])
     await answer()
     assert.equal(commits.isResting, true)
@@ -164,7 +160,7 @@ describe('commits of a partition', () => {
     await count()
     await answer()
     for (let i = 0; i < 4; i++) await count()
-    await turn()
+    await nextTurn()
     assert.deepEqual(steps(changes), ['log-start to 1', '1 to 5'])
   })
 
@@ -183,14 +179,14 @@ describe('commits of a partition', () => {
     await waits
     assert.equal(commits.isResting, true)
     await count()
-    await turn()
+    await nextTurn()
     assert.equal(changes.length, 2, 'the hurry is over')
     void commits.settle()
-    await turn()
+    await nextTurn()
     assert.equal(changes.length, 3, 'and comes again')
     await answer()
     await count()
-    await turn()
+    await nextTurn()
     assert.equal(changes.length, 3, 'and is over')
   })
 
@@ -205,7 +201,7 @@ describe('commits of a partition', () => {
     const next = count()
     await answer()
     await next
-    await turn()
+    await nextTurn()
     assert.deepEqual(steps(changes).slice(0, 3), ['log-start to 1', '1 to 2', '2 to 3'])
     assert.deepEqual(told, [
       [false, 0],

@@ -12,7 +12,7 @@ import type { Troubles } from './troubles.ts'
 /** What was counted and is not committed: one response, or several that followed each other. */
 export interface Uncommitted {
   /** The offset that the first of them was asked for. */
-  readonly fetchOffset: number
+  readonly firstOffset: number
   /** The position after the last of them. */
   readonly to: { readonly offset: number; readonly leaderEpoch: number }
   readonly delta: TallyDelta
@@ -130,7 +130,7 @@ export class PartitionCommits {
   }
 
   /** Any outcome but "committed" is the end of these commits: the store is to be asked anew (rule S2). */
-  async #commit({ fetchOffset, to, delta, responses }: Uncommitted): Promise<void> {
+  async #commit({ firstOffset, to, delta, responses }: Uncommitted): Promise<void> {
     const { store, storeTroubles, observer, crashPoint, now, onCommitted } = this.#context
     const caughtUp = hasCaughtUp(responses)
     const beganAt = now()
@@ -142,7 +142,7 @@ export class PartitionCommits {
         token: this.#token,
         from: this.#position,
         to,
-        firstOffset: fetchOffset,
+        firstOffset,
         caughtUp,
       })
       crashPoint('committing')
@@ -169,7 +169,7 @@ function together(first: Uncommitted, next: Uncommitted): Uncommitted {
   const counts = new Map(first.delta.counts)
   for (const [type, count] of next.delta.counts) counts.set(type, (counts.get(type) ?? 0) + count)
   return {
-    fetchOffset: first.fetchOffset,
+    firstOffset: first.firstOffset,
     to: next.to,
     delta: {
       ...next.delta,

@@ -99,7 +99,7 @@ export class StoredPartitionReader implements PartitionReader {
     // 3. Position, counts, last sequences and dead letters together, after the commit before.
     if (nextOffset > fetched.fetchOffset) {
       const leaderEpoch = isCut ? cursor.leaderEpoch : cursor.lastLeaderEpoch
-      const counted = { fetchOffset: fetched.fetchOffset, to: { offset: nextOffset, leaderEpoch }, delta, responses: [response] }
+      const counted = { firstOffset: fetched.fetchOffset, to: { offset: nextOffset, leaderEpoch }, delta, responses: [response] }
       await this.#commits.room(counted)
       if (this.#end !== null) return this.#end
       this.#expected = nextOffset

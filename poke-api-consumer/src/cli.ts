@@ -30,7 +30,8 @@ await runProgram({
     },
     {
       name: 'verify',
-      meaning: 'Counts the topic anew and compares with the store; exit code 0: equal, 1: different, 2: the topic no longer shows it.',
+      meaning:
+        'Counts the topic anew and compares with the store; exit code 0: equal, 1: different, 2: the topic no longer shows it, or has what is unread.',
       options: { json },
       run: async (input) => await (await import('./commands/verify.ts')).verifyCounts(input, terminal),
     },

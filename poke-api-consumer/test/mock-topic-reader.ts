@@ -9,6 +9,8 @@ export class MockTopicReader implements TopicReader {
   readonly logs: MockEntry[][]
   /** By partition; 0 where nothing is said. */
   readonly logStarts: number[] = []
+  /** By partition: where an open transaction begins; the end of the log where nothing is said. */
+  readonly readableEnds: number[] = []
   /** The leader epoch of all records. */
   leaderEpoch = 1
   /** By partition: why it cannot be read to the end. */
@@ -23,7 +25,11 @@ export class MockTopicReader implements TopicReader {
   }
 
   async describe(): Promise<TopicDescription> {
-    const partitions = this.logs.map((log, partition) => ({ logStartOffset: this.logStarts[partition] ?? 0, endOffset: log.length }))
+    const partitions = this.logs.map((log, partition) => ({
+      logStartOffset: this.logStarts[partition] ?? 0,
+      endOffset: log.length,
+      readableEndOffset: this.readableEnds[partition] ?? log.length,
+    }))
     return { topicId: this.topicId, compacted: this.compacted, partitions }
   }
 

@@ -62,8 +62,19 @@ async function lose(store: Store, loss: Omit<DataLoss, 'message'>, partition = p
   assert.equal(await store.recordGap(gap), 'committed')
 }
 
-function verdictOf(store: Store, reader: MockTopicReader): Promise<Verdict> {
-  return verify(store, reader, 'poke-topic', () => {})
+/** @param meanwhile what a running instance does each time that its positions are waited for; takes the time since the beginning, in ms */
+function patient(meanwhile: (waited: number) => Promise<void> | void = () => {}) {
+  let time = 0
+  const now = () => time
+  const wait = async (ms: number) => {
+    time += ms
+    await meanwhile(time)
+  }
+  return { now, wait }
+}
+
+function verdictOf(store: Store, reader: MockTopicReader, patience = patient()): Promise<Verdict> {
+  return verify(store, reader, 'poke-topic', () => {}, patience)
 }
 
 /** Two of everything that happens: a type twice, another producer's record, an event sent again, garbage, somebody else's event, a hole. */
@@ -86,9 +97,9 @@ describe('equal', () => {
     const other = [pokemon(7, 'water'), { value: '{' }]
     await count(store, LOG)
     await count(store, other, partitionOf(1))
-    const reader = new MockTopicReader(TOPIC_ID, [[...LOG, event(8, 'bug')], other, [pokemon(9, 'rock')]])
+    const reader = new MockTopicReader(TOPIC_ID, [LOG, other, []])
     const seen: VerifyProgress[] = []
-    const verdict = await verify(store, reader, 'poke-topic', (p) => seen.push(p))
+    const verdict = await verify(store, reader, 'poke-topic', (p) => seen.push(p), patient())
     assert.deepEqual(verdict, {
       outcome: 'equal',
       types: [
@@ -121,8 +132,10 @@ describe('equal', () => {
     assert.deepEqual({ outcome, records, remarks }, { outcome: 'equal', records: LOG.length - 1, remarks: [] })
   })
 
-  test('nothing was counted yet', async (t) => {
-    const verdict = await verdictOf(await newStore(t), new MockTopicReader(TOPIC_ID, [LOG]))
+  test('nothing was counted yet, and there is nothing', async (t) => {
+    const reader = new MockTopicReader(TOPIC_ID, [LOG, []])
+    reader.logStarts[0] = LOG.length
+    const verdict = await verdictOf(await newStore(t), reader)
     assert.deepEqual(verdict, { outcome: 'equal', types: [], records: 0, remarks: [] })
   })
 
@@ -208,6 +221,89 @@ describe('equal', () => {
     await count(store, LOG)
     const verdict = await verdictOf(store, new MockTopicReader(TOPIC_ID, [LOG]))
     assert.deepEqual([verdict.outcome, verdict.remarks], ['equal', []])
+  })
+})
+
+describe('unread', () => {
+  test('what nobody has read of a partition, one that was never read included', async (t) => {
+    const store = await newStore(t)
+    await count(store, LOG)
+    const reader = new MockTopicReader(TOPIC_ID, [
+      [...LOG, event(8, 'bug')],
+      [pokemon(9, 'rock'), pokemon(10, 'rock')],
+    ])
+    reader.logStarts[1] = 1
+    const patience = patient()
+    const { outcome, records, remarks } = await verdictOf(store, reader, patience)
+    const why = 'nobody of this group has read on while verify waited: the readiness of a running instance says why'
+    assert.deepEqual([outcome, records], ['unread', LOG.length - 1])
+    assert.deepEqual(remarks, [
+      `partition 0: offsets 10 to 10 were in the topic when verify began and are unread, and ${why}`,
+      `partition 1: offsets 1 to 1 were in the topic when verify began and are unread, and ${why}`,
+    ])
+    assert.ok(patience.now() < 6000)
+  })
+
+  test('nothing more than the end at the beginning is waited for, while a running instance reads what comes', async (t) => {
+    const store = await newStore(t)
+    await count(store, LOG)
+    const log = [...LOG, event(8, 'bug'), event(9, 'bug')]
+    const reader = new MockTopicReader(TOPIC_ID, [log])
+    const end = log.length
+    const { outcome, remarks } = await verdictOf(
+      store,
+      reader,
+      patient(async () => {
+        log.push(event(log.length, 'rock'), event(log.length + 1, 'rock'))
+        const { position } = await store.open(partitionOf(0))
+        await count(store, log.slice(0, Number(position.offset) + 1))
+      }),
+    )
+    assert.deepEqual([outcome, remarks], ['equal', []])
+    assert.ok(end < log.length)
+  })
+
+  test('a backlog that is still being read after half a minute is said to be', async (t) => {
+    const store = await newStore(t)
+    await count(store, LOG.slice(0, 1))
+    const log = Array.from({ length: 1000 }, (_, i) => LOG[i] ?? pokemon(i, 'bug'))
+    const patience = patient(async (waited) => {
+      if (waited % 4000 === 0) await count(store, log.slice(0, 1 + waited / 4000))
+    })
+    const { outcome, remarks } = await verdictOf(store, new MockTopicReader(TOPIC_ID, [log]), patience)
+    assert.equal(outcome, 'unread')
+    assert.deepEqual(remarks, [
+      'partition 0: offsets 8 to 999 were in the topic when verify began and are unread, but it is being read: run verify again when the group has caught up',
+    ])
+  })
+
+  test('a partition that nobody reads, beside another one that is read', async (t) => {
+    const store = await newStore(t)
+    const logs = [LOG, LOG.map((_, i) => pokemon(i, 'bug'))]
+    const reader = new MockTopicReader(TOPIC_ID, logs)
+    const { outcome, remarks } = await verdictOf(
+      store,
+      reader,
+      patient(async (waited) => {
+        if (waited % 1000 === 0 && waited / 1000 <= LOG.length) await count(store, LOG.slice(0, waited / 1000))
+      }),
+    )
+    assert.deepEqual([outcome, remarks.length], ['unread', 1])
+    assert.match(remarks[0] ?? '', /^partition 1: offsets 0 to 9 were .* nobody of this group has read on/)
+  })
+
+  test('what an open transaction holds back is nothing that could be read', async (t) => {
+    const store = await newStore(t)
+    await count(store, LOG)
+    const reader = new MockTopicReader(TOPIC_ID, [[...LOG, event(8, 'bug')]])
+    reader.readableEnds[0] = LOG.length
+    assert.equal((await verdictOf(store, reader)).outcome, 'equal')
+  })
+
+  test('a difference is one all the same', async (t) => {
+    const store = await newStore(t)
+    await count(store, LOG, partitionOf(0), { wrong: (change) => ({ ...change, counted: change.counted + 1 }) })
+    assert.equal((await verdictOf(store, new MockTopicReader(TOPIC_ID, [[...LOG, event(8, 'bug')]]))).outcome, 'different')
   })
 })
 

@@ -196,7 +196,7 @@ describe('the topic’s reader', () => {
     const topic = await feedOf(t, 500)
     for (const maxBytes of [1, 4096, 1 << 20]) {
       const reader = readerOf(t, topic, { limits: { maxBytes, maxWait: 200 } })
-      assert.deepEqual((await reader.describe()).partitions, [{ logStartOffset: 0, endOffset: 500 }])
+      assert.deepEqual((await reader.describe()).partitions, [{ logStartOffset: 0, endOffset: 500, readableEndOffset: 500 }])
       const offsets: number[] = []
       const reached: number[] = []
       const why = await reader.read(
@@ -220,7 +220,7 @@ describe('the topic’s reader', () => {
     await removeUpTo(topic, 0, 60)
     const reader = readerOf(t, topic)
     const nothing = () => {}
-    assert.deepEqual((await reader.describe()).partitions, [{ logStartOffset: 60, endOffset: 100 }])
+    assert.deepEqual((await reader.describe()).partitions, [{ logStartOffset: 60, endOffset: 100, readableEndOffset: 100 }])
     assert.equal(
       await reader.read(0, 10, 100, nothing, nothing),
       'retention removed offsets 10 to 59 while they were waiting to be read anew',

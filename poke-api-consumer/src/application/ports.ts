@@ -286,8 +286,8 @@ export interface TopicReader {
 export interface TopicDescription {
   readonly topicId: string
   readonly compacted: boolean
-  /** By partition: the first offset that is still there, and the one after the last. */
-  readonly partitions: readonly { readonly logStartOffset: number; readonly endOffset: number }[]
+  /** By partition: the first offset that is still there, the one after the last, and the first one that an open transaction holds back. */
+  readonly partitions: readonly { readonly logStartOffset: number; readonly endOffset: number; readonly readableEndOffset: number }[]
 }
 
 /** Begins again. */

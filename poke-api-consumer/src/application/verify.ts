@@ -3,11 +3,14 @@ import { crc32 } from 'node:zlib'
 import { decodePokemon } from '../entities/pokemon.ts'
 import { SeenEvents } from '../entities/seen-events.ts'
 import type { RecordView } from '../entities/tally.ts'
-import type { PartitionSnapshot, SnapshotStore, TopicDescription, TopicReader } from './ports.ts'
+import type { PartitionSnapshot, PartitionSummary, SnapshotStore, TallyStore, TopicDescription, TopicReader } from './ports.ts'
 
 export interface Verdict {
-  /** `different` is certain; `unknown`: what could be counted anew is equal, but the topic no longer holds all that was counted. */
-  readonly outcome: 'equal' | 'different' | 'unknown'
+  /**
+   * `different` is certain; `unknown`: what could be counted anew is equal, but the topic no longer holds all that was counted; `unread`: what
+   * was counted is equal, but the group has not read all that the topic had when `verify` began.
+   */
+  readonly outcome: 'equal' | 'different' | 'unknown' | 'unread'
   /** Every type of either side, by name, in the partitions that could be counted anew. */
   readonly types: readonly TypeComparison[]
   /** Records read anew. */
@@ -31,6 +34,21 @@ export interface VerifyProgress {
 /** Where everything differs, the first remarks say as much as all of them. */
 const MOST_REMARKS = 100
 
+/** Waits for running instances to read what the topic had when `verify` began. */
+export interface Patience {
+  /** Resolves after that many ms. */
+  readonly wait: (ms: number) => Promise<void>
+  /** A clock that never goes backwards, in ms. */
+  readonly now: () => number
+}
+
+/** While positions are waited for, the store is looked at this often, in ms. */
+const LOOK_INTERVAL = 100
+/** A group that reads moves some position within this time, in ms. */
+const LONGEST_REST = 5000
+/** For so long positions are waited for at most, however they move, in ms. */
+const LONGEST_WAIT = 30_000
+
 /** A range of offsets of a partition that was counted. */
 interface Range {
   readonly from: number
@@ -39,25 +57,30 @@ interface Range {
 
 /**
  * @param topic the topic's name: partitions of other topics that the group has counted are left out
+ * @param patience what a group that is reading lags by is no difference: its positions are waited for, for half a minute at most
  * @throws where store or topic cannot be read
  */
 export async function verify(
-  store: SnapshotStore,
+  store: SnapshotStore & Pick<TallyStore, 'partitions'>,
   reader: TopicReader,
   topic: string,
   progress: (p: VerifyProgress) => void,
+  patience: Patience,
 ): Promise<Verdict> {
   // In this order: what was counted is in the topic by then.
   const everything = await store.snapshot()
   const snapshot = everything.filter((partition) => partition.topic === topic && partition.firstOffset !== null)
   const description = await reader.describe()
   const unknown: string[] = []
+  /** Partitions of which it is said already that they cannot be known. */
+  const told = new Set<number>()
   const passes: PartitionRecount[] = []
   const events = new Map<string, SeenEvents>()
   for (const partition of snapshot) {
     const why = whyUnknowable(partition, description)
     if (why === null) passes.push(new PartitionRecount(partition, logStartOf(partition, description), events))
     else unknown.push(`partition ${partition.partition}: ${why}`)
+    if (why !== null) told.add(partition.partition)
   }
 
   const total = passes.flatMap(({ ranges }) => ranges).reduce((sum, { from, to }) => sum + to - from, 0)
@@ -73,18 +96,73 @@ export async function verify(
     why ??= pass.cutAndRefilled
     if (why === null) recounted.push(pass)
     else unknown.push(`partition ${pass.partition}: ${why}`)
+    if (why !== null) told.add(pass.partition)
   }
   progress({ done: total, total })
+  const unread = await stillUnread(store, topic, description, told, patience)
 
   const differences = recounted.flatMap((pass) => pass.finish())
   const types = compare(recounted)
   const different = differences.length > 0 || types.some(({ store, recount }) => store !== recount)
   return {
-    outcome: different ? 'different' : unknown.length > 0 ? 'unknown' : 'equal',
+    outcome: different ? 'different' : unknown.length > 0 ? 'unknown' : unread.length > 0 ? 'unread' : 'equal',
     types,
     records: recounted.reduce((sum, { records }) => sum + records, 0),
-    remarks: bounded([...unknown, ...differences, ...otherTopics(everything, topic)]),
+    remarks: bounded([...unknown, ...unread, ...differences, ...otherTopics(everything, topic)]),
   }
+}
+
+/**
+ * Waits until the group has read up to where each partition ended when `verify` began.
+ * @param except partitions of which more is said elsewhere
+ * @returns what is unread all the same, a sentence for each partition
+ */
+async function stillUnread(
+  store: Pick<TallyStore, 'partitions'>,
+  topic: string,
+  description: TopicDescription,
+  except: ReadonlySet<number>,
+  { wait, now }: Patience,
+): Promise<string[]> {
+  const began = now()
+  const first = unreadOf(await store.partitions(), topic, description, except)
+  let unread = first
+  for (let movedAt = began; unread.size > 0; ) {
+    const resting = now() - movedAt > LONGEST_REST
+    if (resting || now() - began > LONGEST_WAIT) break
+    await wait(LOOK_INTERVAL)
+    const later = unreadOf(await store.partitions(), topic, description, except)
+    if ([...unread].some(([partition, from]) => later.get(partition) !== from)) movedAt = now()
+    unread = later
+  }
+  return [...unread].map(([partition, from]) => {
+    const range = `offsets ${from} to ${(description.partitions[partition]?.readableEndOffset ?? 0) - 1}`
+    const why =
+      first.get(partition) === from
+        ? 'and nobody of this group has read on while verify waited: the readiness of a running instance says why'
+        : 'but it is being read: run verify again when the group has caught up'
+    return `partition ${partition}: ${range} were in the topic when verify began and are unread, ${why}`
+  })
+}
+
+/** @returns by partition: the first offset that is unread, where there was anything to read behind it */
+function unreadOf(
+  stored: readonly PartitionSummary[],
+  topic: string,
+  { topicId, partitions }: TopicDescription,
+  except: ReadonlySet<number>,
+): Map<number, number> {
+  const positions = new Map<number, number>()
+  for (const each of stored) {
+    const { offset } = each.position
+    if (each.topic === topic && each.topicId === topicId && offset !== 'log-start') positions.set(each.partition, offset)
+  }
+  const unread = new Map<number, number>()
+  for (const [partition, { logStartOffset, readableEndOffset }] of partitions.entries()) {
+    const position = positions.get(partition) ?? logStartOffset
+    if (position < readableEndOffset && !except.has(partition)) unread.set(partition, position)
+  }
+  return unread
 }
 
 /** @returns null where the topic still holds everything that was counted of the partition, as far as can be said without reading it */

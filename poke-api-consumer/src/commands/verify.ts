@@ -1,5 +1,5 @@
 /** `verify`: counts the topic anew, and compares with the store. */
-import type { CommandInput } from 'service-kit'
+import { type CommandInput, pause } from 'service-kit'
 import { type Verdict, verify } from '../application/verify.ts'
 import { ProgressBar } from '../infrastructure/terminal/progress-bar.ts'
 import type { Terminal } from '../infrastructure/terminal/terminal.ts'
@@ -8,17 +8,21 @@ import { commandConfig } from './command-config.ts'
 import { withExistingStore } from './existing-store.ts'
 import { withTopicReader } from './topic-reader.ts'
 
-const EXIT_CODE: Readonly<Record<Verdict['outcome'], number>> = { equal: 0, different: 1, unknown: 2 }
+const EXIT_CODE: Readonly<Record<Verdict['outcome'], number>> = { equal: 0, different: 1, unknown: 2, unread: 2 }
 
-/** @returns 0 equal, 1 different, 2 where it cannot be known */
+const NEVER = new AbortController().signal
+
+/** @returns 0 equal, 1 different, 2 where it cannot be known, or not all is read yet */
 export async function verifyCounts({ options, env }: CommandInput, terminal: Terminal): Promise<number> {
   const config = commandConfig(env, terminal)
   const topic = config.KAFKA_TOPIC
-  const bar = new ProgressBar(terminal, 'offsets', () => performance.now())
+  const now = () => performance.now()
+  const bar = new ProgressBar(terminal, 'offsets', now)
+  const patience = { wait: (ms: number) => pause(ms, NEVER), now }
   const verdict = await withExistingStore(config, (store) =>
     withTopicReader(config, async (reader) => {
       try {
-        return await verify(store, reader, topic, (progress) => bar.show(progress))
+        return await verify(store, reader, topic, (progress) => bar.show(progress), patience)
       } finally {
         bar.clear()
       }

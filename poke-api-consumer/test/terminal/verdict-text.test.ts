@@ -52,3 +52,15 @@ test('unknown says why, and what is equal all the same', () => {
     ].join('\n'),
   )
 })
+
+test('unread says that there is more, and that what was counted is right', () => {
+  assert.equal(
+    renderVerdict({ outcome: 'unread', types: types.slice(0, 1), records: 1234, remarks: ['partition 2: unread'] }, 'poke-topic', look),
+    [
+      'verify: unread. poke-topic has records that this group has not read.',
+      'What was counted is right: 1,234 records of poke-topic read anew, 1 type agrees.',
+      '',
+      'partition 2: unread',
+    ].join('\n'),
+  )
+})

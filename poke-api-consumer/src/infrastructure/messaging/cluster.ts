@@ -61,6 +61,8 @@ const TOPIC_RESOURCE = 2 as const
 const GROUP_COORDINATOR = 0
 const EARLIEST = -2n
 const LATEST = -1n
+const READ_UNCOMMITTED = 0
+const READ_COMMITTED = 1
 /** Whichever broker answers. */
 const ANY = -1
 
@@ -141,6 +143,11 @@ export class Cluster {
     return { start, end }
   }
 
+  /** The end of a partition's log for whoever reads what is committed: the first offset of an open transaction, where there is one. @throws KafkaError */
+  async readableEnd(partition: number, leader: Leader): Promise<number> {
+    return await this.#offset(partition, leader, LATEST, READ_COMMITTED)
+  }
+
   /** Whether old records of the topic are replaced by newer ones of the same key (rule S6). @throws KafkaError */
   async isCompacted(): Promise<boolean> {
     const { topic } = this.#options
@@ -203,9 +210,9 @@ export class Cluster {
     for (const node of [...this.#connections.keys()]) this.#forget(node)
   }
 
-  async #offset(partition: number, { node, leaderEpoch }: Leader, timestamp: bigint): Promise<number> {
+  async #offset(partition: number, { node, leaderEpoch }: Leader, timestamp: bigint, isolation = READ_UNCOMMITTED): Promise<number> {
     const topics = [{ name: this.#options.topic, partitions: [{ partitionIndex: partition, currentLeaderEpoch: leaderEpoch, timestamp }] }]
-    const answer = await this.#ask(node, listOffsetsV7.api, 'asking for the ends of a log', -1, 0, topics)
+    const answer = await this.#ask(node, listOffsetsV7.api, 'asking for the ends of a log', -1, isolation, topics)
     const found = answer.topics[0]?.partitions[0]
     if (found === undefined || found.errorCode !== CODE.none)
       throw refusedBy(found?.errorCode ?? CODE.unknownTopicOrPartition, this.#options)

@@ -49,8 +49,13 @@ export class KafkaTopicReader implements TopicReader {
     return await this.#patiently(async () => {
       const { topicId, partitions } = await this.#look()
       const compacted = await this.#cluster.isCompacted()
-      const ends = await Promise.all(partitions.map((leader, partition) => this.#cluster.ends(partition, leader)))
-      return { topicId, compacted, partitions: ends.map(({ start, end }) => ({ logStartOffset: start, endOffset: end })) }
+      const ends = partitions.map(async (leader, partition) => {
+        // In this order: what is committed meanwhile must not end behind the end.
+        const readableEndOffset = await this.#cluster.readableEnd(partition, leader)
+        const { start, end } = await this.#cluster.ends(partition, leader)
+        return { logStartOffset: start, endOffset: end, readableEndOffset }
+      })
+      return { topicId, compacted, partitions: await Promise.all(ends) }
     })
   }
 

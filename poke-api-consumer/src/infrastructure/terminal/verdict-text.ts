@@ -15,8 +15,10 @@ export function renderVerdict({ outcome, types, records, remarks }: Verdict, top
     equal: `verify: equal. ${records === 0 ? `Nothing of ${topic} was counted yet.` : `${read}, ${agree}.`}`,
     different: `verify: different. ${read}.`,
     unknown: `verify: unknown. ${topic} does not show any more all that was counted.`,
+    unread: `verify: unread. ${topic} has records that this group has not read.`,
   }
   const lines = [verdicts[outcome]]
+  if (outcome === 'unread' && records > 0) lines.push(`What was counted is right: ${read}, ${agree}.`)
   if (outcome === 'unknown' && records > 0) lines.push(`The rest is equal: ${read}, ${agree}.`)
   if (differing.length > 0) {
     const head = ['type', 'store', 'topic', 'difference']

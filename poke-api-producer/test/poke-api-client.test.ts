@@ -211,6 +211,53 @@ describe('the list', () => {
     await assert.rejects(client.list(never), failsWith('not-a-list', /without end/))
   })
 
+  test('refuses pages that bring nothing new, however often it is asked for the next one', async (t) => {
+    const { api, client } = await setUp(t)
+    api.answer('pokemon?limit=100000', ok(listOf([1], { count: 50_000, next: '?offset=1' })))
+    api.answer('pokemon?offset=1', ok(listOf([1], { count: 50_000, next: '?offset=1' })))
+    await assert.rejects(client.list(never), failsWith('not-a-list', /without end/))
+    assert.equal(api.asked.length, 2)
+  })
+
+  test('refuses pages that bring more than was promised', async (t) => {
+    const { api, client } = await setUp(t)
+    api.answer('pokemon?limit=100000', ok(listOf([1, 2], { count: 3, next: '?offset=2' })))
+    for (let page = 1; page < 10; page++) {
+      api.answer(`pokemon?offset=${2 * page}`, ok(listOf([2 * page + 1, 2 * page + 2], { count: 3, next: `?offset=${2 * page + 2}` })))
+    }
+    await assert.rejects(client.list(never), failsWith('not-a-list', /without end/))
+    assert.equal(api.asked.length, 2)
+  })
+
+  for (const [what, ids, count] of [
+    ['that says that it has a billion', [1, 2], 1_000_000_000],
+    ['of more on one page than there can be', Array.from({ length: 100_001 }, (_, index) => index + 1), 3],
+  ] as const) {
+    test(`${what} is no list: a failed attempt like any other`, async (t) => {
+      const { api, client, observer } = await setUp(t, { maxAttempts: 1, maxBody: 16 * 1024 * 1024 })
+      api.answer('pokemon?limit=100000', ok(listOf(ids, { count, next: '?offset=2' })))
+      await assert.rejects(client.list(never), failsWith('not-a-list', /a list of (1000000000|100001) Pokémon, and a list may have 100000/))
+      assert.deepEqual(observer.failures, ['not-a-list'])
+    })
+  }
+
+  test('is given up where its pages together take ten times as long as an answer may', async (t) => {
+    const { api, client } = await setUp(t, { timeout: 100 })
+    let offset = 1
+    const another = () =>
+      api.answer(`pokemon?offset=${offset}`, (request, response) =>
+        setTimeout(() => {
+          offset++
+          another()
+          ok(listOf([offset], { count: 90_000, next: `?offset=${offset}` }))(request, response)
+        }, 50),
+      )
+    another()
+    api.answer('pokemon?limit=100000', ok(listOf([1], { count: 90_000, next: '?offset=1' })))
+    await assert.rejects(client.list(never), failsWith('not-a-list', /did not finish its list within 1 s, in \d+ pages/))
+    assert.ok(api.asked.length < 40, `${api.asked.length} pages`)
+  })
+
   for (const [what, ids, count] of [
     ['fewer Pokémon than it says that there are', [1, 2], 3],
     ['no Pokémon', [], 0],
@@ -478,6 +525,19 @@ describe('a body that is no Pokémon', () => {
 })
 
 describe('an API in trouble', () => {
+  test('may send interim answers that nobody asked for before its answer', async (t) => {
+    const { api, client, observer } = await setUp(t)
+    api.answer('pokemon/25/', (request, response) => {
+      response.writeContinue()
+      response.writeProcessing()
+      response.writeContinue()
+      response.writeEarlyHints({ link: '</style.css>; rel=preload' })
+      ok(bodyOf(pikachu))(request, response)
+    })
+    assert.deepEqual((await client.capture(25, never))?.pokemon, pikachu)
+    assert.deepEqual(observer.failures, [null])
+  })
+
   test('is asked again after 500, with pauses that double', async (t) => {
     const { api, client, clock, observer } = await setUp(t, { random: () => 1 })
     api.answer('pokemon/25/', status(500), status(502), status(503), status(504), ok(bodyOf(pikachu)))

@@ -16,7 +16,7 @@
  */
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import type { PokemonEvent } from 'pokemon-event'
-import { type Dispatcher, interceptors, Pool } from 'undici'
+import { buildConnector, type Dispatcher, interceptors, Pool } from 'undici'
 import manifest from '../../../package.json' with { type: 'json' }
 import type { PokeApi } from '../../application/ports.ts'
 import type { Capture } from '../../entities/pokemon.ts'
@@ -24,9 +24,10 @@ import { PokeApiError } from '../../errors.ts'
 import { answerCheck } from './answer-check.ts'
 import type { Exchange } from './exchange.ts'
 import { type AttemptFailureKind, FailedAttempt } from './failed-attempt.ts'
+import { withoutInterimAnswers } from './interim-answers.ts'
 import type { PokeApiObserver, RequestOutcome } from './poke-api-observer.ts'
 import { readReducedPokemon, reducePokemonBody } from './pokemon-body.ts'
-import { type ListPage, readReducedList, reduceListBody } from './pokemon-list.ts'
+import { type ListPage, MOST_POKEMON, readReducedList, reduceListBody } from './pokemon-list.ts'
 import { RequestLimit } from './request-limit.ts'
 import { ResponseCache } from './response-cache.ts'
 import { retryPolicy } from './retry-policy.ts'
@@ -60,8 +61,9 @@ export interface PokeApiClientOptions {
 }
 
 /** The API's list is asked for in one page; where it has several all the same, they are followed. */
-const WHOLE_LIST = 'pokemon?limit=100000'
-const MOST_PAGES = 1000
+const WHOLE_LIST = `pokemon?limit=${MOST_POKEMON}`
+/** All pages of a list together may take so many times as long as one answer. */
+const LONGEST_LIST = 10
 const MOST_REDIRECTS = 3
 /** Longest for a connection to be made, and between two pieces of a body, in ms. */
 const LONGEST_SILENCE = 10_000
@@ -94,6 +96,7 @@ export class PokeApiClient implements PokeApi {
   readonly #observer: PokeApiObserver
   readonly #cache: ResponseCache
   readonly #limit: RequestLimit
+  readonly #longestList: number
   readonly #pool: Pool
   readonly #dispatcher: Dispatcher
 
@@ -114,6 +117,7 @@ export class PokeApiClient implements PokeApi {
     this.#base = new URL(url.endsWith('/') ? url : `${url}/`)
     this.#headers = { accept: 'application/json', 'accept-encoding': 'gzip, br', 'user-agent': userAgent }
     this.#now = now
+    this.#longestList = timeout * LONGEST_LIST
     this.#observer = observer
     this.#cache = new ResponseCache({ file: options.cacheFile, now, failed: (message) => observer.cacheFailed(message) })
     this.#limit = new RequestLimit({ maxRate: options.maxRate, maxAtOnce, now: options.now ?? (() => performance.now()), wait })
@@ -122,7 +126,7 @@ export class PokeApiClient implements PokeApi {
       // undici lets a connection rest after an answer until it has seen whether the other side closes it; the next request goes through a spare one.
       connections: 2 * maxAtOnce,
       allowH2: false, // A few connections that stay open are enough, and there is one way for them to fail.
-      connectTimeout: silence,
+      connect: withoutInterimAnswers(buildConnector({ timeout: silence, allowH2: false })),
       headersTimeout: timeout,
       bodyTimeout: silence,
       maxResponseSize: maxBody,
@@ -144,18 +148,23 @@ export class PokeApiClient implements PokeApi {
   async list(signal: AbortSignal): Promise<readonly number[]> {
     const ids = new Set<number>()
     const pages: URL[] = []
+    const began = performance.now()
     let url: URL | null = new URL(WHOLE_LIST, this.#base)
     let count = 0
     while (url !== null) {
       pages.push(url)
       const page: ListPage | undefined = (await this.#obtain(url, LIST_PAGE, signal))?.value
       if (page === undefined) throw this.#noList(pages, 'answered with status 404')
+      const before = ids.size
       for (const id of page.ids) ids.add(id)
       count = page.count
       if (page.next === null) break
       const next = URL.parse(page.next, url)
       if (next?.origin !== url.origin) throw this.#noList(pages, `names a next page that is not its own, ${page.next}`)
-      if (page.ids.length === 0 || pages.length === MOST_PAGES) throw this.#noList(pages, 'names next pages without end')
+      // Each page must bring something new, and nothing beyond what was promised: so pages come to an end.
+      if (ids.size === before || ids.size > count) throw this.#noList(pages, 'names next pages without end')
+      if (performance.now() - began > this.#longestList)
+        throw this.#noList(pages, `did not finish its list within ${this.#longestList / 1000} s, in ${pages.length} pages`)
       url = next
     }
     // A list that was cut short would leave Pokémon out in silence.

@@ -1,7 +1,9 @@
 /** Reads a page of `/pokemon`, the list of all Pokémon: https://pokeapi.co/docs/v2#resource-listspagination-section */
-
 import { unfit } from './failed-attempt.ts'
 import { beginningOf } from './pokemon-body.ts'
+
+/** Longest list that is taken in, over all its pages: an API that lists Pokémon without end must not fill the memory. PokeAPI lists 1,351. */
+export const MOST_POKEMON = 100_000
 
 export interface ListPage {
   readonly ids: readonly number[]
@@ -18,6 +20,8 @@ export interface ListPage {
 export function reduceListBody(body: Buffer): Buffer {
   const page = readListBody(body)
   if (page === null) throw unfit('list', `a body that is no list of Pokémon: ${beginningOf(body)}`)
+  const longest = Math.max(page.count, page.ids.length)
+  if (longest > MOST_POKEMON) throw unfit('list', `a list of ${longest} Pokémon, and a list may have ${MOST_POKEMON}`)
   return Buffer.from(JSON.stringify(page))
 }
 
@@ -33,7 +37,7 @@ function readListBody(body: Buffer): ListPage | null {
   const page = parse(body) as { count?: unknown; next?: unknown; results?: unknown } | null
   if (typeof page !== 'object' || page === null || !Array.isArray(page.results)) return null
   const { count, next = null, results } = page
-  if (!Number.isSafeInteger(count) || (next !== null && typeof next !== 'string')) return null
+  if (!Number.isSafeInteger(count) || (count as number) < 0 || (next !== null && typeof next !== 'string')) return null
   const ids: number[] = []
   for (const entry of results as ({ url?: unknown } | null)[]) {
     // The id is only in the URL, which is absolute on the live API and relative in copies of it.

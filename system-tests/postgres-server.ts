@@ -119,14 +119,8 @@ export async function startOwnPostgres(settings: readonly string[] = []): Promis
     },
     kill: async () => {
       const [pid] = readFileSync(join(folder, 'postmaster.pid'), 'utf8').split('\n').map(Number) as [number]
-      const children = execFileSync('pgrep', ['-P', String(pid)], { encoding: 'utf8' })
-        .trim()
-        .split('\n')
-        .map(Number)
-      // It first, since it would start new ones.
-      for (const each of [pid, ...children]) killIfThere(each, 'SIGKILL')
+      await killFamily(pid)
       running = false
-      while (killIfThere(pid, 0)) await nextTurn()
     },
     start,
     stop: async () => {
@@ -137,14 +131,38 @@ export async function startOwnPostgres(settings: readonly string[] = []): Promis
   }
 }
 
-/** @returns whether there was such a process; 0 only asks */
-function killIfThere(pid: number, signal: NodeJS.Signals | 0): boolean {
+/**
+ * SIGKILL to a server and all of its processes. Resolves when none of them holds the server's shared memory any more: a child that is still
+ * ending holds it, and PostgreSQL refuses to start on the same folder until then.
+ */
+async function killFamily(pid: number): Promise<void> {
+  // A stopped server starts no further child between the look for them and their end.
+  process.kill(pid, 'SIGSTOP')
+  const children = processes('ppid', pid)
+  process.kill(pid, 'SIGKILL')
+  for (const child of children) signalIfThere(child, 'SIGKILL')
+  for (const each of [pid, ...children]) while (processes('pid', each).length > 0) await nextTurn()
+}
+
+/**
+ * The processes of one number or of one parent. One that waits for its parent to ask how it ended (a zombie) is none: it holds no memory,
+ * and where nobody asks it stays for ever.
+ */
+function processes(column: 'pid' | 'ppid', number: number): number[] {
+  const all = execFileSync('ps', ['-A', '-o', 'pid=,ppid=,state='], { encoding: 'utf8' })
+  return all
+    .trim()
+    .split('\n')
+    .map((line) => line.trim().split(/\s+/))
+    .filter(([pid, ppid, state]) => Number(column === 'pid' ? pid : ppid) === number && !state?.startsWith('Z'))
+    .map(([pid]) => Number(pid))
+}
+
+function signalIfThere(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(pid, signal)
-    return true
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ESRCH') return false
-    throw error
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
   }
 }
 

@@ -92,6 +92,11 @@ export class ConsumerProcess {
     return this.#process !== null && this.#process.exitCode === null && this.#process.signalCode === null
   }
 
+  /** What it ended with; null while it runs, and where a signal ended it. */
+  get exitCode(): number | null {
+    return this.#process?.exitCode ?? null
+  }
+
   answers(): Promise<boolean> {
     return fetch(`${this.url}/health/live`, { signal: AbortSignal.timeout(2000) }).then(
       (response) => response.ok,

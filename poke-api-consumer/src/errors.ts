@@ -52,6 +52,11 @@ export const STORE_ERRORS = {
     'The store is no sound database any more.',
     'Put a backup in its place, or move it away to count from the beginning.',
   ),
+  replaced: final(
+    EXIT.data,
+    'The SQLite file, or the log beside it, was removed or replaced while the service had it open.',
+    'Start the service again: what the store does not have is counted again from the topic. Stop every instance before a store is moved.',
+  ),
   'newer-schema': final(
     EXIT.config,
     'A newer version of this service wrote the store.',

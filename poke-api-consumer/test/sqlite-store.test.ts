@@ -1,9 +1,10 @@
 /** The SQLite store: the contract of every store, and what only a file has: durability, damage, foreign files, full disks. */
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
+import { hash } from 'node:crypto'
 import fs from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { describe, type TestContext, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
@@ -194,6 +195,98 @@ describe('the SQLite file', () => {
     assert.deepEqual(revisions, [1, 2])
   })
 })
+
+describe('SQLite files that are not the opened ones any more', () => {
+  for (const [what, change] of [
+    ['the database was removed', (path: string) => fs.rmSync(path)],
+    ['the database was replaced by a copy', replaceByCopy],
+    ['the log was removed', (path: string) => fs.rmSync(`${path}-wal`)],
+    ['the log was replaced by a copy', (path: string) => replaceByCopy(`${path}-wal`)],
+    ['the index of the log was removed', (path: string) => fs.rmSync(`${path}-shm`)],
+    ['log and index were removed', (path: string) => ['-wal', '-shm'].forEach((suffix) => void fs.rmSync(path + suffix))],
+    ['the folder was moved away', (path: string) => fs.renameSync(dirname(path), `${dirname(path)}-moved`)],
+  ] as const) {
+    test(`${what}: whatever is asked next is refused, and nothing more is written`, async (t) => {
+      const folder = join(newFolder(t), 'data')
+      const path = join(folder, 'store.db')
+      const store = await open(path)
+      const state = await commitTo(store, P0, await store.open(P0), 10, { counts: { bug: 1 } })
+      change(path)
+      const content = contentOf(folder)
+      const refused = [
+        await rejects(store.commit(changeOf(P0, state, 20, { counts: { bug: 1 } })), 'replaced'),
+        await rejects(store.totals(), 'replaced'),
+        await rejects(store.partitions(), 'replaced'),
+        await rejects(store.snapshot(), 'replaced'),
+        await rejects(store.deadLetters(null, 10), 'replaced'),
+      ]
+      for (const message of refused)
+        assert.match(message, /store\.db(-wal|-shm)? was (removed|replaced by another file) while this process had the store/)
+      await store.close()
+      assert.deepEqual(contentOf(folder), content)
+    })
+  }
+
+  test('the log of a new store is lost: the store is the same one', async (t) => {
+    const path = join(newFolder(t), 'store.db')
+    const before = await open(path)
+    for (const suffix of ['-wal', '-shm']) fs.rmSync(path + suffix)
+    const after = await open(path)
+    t.after(() => after.close())
+    assert.equal(after.id, before.id)
+  })
+
+  test('removed while something is committed: it is not said to be committed', async (t) => {
+    const path = join(newFolder(t), 'store.db')
+    const database = await SqliteDatabase.open(path)
+    const insert = database.prepare("INSERT INTO topics (group_id, topic_id, topic) VALUES ('group', 'id', 'poke-topic')")
+    const committing = () =>
+      database.transaction(() => {
+        insert.run()
+        fs.rmSync(`${path}-wal`)
+      })
+    assert.throws(committing, (error) => error instanceof StoreError && error.kind === 'replaced')
+  })
+
+  test('a symbolic link to the database: its target may stay where it is, a new target is another store', async (t) => {
+    const folder = newFolder(t)
+    const [real, link] = [join(folder, 'real', 'store.db'), join(folder, 'store.db')]
+    await (await open(real)).close()
+    fs.symlinkSync(real, link)
+    const store = await open(link)
+    await commitTo(store, P0, await store.open(P0), 10)
+    await (await open(join(folder, 'other', 'store.db'))).close()
+    fs.rmSync(link)
+    fs.symlinkSync(join(folder, 'other', 'store.db'), link)
+    assert.match(await rejects(store.totals(), 'replaced'), /store\.db was replaced by another file/)
+  })
+
+  test('a backup and another instance that comes and goes leave them in place', async (t) => {
+    const path = join(newFolder(t), 'store.db')
+    const store = await open(path)
+    t.after(() => store.close())
+    let state: Parameters<typeof commitTo>[2] = await store.open(P0)
+    for (let to = 10; to <= 50; to += 10) {
+      state = await commitTo(store, P0, state, to, { counts: { bug: 1 } })
+      const backup = new DatabaseSync(path)
+      backup.exec(`VACUUM INTO '${path}.${to}'; PRAGMA wal_checkpoint(TRUNCATE)`)
+      backup.close()
+      await (await open(path)).close()
+    }
+    assert.equal((await store.totals()).counts.get('bug'), 5)
+  })
+})
+
+function replaceByCopy(path: string): void {
+  fs.copyFileSync(path, `${path}.copy`)
+  fs.renameSync(`${path}.copy`, path)
+}
+
+/** What stands in the database and its log, as hashes by name; not in the index, where readers leave marks, too. */
+function contentOf(folder: string): Record<string, string> {
+  const names = fs.existsSync(folder) ? fs.readdirSync(folder).filter((name) => !name.endsWith('-shm')) : []
+  return Object.fromEntries(names.map((name) => [name, hash('sha256', fs.readFileSync(join(folder, name)))]))
+}
 
 test('a STORE_URL that names nothing known is refused, without its password', async () => {
   for (const url of ['mysql://user:s3cret@localhost/x', 'postgres://user:s3cret@local host:port/x', 'sqlite:']) {

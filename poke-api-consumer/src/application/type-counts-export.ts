@@ -1,4 +1,5 @@
 /** Keeps what is published equal to what is committed: one loop feeds the file and the page. */
+import { ServiceError } from 'service-kit'
 import type { CrashHook } from './crash-points.ts'
 import type { CountObserver, TallyStore, Totals, TypeCountsSink } from './ports.ts'
 import type { Troubles } from './troubles.ts'
@@ -45,7 +46,10 @@ export class TypeCountsExport {
     this.#wake.abort()
   }
 
-  /** Runs until the signal is aborted, then publishes the last state. A failure is reported and tried again a second later. */
+  /**
+   * Runs until the signal is aborted, then publishes the last state. A failure is reported and tried again a second later.
+   * @throws ServiceError where trying again is hopeless
+   */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       await this.#publish()
@@ -98,7 +102,7 @@ export class TypeCountsExport {
     }
   }
 
-  /** @returns null where the store failed: it is asked again a second later */
+  /** @returns null where the store failed: it is asked again a second later @throws ServiceError where asking again is hopeless */
   async #ask<T>(what: string, question: () => Promise<T>): Promise<T | null> {
     const { storeTroubles } = this.#options
     try {
@@ -106,6 +110,7 @@ export class TypeCountsExport {
       storeTroubles.worked(`looking at the ${what}`)
       return answer
     } catch (error) {
+      if (error instanceof ServiceError && !error.retriable) throw error
       storeTroubles.failed(`looking at the ${what}`, error as Error)
       return null
     }

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { makeFolder } from 'service-kit'
 import { StoreError, type StoreErrorKind } from '../../errors.ts'
 import { type Migration, readMigrations, refuseNewerSchema } from './migrations.ts'
+import { SqliteFiles } from './sqlite-files.ts'
 
 /** How long another process may hold the lock, in ms. While we wait the whole process stands still, heartbeats too (rule S3). */
 const BUSY_TIMEOUT = 500
@@ -17,6 +18,7 @@ const APPLICATION_ID = 0x506f6b65
 export class SqliteDatabase {
   readonly path: string
   readonly #database: DatabaseSync
+  readonly #files: SqliteFiles
   readonly #beginWrite: StatementSync
   readonly #beginRead: StatementSync
   readonly #commit: StatementSync
@@ -25,6 +27,7 @@ export class SqliteDatabase {
   private constructor(path: string, database: DatabaseSync) {
     this.path = path
     this.#database = database
+    this.#files = new SqliteFiles(path)
     this.#beginWrite = database.prepare('BEGIN IMMEDIATE')
     this.#beginRead = database.prepare('BEGIN DEFERRED')
     this.#commit = database.prepare('COMMIT')
@@ -64,8 +67,12 @@ export class SqliteDatabase {
   /** A read of one statement. @throws StoreError */
   run<T>(work: () => T): T {
     try {
-      return work()
+      const result = work()
+      // Nothing is said that stands in a file which nobody else sees.
+      this.#refuseLostFiles()
+      return result
     } catch (error) {
+      this.#refuseLostFiles()
       throw storeError(this.path, error)
     }
   }
@@ -85,6 +92,8 @@ export class SqliteDatabase {
 
   #within<T>(begin: StatementSync, work: () => T): T {
     return this.run(() => {
+      // Two processes that write through different logs damage the database that both have open.
+      this.#refuseLostFiles()
       begin.run()
       try {
         const result = work()
@@ -107,8 +116,22 @@ export class SqliteDatabase {
     }
   }
 
+  /**
+   * Where the files are not the opened ones any more, they are left to the end of the process: SQLite's closing would write an older state
+   * over what another process has written since, and remove that one's log.
+   */
   close(): void {
-    if (this.#database.isOpen) this.#database.close()
+    if (this.#database.isOpen && this.#files.lost() === null) this.#database.close()
+  }
+
+  #refuseLostFiles(): void {
+    const lost = this.#files.lost()
+    if (lost === null) return
+    throw new StoreError(
+      'replaced',
+      `${lost} while this process had the store ${this.path} open: it ends, and says nothing more of the counts. ` +
+        'Stop every instance before the files of a store are moved, and start this one again: what the store does not have is counted again from the topic',
+    )
   }
 }
 
@@ -152,6 +175,8 @@ function migrate(database: DatabaseSync, migrations: readonly Migration[]): void
       database.exec(`PRAGMA user_version = ${version}`)
     }
     database.exec('COMMIT')
+    // Into the file itself: whoever loses the log loses counts that the topic gives again, and not the store's id.
+    database.exec('PRAGMA wal_checkpoint')
   } catch (error) {
     if (database.isTransaction) database.exec('ROLLBACK')
     throw error

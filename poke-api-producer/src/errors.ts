@@ -76,6 +76,10 @@ export const PUBLISH_ERRORS = {
   ),
   'fewer-partitions': retried('The topic has fewer partitions than when events were stored for it.', 'Add partitions to the topic.'),
   'too-large': retried('So many events at once are more than the topic takes.', 'Fewer are sent by themselves.'),
+  'timestamp-refused': retried(
+    'The topic does not take a capture’s time as the timestamp of a record (`message.timestamp.before.max.ms`).',
+    'Such events are sent again with the time of sending; `ce_time` keeps the time of the capture.',
+  ),
   refused: retried('Kafka refused the events for another reason.', 'The message has the broker’s words; it is tried again.'),
   'event-refused': final(
     EXIT.config,

@@ -154,6 +154,31 @@ describe('on a real broker', () => {
     assert.equal(eventOf(record).time, time)
   })
 
+  test('events that are too old for the topic’s timestamps are refused once, and go out with the time of sending; ce_time stays', async (t) => {
+    const topic = newTopic()
+    const configs = [{ name: 'message.timestamp.before.max.ms', value: '3600000' }]
+    await withAdmin((admin) => createTopic(admin, { topics: [topic], partitions: 2, replicas: 1, configs }))
+    const publisher = publisherOf(t, { topic })
+    await eventually(() => publisher.prepare(never))
+    const began = Date.now()
+    const times = [5 * 24 * 3_600_000, 60_000].map((age) => new Date(began - age).toISOString()) as [string, string]
+    const events = [
+      { ...event(1, 0), time: times[0] },
+      { ...event(2, 0), time: times[1] },
+      { ...event(3, 1), time: times[0] },
+    ]
+    const refused = failure('timestamp-refused', topic, 'within', 'ce_time', 'message.timestamp.before.max.ms')
+    await assert.rejects(publisher.publish(events), refused)
+    await publisher.publish(events)
+    const [[old, young], [other]] = (await readTopic(kafka.brokers, topic)) as [[ReadRecord, ReadRecord], [ReadRecord]]
+    assert.deepEqual(
+      [old, young, other].map((record) => eventOf(record)),
+      events.map(({ source, sequence, key, value, time }) => ({ ...eventOf(old), source, sequence, key, value, time })),
+    )
+    for (const { timestamp } of [old, other]) assert.ok(timestamp >= began && timestamp <= Date.now(), `${timestamp}`)
+    assert.equal(young.timestamp, Date.parse(times[1]))
+  })
+
   test('partitions that are added are seen, and leave what was chosen where it is (rule P3)', async (t) => {
     const topic = newTopic()
     const publisher = publisherOf(t, { topic, partitions: 1 })

@@ -5,7 +5,8 @@ import { closeByForce, withDeadline } from 'service-kit'
 import type { EventPublisher, OutboxEvent } from '../../application/ports.ts'
 import { PublishError } from '../../errors.ts'
 import { partitionerFor } from './partitioner.ts'
-import { publishError } from './publish-failure.ts'
+import { publishError, refusedTimestamp } from './publish-failure.ts'
+import { RecordTimestamps } from './record-timestamps.ts'
 import { createTopic, findTopic } from './topic.ts'
 
 export interface KafkaEventPublisherOptions {
@@ -34,6 +35,7 @@ const SEND_DEADLINE = 10_000
 export class KafkaEventPublisher implements EventPublisher {
   readonly #options: KafkaEventPublisherOptions
   readonly #deadline: number
+  readonly #timestamps = new RecordTimestamps()
   #producer: KafkaProducer | null = null
   /** After each failure another broker is asked first, so that a frozen one cannot hold up all attempts. */
   #failures = 0
@@ -61,13 +63,15 @@ export class KafkaEventPublisher implements EventPublisher {
   }
 
   async publish(events: readonly OutboxEvent[]): Promise<void> {
-    const messages = events.map((event) => messageOf(event, this.#options.topic))
+    const messages = events.map((event) => messageOf(event, this.#options.topic, this.#timestamps.of(event.time)))
     const producer = this.#connect()
     try {
       await withDeadline(this.#send(producer, messages), this.#deadline, `sending ${events.length} events`)
     } catch (error) {
       // The outcome is unknown, and so is this client's state: the same events go out through a new one (rule P4).
       await this.#giveUp()
+      const words = refusedTimestamp(error)
+      if (words !== null) this.#timestamps.refused(words)
       throw publishError(error, { ...this.#options, events: events.length })
     }
   }
@@ -141,13 +145,11 @@ export class KafkaEventPublisher implements EventPublisher {
 
 type Message = ReturnType<typeof messageOf>
 
-function messageOf(event: OutboxEvent, topic: string) {
-  const { partition, key, value, time } = event
+function messageOf(event: OutboxEvent, topic: string, timestamp: number) {
+  const { partition, key, value } = event
   if (partition === null) throw new TypeError(`event ${event.sequence} of ${event.source} has no partition yet`)
   const headers = new Map(encodeHeaders(event).map(([name, text]) => [Buffer.from(name), Buffer.from(text)]))
-  // Brokers refuse records from the future, and a clock that was wrong then would hold up everything behind it. `ce_time` is as it was.
-  const timestamp = BigInt(Math.min(Date.parse(time), Date.now()))
-  return { topic, partition, key: Buffer.from(key), value, headers, timestamp }
+  return { topic, partition, key: Buffer.from(key), value, headers, timestamp: BigInt(timestamp) }
 }
 
 function fewerPartitions(topic: string, partitions: number, partition: number): string {

@@ -25,8 +25,8 @@ export function publishError(error: unknown, attempt: Attempt): PublishError {
   if (errors.some((e) => e instanceof UnsupportedApiError)) {
     return new PublishError('unsupported-broker', `${kafka} is too old (${details}): use Kafka 3.1 or newer`, { cause })
   }
-  const refused = errors.find((e) => e instanceof ProtocolError)
-  if (refused !== undefined) return refusal(refused as unknown as BrokerError, kafka, attempt, cause)
+  const refused = brokerErrors(errors)[0]
+  if (refused !== undefined) return refusal(refused, kafka, attempt, cause)
   if (errors.some((e) => e.message === 'Broker requires TLS.')) {
     return new PublishError('tls', `${kafka} wants TLS, and this service connects without: set it up, or name a port without TLS`, {
       cause,
@@ -41,6 +41,23 @@ export function publishError(error: unknown, attempt: Attempt): PublishError {
   if (handshake !== undefined)
     return new PublishError('unreachable', `${kafka} cannot be reached: ${handshake.message} It is tried again`, { cause })
   return new PublishError('unreachable', `${kafka} cannot be reached (${details}); it is tried again`, { cause })
+}
+
+/** The broker's words where it refused the events because of a timestamp; null where it did not. */
+export function refusedTimestamp(error: unknown): string | null {
+  const errors = brokerErrors([...chain(error)])
+  if (!errors.some(({ apiId }) => apiId === 'INVALID_TIMESTAMP')) return null
+  // One record's words are enough: there may be as many as records.
+  return errors.at(-1)?.serverErrorMessage ?? ''
+}
+
+/**
+ * What the brokers said, the reason first. Of a refused batch they also name single records, and the library takes the place of such a record
+ * for an error code that it does not know: UNKNOWN_SERVER_ERROR.
+ */
+function brokerErrors(errors: readonly Error[]): BrokerError[] {
+  const all = errors.filter((e) => e instanceof ProtocolError) as unknown as BrokerError[]
+  return all.toSorted((a, b) => Number(a.apiId === 'UNKNOWN_SERVER_ERROR') - Number(b.apiId === 'UNKNOWN_SERVER_ERROR'))
 }
 
 /** What the library's ProtocolError carries and does not declare. */
@@ -69,6 +86,12 @@ function refusal(broker: BrokerError, kafka: string, { topic, events }: Attempt,
       return new PublishError(
         'event-refused',
         `an event is larger than topic ${topic} takes (${details}): raise the topic's max.message.bytes`,
+        { cause },
+      )
+    case 'INVALID_TIMESTAMP':
+      return new PublishError(
+        'timestamp-refused',
+        `topic ${topic} does not take the times of these ${events} events as timestamps (${refusedTimestamp(cause)}; its message.timestamp.before.max.ms and message.timestamp.after.max.ms): those outside are sent again with the time of sending, and ce_time keeps the time of the capture`,
         { cause },
       )
     case 'INVALID_RECORD':

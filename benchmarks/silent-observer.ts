@@ -17,6 +17,7 @@ export const silentObserver: CountObserver = {
   storeWorked: nothing,
   deadLettersPublished: nothing,
   deadLetterPublishingFailed: nothing,
+  deadLetterPublishingWorked: nothing,
   fileWritten: nothing,
   fileFailed: nothing,
 }

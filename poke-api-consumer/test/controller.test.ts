@@ -663,6 +663,9 @@ describe('dead letters', () => {
     await until(() => deadLetterTopic.published.length === 1)
     await finish()
     assert.ok(observer.errors.every(({ message }) => message === 'no leader'))
+    const heard = observer.heard.filter((event) => /^(1 dead letters published|dead letters)/.test(event))
+    const failed = 'dead letters not published'
+    assert.deepEqual(heard, [failed, failed, '1 dead letters published', 'dead letters are published again'])
   })
 })
 

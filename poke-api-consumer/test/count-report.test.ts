@@ -97,6 +97,16 @@ suite('the report', () => {
     assert.deepEqual(health.reasons(), [])
   })
 
+  test('dead letters that cannot be published are not ready, until none is left', () => {
+    const { said, health, report } = setUp()
+    report.deadLetterPublishingFailed(new KafkaError('refused', 'topic poke-topic.dead-letters takes nothing'))
+    report.deadLettersPublished()
+    assert.deepEqual(health.reasons(), ['dead-letters: topic poke-topic.dead-letters takes nothing'])
+    report.deadLetterPublishingWorked()
+    assert.deepEqual(health.reasons(), [])
+    assert.deepEqual(said, ['warn: topic poke-topic.dead-letters takes nothing', 'info: dead letters are published again'])
+  })
+
   test('a partition left alone is not ready, as long as this instance has it', () => {
     const { said, health, report } = setUp()
     report.opened(P0)
@@ -304,6 +314,7 @@ test('several observers hear everything', () => {
     'storeWorked',
     'deadLettersPublished',
     'deadLetterPublishingFailed',
+    'deadLetterPublishingWorked',
     'fileWritten',
     'fileFailed',
   ]
@@ -316,7 +327,7 @@ test('several observers hear everything', () => {
   assert.deepEqual(Object.keys(all).sort(), [...events].sort(), 'this test knows every event')
   for (const event of events) (all[event] as (...args: unknown[]) => void)(1, 2)
   const arity = (event: string) =>
-    event === 'fileWritten' || event === 'storeWorked'
+    ['fileWritten', 'storeWorked', 'deadLetterPublishingWorked'].includes(event)
       ? ''
       : ['opened', 'counted', 'committed', 'stopped', 'skipped'].includes(event)
         ? '1,2'

@@ -65,6 +65,10 @@ export class MockCursor implements RecordCursor {
     this.leaderEpoch = leaderEpoch
   }
 
+  exactTimestamp(): bigint {
+    return BigInt(this.timestamp)
+  }
+
   next(): boolean {
     while (this.nextOffset < this.#end) {
       const entry = this.#entries[this.nextOffset] as MockEntry

@@ -60,6 +60,9 @@ export class RecordingObserver implements CountObserver {
     this.heard.push('dead letters not published')
     this.errors.push(error)
   }
+  deadLetterPublishingWorked(): void {
+    this.heard.push('dead letters are published again')
+  }
   fileWritten(): void {
     this.heard.push('file written')
   }

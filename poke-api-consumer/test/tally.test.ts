@@ -149,7 +149,7 @@ describe('dead letters', () => {
     const [letter] = tally.take().deadLetters
     assert.ok(letter)
     assert.equal(letter.reason, 'not-utf8')
-    assert.deepEqual([letter.offset, letter.leaderEpoch, letter.timestamp], [0, 7, 12])
+    assert.deepEqual([letter.offset, letter.leaderEpoch, letter.timestamp], [0, 7, 12n])
     assert.equal(letter.key?.toString(), 'k')
     assert.deepEqual([...(letter.value ?? [])], [0xff, 0, 1])
     assert.deepEqual(letter.headers, headerBytes(...headers))
@@ -194,6 +194,14 @@ describe('dead letters', () => {
 })
 
 describe('summary', () => {
+  test('tells no time that no clock can show', () => {
+    for (const timestamp of [-1, -(2 ** 63), 8.64e15 + 1, 1.764353e18, 2 ** 63, Number.NaN]) {
+      const tally = fresh()
+      add(tally, { value: PIKACHU, timestamp })
+      assert.equal(tally.summary().newestTimestamp, -1, String(timestamp))
+    }
+  })
+
   test('tells the last few Pokémon, the newest time and where it came from', () => {
     const tally = fresh()
     const records = Array.from({ length: 12 }, (_, i) => ({

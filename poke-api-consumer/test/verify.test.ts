@@ -163,7 +163,7 @@ describe('equal', () => {
         {
           offset: log.length - 1,
           leaderEpoch: EPOCH,
-          timestamp: 0,
+          timestamp: 0n,
           reason: 'bad-type-name',
           key: null,
           value: Buffer.from(pokemon(9, 'fairy').value as string),

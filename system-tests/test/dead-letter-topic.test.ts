@@ -43,7 +43,7 @@ function letterOf(source: string, offset: number, part: Partial<KeptDeadLetter> 
     state: 'kept',
     offset,
     leaderEpoch: 3,
-    timestamp: 1_700_000_000_000,
+    timestamp: 1_700_000_000_000n,
     reason: 'not-json',
     key: null,
     value: Buffer.from(`letter ${offset}`),

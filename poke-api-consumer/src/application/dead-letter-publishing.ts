@@ -2,11 +2,12 @@
 import { ServiceError } from 'service-kit'
 import type { CrashHook } from './crash-points.ts'
 import type { CountObserver, DeadLetterStore, DeadLetterTopic, TopicPartition } from './ports.ts'
+import { Troubles } from './troubles.ts'
 
 export interface DeadLetterPublishingOptions {
   readonly store: Pick<DeadLetterStore, 'unpublished' | 'markPublished'>
   readonly topic: DeadLetterTopic
-  readonly observer: Pick<CountObserver, 'deadLettersPublished' | 'deadLetterPublishingFailed'>
+  readonly observer: Pick<CountObserver, 'deadLettersPublished' | 'deadLetterPublishingFailed' | 'deadLetterPublishingWorked'>
   readonly crashPoint: CrashHook
   /** Resolves after that many ms, or as soon as the signal is aborted. */
   readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
@@ -26,10 +27,17 @@ export class DeadLetterPublishing {
   readonly #owned = new Map<string, TopicPartition>()
   /** Partitions that may have letters to publish. */
   readonly #pending = new Set<string>()
+  /** By partition. */
+  readonly #troubles: Troubles
   #wake = new AbortController()
 
   constructor(options: DeadLetterPublishingOptions) {
     this.#options = options
+    const { observer } = options
+    this.#troubles = new Troubles({
+      failed: (error) => observer.deadLetterPublishingFailed(error),
+      over: () => observer.deadLetterPublishingWorked(),
+    })
   }
 
   /** The partition is ours: what an earlier owner left is published too. */
@@ -40,7 +48,9 @@ export class DeadLetterPublishing {
 
   /** The partition is not ours any more: its next owner goes on. */
   disown(partition: TopicPartition): void {
-    this.#owned.delete(keyOf(partition))
+    const key = keyOf(partition)
+    this.#owned.delete(key)
+    this.#troubles.worked(key)
   }
 
   /** Dead letters of the partition were committed. */
@@ -51,7 +61,7 @@ export class DeadLetterPublishing {
 
   /** Runs until the signal is aborted, through every failure that can be retried. @throws ServiceError where it is hopeless */
   async run(signal: AbortSignal): Promise<void> {
-    const { wait, random, observer } = this.#options
+    const { wait, random } = this.#options
     let retry = FIRST_RETRY
     while (!signal.aborted) {
       const [key] = this.#pending
@@ -62,12 +72,13 @@ export class DeadLetterPublishing {
       this.#pending.delete(key)
       try {
         await this.#publish(key, signal)
+        this.#troubles.worked(key)
         retry = FIRST_RETRY
       } catch (error) {
         if (error instanceof ServiceError && !error.retriable) throw error
         this.#pending.add(key)
         if (signal.aborted) return
-        observer.deadLetterPublishingFailed(error as Error)
+        if (this.#owned.has(key)) this.#troubles.failed(key, error as Error)
         await wait(retry * (0.5 + random() / 2), signal)
         retry = Math.min(retry * 2, LONGEST_RETRY)
       }

@@ -328,6 +328,8 @@ export interface CountObserver {
   deadLettersPublished(letters: number): void
   /** They stay in the store; it is tried again. */
   deadLetterPublishingFailed(error: Error): void
+  /** Nothing is left here of what could not be published. */
+  deadLetterPublishingWorked(): void
   fileWritten(): void
   fileFailed(error: Error): void
 }

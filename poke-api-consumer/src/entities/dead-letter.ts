@@ -14,8 +14,8 @@ export type DeadLetterReason =
 export interface DeadLetter {
   readonly offset: number
   readonly leaderEpoch: number
-  /** ms since 1970, as the record carries it. */
-  readonly timestamp: number
+  /** ms since 1970 where its producer meant that: all 64 bits, as the record carries them. */
+  readonly timestamp: bigint
   readonly reason: DeadLetterReason
   /** The original bytes; null where the record had null. */
   readonly key: Buffer | null

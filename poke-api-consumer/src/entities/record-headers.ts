@@ -45,7 +45,7 @@ export function copyHeaders(bytes: Buffer, most: number): (readonly [key: Buffer
   for (let count = Math.min(varint(), most); count > 0; count--) {
     const key = copy(varint())
     const length = varint()
-    headers.push([key, length === -1 ? null : copy(length)])
+    headers.push([key, length < 0 ? null : copy(length)])
   }
   return headers
 }

@@ -14,8 +14,10 @@ export interface EventSource {
 export interface RecordView {
   readonly offset: number
   readonly leaderEpoch: number
-  /** ms since 1970 */
+  /** ms since 1970, exact up to 2^53: a record may carry any 64 bits. */
   readonly timestamp: number
+  /** The same, exact. It is made anew at each call. */
+  exactTimestamp(): bigint
   readonly bytes: Buffer
   /** Of the same bytes. */
   readonly view: DataView
@@ -54,7 +56,7 @@ export interface TallySummary {
   readonly deadLetters: ReadonlyMap<string, number>
   /** The last few Pokémon counted, oldest first. */
   readonly recent: readonly Pokemon[]
-  /** Timestamp of the record counted last, ms since 1970; −1 if none was. */
+  /** Timestamp of the record counted last, ms since 1970; −1 if none was, or where no clock can show it. */
   readonly newestTimestamp: number
   /** What that record's `ce_origin` says; null where it says nothing that we know. */
   readonly newestOrigin: 'live' | 'bundled' | null
@@ -240,7 +242,7 @@ export class Tally {
       duplicates: this.#duplicates,
       deadLetters,
       recent: this.#recent(),
-      newestTimestamp: this.#newestTimestamp,
+      newestTimestamp: isTime(this.#newestTimestamp) ? this.#newestTimestamp : -1,
       newestOrigin:
         this.#newestBytes === NO_BYTES
           ? null
@@ -302,6 +304,13 @@ export class Tally {
   }
 }
 
+/** The last time that `Date` can show, in ms since 1970. */
+const LAST_TIME = 8.64e15
+
+function isTime(timestamp: number): boolean {
+  return timestamp >= 0 && timestamp <= LAST_TIME
+}
+
 /** An event of ours has eight at most; whoever adds many does not say where it is from. */
 const HEADERS_OF_EVENTS = 64
 
@@ -320,7 +329,7 @@ function deadLetter(record: RecordView, reason: DeadLetterReason): DeadLetter {
   return {
     offset: record.offset,
     leaderEpoch: record.leaderEpoch,
-    timestamp: record.timestamp,
+    timestamp: record.exactTimestamp(),
     reason,
     key: record.keyStart < 0 ? null : Buffer.from(bytes.subarray(record.keyStart, record.keyEnd)),
     value: record.valueStart < 0 ? null : Buffer.from(bytes.subarray(record.valueStart, record.valueEnd)),

@@ -18,6 +18,7 @@ export function allObservers(observers: readonly CountObserver[]): CountObserver
     storeWorked: () => tell((observer) => observer.storeWorked()),
     deadLettersPublished: (letters) => tell((observer) => observer.deadLettersPublished(letters)),
     deadLetterPublishingFailed: (error) => tell((observer) => observer.deadLetterPublishingFailed(error)),
+    deadLetterPublishingWorked: () => tell((observer) => observer.deadLetterPublishingWorked()),
     fileWritten: () => tell((observer) => observer.fileWritten()),
     fileFailed: (error) => tell((observer) => observer.fileFailed(error)),
   }

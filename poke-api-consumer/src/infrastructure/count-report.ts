@@ -61,6 +61,7 @@ export class CountReport implements CountObserver, SourceObserver {
     health.add('kafka', () => this.#kafka.reason ?? this.#membership.reason ?? this.#waiting)
     health.add('store', () => this.#store.reason)
     health.add('output-file', () => this.#file.reason)
+    health.add('dead-letters', () => this.#deadLetterTopic.reason)
     health.add('partitions', () => this.#stoppedReason())
     health.add('progress', () => this.#progressReason())
   }
@@ -140,13 +141,15 @@ export class CountReport implements CountObserver, SourceObserver {
     this.#store.worked()
   }
 
-  deadLettersPublished(): void {
-    this.#deadLetterTopic.worked()
-  }
+  deadLettersPublished(): void {}
 
-  /** Readiness stays: nothing is lost, and nothing waits for it. */
+  /** Counting goes on, and the letters are in the store; but whoever watches the topic does not see them. */
   deadLetterPublishingFailed(error: Error): void {
     this.#deadLetterTopic.failed(error)
+  }
+
+  deadLetterPublishingWorked(): void {
+    this.#deadLetterTopic.worked()
   }
 
   fileWritten(): void {

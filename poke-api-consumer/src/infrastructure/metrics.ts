@@ -164,6 +164,8 @@ export class ConsumerMetrics implements CountObserver {
     this.#deadLettersPublished.inc(letters)
   }
 
+  deadLetterPublishingWorked(): void {}
+
   deadLetterPublishingFailed(): void {
     this.#deadLetterFailures.inc()
   }

@@ -30,7 +30,7 @@ export function testDeadLetterStore(name: string, create: CreateStore): void {
         letterOf(0),
         letterOf(1, { key: Buffer.alloc(0), value: Buffer.alloc(0), reason: 'empty-value' }),
         letterOf(2, { key: everyByte, value: Buffer.concat([everyByte, everyByte]), reason: 'not-utf8', leaderEpoch: 7 }),
-        letterOf(3, { key: Buffer.from('NULL'), value: Buffer.from('\\x00 {"a",NULL} \\\\'), timestamp: -1 }),
+        letterOf(3, { key: Buffer.from('NULL'), value: Buffer.from('\\x00 {"a",NULL} \\\\'), timestamp: -1n }),
         letterOf(4, {
           key: null,
           value: Buffer.from('{}'),
@@ -54,6 +54,25 @@ export function testDeadLetterStore(name: string, create: CreateStore): void {
         assert.deepEqual([partition, state], [P0, 'kept'])
         for (const bytes of [letter.key, letter.value, letter.headers]) assert.ok(bytes === null || Buffer.isBuffer(bytes))
       }
+    })
+
+    test('come back with every number as it was, at the ends of its bits too', async (t) => {
+      const store = await (await create(t)).open()
+      const [least, most] = [-(2n ** 63n), 2n ** 63n - 1n]
+      const timestamps = [least, least + 1n, -9_000_000_000_000_000_000n, -(2n ** 53n) - 1n, -1n, 0n, 2n ** 31n, 2n ** 53n + 1n]
+      timestamps.push(1_764_353_000_123_456_789n, most - 1n, most)
+      const epochs = [-(2 ** 31), -1, 0, 2 ** 31 - 1]
+      const first = Number.MAX_SAFE_INTEGER - timestamps.length
+      const letters = timestamps.map((timestamp, i) => letterOf(first + i, { timestamp, leaderEpoch: epochs[i % epochs.length] as number }))
+      const partition = partitionOf(2 ** 31 - 1)
+      await commitTo(store, partition, await store.open(partition), Number.MAX_SAFE_INTEGER, { firstOffset: first, deadLetters: letters })
+      const numbers = (from: readonly DeadLetter[]) => from.map(({ offset, leaderEpoch, timestamp }) => [offset, leaderEpoch, timestamp])
+      assert.deepEqual(numbers((await store.deadLetters(null, 100)).reverse()), numbers(letters))
+      const unpublished = await store.unpublished(partition, 100, MUCH)
+      assert.deepEqual(numbers(unpublished), numbers(letters))
+      await store.markPublished(unpublished.map(({ id }) => id))
+      assert.equal(await store.replay(unpublished[0]?.id ?? -1, new Map([['bug', 1]])), true)
+      assert.deepEqual((await store.open(partition)).position, { offset: Number.MAX_SAFE_INTEGER, leaderEpoch: 0 })
     })
 
     test('are listed newest first, page by page, without those of other groups', async (t) => {

@@ -60,7 +60,7 @@ export function letterOf(offset: number, rest: Partial<DeadLetter> = {}): DeadLe
   return {
     offset,
     leaderEpoch: 0,
-    timestamp: 1_700_000_000_000 + offset,
+    timestamp: 1_700_000_000_000n + BigInt(offset),
     reason: 'not-json',
     key: null,
     value: null,

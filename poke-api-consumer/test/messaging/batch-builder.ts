@@ -17,16 +17,18 @@ export interface BuiltRecord {
 }
 
 export interface BuiltBatch {
-  readonly baseOffset?: number
+  readonly baseOffset?: number | bigint
   readonly leaderEpoch?: number
   readonly records: readonly BuiltRecord[]
   readonly codec?: Codec
   /** Over the codec. */
   readonly attributes?: number
   readonly lastOffsetDelta?: number
-  readonly baseTimestamp?: number
-  readonly maxTimestamp?: number
+  readonly baseTimestamp?: number | bigint
+  readonly maxTimestamp?: number | bigint
   readonly producerId?: bigint
+  readonly producerEpoch?: number
+  readonly baseSequence?: number
   readonly magic?: number
   readonly recordCount?: number
   /** Instead of the records' own bytes, before they are compressed. */
@@ -59,8 +61,8 @@ export function batchOf(batch: BuiltBatch): Buffer {
   head.writeBigInt64BE(BigInt(batch.baseTimestamp ?? 0), 27)
   head.writeBigInt64BE(BigInt(batch.maxTimestamp ?? batch.baseTimestamp ?? 0), 35)
   head.writeBigInt64BE(batch.producerId ?? -1n, 43)
-  head.writeInt16BE(0, 51)
-  head.writeInt32BE(-1, 53)
+  head.writeInt16BE(batch.producerEpoch ?? 0, 51)
+  head.writeInt32BE(batch.baseSequence ?? -1, 53)
   head.writeInt32BE(batch.recordCount ?? batch.records.length, 57)
   return seal(Buffer.concat([head, body]))
 }

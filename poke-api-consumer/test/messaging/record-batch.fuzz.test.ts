@@ -83,6 +83,7 @@ function logOf(batches: readonly (typeof batch extends fc.Arbitrary<infer T> ? T
         offset: offset + offsetDelta,
         leaderEpoch,
         timestamp: timestampDelta,
+        time: String(timestampDelta),
         key: latin1(key),
         value: latin1(value),
         headers: fields.map(([name, of]) => [latin1(name) ?? '', latin1(of)] as const),

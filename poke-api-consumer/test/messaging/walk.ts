@@ -9,6 +9,8 @@ export interface SeenRecord {
   readonly offset: number
   readonly leaderEpoch: number
   readonly timestamp: number
+  /** The same whole, in decimal digits. */
+  readonly time: string
   readonly key: string | null
   readonly value: string | null
   readonly headers: readonly (readonly [string, string | null])[]
@@ -54,6 +56,7 @@ export function walk(bytes: Buffer, options: WalkOptions = {}, cursor = newCurso
       offset: cursor.offset,
       leaderEpoch: cursor.leaderEpoch,
       timestamp: cursor.timestamp,
+      time: String(cursor.exactTimestamp()),
       key: part(cursor.keyStart, cursor.keyEnd),
       value: part(cursor.valueStart, cursor.valueEnd),
       headers: copyHeaders(cursor.bytes.subarray(cursor.headersStart, cursor.headersEnd), Number.POSITIVE_INFINITY).map(

@@ -49,14 +49,14 @@ test('no counts and no dead letters are said in words', () => {
 test('dead letters are a table, cut at the edge, with nothing that a terminal obeys', () => {
   const letters = [
     deadLetter(12, { value: Buffer.from('\u001b[2Jnot json at all, and long enough to be cut somewhere along the line') }),
-    deadLetter(3, { reason: 'null-value', value: null, timestamp: Number.MAX_SAFE_INTEGER }),
+    deadLetter(3, { reason: 'null-value', value: null, timestamp: 2n ** 63n - 1n }),
   ].map((letter) => viewDeadLetter(letter))
   assert.equal(
     renderDeadLetters(letters, { columns: 100, colours: true }),
     [
       'id  record               time                      reason      value',
       '12  poke-topic-0 at 120  2023-11-14T22:13:20.000Z  not-json    �[2Jnot json at all, and long enough…',
-      '3   poke-topic-0 at 30   9007199254740991          null-value  null',
+      '3   poke-topic-0 at 30   9223372036854775807       null-value  null',
     ].join('\n'),
   )
 })

@@ -8,7 +8,7 @@ export function deadLetter(id: number, more: Partial<KeptDeadLetter> = {}): Kept
     partition: { topic: 'poke-topic', topicId: '2c0e5c7e-6a53-4a5e-8f0b-0d7a51b4f0aa', partition: 0 },
     offset: id * 10,
     leaderEpoch: 0,
-    timestamp: 1_700_000_000_000,
+    timestamp: 1_700_000_000_000n,
     reason: 'not-json',
     state: 'kept',
     key: Buffer.from('25'),

@@ -39,7 +39,7 @@ export function endOfBatches(
   for (let batch = start; end - batch >= RECORDS; ) {
     const whole = UNCOUNTED + view.getInt32(batch + LENGTH)
     const next = int64(view, batch) + view.getInt32(batch + LAST_OFFSET_DELTA) + 1
-    if (whole < RECORDS || whole > end - batch || next <= offset) break
+    if (whole < RECORDS || whole > end - batch || next <= offset || next > Number.MAX_SAFE_INTEGER) break
     offset = next
     leaderEpoch = view.getInt32(batch + LEADER_EPOCH)
     batch += whole

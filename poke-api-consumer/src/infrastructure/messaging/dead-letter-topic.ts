@@ -9,7 +9,7 @@ import { kafkaError } from './kafka-failure.ts'
 
 export interface KafkaDeadLetterTopicOptions {
   readonly brokers: readonly string[]
-  /** The topic that the letters come from; theirs has this name and `.dead-letters`. */
+  /** The topic that the letters come from; theirs is `deadLetterTopicOf` it. */
   readonly topic: string
   readonly clientId: string
   /** How to connect: TLS, SASL. */
@@ -49,6 +49,21 @@ const DEFAULT_MAX_MESSAGE = 1_048_588
 /** https://kafka.apache.org/protocol: a topic's configuration. */
 const TOPIC_RESOURCE = 2 as const
 
+const SUFFIX = '.dead-letters'
+/** Kafka's own bound on the name of a topic. */
+const LONGEST_NAME = 249
+const DIGITS_OF_HASH = 16
+
+/**
+ * The topic of a topic's dead letters: its name and `.dead-letters`. Where that is too long for Kafka, a part of the name's SHA-256 takes the
+ * place of its end, so that two long names do not share one.
+ */
+export function deadLetterTopicOf(topic: string): string {
+  if (topic.length + SUFFIX.length <= LONGEST_NAME) return topic + SUFFIX
+  const hash = createHash('sha256').update(topic).digest('hex').slice(0, DIGITS_OF_HASH)
+  return `${topic.slice(0, LONGEST_NAME - SUFFIX.length - 1 - DIGITS_OF_HASH)}-${hash}${SUFFIX}`
+}
+
 export class KafkaDeadLetterTopic implements DeadLetterTopic {
   readonly #options: KafkaDeadLetterTopicOptions
   readonly #name: string
@@ -59,7 +74,7 @@ export class KafkaDeadLetterTopic implements DeadLetterTopic {
 
   constructor(options: KafkaDeadLetterTopicOptions) {
     this.#options = options
-    this.#name = `${options.topic}.dead-letters`
+    this.#name = deadLetterTopicOf(options.topic)
     this.#deadline = options.deadline ?? DEADLINE
   }
 
@@ -194,7 +209,13 @@ export class KafkaDeadLetterTopic implements DeadLetterTopic {
   }
 
   #failure(error: unknown): KafkaError {
-    const cause = kafkaError(error, { brokers: this.#options.brokers, topic: this.#name })
+    const { brokers } = this.#options
+    for (const [apiId, why] of REFUSALS) {
+      if (findErrorBy(error as Error, 'apiId', apiId) === null) continue
+      const message = `topic ${this.#name} of Kafka at ${brokers.join(', ')} ${why}; the dead letters are kept, and it is tried again`
+      return new KafkaError('refused', message, { cause: error })
+    }
+    const cause = kafkaError(error, { brokers, topic: this.#name })
     if (cause.kind !== 'not-authorised' || !/does not allow/.test(cause.message)) return cause
     return new KafkaError(
       'not-authorised',
@@ -203,6 +224,22 @@ export class KafkaDeadLetterTopic implements DeadLetterTopic {
     )
   }
 }
+
+/** By the broker's code: refusals of any letter, which have their reason in how the topic is set up. */
+const TOO_LARGE = ['MESSAGE_TOO_LARGE', 'RECORD_LIST_TOO_LARGE'] as const
+const REFUSALS: readonly (readonly [apiId: string, why: string])[] = [
+  ...TOO_LARGE.map(
+    (apiId) => [apiId, 'does not even take a dead letter without its key, value and headers: raise its max.message.bytes'] as const,
+  ),
+  [
+    'INVALID_RECORD',
+    'refuses what every other topic takes, probably a record without a key since it is compacted: set its cleanup.policy to delete',
+  ],
+  [
+    'INVALID_TIMESTAMP',
+    "does not take this machine's time: correct the clock, or raise its message.timestamp.before.max.ms and message.timestamp.after.max.ms",
+  ],
+]
 
 /** Letters that go out together, in their order. */
 function* groupsOf(letters: readonly KeptDeadLetter[]): Generator<KeptDeadLetter[]> {
@@ -253,7 +290,7 @@ function header(name: string, value: string): [Buffer, Buffer] {
 }
 
 function isTooLarge(error: unknown): boolean {
-  return ['MESSAGE_TOO_LARGE', 'RECORD_LIST_TOO_LARGE'].some((apiId) => findErrorBy(error as Error, 'apiId', apiId) !== null)
+  return TOO_LARGE.some((apiId) => findErrorBy(error as Error, 'apiId', apiId) !== null)
 }
 
 /** The library words the broker's UNKNOWN_TOPIC_OR_PARTITION anew in one place, and keeps no code of it. */

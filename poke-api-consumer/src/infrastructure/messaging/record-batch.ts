@@ -46,14 +46,15 @@ const MOST_ROWS = 16_384
 const FIRST_ROWS = 1024
 
 // A row of places: where a record's parts stand.
-const KEY_START = 0
-const KEY_END = 1
-const VALUE_START = 2
-const VALUE_END = 3
-const HEADERS_START = 4
-const HEADERS_END = 5
-const OFFSET_DELTA = 6
-const KIND = 7
+/** Its timestamp, behind which offset and key follow: few ask for these. */
+const BODY = 0
+const VALUE_START = 1
+const VALUE_END = 2
+const HEADERS_START = 3
+const HEADERS_END = 4
+const OFFSET_DELTA = 5
+const KIND = 6
+/** A power of two. */
 const PLACES = 8
 // A row of numbers that may have 53 bits.
 const TIMESTAMP = 0
@@ -115,9 +116,17 @@ export class BatchCursor implements RecordCursor {
   #batchEpoch = -1
   #baseOffset = Number.NaN
   #lastOffsetDelta = 0
+  /**
+   * It has a record for each of its offsets, as every batch that a broker has just taken. Then a record's place tells its offset: brokers
+   * compare the number of records with the last offset, but not every offset between, so that a producer can write anything there.
+   */
+  #isDense = false
   #baseTimestamp = Number.NaN
-  /** The one timestamp of all its records, or −1 where each has its own. */
+  /** The one timestamp of all its records, where they have not each their own. */
   #appendTime = Number.NaN
+  #hasAppendTime = false
+  /** Where it begins in the response. */
+  #batch = 0
 
   // Its records, in `bytes`: the next one to be read begins at #at, and #left of them are to be read.
   #at = 0
@@ -186,11 +195,29 @@ export class BatchCursor implements RecordCursor {
   }
 
   get keyStart(): number {
-    return this.#places[(this.#row - 1) * PLACES + KEY_START] as number
+    const at = this.#keyLengthAt
+    return signed(varint(this.bytes, at)) < 0 ? -1 : afterNumber(this.bytes, at)
   }
 
   get keyEnd(): number {
-    return this.#places[(this.#row - 1) * PLACES + KEY_END] as number
+    const at = this.#keyLengthAt
+    const length = signed(varint(this.bytes, at))
+    return length < 0 ? -1 : afterNumber(this.bytes, at) + length
+  }
+
+  exactTimestamp(): bigint {
+    const view = this.#responseView
+    if (this.#hasAppendTime) return view.getBigInt64(this.#batch + MAX_TIMESTAMP)
+    // 64 bits and no more, as the reference client adds them.
+    return BigInt.asIntN(64, view.getBigInt64(this.#batch + BASE_TIMESTAMP) + varlong(this.bytes, this.#bodyAt))
+  }
+
+  get #bodyAt(): number {
+    return this.#places[(this.#row - 1) * PLACES + BODY] as number
+  }
+
+  get #keyLengthAt(): number {
+    return afterNumber(this.bytes, afterNumber(this.bytes, this.#bodyAt))
   }
 
   /** Reads on until there is a row; false where none is left. */
@@ -237,7 +264,9 @@ export class BatchCursor implements RecordCursor {
     this.#baseOffset = offset
     this.#lastOffsetDelta = lastOffsetDelta
     this.#baseTimestamp = int64(view, batch + BASE_TIMESTAMP)
-    this.#appendTime = (attributes & LOG_APPEND_TIME) === 0 ? -1 : int64(view, batch + MAX_TIMESTAMP)
+    this.#hasAppendTime = (attributes & LOG_APPEND_TIME) !== 0
+    this.#appendTime = int64(view, batch + MAX_TIMESTAMP)
+    this.#batch = batch
     const fault = this.#isHidden(batch, end, attributes, nextOffset - 1) ? null : this.#openRecords(batch, end, attributes & CODEC)
     if (fault !== null) {
       this.#rows = this.#row
@@ -328,6 +357,7 @@ export class BatchCursor implements RecordCursor {
       end = records.length
     }
     if (count < 0) return `${count} records`
+    this.#isDense = count === this.#lastOffsetDelta + 1
     this.#at = start
     this.#recordsEnd = end
     this.#left = count
@@ -363,6 +393,8 @@ export class BatchCursor implements RecordCursor {
     const lastOffsetDelta = this.#lastOffsetDelta
     const baseTimestamp = this.#baseTimestamp
     const appendTime = this.#appendTime
+    const hasAppendTime = this.#hasAppendTime
+    const isDense = this.#isDense
     // How the headers of an earlier record with an identity began, up to its type and source: most others begin with the same bytes.
     let prefixStart = 0
     let prefixLength = 0
@@ -386,7 +418,7 @@ export class BatchCursor implements RecordCursor {
       length = signed(length)
       const end = at + length
       if (length < SMALLEST_RECORD || end > recordsEnd) return false
-      at++
+      const body = ++at
       let timestampDelta = bytes[at++] as number
       byte = timestampDelta > 0x7f ? (bytes[at++] as number) : 0
       if (byte < 0x80) {
@@ -403,7 +435,10 @@ export class BatchCursor implements RecordCursor {
         if (byte > 0x7f) at = this.#at
       }
       offsetDelta = signed(offsetDelta)
-      if (offsetDelta <= lastDelta || offsetDelta > lastOffsetDelta) return false
+      if (offsetDelta !== lastDelta + 1) {
+        if (isDense) offsetDelta = lastDelta + 1
+        else if (offsetDelta <= lastDelta || offsetDelta > lastOffsetDelta) return false
+      }
       lastDelta = offsetDelta
 
       // 2. Key and value.
@@ -413,10 +448,8 @@ export class BatchCursor implements RecordCursor {
         at = this.#at
       }
       keyLength = signed(keyLength)
-      if (keyLength < -1 || keyLength > end - at) return false
-      const keyStart = keyLength < 0 ? -1 : at
+      if (keyLength > end - at) return false
       if (keyLength > 0) at += keyLength
-      const keyEnd = keyLength < 0 ? -1 : at
       let valueLength = bytes[at++] as number
       if (valueLength > 0x7f) {
         byte = bytes[at++] as number
@@ -424,7 +457,7 @@ export class BatchCursor implements RecordCursor {
         if (byte > 0x7f) at = this.#at
       }
       valueLength = signed(valueLength)
-      if (valueLength < -1 || valueLength > end - at) return false
+      if (valueLength > end - at) return false
       const valueStart = valueLength < 0 ? -1 : at
       if (valueLength > 0) at += valueLength
       const valueEnd = valueLength < 0 ? -1 : at
@@ -487,7 +520,7 @@ export class BatchCursor implements RecordCursor {
           at = this.#at
         }
         const value = at
-        if (length < -1 || length > end - at) return false
+        if (length > end - at) return false
         if (length > 0) at += length
         if (nameLength === TYPE_LENGTH) {
           if (view.getInt32(name, true) === TYPE_0 && view.getInt32(name + TYPE_LENGTH - 4, true) === TYPE_TAIL) {
@@ -541,15 +574,14 @@ export class BatchCursor implements RecordCursor {
       const identified = source !== null && sequence >= 0
 
       const place = row * PLACES
-      places[place + KEY_START] = keyStart
-      places[place + KEY_END] = keyEnd
+      places[place + BODY] = body
       places[place + VALUE_START] = valueStart
       places[place + VALUE_END] = valueEnd
       places[place + HEADERS_START] = headersStart
       places[place + HEADERS_END] = end
       places[place + OFFSET_DELTA] = offsetDelta
       places[place + KIND] = types === 0 ? OTHER : types === ourTypes ? OURS : UNKNOWN
-      numbers[row * NUMBERS + TIMESTAMP] = appendTime >= 0 ? appendTime : baseTimestamp + timestampDelta
+      numbers[row * NUMBERS + TIMESTAMP] = hasAppendTime ? appendTime : baseTimestamp + timestampDelta
       numbers[row * NUMBERS + SEQUENCE] = identified ? sequence : -1
       rowSources[row] = identified ? source : null
       row++
@@ -580,14 +612,15 @@ export class BatchCursor implements RecordCursor {
     return 0
   }
 
-  /** Reads a signed number of at most ten bytes in the same way; it is not exact beyond 52 bits. */
+  /** Reads a signed number of at most ten bytes in the same way; it is not exact beyond 52 bits (see `exactTimestamp`). */
   #longVarlong(start: number): number {
     const bytes = this.bytes
     let value = 0
     let scale = 1
     for (let i = 0; i < 10; i++) {
       const byte = bytes[start + i] as number
-      value += (byte & 0x7f) * scale
+      // Of the tenth byte 64 bits have room for one.
+      value += (i < 9 ? byte & 0x7f : byte & 1) * scale
       scale *= 128
       if (byte < 0x80) {
         this.#at = start + i + 1
@@ -630,6 +663,36 @@ function digits16(view: DataView, start: number): number {
 function digits4(word: number): number {
   if ((word & 0xf0f0f0f0) !== 0x30303030 || ((word + 0x06060606) & 0xf0f0f0f0) !== 0x30303030) return -1
   return (word & 15) * 1000 + ((word >> 8) & 15) * 100 + ((word >> 16) & 15) * 10 + ((word >> 24) & 15)
+}
+
+/** The unsigned number of at most five bytes at `at`, which was found to be one. */
+function varint(bytes: Buffer, at: number): number {
+  let value = 0
+  for (let i = 0; i < 5; i++) {
+    const byte = bytes[at + i] as number
+    value |= (byte & 0x7f) << (7 * i)
+    if (byte < 0x80) break
+  }
+  return value
+}
+
+/** The signed number of at most ten bytes at `at`, exactly. */
+function varlong(bytes: Buffer, at: number): bigint {
+  let value = 0n
+  for (let i = 0; i < 10; i++) {
+    const byte = bytes[at + i] as number
+    value |= BigInt(byte & 0x7f) << BigInt(7 * i)
+    if (byte < 0x80) break
+  }
+  const unsigned = BigInt.asUintN(64, value)
+  return BigInt.asIntN(64, (unsigned >> 1n) ^ -(unsigned & 1n))
+}
+
+/** Behind the number at `at`, of whichever length. */
+function afterNumber(bytes: Buffer, at: number): number {
+  let end = at
+  while ((bytes[end] as number) > 0x7f) end++
+  return end + 1
 }
 
 /** Undoes the zigzag of signed numbers. */

@@ -8,7 +8,7 @@ const named = <K extends string>(texts: Record<K, string>): Record<K, Statement>
 const time = (column: string) => `(extract(epoch FROM ${column}) * 1000)::bigint`
 const letterBytes = 'coalesce(octet_length(key), 0) + coalesce(octet_length(value), 0) + octet_length(headers)'
 const lettersOfGroup = 'dead_letters letters JOIN partitions ON partitions.id = letters.partition_id WHERE partitions.group_id = $1'
-const letterColumns = `letters.id, letters.record_offset, letters.leader_epoch, letters.record_timestamp, letters.reason, letters.state,
+const letterColumns = `letters.id, letters.record_offset, letters.leader_epoch, letters.record_timestamp::text, letters.reason, letters.state,
   letters.key, letters.headers, letters.value, partitions.topic, partitions.topic_id, partitions.partition`
 
 export const STATEMENTS = named({

@@ -71,7 +71,7 @@ export class PostgresTallyStore implements Store {
       ...[[...lastSequences.keys()].map((source) => Buffer.from(source)), [...lastSequences.values()], sourceMaxAge, sourceMaxCount],
       deadLetters.map(({ offset }) => offset),
       deadLetters.map(({ leaderEpoch }) => leaderEpoch),
-      deadLetters.map(({ timestamp }) => timestamp),
+      deadLetters.map(({ timestamp }) => String(timestamp)),
       deadLetters.map(({ reason }) => reason),
       deadLetters.map(({ key }) => key),
       deadLetters.map(({ headers }) => headers),

@@ -33,7 +33,8 @@ export function letterOf(row: Row): KeptDeadLetter {
     state: row.state as DeadLetterState,
     offset: row.record_offset as number,
     leaderEpoch: row.leader_epoch as number,
-    timestamp: row.record_timestamp as number,
+    // As text: neither database gives 64 bits as a number.
+    timestamp: BigInt(row.record_timestamp as string),
     reason: row.reason as DeadLetterReason,
     key: bytesOf(row.key),
     value: bytesOf(row.value),

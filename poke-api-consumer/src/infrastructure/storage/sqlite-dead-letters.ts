@@ -70,7 +70,9 @@ export class SqliteDeadLetters {
 }
 
 function prepareStatements(database: SqliteDatabase) {
-  const columns = 'letters.*, partitions.topic, partitions.topic_id, partitions.partition'
+  // An integer beyond 2^53 is an error to whoever reads it as a number.
+  const columns = `letters.id, letters.record_offset, letters.leader_epoch, CAST(letters.record_timestamp AS TEXT) AS record_timestamp,
+    letters.reason, letters.state, letters.key, letters.headers, letters.value, partitions.topic, partitions.topic_id, partitions.partition`
   const lettersOfGroup = 'dead_letters letters JOIN partitions ON partitions.id = letters.partition_id WHERE partitions.group_id = ?1'
   // Lengths alone are read from the head of a row, without its bytes.
   const bytes = 'coalesce(length(key), 0) + coalesce(length(value), 0) + length(headers)'

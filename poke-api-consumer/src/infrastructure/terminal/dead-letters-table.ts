@@ -14,7 +14,7 @@ export function renderDeadLetters(letters: readonly DeadLetterView[], look: Term
     return [
       String(letter.id),
       `${letter.topic}-${letter.partition} at ${letter.offset}`,
-      timeOf(letter.timestamp),
+      timeOf(letter),
       letter.reason,
       value === null ? 'null' : `${value.preview} (${value.bytes.toLocaleString('en')} ${value.bytes === 1 ? 'byte' : 'bytes'})`,
     ]
@@ -23,10 +23,10 @@ export function renderDeadLetters(letters: readonly DeadLetterView[], look: Term
   return [head, ...rows].map((row) => cut(row.map((text, column) => text.padEnd(widths[column] ?? 0)).join('  '), look.columns)).join('\n')
 }
 
-/** A record may carry any number as its timestamp. */
-function timeOf(timestamp: number): string {
-  const time = new Date(timestamp)
-  return Number.isNaN(time.getTime()) ? String(timestamp) : time.toISOString()
+/** A record may carry any number as its timestamp: one that is no time is shown as it is. */
+function timeOf({ timestamp, timestampText }: DeadLetterView): string {
+  const time = new Date(timestamp ?? Number.NaN)
+  return Number.isNaN(time.getTime()) ? timestampText : time.toISOString()
 }
 
 function cut(line: string, columns: number): string {

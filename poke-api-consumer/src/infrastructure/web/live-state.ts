@@ -146,6 +146,8 @@ export class LiveState implements CountObserver {
 
   deadLetterPublishingFailed(): void {}
 
+  deadLetterPublishingWorked(): void {}
+
   /** All partitions of the group, each with what this instance knows of it. */
   partitions(): PartitionRow[] {
     return this.#partitions.map((summary) => {

@@ -1,0 +1,38 @@
+/** Publishing dead letters: whose troubles they are, and until when. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { DeadLetterPublishing } from '../src/application/dead-letter-publishing.ts'
+import { letterOf, partitionOf } from './contract/store-harness.ts'
+
+const P0 = partitionOf(0)
+
+test('the trouble of a partition ends when another instance has it', async () => {
+  const heard: string[] = []
+  const stop = new AbortController()
+  const failed = Promise.withResolvers<void>()
+  const publishing = new DeadLetterPublishing({
+    store: {
+      unpublished: async () => [{ ...letterOf(3), id: 1, partition: P0, state: 'kept' }],
+      markPublished: async () => assert.fail('nothing was published'),
+    },
+    topic: { publish: () => Promise.reject(new Error('refused')), close: async () => {} },
+    observer: {
+      deadLettersPublished: () => heard.push('published'),
+      deadLetterPublishingFailed: ({ message }) => {
+        heard.push(message)
+        failed.resolve()
+      },
+      deadLetterPublishingWorked: () => heard.push('over'),
+    },
+    crashPoint: () => {},
+    wait: (_, signal) => new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true })),
+    random: () => 0,
+  })
+  publishing.own(P0)
+  const running = publishing.run(stop.signal)
+  await failed.promise
+  publishing.disown(P0)
+  assert.deepEqual(heard, ['refused', 'over'])
+  stop.abort()
+  await running
+})

@@ -195,7 +195,7 @@ async function counted(consumer: Service, ends: readonly number[]): Promise<void
 /** What the store says: the truth that the file shows a moment later. */
 async function storedCounts(machine: OneMachine): Promise<Counts> {
   const { config } = readConfig(machine.consumerEnv())
-  const password = config.STORE_PASSWORD_FILE === null ? null : readSecret(config.STORE_PASSWORD_FILE)
+  const password = config.STORE_PASSWORD_FILE === null ? null : readSecret(config.STORE_PASSWORD_FILE, 'STORE_PASSWORD_FILE')
   const store = await openStore(config.STORE_URL, { groupId: config.KAFKA_GROUP_ID, password })
   try {
     return (await store.totals()).counts

@@ -39,7 +39,10 @@ export const SETTINGS = {
     'How long a broker may wait for new records before it answers that there are none.',
   ),
   STORE_URL: setting(
-    url(['sqlite', 'postgres', 'postgresql'], 'sqlite:<file> or postgres://user@host:port/database'),
+    url(
+      { file: ['sqlite'], server: ['postgres', 'postgresql'], passwordSetting: 'STORE_PASSWORD_FILE' },
+      'sqlite:<file> or postgres://user@host:port/database',
+    ),
     'sqlite:data/type-counts.db',
     'Where counts and positions are kept.',
   ),

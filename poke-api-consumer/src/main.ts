@@ -71,7 +71,7 @@ async function consume(config: Config, logger: Logger, signal: AbortSignal, cras
           metrics.sourcesForgotten(why, sources)
           if (why === 'too-many') report.tooManySources(partition, sources)
         },
-        password: config.STORE_PASSWORD_FILE === null ? null : readSecret(config.STORE_PASSWORD_FILE),
+        password: config.STORE_PASSWORD_FILE === null ? null : readSecret(config.STORE_PASSWORD_FILE, 'STORE_PASSWORD_FILE'),
       }),
     failed: (error) => report.storeFailed(error),
     wait: pause,

@@ -1,6 +1,7 @@
 /** The command line of a service: which commands there are, their options and help, and what the process answers. */
 import { parseArgs } from 'node:util'
 import { failureOf } from './failure.ts'
+import { printableLines } from './foreign-text.ts'
 import { ownError } from './own-errors.ts'
 import { EXIT, ServiceError } from './service-error.ts'
 import type { Settings } from './settings.ts'
@@ -71,9 +72,9 @@ export async function runCommandLine(
     return await command.run({ ...parse(command, rest), env })
   } catch (error) {
     const { message, expected, exitCode } = failureOf(error)
-    output.error(`${line.name}: ${message}\n`)
+    output.error(`${line.name}: ${printableLines(message)}\n`)
     if (error instanceof ServiceError && error.exitCode === EXIT.usage) output.error(`\n${usageText(line)}`)
-    if (!expected && error instanceof Error) output.error(`${error.stack}\n`)
+    if (!expected && error instanceof Error) output.error(`${printableLines(error.stack ?? '')}\n`)
     return exitCode
   }
 }

@@ -72,7 +72,11 @@ export function kafkaSecurity(values: SettingValues<typeof KAFKA_SETTINGS>): Kaf
     security.tlsServerName = KAFKA_BROKERS.every((server) => isIP(hostOf(server)) === 0)
   }
   if (KAFKA_SASL_MECHANISM !== 'none' && KAFKA_USERNAME !== null && KAFKA_PASSWORD_FILE !== null) {
-    security.sasl = { mechanism: KAFKA_SASL_MECHANISM, username: KAFKA_USERNAME, password: () => readSecret(KAFKA_PASSWORD_FILE) }
+    security.sasl = {
+      mechanism: KAFKA_SASL_MECHANISM,
+      username: KAFKA_USERNAME,
+      password: () => readSecret(KAFKA_PASSWORD_FILE, 'KAFKA_PASSWORD_FILE'),
+    }
   }
   return security
 }

@@ -1,5 +1,6 @@
 /** The service's log: JSON lines for machines, one readable line each in a terminal. */
 import { type DestinationStream, destination, type Logger, type LoggerOptions, pino } from 'pino'
+import { printableJson, printableLines } from './foreign-text.ts'
 import { ServiceError } from './service-error.ts'
 
 export type { Logger } from 'pino'
@@ -28,6 +29,8 @@ export async function createLogger({ service, level, readable, stream }: CreateL
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label) => ({ level: label }) },
     serializers: { err: describeError },
+    // Lines of JSON are harmless in a terminal too, whatever they quote.
+    hooks: { streamWrite: printableJson },
   }
   if (!readable) return pino(options, stream ?? destination({ dest: 1, sync: true }))
   // Loaded for a terminal only: it costs a service in a container nothing.
@@ -40,6 +43,7 @@ export async function createLogger({ service, level, readable, stream }: CreateL
       translateTime: 'SYS:HH:MM:ss',
       // Messages say what the other fields say; but the stack of a mistake is nowhere else.
       include: 'time,level,msg,err',
+      messageFormat: (line, message) => printableLines(String(line[message])),
     }),
   )
 }
@@ -53,8 +57,9 @@ export function logDetails(error: unknown): object {
 /** An error that a service expects is its message and code; an unexpected one is a mistake in the program, and its stack is what helps. */
 export function describeError(error: unknown): unknown {
   if (!(error instanceof Error)) return error
-  const { name, message } = error
-  const cause = error.cause instanceof Error ? { cause: `${error.cause.name}: ${error.cause.message}` } : {}
+  const { name } = error
+  const message = printableLines(error.message)
+  const cause = error.cause instanceof Error ? { cause: printableLines(`${error.cause.name}: ${error.cause.message}`) } : {}
   if (error instanceof ServiceError) return { type: name, code: error.code, message, ...cause }
-  return { type: name, message, ...cause, stack: error.stack }
+  return { type: name, message, ...cause, stack: printableLines(error.stack ?? '') }
 }

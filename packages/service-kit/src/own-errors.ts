@@ -1,9 +1,13 @@
 /** The closed list of the errors that every service has: a wrong command line or setting, an address that cannot be had. */
-import { type ErrorKind, EXIT, final, ServiceError } from './service-error.ts'
+import { type ErrorKind, EXIT, final, retried, ServiceError } from './service-error.ts'
 
 export const OWN_ERRORS = {
   'usage/wrong': final(EXIT.usage, 'The command line is not understood.', 'The message has the usage.'),
   'config/wrong': final(EXIT.config, 'Settings are wrong.', 'The message names each, what was given and what is accepted.'),
+  'config/secret-unreadable': retried(
+    'A file with a secret in it was readable at the start, and is not any more.',
+    'Put the file back that the setting in the message names; it is tried again.',
+  ),
   'http/port-taken': final(
     EXIT.cannotCreate,
     'Another program has the port.',

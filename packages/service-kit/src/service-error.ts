@@ -1,5 +1,7 @@
 /** The base of every error that a service expects: it knows its name, whether waiting helps, and what the process answers if it ends by it. */
 
+import { printableLines } from './foreign-text.ts'
+
 /** One kind of failure, as a service's closed list has it. */
 export interface ErrorKind {
   /** Whether trying again later can succeed without anybody doing anything to the service. */
@@ -55,7 +57,8 @@ export class ServiceError extends Error {
   readonly retriable: boolean
 
   constructor(message: string, options: ServiceErrorOptions) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    // Many a message quotes a broker, a database or an API.
+    super(printableLines(message), options.cause === undefined ? undefined : { cause: options.cause })
     this.code = options.code
     this.exitCode = options.exitCode
     this.retriable = options.retriable

@@ -1,5 +1,8 @@
 /** What a setting can be: durations, sizes, addresses; each kind says what it accepts and reads it from text. */
 import { readFileSync } from 'node:fs'
+import { printable } from './foreign-text.ts'
+import { ownError } from './own-errors.ts'
+import { HIDDEN, isPlainServerUrl, shownUrl } from './shown-setting.ts'
 
 /** What a text came to; `why` adds to what is accepted where that alone does not explain it. */
 export type Parsed<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly why?: string }
@@ -8,8 +11,10 @@ export interface SettingKind<T> {
   /** Completes "accepted: …". */
   readonly accepts: string
   parse(text: string): Parsed<T>
-  /** The text as it may be shown; without it, all of it may. */
+  /** An accepted text as it may be shown; without it, all of it may. Refused ones are shown by `shownRefused` alone. */
   show?(text: string): string
+  /** Whether not even a text that looks harmless may be shown. */
+  readonly isSecret?: true
 }
 
 const accept = <T>(value: T): Parsed<T> => ({ ok: true, value })
@@ -128,30 +133,64 @@ export function webUrl(): SettingKind<string> {
   return {
     accepts: 'an http:// or https:// URL without user, password, query and fragment',
     parse(given) {
+      const why = whyNoUrl(given)
+      if (why !== null) return refuse(why)
       const url = URL.parse(given)
       if (url === null || !/^https?:$/.test(url.protocol)) return refuse()
-      if (url.username || url.password || url.search || url.hash) return refuse()
+      if (given.includes('@')) return refuse('there is an @ in it, as if a user or a password were: leave them out')
+      if (url.search || url.hash) return refuse('there is a ? or a # in it')
       return accept(url.href.replace(/\/+$/, ''))
     },
-    show: withoutPassword,
   }
 }
 
-/** A URL of one of some schemes, which may carry a password: that part is never shown. @param accepts completes "accepted: …" */
-export function url(schemes: readonly string[], accepts: string): SettingKind<string> {
+export interface UrlSchemes {
+  /** Followed by a path, as `sqlite:data/counts.db`. */
+  readonly file: readonly string[]
+  /** Followed by `//user@host:port/path`; several hosts are allowed. */
+  readonly server: readonly string[]
+  /** The setting that takes the password instead of the URL. */
+  readonly passwordSetting: string
+}
+
+/** A URL of one of some schemes, which may carry a password. @param accepts completes "accepted: …" */
+export function url({ file, server, passwordSetting }: UrlSchemes, accepts: string): SettingKind<string> {
+  const leftOver =
+    'a character of the user or the password is left over in it: such characters need percent-encoding ' +
+    `(@ is %40, / is %2F, ? is %3F, # is %23, % is %25); or leave the password out and name a file with it in ${passwordSetting}`
   return {
     accepts,
-    parse: (given) =>
-      schemes.some((scheme) => given.startsWith(`${scheme}:`) && given.length > scheme.length + 1) ? accept(given) : refuse(),
-    show: withoutPassword,
+    parse(given) {
+      const why = whyNoUrl(given)
+      if (why !== null) return refuse(why)
+      const [, scheme = '', rest = ''] = /^([a-z][a-z0-9+.-]*):(.*)$/.exec(given) ?? []
+      if (file.includes(scheme)) {
+        if (rest === '') return refuse('the path is missing')
+        return /^\/\/(?!\/)|:.*@|\?/.test(rest)
+          ? refuse(`${scheme}: takes the path of a file, without host, user and parameters`)
+          : accept(given)
+      }
+      if (!server.includes(scheme)) return refuse(`it does not begin with ${[...file, ...server].map((known) => `${known}:`).join(' or ')}`)
+      if (!rest.startsWith('//')) return refuse(`${scheme}: is not followed by //`)
+      if (/%(?![0-9a-f]{2})/i.test(given) || !isPlainServerUrl(given)) return refuse(leftOver)
+      return accept(given)
+    },
+    show: (given) => (file.some((scheme) => given.startsWith(`${scheme}:`)) ? printable(given) : shownUrl(given)),
   }
+}
+
+/** What no URL can have, whatever its scheme; null where there is nothing of it. */
+function whyNoUrl(given: string): string | null {
+  if (/^["'`]|["'`]$/.test(given)) return 'there are quotation marks around it: leave them out'
+  return /[\s\p{C}]/u.test(given) ? 'there are spaces or characters in it that cannot be printed' : null
 }
 
 /** The path of a file with a secret in it. Not even the path is shown: the secret itself may stand there by mistake. */
 export function secretFile(): SettingKind<string> {
   return {
     accepts: 'the path of a readable file with the secret in it',
-    show: () => '***',
+    show: () => HIDDEN,
+    isSecret: true,
     parse(given) {
       const content = readText(given)
       if (typeof content !== 'string') return content
@@ -160,9 +199,21 @@ export function secretFile(): SettingKind<string> {
   }
 }
 
-/** The secret in a file, without the line's end. Read when it is needed, so that it can be changed under a running service. */
-export function readSecret(file: string): string {
-  return withoutLineEnd(readFileSync(file, 'utf8'))
+/**
+ * The secret in a file, without the line's end. Read when it is needed, so that it can be changed under a running service.
+ * @param setting that names the file
+ * @throws ServiceError where it cannot be read any more. It names the setting and not the path: the message is served over HTTP.
+ */
+export function readSecret(file: string, setting: string): string {
+  try {
+    return withoutLineEnd(readFileSync(file, 'utf8'))
+  } catch (error) {
+    const { code = 'no code' } = error as NodeJS.ErrnoException
+    throw ownError(
+      'config/secret-unreadable',
+      `the file that ${setting} names cannot be read any more (${code}): put it back and let this user read it; it is tried again`,
+    )
+  }
 }
 
 /** A file with text in it; its content. */
@@ -199,9 +250,4 @@ function splitList(given: string): string[] {
     .split(',')
     .map((item) => item.trim())
     .filter((item) => item !== '')
-}
-
-/** Hides whatever stands between the scheme and the last @, and a password in the query. */
-function withoutPassword(given: string): string {
-  return given.replace(/^([a-z]+:\/\/[^/@:]*):.*@/i, '$1:***@').replace(/([?&]password=)[^&]*/gi, '$1***')
 }

@@ -2,6 +2,7 @@
 import { misspelt } from './misspelt-settings.ts'
 import { ownError } from './own-errors.ts'
 import type { SettingKind } from './setting-kinds.ts'
+import { HIDDEN, shownRefused } from './shown-setting.ts'
 
 export interface Setting<T> {
   readonly kind: SettingKind<T>
@@ -44,7 +45,7 @@ export function readSettings<S extends Settings>(
     if (parsed.ok) values[name] = parsed.value
     else {
       const why = parsed.why === undefined ? '' : ` (${parsed.why})`
-      problems.push(`${name} is ${JSON.stringify(kind.show?.(given) ?? given)}${why}; accepted: ${kind.accepts}`)
+      problems.push(`${name} is "${kind.isSecret ? HIDDEN : shownRefused(given)}"${why}; accepted: ${kind.accepts}`)
     }
   }
   const complete = values as SettingValues<S>

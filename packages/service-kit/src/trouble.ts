@@ -1,4 +1,5 @@
 /** A failure that lasts until it is over: said once when it begins and when it changes, now and then while it lasts, and when it ends. */
+import { printable } from './foreign-text.ts'
 import { type Logger, logDetails } from './logger.ts'
 import { ServiceError } from './service-error.ts'
 
@@ -6,6 +7,8 @@ import { ServiceError } from './service-error.ts'
 const REMIND_AFTER = 60_000
 /** One that comes back so soon after its end, in ms, is the same: of two brokers one may answer and the other not, turn and turn about. */
 const SAME_TROUBLE = 10_000
+/** In characters: it is shown by readiness and on the page. */
+const LONGEST_REASON = 2000
 
 export interface TroubleOptions {
   readonly logger: Logger
@@ -48,14 +51,14 @@ export class Trouble {
     if (at - this.#saidSince >= REMIND_AFTER) this.#said.clear()
     if (this.#said.size === 0) this.#saidSince = at
     this.#times++
-    this.#reason = error.message
+    this.#reason = printable(error.message, LONGEST_REASON)
     const key = error instanceof ServiceError ? error.code : error.message
     const lasts = !this.#spoken && at - this.#began >= SAME_TROUBLE
     if (this.#said.has(key) && !lasts) return
     this.#said.add(key)
     this.#spoken = true
     const soFar = this.#times > 1 ? { times: this.#times, seconds: Math.round((at - this.#began) / 1000) } : {}
-    this.#options.logger.warn({ ...logDetails(error), ...soFar }, error.message)
+    this.#options.logger.warn({ ...logDetails(error), ...soFar }, this.#reason)
   }
 
   /** It worked. */

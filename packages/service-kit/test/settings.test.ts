@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
+import fc from 'fast-check'
 import {
   certificateRule,
   duration,
@@ -17,12 +18,15 @@ import {
   optional,
   path,
   processSettings,
+  readSecret,
   readSettings,
   ServiceError,
+  type Setting,
   type SettingKind,
   secretFile,
   servers,
   setting,
+  shownRefused,
   size,
   text,
   url,
@@ -184,9 +188,18 @@ suite('kinds of settings', () => {
   })
 
   test('URLs of some schemes', () => {
-    const kind = url(['sqlite', 'postgres'], 'sqlite:<file> or postgres://…')
-    accepts(kind, 'sqlite:data/counts.db', 'sqlite:data/counts.db')
-    refuses(kind, 'mysql://localhost', 'sqlite:', '/data/counts.db', '')
+    const kind = url({ file: ['sqlite'], server: ['postgres'], passwordSetting: 'PASSWORD_FILE' }, 'sqlite:<file> or postgres://…')
+    for (const given of [
+      'sqlite:data/counts.db',
+      'sqlite:/home/ash@kanto/counts.db',
+      'postgres://ash@db/poke',
+      'postgres://ash:pika%40chu@db:5432/poke?sslmode=require',
+      'postgres://ash:a:b@[::1]:5432/poke',
+      'postgres://ash@a:5432,b:5432/poke?target_session_attrs=read-write',
+      'postgres:///poke?host=/var/run/postgresql',
+    ])
+      accepts(kind, given, given)
+    refuses(kind, 'mysql://localhost', 'sqlite:', '/data/counts.db', '', 'postgres:ash@db', 'postgres://a b/c', 'sqlite://ash@db/poke')
   })
 
   test('text, names and paths', () => {
@@ -221,17 +234,103 @@ suite('secrets', () => {
     withFile('\n', (file) => assert.match(failureOf(() => readSettings(SECRET, { PASSWORD_FILE: file })).message, /the file is empty/))
   })
 
+  const STORE = url({ file: ['sqlite'], server: ['postgres'], passwordSetting: 'PASSWORD_FILE' }, 'sqlite:<file> or postgres://…')
+
   test('in URLs are hidden', () => {
-    const settings = {
-      STORE_URL: setting(url(['sqlite'], 'sqlite:<file>'), 'sqlite:a', 'The store.'),
-      API: setting(webUrl(), 'http://a', 'The API.'),
-    }
+    const settings = { STORE_URL: setting(STORE, 'sqlite:a', 'The store.'), API: setting(webUrl(), 'http://a', 'The API.') }
     const { message } = failureOf(() =>
       readSettings(settings, { STORE_URL: 'mysql://user:hunt@er2@host/db?password=hunter3&x=1', API: 'https://user:hunter4@host/' }),
     )
     assert.doesNotMatch(message, /hunt/)
-    assert.match(message, /"mysql:\/\/user:\*\*\*@host\/db\?password=\*\*\*&x=1"/)
-    assert.match(message, /"https:\/\/user:\*\*\*@host\/"/)
+    assert.match(message, /STORE_URL is "\*\*\*" \(it does not begin with sqlite: or postgres:\)/)
+    assert.match(message, /API is "\*\*\*" \(there is an @ in it/)
+  })
+
+  test('a character of a password that is not percent-encoded is told of', () => {
+    for (const password of ['2026/Spring', '20#26', '20?26', 'a@b', '5%x'])
+      assert.match(
+        failureOf(() => readSettings({ STORE_URL: setting(STORE, 'sqlite:a', '') }, { STORE_URL: `postgres://poke:${password}@host/db` }))
+          .message,
+        /STORE_URL is "\*\*\*" \(.* need percent-encoding .*PASSWORD_FILE\)/,
+      )
+  })
+
+  test('an accepted URL is shown with its user, hosts and database, and nothing else', () => {
+    assert.equal(STORE.show?.('postgres://ash:hunter2@a:1,b:2/poke?sslpassword=hunter3'), 'postgres://ash@a:1,b:2/poke')
+    assert.equal(STORE.show?.('sqlite:data/counts.db'), 'sqlite:data/counts.db')
+  })
+
+  test('what cannot be a secret is shown, so that a slip is found', () => {
+    for (const given of ['65536', 'localhost', 'pokeapi.co/api/v2', 'ftp://pokeapi.co', '"localhost:9092"', 'a:1,b'])
+      assert.equal(shownRefused(given), given)
+    assert.equal(shownRefused('a\u001b[2J'), String.raw`a\u001b[2J`)
+  })
+
+  const password = fc
+    .string({ minLength: 4, maxLength: 20, unit: fc.constantFrom(...'abcXYZ019/@#?%&=:;+!$,.~ "\'') })
+    .map((text) => `Hunter2${text}`.trim())
+  /** Every way that a URL with a password in it was seen to go wrong, and some more. */
+  const broken = fc
+    .tuple(password, fc.constantFrom('postgres', 'postgresql', 'sqlite', 'mysql', 'http', 'https', 'kafka', 'SASL_SSL', ''))
+    .chain(([secret, scheme]) =>
+      fc.tuple(
+        fc.constant(secret),
+        fc.constantFrom(
+          `${scheme}://poke:${secret}@host/db`,
+          `${scheme}://poke:${secret}@host:5432/db?sslmode=require`,
+          `${scheme}://:${secret}@host/db`,
+          `${scheme}//poke:${secret}@host/db`,
+          `${scheme}:/poke:${secret}@host/db`,
+          `${scheme}:poke:${secret}@host`,
+          `${scheme}poke:${secret}@host`,
+          `jdbc:${scheme}://poke:${secret}@host/db`,
+          `jdbc:${scheme}://host/db?user=poke&password=${secret}`,
+          `${scheme}://host/db?password=${secret}`,
+          `${scheme}://host/db?sslpassword=${secret}`,
+          `host=db user=poke password=${secret}`,
+          `"${scheme}://poke:${secret}@host/db"`,
+          `'${scheme}://poke:${secret}@host/db`,
+          `${scheme}://poke:${secret}@host:9092,other:9092`,
+        ),
+      ),
+    )
+
+  test('in any setting, however broken, are never in what is said of it', () => {
+    const settings = {
+      ...KAFKA_SETTINGS,
+      ...processSettings(8080),
+      STORE_URL: setting(STORE, 'sqlite:a', ''),
+      POKE_API_URL: setting(webUrl(), 'http://a', ''),
+    }
+    fc.assert(
+      fc.property(broken, fc.constantFrom(...Object.keys(settings)), ([secret, given], name) => {
+        // These take nearly any text: what is accepted is not said.
+        let said: string
+        try {
+          const { values } = readSettings(settings, { [name]: given })
+          const { kind } = settings[name as keyof typeof settings] as Setting<unknown>
+          said = name === 'STORE_URL' ? (kind.show?.(given) ?? String(values.STORE_URL)) : ''
+          if (name === 'POKE_API_URL') said = values.POKE_API_URL
+        } catch (error) {
+          said = (error as Error).message
+        }
+        // Its beginning is enough to give it away.
+        assert.ok(!said.includes(secret) && !said.includes('Hunter2'), said)
+      }),
+      { numRuns: 5000 },
+    )
+  })
+
+  test('a file that vanishes is told of by its setting, not by its path', () => {
+    assert.throws(
+      () => readSecret('/run/secrets/kafka-password', 'KAFKA_PASSWORD_FILE'),
+      (error: ServiceError) => {
+        assert.deepEqual([error.code, error.retriable], ['config/secret-unreadable', true])
+        assert.match(error.message, /the file that KAFKA_PASSWORD_FILE names cannot be read any more \(ENOENT\)/)
+        assert.doesNotMatch(String(error.cause) + error.stack, /run\/secrets/)
+        return true
+      },
+    )
   })
 
   test('are read when they are needed, so that they can be changed under a running service', () => {

@@ -19,7 +19,7 @@ export async function withExistingStore<T>(config: Config, work: (store: Store) 
     groupId: config.KAFKA_GROUP_ID,
     sourceMaxAge: config.SOURCE_MAX_AGE,
     sourceMaxCount: config.SOURCE_MAX_COUNT,
-    password: config.STORE_PASSWORD_FILE === null ? null : readSecret(config.STORE_PASSWORD_FILE),
+    password: config.STORE_PASSWORD_FILE === null ? null : readSecret(config.STORE_PASSWORD_FILE, 'STORE_PASSWORD_FILE'),
   })
   try {
     return await work(store)

@@ -1,5 +1,5 @@
 /** `verify`: counts the topic anew, and compares with the store. */
-import { type CommandInput, pause } from 'service-kit'
+import { type CommandInput, pause, printableJson } from 'service-kit'
 import { type Verdict, verify } from '../application/verify.ts'
 import { ProgressBar } from '../infrastructure/terminal/progress-bar.ts'
 import type { Terminal } from '../infrastructure/terminal/terminal.ts'
@@ -28,6 +28,6 @@ export async function verifyCounts({ options, env }: CommandInput, terminal: Ter
       }
     }),
   )
-  terminal.out(`${options.json ? JSON.stringify({ topic, ...verdict }) : renderVerdict(verdict, topic, terminal.look)}\n`)
+  terminal.out(`${options.json ? printableJson(JSON.stringify({ topic, ...verdict })) : renderVerdict(verdict, topic, terminal.look)}\n`)
   return EXIT_CODE[verdict.outcome]
 }

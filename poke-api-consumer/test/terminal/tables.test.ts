@@ -55,7 +55,7 @@ test('dead letters are a table, cut at the edge, with nothing that a terminal ob
     renderDeadLetters(letters, { columns: 100, colours: true }),
     [
       'id  record               time                      reason      value',
-      '12  poke-topic-0 at 120  2023-11-14T22:13:20.000Z  not-json    �[2Jnot json at all, and long enough…',
+      '12  poke-topic-0 at 120  2023-11-14T22:13:20.000Z  not-json    \\u001b[2Jnot json at all, and long e…',
       '3   poke-topic-0 at 30   9223372036854775807       null-value  null',
     ].join('\n'),
   )

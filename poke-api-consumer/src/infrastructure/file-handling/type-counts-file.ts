@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import fs from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
-import { DeadlinePassed, makeFolder, onDisk, withDeadline } from 'service-kit'
+import { DeadlinePassed, makeFolder, onDisk, printableJson, withDeadline } from 'service-kit'
 import type { TypeCountsSink } from '../../application/ports.ts'
 import type { TypeCounts } from '../../entities/type-counts.ts'
 import { OutputFileError, type OutputFileErrorKind } from '../../errors.ts'
@@ -29,7 +29,8 @@ const DEADLINE = 5000
  */
 export function typeCountsDocument(counts: TypeCounts): string {
   const types = [...counts].sort(([a], [b]) => (a < b ? -1 : 1)).map(([type, count]) => `${JSON.stringify(type)}:${count}`)
-  return `{"types":{${types.join(',')}}}\n`
+  // Whoever prints the file shall see the names, and nothing else.
+  return printableJson(`{"types":{${types.join(',')}}}\n`)
 }
 
 export class TypeCountsFile implements TypeCountsSink {

@@ -1,7 +1,10 @@
 /** Says in a sentence why Kafka did not answer as asked, and whether trying again can help. */
 import { AuthenticationError, NetworkError, ProtocolError, protocolErrorsCodesById, UnsupportedApiError } from '@platformatic/kafka'
-import { DeadlinePassed } from 'service-kit'
+import { DeadlinePassed, printable } from 'service-kit'
 import { KafkaError } from '../../errors.ts'
+
+/** Characters of what others say. */
+const MOST_DETAILS = 500
 
 export interface Attempt {
   readonly brokers: readonly string[]
@@ -29,7 +32,7 @@ export function kafkaError(error: unknown, { brokers, topic }: Attempt): KafkaEr
   if (cause instanceof DeadlinePassed)
     return new KafkaError('deadline', `${kafka} did not answer in time: ${cause.message}; it is tried again`, { cause })
   const errors = [...chain(cause)]
-  const details = errors.findLast(({ message }) => message !== '')?.message ?? String(error)
+  const details = printable(errors.findLast(({ message }) => message !== '')?.message ?? String(error), MOST_DETAILS)
   const codes = errors.filter((e) => e instanceof ProtocolError).map((e) => String(e.apiId))
   // The library calls a login failed too where the connection broke meanwhile.
   if (codes.some((code) => code.includes('SASL')) || (errors.some((e) => e instanceof AuthenticationError) && !isLost(errors))) {

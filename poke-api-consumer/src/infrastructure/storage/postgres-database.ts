@@ -1,6 +1,7 @@
 /** Connections to the PostgreSQL database of a store: every operation ends within its deadline, in a result or in an error that says what to do. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
+import { printable } from 'service-kit'
 import { StoreError, type StoreErrorKind } from '../../errors.ts'
 import { readMigrations, refuseNewerSchema } from './migrations.ts'
 import type { Row } from './rows.ts'
@@ -19,6 +20,8 @@ export interface PostgresOptions {
 
 /** Partitions commit side by side; the server allows about a hundred connections, to all instances together. */
 const CONNECTIONS = 4
+/** Characters of what the server says. */
+const MOST_DETAILS = 500
 /** A deadlock or a serialisation failure is known to have changed nothing: the statement is sent again this many times. */
 const ATTEMPTS = 5
 /** For migrations, for what an operator asks for, and for a commit with very many dead letters, in ms. */
@@ -228,7 +231,9 @@ function storeError(name: string, error: unknown): StoreError {
   const isAway = (state === '' && !(error instanceof RangeError) && !(error instanceof TypeError)) || /^(08|57P)/.test(state)
   const [kind, what] = KINDS[state] ?? (isAway ? ['unreachable', 'cannot be reached'] : ['io', 'failed'])
   // Where several addresses were tried, the error has a code alone.
-  return new StoreError(kind, `the store ${name} ${what} (${message || code}${state && `, ${state}`})`, { cause: error })
+  return new StoreError(kind, `the store ${name} ${what} (${printable(message || String(code), MOST_DETAILS)}${state && `, ${state}`})`, {
+    cause: error,
+  })
 }
 
 /** Whether the server has refused a statement: then nothing of it was done. */

@@ -1,10 +1,12 @@
 /** The counts as a table with bars, and as JSON. */
+import { printable } from 'service-kit'
 import type { TypeCounts } from '../../entities/type-counts.ts'
 import { inTypeColour, type TerminalLook } from './look.ts'
 
 const EIGHTHS = ['', '▏', '▎', '▍', '▌', '▋', '▊', '▉']
 const LONGEST_BAR = 50
 const SHORTEST_BAR = 8
+const LONGEST_NAME = 100
 
 /**
  * One line for each type, the most frequent first, and one with the sum.
@@ -12,7 +14,9 @@ const SHORTEST_BAR = 8
  */
 export function renderCounts(counts: TypeCounts, look: TerminalLook): string {
   if (counts.size === 0) return 'Nothing was counted yet.'
-  const rows = [...counts].sort(([a, x], [b, y]) => y - x || (a < b ? -1 : 1))
+  const rows = [...counts]
+    .sort(([a, x], [b, y]) => y - x || (a < b ? -1 : 1))
+    .map(([type, count]): [string, number] => [printable(type, LONGEST_NAME), count])
   const total = rows.reduce((sum, [, count]) => sum + count, 0)
   const most = Math.max(1, rows[0]?.[1] ?? 0)
   const name = Math.max('in all'.length, ...rows.map(([type]) => type.length))

@@ -1,6 +1,9 @@
 /** What `verify` found, for people. */
+import { printable } from 'service-kit'
 import type { Verdict } from '../../application/verify.ts'
 import { inTypeColour, type TerminalLook } from './look.ts'
+
+const LONGEST_NAME = 100
 
 /**
  * The verdict in a sentence; where counts differ, a table of these types; then what was remarked, a line each.
@@ -22,14 +25,19 @@ export function renderVerdict({ outcome, types, records, remarks }: Verdict, top
   if (outcome === 'unknown' && records > 0) lines.push(`The rest is equal: ${read}, ${agree}.`)
   if (differing.length > 0) {
     const head = ['type', 'store', 'topic', 'difference']
-    const rows = differing.map(({ type, store, recount }) => [type, formatted(store), formatted(recount), signed(store - recount)])
+    const rows = differing.map(({ type, store, recount }) => [
+      printable(type, LONGEST_NAME),
+      formatted(store),
+      formatted(recount),
+      signed(store - recount),
+    ])
     const widths = head.map((title, column) => Math.max(title.length, ...rows.map((row) => row[column]?.length ?? 0)))
     const line = (row: readonly string[]) =>
       row.map((text, i) => (i === 0 ? text.padEnd(widths[i] ?? 0) : text.padStart(widths[i] ?? 0))).join('  ')
     lines.push('', line(head), ...rows.map((row) => inTypeColour(row[0] ?? '', line(row), look)))
     if (agreeing > 0) lines.push(`${agree}.`)
   }
-  if (remarks.length > 0) lines.push('', ...remarks)
+  if (remarks.length > 0) lines.push('', ...remarks.map((remark) => printable(remark)))
   return lines.join('\n')
 }
 

@@ -1,4 +1,5 @@
 /** A dead letter as the API shows it: bounded, and harmless to whoever prints it. */
+import { printable } from 'service-kit'
 import { Type } from 'typebox'
 import type { KeptDeadLetter } from '../../application/ports.ts'
 import { copyHeaders, countHeaders, MOST_HEADERS } from '../../entities/record-headers.ts'
@@ -60,7 +61,7 @@ export function viewDeadLetter(
     state: letter.state,
     key: view(letter.key),
     value: view(letter.value),
-    headers: headers.map(([name, value]) => ({ name: printable(name), value: view(value) })),
+    headers: headers.map(([name, value]) => ({ name: preview(name), value: view(value) })),
     moreHeaders: countHeaders(letter.headers) - headers.length,
   }
 }
@@ -68,15 +69,9 @@ export function viewDeadLetter(
 function viewBytes(bytes: Buffer | null, shown: number): Bytes | null {
   if (bytes === null) return null
   const first = bytes.subarray(0, shown)
-  return { bytes: bytes.length, base64: first.toString('base64'), preview: printable(first) }
+  return { bytes: bytes.length, base64: first.toString('base64'), preview: preview(first) }
 }
 
-/** Text without what moves a terminal's cursor, turns the direction of writing or hides: controls, formats, separators, lone surrogates. */
-export function printable(bytes: Buffer): string {
-  const characters = [...bytes.subarray(0, MAX_PREVIEW_CHARACTERS * 4).toString('utf8')]
-  const text = characters
-    .slice(0, MAX_PREVIEW_CHARACTERS)
-    .join('')
-    .replace(/[\p{Cc}\p{Cf}\p{Co}\p{Cn}\p{Zl}\p{Zp}]/gu, '�')
-  return characters.length > MAX_PREVIEW_CHARACTERS ? `${text}…` : text
+function preview(bytes: Buffer): string {
+  return printable(bytes.subarray(0, MAX_PREVIEW_CHARACTERS * 4).toString('utf8'), MAX_PREVIEW_CHARACTERS)
 }

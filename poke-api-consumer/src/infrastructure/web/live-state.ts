@@ -1,4 +1,5 @@
 /** What the page shows, kept in memory: fed by the controller's observer and by looks at the store, read by the stream of events. */
+import { printable } from 'service-kit'
 import type {
   CountedResponse,
   CountObserver,
@@ -18,6 +19,8 @@ const MAX_RECENT = 12
 /** The rate is that of the last 10 s, or of the last minute where too little happened in 10 s to call it a rate. */
 const RATE_WINDOWS = [10_000, 60_000]
 const ENOUGH_FOR_A_RATE = 20
+/** Characters of a name that are shown. */
+const MAX_NAME = 100
 
 /** A partition that this instance reads. */
 interface OwnPartition {
@@ -108,7 +111,9 @@ export class LiveState implements CountObserver {
       this.#version++
     }
     if (response.recent.length > 0) {
-      const newer = response.recent.map(({ id, name, types }): Recent => ({ seen: ++this.#seen, id, name, types: [...types] }))
+      const newer = response.recent.map(
+        ({ id, name, types }): Recent => ({ seen: ++this.#seen, id, name: nameOf(name), types: types.map(nameOf) }),
+      )
       this.#recent = [...newer.reverse(), ...this.#recent].slice(0, MAX_RECENT)
       this.#version++
     }
@@ -170,7 +175,7 @@ export class LiveState implements CountObserver {
 
   /** @param build names the version of the page's files */
   snapshot(build: string): Snapshot {
-    const types = [...(this.#totals?.counts ?? [])].map(([name, count]) => ({ name, count }))
+    const types = [...(this.#totals?.counts ?? [])].map(([name, count]) => ({ name: nameOf(name), count }))
     types.sort((a, b) => b.count - a.count || (a.name < b.name ? -1 : 1))
     const reasons = [...this.#reasons].map(([reason, count]) => ({ reason, count })).sort((a, b) => b.count - a.count)
     const partitions = this.partitions()
@@ -213,6 +218,11 @@ export class LiveState implements CountObserver {
     }
     return rate
   }
+}
+
+/** A name as the page may show it. */
+function nameOf(name: string): string {
+  return printable(name, MAX_NAME)
 }
 
 function keyOf(partition: { readonly topicId: string; readonly partition: number }): string {

@@ -9,6 +9,7 @@ import helmet from '@fastify/helmet'
 import serveFiles from '@fastify/static'
 import swagger from '@fastify/swagger'
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
+import { printable, printableJson } from 'service-kit'
 import type { TypeCounts } from '../../entities/type-counts.ts'
 import { addApi, refuse } from './api.ts'
 import { EventStream } from './event-stream.ts'
@@ -50,7 +51,7 @@ export function webPage(options: WebPageOptions): FastifyPluginAsync {
   const build = hashOf(files)
   const stream = new EventStream({
     version: () => state.version,
-    snapshot: () => JSON.stringify(state.snapshot(build)),
+    snapshot: () => printableJson(JSON.stringify(state.snapshot(build))),
     now: Date.now,
     maxClients: options.maxPages ?? 1000,
   })
@@ -62,7 +63,7 @@ export function webPage(options: WebPageOptions): FastifyPluginAsync {
         reply,
         421,
         'Misdirected Request',
-        `This service does not answer to the name ${JSON.stringify(request.headers.host ?? '')}. To allow it, name it in HTTP_ALLOWED_HOSTS.`,
+        `This service does not answer to the name "${printable(request.headers.host ?? '', 255)}". To allow it, name it in HTTP_ALLOWED_HOSTS.`,
       )
     })
     await app.register(helmet, {

@@ -1,7 +1,10 @@
 /** Says in a sentence why Kafka did not take the events, and whether trying again can help. */
 import { AuthenticationError, NetworkError, ProtocolError, UnsupportedApiError } from '@platformatic/kafka'
-import { DeadlinePassed } from 'service-kit'
+import { DeadlinePassed, printable } from 'service-kit'
 import { PublishError } from '../../errors.ts'
+
+/** Characters of what others say. */
+const MOST_DETAILS = 500
 
 export interface Attempt {
   readonly brokers: readonly string[]
@@ -18,7 +21,7 @@ export function publishError(error: unknown, attempt: Attempt): PublishError {
   if (cause instanceof DeadlinePassed)
     return new PublishError('deadline', `${kafka} did not answer in time: ${cause.message}; it is tried again`, { cause })
   const errors = [...chain(cause)]
-  const details = (errors.at(-1) ?? cause).message
+  const details = printable((errors.at(-1) ?? cause).message, MOST_DETAILS)
   if (errors.some((e) => e instanceof AuthenticationError)) {
     return new PublishError('not-authorised', `${kafka} refused the login (${details}): check user and password`, { cause })
   }
@@ -68,7 +71,7 @@ interface BrokerError extends Error {
 
 /** By the broker's error code: https://kafka.apache.org/protocol#protocol_error_codes */
 function refusal(broker: BrokerError, kafka: string, { topic, events }: Attempt, cause: Error): PublishError {
-  const details = broker.serverErrorMessage ? `${broker.apiId}: ${broker.serverErrorMessage}` : broker.apiId
+  const details = broker.serverErrorMessage ? `${broker.apiId}: ${printable(broker.serverErrorMessage, MOST_DETAILS)}` : broker.apiId
   switch (broker.apiId) {
     case 'TOPIC_AUTHORIZATION_FAILED':
     case 'CLUSTER_AUTHORIZATION_FAILED': {

@@ -1,8 +1,12 @@
 /** Why one attempt on the wire brought no answer, and whether another may. */
+import { printable } from 'service-kit'
 import type { PokeApiErrorKind } from '../../errors.ts'
 import type { Exchange } from './exchange.ts'
 
 export type AttemptFailureKind = Exclude<PokeApiErrorKind, 'cache'>
+
+/** Characters of what others say. */
+const MOST_DETAILS = 500
 
 export interface FailedAttemptOptions extends ErrorOptions {
   /** Whether it is worth to try once more at once. Default: true. */
@@ -38,7 +42,7 @@ export function unfit(wanted: Exchange['wanted'], why: string, options?: ErrorOp
 export function failedAttempt(error: Error & { code?: string }, { wanted }: Exchange): Error {
   // undici gives it no code where what came is no HTTP at all.
   if (error.name === 'HTTPParserError')
-    return new FailedAttempt('unreachable', `gave something else than HTTP (${error.message})`, { cause: error })
+    return new FailedAttempt('unreachable', `gave something else than HTTP (${printable(error.message, MOST_DETAILS)})`, { cause: error })
   if (error instanceof FailedAttempt || typeof error.code !== 'string') return error
   const details = detailsOf(error)
   const options = { cause: error }
@@ -65,6 +69,9 @@ export function failedAttempt(error: Error & { code?: string }, { wanted }: Exch
 
 /** Where several addresses were tried, the sum of the errors has no message of its own. */
 function detailsOf(error: Error): string {
-  if (error instanceof AggregateError && error.errors.length > 0) return error.errors.map((each) => (each as Error).message).join('; ')
-  return error.message
+  const details =
+    error instanceof AggregateError && error.errors.length > 0
+      ? error.errors.map((each) => (each as Error).message).join('; ')
+      : error.message
+  return printable(details, MOST_DETAILS)
 }

@@ -1,6 +1,7 @@
 /** Reads the body of `/pokemon/{id}`: https://pokeapi.co/docs/v2#pokemon. Of its 105 kB the event carries the id, the name and the types. */
 import { isUtf8 } from 'node:buffer'
 import { encodeValue, type PokemonEvent, pickPokemon } from 'pokemon-event'
+import { printable } from 'service-kit'
 import { unfit } from './failed-attempt.ts'
 import { skimMembers } from './json-skim.ts'
 
@@ -12,7 +13,7 @@ import { skimMembers } from './json-skim.ts'
 export function reducePokemonBody(body: Buffer, id: number): Buffer {
   const pokemon = readPokemonBody(body)
   if (pokemon === null) throw unfit('pokemon', `a body that is no Pokémon: ${beginningOf(body)}`)
-  if (pokemon.id !== id) throw unfit('pokemon', `Pokémon ${pokemon.id} (${pokemon.name}) instead of ${id}`)
+  if (pokemon.id !== id) throw unfit('pokemon', `Pokémon ${pokemon.id} (${printable(pokemon.name, 100)}) instead of ${id}`)
   return encodeValue(pokemon)
 }
 
@@ -47,5 +48,5 @@ function parse(body: Buffer): unknown {
 export function beginningOf(body: Buffer): string {
   if (body.length === 0) return 'it is empty'
   const beginning = body.subarray(0, 60).toString()
-  return `${body.length} bytes that begin with ${JSON.stringify(beginning)}`
+  return `${body.length} bytes that begin with "${printable(beginning, 120)}"`
 }

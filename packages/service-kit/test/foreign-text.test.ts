@@ -1,0 +1,52 @@
+/** Text from outside is shown so that nothing in it moves, hides or turns other text, and is never longer than asked. */
+import assert from 'node:assert/strict'
+import { suite, test } from 'node:test'
+import fc from 'fast-check'
+import { printable, printableJson, printableLines } from '../src/foreign-text.ts'
+
+/** Any text: lone surrogates, controls, bidirectional marks and separators more often than chance has them. */
+const foreign = fc
+  .array(
+    fc.oneof(
+      fc.string({ unit: 'binary' }),
+      fc.constantFrom('\u001b[2J', '\u009b31m', '\u202e', '\u2066', '\u2028', '\ud800', '\udc00', '\n', '\0'),
+    ),
+  )
+  .map((parts) => parts.join(''))
+const HARMFUL = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u
+
+suite('text from outside', () => {
+  test('keeps letters of every script, and shows what cannot be printed by its number', () => {
+    assert.equal(printable('Flabébé ポケモン 🐉'), 'Flabébé ポケモン 🐉')
+    assert.equal(printable('\u001b[2Jred\r\n\u202emon\ud800'), String.raw`\u001b[2Jred\u000d\u000a\u202emon\ud800`)
+    assert.equal(printable('\u{e0001}'), ['\\', 'u{e0001}'].join(''))
+  })
+
+  test('is cut to so many characters, and says that it was', () => {
+    assert.equal(printable('abcdef', 4), 'abc…')
+    assert.equal(printable('abcd', 4), 'abcd')
+    assert.equal(printable('🐉🐉🐉', 3), '🐉🐉🐉')
+    assert.equal(printable('x'.repeat(1_000_000), 10), 'xxxxxxxxx…')
+  })
+
+  test('has nothing harmful left, whatever it was, and is as long as asked at most', () => {
+    fc.assert(
+      fc.property(foreign, fc.integer({ min: 1, max: 200 }), (text, most) => {
+        assert.ok(!HARMFUL.test(printable(text)))
+        assert.ok([...printable(text, most)].length <= most)
+        assert.ok(!HARMFUL.test(printable(text, most)))
+        assert.ok(!HARMFUL.test(printableLines(text).replaceAll('\n', '')))
+      }),
+    )
+  })
+
+  test('in JSON means the same as before', () => {
+    fc.assert(
+      fc.property(foreign, (text) => {
+        const json = printableJson(`${JSON.stringify([text])}\n`)
+        assert.deepEqual(JSON.parse(json), [text])
+        assert.ok(!HARMFUL.test(json.trimEnd()))
+      }),
+    )
+  })
+})

@@ -1,6 +1,6 @@
 /** The service's HTTP server: health, metrics, and whatever else the service registers on it. */
 import type { AddressInfo } from 'node:net'
-import { type FastifyInstance, type FastifyPluginAsync, fastify } from 'fastify'
+import { type FastifyInstance, type FastifyPluginAsync, type FastifySchema, fastify } from 'fastify'
 import type { Health } from './health.ts'
 import type { Logger } from './logger.ts'
 import type { Registry } from './metrics.ts'
@@ -69,7 +69,7 @@ function addOperatorRoutes(app: FastifyInstance, { health, registry, logger }: H
       .send({ statusCode, error: 'Internal Server Error', message: 'The request failed; the log of the service says why.' })
   })
   // Hidden from the API's description: they are for operators and probes.
-  const schema = { hide: true }
+  const schema: FastifySchema & { hide: true } = { hide: true }
   app.get('/health/live', { schema }, async (_, reply) => reply.header('cache-control', 'no-store').send({ status: 'live' }))
   app.get('/health/ready', { schema }, async (_, reply) => {
     const reasons = health.reasons()

@@ -6,6 +6,7 @@ import { Controller } from 'poke-api-consumer/src/application/controller.ts'
 import type { PartitionReader, RecordSource } from 'poke-api-consumer/src/application/ports.ts'
 import { allObservers } from 'poke-api-consumer/src/infrastructure/all-observers.ts'
 import { TypeCountsFile } from 'poke-api-consumer/src/infrastructure/file-handling/type-counts-file.ts'
+import { GroupProgress } from 'poke-api-consumer/src/infrastructure/group-progress.ts'
 import { KafkaRecordSource } from 'poke-api-consumer/src/infrastructure/messaging/kafka-record-source.ts'
 import { ConsumerMetrics } from 'poke-api-consumer/src/infrastructure/metrics.ts'
 import { openStore } from 'poke-api-consumer/src/infrastructure/storage/open-store.ts'
@@ -46,8 +47,10 @@ const fail = (error: Error) => {
 }
 /** What is tried again spoils a measurement only by its time, which shows. */
 const warn = (error: Error) => console.error(error.message)
+const progress = new GroupProgress(now)
 const observer = allObservers([
-  new ConsumerMetrics({ registry: createRegistry(), timeOfDay: Date.now }),
+  progress,
+  new ConsumerMetrics({ progress, registry: createRegistry(), timeOfDay: Date.now }),
   {
     ...silentObserver,
     counted: ({ partition }, { position }) =>
@@ -79,6 +82,7 @@ const source = new KafkaRecordSource({
     waitingForTopic: () => {},
     membershipLost: warn,
     mirrorAhead: () => {},
+    logEnds: (...told) => progress.logEnds(...told),
     rebalanced: (partitions) => {
       mine = new Set(partitions)
       tell({ type: 'assigned', partitions })

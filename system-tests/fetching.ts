@@ -1,6 +1,7 @@
 /** The consumer's record source alone on a real broker: what it would hand to the controller is kept by a handler that has its position in memory. */
 import { pause } from 'service-kit'
 import type { FetchHandler } from '../poke-api-consumer/src/application/ports.ts'
+import type { LogBounds } from '../poke-api-consumer/src/infrastructure/messaging/cluster.ts'
 import { KafkaRecordSource, type KafkaRecordSourceOptions } from '../poke-api-consumer/src/infrastructure/messaging/kafka-record-source.ts'
 import { FakeHandler } from '../poke-api-consumer/test/messaging/fake-handler.ts'
 
@@ -11,6 +12,8 @@ export class Fetching {
   readonly handler: FakeHandler
   /** What the source told its observer, in order. */
   readonly told: string[] = []
+  /** Where the logs end, as it was told last. */
+  readonly logEnds = new Map<number, LogBounds | null>()
   /** Partitions that this member has now. */
   assigned: readonly number[] = []
   /** Settles when the source has ended. */
@@ -39,6 +42,9 @@ export class Fetching {
           tell(`membership lost: ${error.message}`)
         },
         mirrorAhead: (partition, mirrored, position) => tell(`partition ${partition}: group at ${mirrored}, store at ${position}`),
+        logEnds: (_, __, ends) => {
+          for (const [partition, log] of ends) this.logEnds.set(partition, log)
+        },
         rebalanced: (partitions) => {
           this.assigned = partitions
           tell(`assigned ${partitions.join(' ')}`)

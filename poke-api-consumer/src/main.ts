@@ -18,6 +18,7 @@ import { type Config, readConfig, SETTINGS } from './config.ts'
 import { allObservers } from './infrastructure/all-observers.ts'
 import { CountReport } from './infrastructure/count-report.ts'
 import { TypeCountsFile, typeCountsDocument } from './infrastructure/file-handling/type-counts-file.ts'
+import { GroupProgress } from './infrastructure/group-progress.ts'
 import { KafkaDeadLetterTopic } from './infrastructure/messaging/dead-letter-topic.ts'
 import { KafkaRecordSource } from './infrastructure/messaging/kafka-record-source.ts'
 import { ConsumerMetrics } from './infrastructure/metrics.ts'
@@ -57,9 +58,10 @@ async function consume(config: Config, logger: Logger, signal: AbortSignal, cras
   const registry = createRegistry()
   const health = new Health()
   health.add('process', () => (signal.aborted ? 'is stopping' : null))
-  const metrics = new ConsumerMetrics({ registry, timeOfDay: Date.now })
-  const report = new CountReport({ logger, health, topic: config.KAFKA_TOPIC, now })
-  const live = new LiveState({ instance, monotonic: now })
+  const progress = new GroupProgress(now)
+  const metrics = new ConsumerMetrics({ registry, progress, timeOfDay: Date.now })
+  const report = new CountReport({ logger, health, topic: config.KAFKA_TOPIC, progress, now })
+  const live = new LiveState({ instance, progress, monotonic: now })
   const opening = new StoreOpening({
     open: () =>
       openStore(config.STORE_URL, {
@@ -85,7 +87,7 @@ async function consume(config: Config, logger: Logger, signal: AbortSignal, cras
     health,
     registry,
     logger,
-    plugins: [webPage({ state: live, store: opening, document: typeCountsDocument, allowedHosts: config.HTTP_ALLOWED_HOSTS })],
+    plugins: [webPage({ state: live, progress, store: opening, document: typeCountsDocument, allowedHosts: config.HTTP_ALLOWED_HOSTS })],
   })
   parts.defer(() => http.close())
   await tellParent({ type: 'listening', port: http.port })
@@ -121,6 +123,10 @@ async function consume(config: Config, logger: Logger, signal: AbortSignal, cras
       brokerBack: () => report.brokerBack(),
       membershipLost: (error) => report.membershipLost(error),
       mirrorAhead: (partition, mirrored, position) => report.mirrorAhead(partition, mirrored, position),
+      logEnds: (of, partitions, ends) => {
+        progress.logEnds(of, partitions, ends)
+        report.logEnds()
+      },
       rebalanced: (partitions) => {
         metrics.rebalanced()
         report.rebalanced(partitions)
@@ -136,7 +142,7 @@ async function consume(config: Config, logger: Logger, signal: AbortSignal, cras
     store,
     deadLetterTopic,
     sink: new TypeCountsFile(config.OUTPUT_FILE),
-    observer: allObservers([metrics, report, live]),
+    observer: allObservers([progress, metrics, report, live]),
     onDataLoss: config.ON_DATA_LOSS,
     sourceMaxCount: config.SOURCE_MAX_COUNT,
     wait: pause,

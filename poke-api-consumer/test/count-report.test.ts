@@ -6,6 +6,7 @@ import type { CountedResponse, CountObserver, DataLoss, TopicPartition } from '.
 import { KafkaError, OutputFileError, StoreError } from '../src/errors.ts'
 import { allObservers } from '../src/infrastructure/all-observers.ts'
 import { CountReport } from '../src/infrastructure/count-report.ts'
+import { GroupProgress } from '../src/infrastructure/group-progress.ts'
 import { ConsumerMetrics } from '../src/infrastructure/metrics.ts'
 
 const P0: TopicPartition = { topic: 'poke-topic', topicId: 'a', partition: 0 }
@@ -35,10 +36,18 @@ function setUp() {
   const logger = { info: say('info'), warn: say('warn'), error: say('error') } as unknown as Logger
   const health = new Health()
   const clock = { ms: 0 }
-  const report = new CountReport({ logger, health, topic: 'poke-topic', now: () => clock.ms })
+  const progress = new GroupProgress(() => clock.ms)
+  const report = new CountReport({ logger, health, topic: 'poke-topic', progress, now: () => clock.ms })
   report.rebalanced([0, 1])
   said.length = 0
-  return { said, health, clock, report }
+  const all = allObservers([progress, report])
+  /** Where the log of partition 0 ends now. */
+  const ends = (end: number, stableEnd = end) => {
+    progress.logEnds(P0, 2, new Map([[0, { start: 0, end, stableEnd }]]))
+    report.logEnds()
+  }
+  const counts = (position: number) => all.counted(P0, response({ counted: 1, position }))
+  return { said, health, clock, report, all, ends, counts }
 }
 
 suite('the report', () => {
@@ -73,11 +82,18 @@ suite('the report', () => {
   })
 
   test('tells how far it is behind', () => {
-    const { said, report } = setUp()
-    report.opened(P0)
-    report.counted(P0, response({ counted: 5, position: 5, highWatermark: 9, lastStableOffset: 8 }))
+    const { said, report, all, ends, counts } = setUp()
+    all.opened(P0, { offset: 4, leaderEpoch: 0 })
+    counts(5)
+    ends(9)
     report.summarise()
-    assert.deepEqual(said, ['info: counted 5 records, 3 behind'])
+    counts(6)
+    ends(9, 7)
+    report.summarise()
+    assert.deepEqual(said, [
+      'info: counted 1 records, 4 behind',
+      'info: counted 1 records, 3 behind, 2 of them held back by open transactions',
+    ])
   })
 
   test('a store that fails is not ready, until it works again', () => {
@@ -137,36 +153,50 @@ suite('the report', () => {
     assert.deepEqual(health.reasons(), ['partitions: partition 1 is left alone: 7 records are gone'])
   })
 
-  test('being behind without progress for half a minute is not ready', () => {
-    const { health, clock, report } = setUp()
-    report.opened(P0)
-    const behind = response({ position: 5, highWatermark: 9, lastStableOffset: 9 })
-    report.counted(P0, behind)
-    clock.ms = 30_000
-    report.counted(P0, behind)
+  test('being behind without progress for half a minute is not ready, whatever keeps it from counting', () => {
+    const { health, clock, all, ends, counts } = setUp()
+    all.opened(P0, { offset: 5, leaderEpoch: 0 })
+    ends(5)
+    clock.ms = 100_000
+    ends(5)
+    assert.deepEqual(health.reasons(), [], 'there is nothing to count')
+    // From now on nothing is committed, and so no response is told of.
+    for (; clock.ms < 130_000; clock.ms += 1000) ends(9)
     assert.deepEqual(health.reasons(), [])
-    clock.ms = 31_000
+    clock.ms = 131_000
     assert.deepEqual(health.reasons(), ['progress: partition 0 is 4 records behind and has not moved for 31 s'])
-    report.counted(P0, response({ position: 6, highWatermark: 9, lastStableOffset: 9 }))
+    counts(6)
+    ends(9)
+    assert.deepEqual(health.reasons(), [])
+  })
+
+  test('a leader that tells nothing for long says nothing of progress: that Kafka is away is told by others', () => {
+    const { health, clock, all, ends } = setUp()
+    all.opened(P0, { offset: 5, leaderEpoch: 0 })
+    ends(9)
+    clock.ms = 50_000
     assert.deepEqual(health.reasons(), [])
   })
 
   test('what an open transaction holds back is no lack of progress, unless it does so for more than two minutes', () => {
-    const { health, clock, report } = setUp()
-    report.opened(P0)
-    report.counted(P0, response({ position: 5, highWatermark: 9, lastStableOffset: 5 }))
+    const { health, clock, all, ends, counts } = setUp()
+    all.opened(P0, { offset: 5, leaderEpoch: 0 })
+    ends(9, 5)
     clock.ms = 100_000
+    ends(9, 5)
     assert.deepEqual(health.reasons(), [])
-    report.counted(P0, response({ position: 5, highWatermark: 12, lastStableOffset: 5 }))
     clock.ms = 130_000
+    ends(12, 5)
     assert.deepEqual(health.reasons(), [
       "progress: partition 0: a producer's open transaction has held back 7 records from offset 5 on for 130 s: let it end, or abort it (kafka-transactions.sh find-hanging)",
     ])
     // The next one.
-    report.counted(P0, response({ position: 12, highWatermark: 14, lastStableOffset: 12 }))
+    counts(12)
+    ends(14, 12)
     assert.deepEqual(health.reasons(), [])
     clock.ms = 300_000
-    report.counted(P0, response({ position: 14, highWatermark: 14, lastStableOffset: 14 }))
+    counts(14)
+    ends(14)
     assert.deepEqual(health.reasons(), [])
   })
 
@@ -184,7 +214,7 @@ suite('the report of the way to Kafka', () => {
     const health = new Health()
     const said: string[] = []
     const logger = { info: (_: unknown, message: string) => said.push(message) } as unknown as Logger
-    const report = new CountReport({ logger, health, topic: 'poke-topic', now: () => 0 })
+    const report = new CountReport({ logger, health, topic: 'poke-topic', progress: new GroupProgress(() => 0), now: () => 0 })
     assert.deepEqual(health.reasons(), ['kafka: has not joined the group yet'])
     report.waitingForTopic('poke-topic')
     assert.deepEqual(health.reasons(), ['kafka: waits for topic poke-topic, which does not exist yet: the producer makes it'])
@@ -233,7 +263,10 @@ suite('the report of the way to Kafka', () => {
 
 test('metrics tell every event by its number', async () => {
   const registry = createRegistry()
-  const metrics = new ConsumerMetrics({ registry, timeOfDay: () => 10_000 })
+  const progress = new GroupProgress(() => 0)
+  const metrics = new ConsumerMetrics({ registry, progress, timeOfDay: () => 10_000 })
+  progress.opened(P0, { offset: 12, leaderEpoch: 0 })
+  progress.logEnds(P0, 2, new Map([[0, { start: 0, end: 20, stableEnd: 15 }]]))
   metrics.opened(P0, START)
   metrics.opened(P1, { offset: 40, leaderEpoch: 1 })
   metrics.counted(
@@ -249,7 +282,7 @@ test('metrics tell every event by its number', async () => {
       newestTimestamp: 9500,
     }),
   )
-  metrics.counted(P0, response({ position: 12, highWatermark: 20, lastStableOffset: 15, newestTimestamp: 99_999 }))
+  metrics.counted(P0, response({ position: 12, newestTimestamp: 99_999 }))
   metrics.committed(P0, 0.002)
   metrics.fenced()
   metrics.stopped(P1)
@@ -288,9 +321,31 @@ test('metrics tell every event by its number', async () => {
     assert.ok(text.includes(`\n${line}\n`), `${line} is missing in:\n${text}`)
 })
 
+test('lag is told of every partition of the topic, whoever reads it, and left out where it is not known', async () => {
+  const registry = createRegistry()
+  const clock = { ms: 0 }
+  const progress = new GroupProgress(() => clock.ms)
+  new ConsumerMetrics({ registry, progress, timeOfDay: () => 0 })
+  const lags = async () => (await registry.metrics()).split('\n').filter((line) => /^poke_(lag|held_back)_records\{/.test(line))
+  progress.logEnds(P0, 2, new Map([0, 1].map((partition) => [partition, { start: 3, end: 20, stableEnd: 18 }])))
+  assert.deepEqual(await lags(), [], 'the store was not read')
+  progress.readingStore()
+  progress.storeRead([{ ...P0, position: { offset: 10, leaderEpoch: 0 }, counted: 1, duplicates: 0, deadLetters: 0, owner: 'another' }])
+  assert.deepEqual(await lags(), [
+    'poke_lag_records{partition="0"} 10',
+    'poke_lag_records{partition="1"} 17',
+    'poke_held_back_records{partition="0"} 2',
+    'poke_held_back_records{partition="1"} 2',
+  ])
+  progress.logEnds(P0, 2, new Map([[1, null]]))
+  assert.deepEqual(await lags(), ['poke_lag_records{partition="0"} 10', 'poke_held_back_records{partition="0"} 2'])
+  clock.ms = 10_000
+  assert.deepEqual(await lags(), [])
+})
+
 test('metrics of a partition end when another instance reads it', async () => {
   const registry = createRegistry()
-  const metrics = new ConsumerMetrics({ registry, timeOfDay: () => 0 })
+  const metrics = new ConsumerMetrics({ registry, progress: new GroupProgress(() => 0), timeOfDay: () => 0 })
   metrics.opened(P1, { offset: 40, leaderEpoch: 1 })
   metrics.counted(P1, response({ position: 41, highWatermark: 50, lastStableOffset: 50 }))
   metrics.closed(P1)

@@ -1,7 +1,7 @@
 /** What happens to records, in the log and in readiness: troubles when they begin, change and end, and now and then a summary. */
 import { type Health, type Logger, Trouble } from 'service-kit'
 import type { CountedResponse, CountObserver, DataLoss, PartitionSummary, TopicPartition, Totals } from '../application/ports.ts'
-import { heldBack } from './held-back.ts'
+import { type GroupProgress, keyOf } from './group-progress.ts'
 import type { SourceObserver } from './messaging/kafka-record-source.ts'
 
 export interface CountReportOptions {
@@ -9,6 +9,7 @@ export interface CountReportOptions {
   readonly health: Health
   /** That this instance counts. */
   readonly topic: string
+  readonly progress: Pick<GroupProgress, 'lagOf'>
   /** A clock that never goes backwards, in ms. */
   readonly now: () => number
 }
@@ -22,17 +23,17 @@ const LONGEST_TRANSACTION = 120_000
 interface OpenPartition {
   readonly at: TopicPartition
   position: number
-  /** When it moved last, or had nothing left to count. */
+  /** When it moved last, or had nothing that could be counted. */
   progressAt: number
-  behind: number
   /** What an open transaction holds back, from which offset on, and since when. */
-  heldBack: { readonly records: number; readonly from: number; readonly since: number } | null
+  heldBack: { readonly from: number; readonly since: number } | null
   loss: DataLoss | null
 }
 
 export class CountReport implements CountObserver, SourceObserver {
   readonly #logger: Logger
   readonly #topic: string
+  readonly #progress: Pick<GroupProgress, 'lagOf'>
   readonly #now: () => number
   readonly #store: Trouble
   readonly #file: Trouble
@@ -49,9 +50,10 @@ export class CountReport implements CountObserver, SourceObserver {
   #duplicates = 0
   #deadLetters = 0
 
-  constructor({ logger, health, topic, now }: CountReportOptions) {
+  constructor({ logger, health, topic, progress, now }: CountReportOptions) {
     this.#logger = logger
     this.#topic = topic
+    this.#progress = progress
     this.#now = now
     this.#store = new Trouble({ logger, now, over: 'the store works again' })
     this.#file = new Trouble({ logger, now, over: 'the file of counts is written again' })
@@ -86,21 +88,25 @@ export class CountReport implements CountObserver, SourceObserver {
   totals(_: Totals): void {}
 
   opened(at: TopicPartition): void {
-    this.#open.set(keyOf(at), { at, position: -1, progressAt: this.#now(), behind: 0, heldBack: null, loss: null })
+    this.#open.set(keyOf(at), { at, position: -1, progressAt: this.#now(), heldBack: null, loss: null })
   }
 
-  counted(at: TopicPartition, response: CountedResponse): void {
+  counted(_: TopicPartition, response: CountedResponse): void {
     this.#counted += response.counted
     this.#duplicates += response.duplicates
     for (const [, letters] of response.deadLetters) this.#deadLetters += letters
-    const open = this.#open.get(keyOf(at))
-    if (open === undefined) return
-    open.behind = Math.max(0, response.lastStableOffset - response.position)
-    if (open.behind === 0 || response.position > open.position) open.progressAt = this.#now()
-    open.position = response.position
-    const records = heldBack(response)
-    const since = open.heldBack?.from === response.lastStableOffset ? open.heldBack.since : this.#now()
-    open.heldBack = records > 0 ? { records, from: response.lastStableOffset, since } : null
+  }
+
+  /** Where the logs end was told, or not: whoever is behind must move. Called after the group's progress was told the same. */
+  logEnds(): void {
+    for (const open of this.#open.values()) {
+      const lag = this.#progress.lagOf(open.at)
+      if (lag === null || lag.records === lag.heldBack || lag.position > open.position) open.progressAt = this.#now()
+      if (lag === null) continue
+      open.position = lag.position
+      const since = open.heldBack?.from === lag.stableEnd ? open.heldBack.since : this.#now()
+      open.heldBack = lag.heldBack > 0 ? { from: lag.stableEnd, since } : null
+    }
   }
 
   committed(): void {}
@@ -113,7 +119,7 @@ export class CountReport implements CountObserver, SourceObserver {
   }
 
   stopped(at: TopicPartition, loss: DataLoss): void {
-    const open = this.#open.get(keyOf(at)) ?? { at, position: -1, progressAt: this.#now(), behind: 0, heldBack: null, loss }
+    const open = this.#open.get(keyOf(at)) ?? { at, position: -1, progressAt: this.#now(), heldBack: null, loss }
     open.loss = loss
     this.#open.set(keyOf(at), open)
     this.#logger.error(
@@ -203,12 +209,16 @@ export class CountReport implements CountObserver, SourceObserver {
   /** Says what was counted since the last time; nothing where nothing was. */
   summarise(): void {
     if (this.#counted + this.#duplicates + this.#deadLetters === 0) return
-    const behind = [...this.#open.values()].reduce((sum, open) => sum + open.behind, 0)
+    const lags = [...this.#open.values()].map(({ at }) => this.#progress.lagOf(at)).filter((lag) => lag !== null)
+    const behind = lags.reduce((sum, { records }) => sum + records, 0)
+    const heldBack = lags.reduce((sum, lag) => sum + lag.heldBack, 0)
     const parts = [`counted ${this.#counted} records`]
     if (this.#duplicates > 0) parts.push(`${this.#duplicates} duplicates`)
     if (this.#deadLetters > 0) parts.push(`${this.#deadLetters} dead letters`)
     if (behind > 0) parts.push(`${behind} behind`)
-    this.#logger.info({ counted: this.#counted, duplicates: this.#duplicates, deadLetters: this.#deadLetters, behind }, parts.join(', '))
+    if (heldBack > 0) parts.push(`${heldBack} of them held back by open transactions`)
+    const amounts = { counted: this.#counted, duplicates: this.#duplicates, deadLetters: this.#deadLetters, behind, heldBack }
+    this.#logger.info(amounts, parts.join(', '))
     this.#counted = 0
     this.#duplicates = 0
     this.#deadLetters = 0
@@ -221,21 +231,22 @@ export class CountReport implements CountObserver, SourceObserver {
   }
 
   #progressReason(): string | null {
-    const now = this.#now()
-    const reading = [...this.#open.values()].filter(({ loss }) => loss === null)
-    const reasons = [
-      ...reading
-        .filter(({ behind, progressAt }) => behind > 0 && now - progressAt > LONGEST_WITHOUT_PROGRESS)
-        .map(
-          ({ at, behind, progressAt }) =>
-            `partition ${at.partition} is ${behind} records behind and has not moved for ${Math.round((now - progressAt) / 1000)} s`,
-        ),
-      ...reading.map(({ at, heldBack }) => {
-        if (heldBack === null || now - heldBack.since <= LONGEST_TRANSACTION) return null
-        const { records, from, since } = heldBack
-        return `partition ${at.partition}: a producer's open transaction has held back ${records} records from offset ${from} on for ${Math.round((now - since) / 1000)} s: let it end, or abort it (kafka-transactions.sh find-hanging)`
-      }),
-    ].filter((reason) => reason !== null)
+    const reasons: string[] = []
+    for (const { at, loss, progressAt, heldBack } of this.#open.values()) {
+      const lag = this.#progress.lagOf(at)
+      if (lag === null || loss !== null) continue
+      const [still, held] = [this.#now() - progressAt, this.#now() - (heldBack?.since ?? this.#now())]
+      if (lag.records > lag.heldBack && still > LONGEST_WITHOUT_PROGRESS) {
+        reasons.push(
+          `partition ${at.partition} is ${lag.records - lag.heldBack} records behind and has not moved for ${Math.round(still / 1000)} s`,
+        )
+      }
+      if (lag.heldBack > 0 && held > LONGEST_TRANSACTION) {
+        reasons.push(
+          `partition ${at.partition}: a producer's open transaction has held back ${lag.heldBack} records from offset ${lag.stableEnd} on for ${Math.round(held / 1000)} s: let it end, or abort it (kafka-transactions.sh find-hanging)`,
+        )
+      }
+    }
     return reasons.length === 0 ? null : reasons.join('; ')
   }
 }
@@ -247,8 +258,4 @@ function whatNext({ kind, to }: DataLoss): string {
   if (kind === 'corrupt')
     return 'ON_DATA_LOSS=continue cannot go on from here: remove the records up to an offset behind the damage with kafka-delete-records, then it can'
   return 'ON_DATA_LOSS=continue cannot go on from here: poke-api-consumer reset --from-beginning counts what the log has now'
-}
-
-function keyOf({ topicId, partition }: TopicPartition): string {
-  return `${topicId}/${partition}`
 }

@@ -1,13 +1,14 @@
 /** What happens to records, as metrics for Prometheus. `docs/metrics.md` specifies them. */
 import { Counter, Gauge, Histogram, LOCAL_SECONDS, type Registry } from 'service-kit'
 import type { CountedResponse, CountObserver, FetchPosition, TopicPartition } from '../application/ports.ts'
-import { heldBack } from './held-back.ts'
+import type { GroupProgress, Lag } from './group-progress.ts'
 
 /** From the time in the record to its count: a poll's patience, a network, a backlog of hours. */
 const EVENT_TO_COUNT_SECONDS = [0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 60, 600, 3600]
 
 export interface ConsumerMetricsOptions {
   readonly registry: Registry
+  readonly progress: Pick<GroupProgress, 'lags'>
   /** The time of day, in ms since 1970: records carry it. */
   readonly timeOfDay: () => number
 }
@@ -23,8 +24,6 @@ export class ConsumerMetrics implements CountObserver {
   readonly #commits: Counter
   readonly #commitSeconds: Histogram
   readonly #position: Gauge<'partition'>
-  readonly #lag: Gauge<'partition'>
-  readonly #heldBack: Gauge<'partition'>
   readonly #fetchedBytes: Counter
   readonly #rebalances: Counter
   readonly #fileWrites: Counter
@@ -37,7 +36,7 @@ export class ConsumerMetrics implements CountObserver {
   readonly #sourcesForgotten: Counter<'why'>
   readonly #open = new Set<string>()
 
-  constructor({ registry, timeOfDay }: ConsumerMetricsOptions) {
+  constructor({ registry, progress, timeOfDay }: ConsumerMetricsOptions) {
     this.#timeOfDay = timeOfDay
     const registers = [registry]
     const counter = (name: string, help: string) => new Counter({ name, help, registers })
@@ -67,11 +66,24 @@ export class ConsumerMetrics implements CountObserver {
       registers,
     })
     this.#position = byPartition('poke_position_offset', 'The next offset to count, of each partition that this instance reads.')
-    this.#lag = byPartition(
+    const ofLag = (name: string, help: string, amount: (lag: Lag) => number) =>
+      new Gauge({
+        name,
+        help,
+        labelNames: ['partition'],
+        registers,
+        // Looked at when it is asked for: a number that is not known is left out.
+        collect() {
+          this.reset()
+          for (const [partition, lag] of progress.lags().entries()) if (lag !== null) this.set({ partition }, amount(lag))
+        },
+      })
+    ofLag(
       'poke_lag_records',
-      'Offsets between position and high watermark: what the topic has and this instance has not counted.',
+      'Offsets between the position of the group and the high watermark, of each partition of the topic, whoever reads it: what the topic has and the group has not counted. Not there where it is not known.',
+      ({ records }) => records,
     )
-    this.#heldBack = byPartition('poke_held_back_records', 'The part of the lag that open transactions of producers hold back.')
+    ofLag('poke_held_back_records', 'The part of the lag that open transactions of producers hold back.', ({ heldBack }) => heldBack)
     this.#fetchedBytes = counter('poke_fetched_bytes_total', 'Bytes of records in the responses that were counted.')
     this.#rebalances = counter('poke_rebalances_total', 'Times that this instance was given its partitions anew.')
     this.#fileWrites = counter('poke_file_writes_total', 'Times that the file of counts was replaced.')
@@ -116,14 +128,12 @@ export class ConsumerMetrics implements CountObserver {
   }
 
   counted({ partition }: TopicPartition, response: CountedResponse): void {
-    const { counted, duplicates, deadLetters, newestTimestamp, bytes, position, highWatermark } = response
+    const { counted, duplicates, deadLetters, newestTimestamp, bytes, position } = response
     this.#counted.inc(counted)
     this.#duplicates.inc(duplicates)
     for (const [reason, letters] of deadLetters) this.#deadLetters.inc({ reason }, letters)
     this.#fetchedBytes.inc(bytes)
     this.#position.set({ partition }, position)
-    this.#lag.set({ partition }, Math.max(0, highWatermark - position))
-    this.#heldBack.set({ partition }, heldBack(response))
     // A record from a clock ahead of ours was not counted before it was made.
     if (newestTimestamp >= 0) this.#eventToCountSeconds.observe(Math.max(0, this.#timeOfDay() - newestTimestamp) / 1000)
   }
@@ -149,7 +159,7 @@ export class ConsumerMetrics implements CountObserver {
     this.#open.delete(`${topicId}/${partition}`)
     this.#owned.set(this.#open.size)
     // Whoever reads it now tells of it.
-    for (const gauge of [this.#position, this.#lag, this.#heldBack, this.#stopped]) gauge.remove({ partition })
+    for (const gauge of [this.#position, this.#stopped]) gauge.remove({ partition })
   }
 
   storeFailed(): void {

@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { CountedResponse, PartitionSummary } from '../../src/application/ports.ts'
+import { GroupProgress } from '../../src/infrastructure/group-progress.ts'
 import { LiveState } from '../../src/infrastructure/web/live-state.ts'
 
 const topicId = '2c0e5c7e-6a53-4a5e-8f0b-0d7a51b4f0aa'
 const partition = (n: number) => ({ topic: 'poke-topic', topicId, partition: n })
+const NO_REASONS: ReadonlyMap<string, number> = new Map()
+const NO_TOTALS = { counts: new Map<string, number>(), revision: 0 }
 const pikachu = { id: 25, name: 'pikachu', types: ['electric'] }
 
 function summary(n: number, counted: number, more: Partial<PartitionSummary> = {}): PartitionSummary {
@@ -29,74 +32,126 @@ function response(more: Partial<CountedResponse> = {}): CountedResponse {
 
 function setup() {
   const clock = { now: 0 }
-  const state = new LiveState({ instance: 'me', monotonic: () => clock.now })
-  return { state, clock, snapshot: () => state.snapshot('build') }
+  const progress = new GroupProgress(() => clock.now)
+  const state = new LiveState({ instance: 'me', progress, monotonic: () => clock.now })
+  const looked = (partitions: PartitionSummary[], reasons: ReadonlyMap<string, number> = NO_REASONS) => {
+    progress.readingStore()
+    progress.storeRead(partitions)
+    state.looked(reasons)
+  }
+  /** As both observers hear it. */
+  const opened = (n: number, offset = 0) => {
+    for (const observer of [progress, state]) observer.opened(partition(n), { offset, leaderEpoch: 0 })
+  }
+  const counted = (n: number, part: Partial<CountedResponse>) => {
+    for (const observer of [progress, state]) observer.counted(partition(n), response(part))
+  }
+  return {
+    state,
+    progress,
+    clock,
+    looked,
+    opened,
+    counted,
+    snapshot: () => state.snapshot('build'),
+    group: () => {
+      const { group } = state.snapshot('build')
+      assert.ok(group !== null)
+      return group
+    },
+  }
 }
 
+test('nothing is said of the group before the store was read: a zero would be a figure', () => {
+  const { state, progress, opened, counted, snapshot, looked } = setup()
+  assert.equal(snapshot().group, null)
+  opened(0)
+  counted(0, { counted: 3, position: 3, highWatermark: 3, lastStableOffset: 3 })
+  state.totals({ counts: new Map([['bug', 300]]), revision: 9 })
+  state.storeFailed(new Error('disk full'))
+  assert.equal(snapshot().group, null)
+  assert.equal(state.partitions(), null)
+  assert.deepEqual(snapshot().troubles, ['The store fails: disk full'])
+  progress.readingStore()
+  progress.storeRead([summary(0, 300)])
+  assert.equal(snapshot().group, null, 'its dead letters are not counted yet')
+  looked([summary(0, 300)])
+  assert.equal(snapshot().group?.counted, 300)
+})
+
 test('types come in the order of their counts, equal ones by name, and rare ones beyond forty are left out and counted', () => {
-  const { state, snapshot } = setup()
+  const { state, group, looked } = setup()
   const counts = new Map([
     ['water', 3],
     ['bug', 5],
     ['fire', 3],
   ] as const)
+  looked([])
   state.totals({ counts, revision: 1 })
   assert.deepEqual(
-    snapshot().group.types.map(({ name }) => name),
+    group().types.map(({ name }) => name),
     ['bug', 'fire', 'water'],
   )
   state.totals({ counts: new Map(Array.from({ length: 45 }, (_, i) => [`type-${i}`, i])), revision: 2 })
-  assert.equal(snapshot().group.types.length, 40)
-  assert.equal(snapshot().group.moreTypes, 5)
+  assert.equal(group().types.length, 40)
+  assert.equal(group().moreTypes, 5)
 })
 
-test('figures of the group are those of all partitions, lag is that of the partitions read here', () => {
-  const { state, snapshot } = setup()
-  state.opened(partition(0), { offset: 0, leaderEpoch: 0 })
-  assert.equal(snapshot().instance.lag, null, 'nothing is known before the first response')
-  state.counted(partition(0), response({ position: 10, lastStableOffset: 17, highWatermark: 20 }))
-  state.looked([summary(0, 10), summary(1, 30, { duplicates: 2, deadLetters: 1, owner: 'another' })], new Map([['not-json', 1]]))
-  const { group, instance } = snapshot()
-  assert.deepEqual([group.counted, group.duplicates, group.deadLetters], [40, 2, 1])
-  assert.deepEqual([instance.partitions, instance.lag], [1, 7])
+test('figures of the group are those of all partitions, whoever reads them', () => {
+  const { state, progress, opened, counted, looked, group, snapshot } = setup()
+  state.totals(NO_TOTALS)
+  opened(0)
+  looked([summary(0, 0), summary(1, 30, { duplicates: 2, deadLetters: 1, owner: 'another' })], new Map([['not-json', 1]]))
+  assert.equal(group().lag, null, 'no leader was asked yet')
+  const ends = { start: 0, end: 50, stableEnd: 45 }
+  progress.logEnds(partition(0), 3, new Map([0, 1, 2].map((n) => [n, ends])))
+  counted(0, { counted: 10, position: 10, lastStableOffset: 17, highWatermark: 20 })
+  assert.deepEqual([group().counted, group().duplicates, group().deadLetters], [40, 2, 1])
+  assert.deepEqual([group().lag, group().heldBack, snapshot().instance.partitions], [40 + 20 + 50, 15, 1])
   assert.deepEqual(
-    group.partitions.map(({ owner, here, lag }) => ({ owner, here, lag })),
+    group().partitions.map(({ owner, here, position, lag, heldBack }) => ({ owner, here, position, lag, heldBack })),
     [
-      { owner: 'me', here: true, lag: 7 },
-      { owner: 'another', here: false, lag: null },
+      { owner: 'me', here: true, position: 10, lag: 40, heldBack: 5 },
+      { owner: 'another', here: false, position: 30, lag: 20, heldBack: 5 },
+      { owner: null, here: false, position: null, lag: 50, heldBack: 5 },
     ],
   )
+  progress.logEnds(partition(0), 3, new Map([[1, null]]))
+  assert.equal(group().lag, null, 'the sum of what is not known is not known')
 })
 
 test('a partition that was taken away is not read here any more', () => {
-  const { state, snapshot } = setup()
-  state.opened(partition(0), { offset: 0, leaderEpoch: 0 })
-  state.looked([summary(0, 1)], new Map())
-  state.closed(partition(0))
-  assert.equal(snapshot().group.partitions[0]?.here, false)
+  const { state, progress, opened, looked, group, snapshot } = setup()
+  state.totals(NO_TOTALS)
+  opened(0)
+  looked([summary(0, 1)])
+  for (const observer of [progress, state]) observer.closed(partition(0))
+  assert.equal(group().partitions[0]?.here, false)
   assert.equal(snapshot().instance.partitions, 0)
 })
 
 test('the rate is that of ten seconds, and of a minute where little happened', () => {
-  const { state, clock, snapshot } = setup()
-  state.looked([summary(0, 1000)], new Map())
-  assert.equal(snapshot().group.rate, null)
+  const { state, clock, looked, group } = setup()
+  state.totals(NO_TOTALS)
+  looked([summary(0, 1000)])
+  assert.equal(group().rate, null)
   clock.now = 1000
-  state.looked([summary(0, 1500)], new Map())
-  assert.equal(snapshot().group.rate, 500)
+  looked([summary(0, 1500)])
+  assert.equal(group().rate, 500)
   for (let second = 2; second <= 60; second++) {
     clock.now = second * 1000
-    state.looked([summary(0, 1500 + Math.floor((second - 1) / 10))], new Map())
+    looked([summary(0, 1500 + Math.floor((second - 1) / 10))])
   }
-  assert.equal(snapshot().group.rate, 505 / 60, 'five in the last 50 s are too few to be a rate of ten seconds')
+  assert.equal(group().rate, 505 / 60, 'five in the last 50 s are too few to be a rate of ten seconds')
 })
 
 test('a store that counts less than before has no negative rate', () => {
-  const { state, clock, snapshot } = setup()
-  state.looked([summary(0, 1000)], new Map())
+  const { state, clock, looked, group } = setup()
+  state.totals(NO_TOTALS)
+  looked([summary(0, 1000)])
   clock.now = 1000
-  state.looked([summary(0, 10)], new Map())
-  assert.equal(snapshot().group.rate, 0)
+  looked([summary(0, 10)])
+  assert.equal(group().rate, 0)
 })
 
 test('what was counted last comes newest first, numbered, and at most twelve', () => {
@@ -120,27 +175,28 @@ test('the newest event is the one with the latest timestamp, whichever partition
 })
 
 test('troubles of the store are shown until it answers', () => {
-  const { state, snapshot } = setup()
+  const { state, snapshot, looked } = setup()
   state.storeFailed(new Error('disk full'))
   state.lookFailed(new Error('disk full'))
-  assert.deepEqual(snapshot().group.troubles, ['The store fails: disk full', 'The store could not be read: disk full'])
+  assert.deepEqual(snapshot().troubles, ['The store fails: disk full', 'The store could not be read: disk full'])
   state.storeWorked()
-  state.looked([], new Map())
-  assert.deepEqual(snapshot().group.troubles, [])
+  looked([])
+  assert.deepEqual(snapshot().troubles, [])
 })
 
 test('a stopped partition says why until it is opened again', () => {
-  const { state, snapshot } = setup()
-  state.opened(partition(0), { offset: 0, leaderEpoch: 0 })
-  state.looked([summary(0, 1)], new Map())
+  const { state, opened, looked, group } = setup()
+  state.totals(NO_TOTALS)
+  opened(0)
+  looked([summary(0, 1)])
   state.stopped(partition(0), { kind: 'retention', message: 'Offsets 1 to 9 are gone.', from: 1, to: 10 })
-  assert.equal(snapshot().group.partitions[0]?.stopped, 'Offsets 1 to 9 are gone.')
-  state.opened(partition(0), { offset: 10, leaderEpoch: 0 })
-  assert.equal(snapshot().group.partitions[0]?.stopped, null)
+  assert.equal(group().partitions[0]?.stopped, 'Offsets 1 to 9 are gone.')
+  opened(0, 10)
+  assert.equal(group().partitions[0]?.stopped, null)
 })
 
 test('the version rises with what is shown and stands still with what is not', () => {
-  const { state, clock } = setup()
+  const { state, clock, looked, opened, counted, progress } = setup()
   const rises = (what: string, change: () => void) => {
     const before = state.version
     change()
@@ -153,18 +209,24 @@ test('the version rises with what is shown and stands still with what is not', (
   }
   rises('new counts', () => state.totals({ counts: new Map(), revision: 1 }))
   stands('the same counts', () => state.totals({ counts: new Map(), revision: 1 }))
-  rises('a partition opened', () => state.opened(partition(0), { offset: 0, leaderEpoch: 0 }))
-  rises('lag known', () => state.counted(partition(0), response()))
-  stands('an empty response', () => state.counted(partition(0), response()))
+  rises('a partition opened', () => opened(0))
+  const ends = (end: number) => progress.logEnds(partition(0), 1, new Map([[0, { start: 0, end, stableEnd: end }]]))
+  rises('lag known', () => ends(1))
+  stands('the same ends', () => ends(1))
+  rises('more lag', () => ends(2))
+  rises('records counted', () => counted(0, { counted: 1, position: 1, highWatermark: 2, lastStableOffset: 2 }))
+  stands('an empty response', () => counted(0, { position: 1, highWatermark: 2, lastStableOffset: 2 }))
   const reasons = new Map<string, number>()
-  rises('a first look', () => state.looked([summary(0, 1)], reasons))
+  rises('a first look', () => looked([summary(0, 1)], reasons))
   clock.now = 1000
-  rises('a rate known', () => state.looked([summary(0, 1)], reasons))
+  rises('a rate known', () => looked([summary(0, 1)], reasons))
   clock.now = 2000
-  stands('a look at rest', () => state.looked([summary(0, 1)], reasons))
-  rises('duplicates', () => state.looked([summary(0, 1, { duplicates: 1 })], reasons))
-  rises('another owner', () => state.looked([summary(0, 1, { duplicates: 1, owner: 'another' })], reasons))
+  stands('a look at rest', () => looked([summary(0, 1)], reasons))
+  rises('duplicates', () => looked([summary(0, 1, { duplicates: 1 })], reasons))
+  rises('another owner', () => looked([summary(0, 1, { duplicates: 1, owner: 'another' })], reasons))
   rises('a failed look', () => state.lookFailed(new Error('away')))
   stands('the same failure again', () => state.lookFailed(new Error('away')))
-  rises('a look after a failure', () => state.looked([summary(0, 1, { duplicates: 1, owner: 'another' })], reasons))
+  rises('a look after a failure', () => looked([summary(0, 1, { duplicates: 1, owner: 'another' })], reasons))
+  clock.now = 10_000
+  rises('a leader that is silent', () => looked([summary(0, 1, { duplicates: 1, owner: 'another' })], reasons))
 })

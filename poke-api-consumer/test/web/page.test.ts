@@ -4,6 +4,7 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import Schema from 'typebox/schema'
 import type { KeptDeadLetter } from '../../src/application/ports.ts'
 import type { TypeCounts } from '../../src/entities/type-counts.ts'
+import { GroupProgress } from '../../src/infrastructure/group-progress.ts'
 import { LiveState } from '../../src/infrastructure/web/live-state.ts'
 import { webPage } from '../../src/infrastructure/web/page.ts'
 import { headerBytes } from '../header-bytes.ts'
@@ -14,7 +15,8 @@ const document = (counts: TypeCounts) => `${JSON.stringify({ types: Object.fromE
 
 /** The page on a server with a probe beside it, as the service has it. */
 async function serve(t: { after: (close: () => Promise<void>) => void }, letters: KeptDeadLetter[] = []) {
-  const state = new LiveState({ instance: 'me', monotonic: () => performance.now() })
+  const progress = new GroupProgress(() => performance.now())
+  const state = new LiveState({ instance: 'me', progress, monotonic: () => performance.now() })
   const reads: number[] = []
   const store = {
     partitions: async () => [
@@ -31,10 +33,10 @@ async function serve(t: { after: (close: () => Promise<void>) => void }, letters
   }
   const app = Fastify()
   app.get('/health/live', () => 'alive')
-  await app.register(webPage({ state, store, document, allowedHosts: ['Pokemon.Example'], maxPages: 1 }))
+  await app.register(webPage({ state, progress, store, document, allowedHosts: ['Pokemon.Example'], maxPages: 1 }))
   t.after(() => app.close())
   await app.ready()
-  return { app, state, reads }
+  return { app, state, progress, reads }
 }
 
 const get = (app: FastifyInstance, url: string, headers: Record<string, string> = {}) =>
@@ -171,9 +173,13 @@ test('a stream beyond the bound is refused, and closing the server ends the open
 })
 
 test('the description names every route, and the answers are as described', async (t) => {
-  const { app, state } = await serve(t, [deadLetter(1), deadLetter(2, { key: null, value: null, headers: headerBytes(['h', null]) })])
+  const { app, state, progress } = await serve(t, [
+    deadLetter(1),
+    deadLetter(2, { key: null, value: null, headers: headerBytes(['h', null]) }),
+  ])
   state.totals({ counts: new Map([['bug', 1]]), revision: 1 })
-  state.opened(partition, { offset: 0, leaderEpoch: 0 })
+  for (const observer of [progress, state]) observer.opened(partition, { offset: 0, leaderEpoch: 0 })
+  progress.logEnds(partition, 1, new Map([[0, { start: 0, end: 9, stableEnd: 7 }]]))
   const described = (await get(app, '/api/openapi.json')).json()
   assert.equal(described.openapi, '3.1.0')
   assert.deepEqual(Object.keys(described.paths).sort(), ['/api/dead-letters', '/api/events', '/api/partitions', '/api/type-counts'])
@@ -189,4 +195,7 @@ test('the description names every route, and the answers are as described', asyn
   }
   const events = described.paths['/api/events'].get.responses['200'].content['text/event-stream'].schema
   assert.deepEqual(Schema.Errors(events, state.snapshot('build')), [true, []])
+  assert.deepEqual([state.snapshot('build').group?.lag, state.snapshot('build').group?.heldBack], [9, 2])
+  const starting = new LiveState({ instance: 'me', progress: new GroupProgress(() => 0), monotonic: () => 0 })
+  assert.deepEqual(Schema.Errors(events, starting.snapshot('build')), [true, []], 'before the store was read')
 })

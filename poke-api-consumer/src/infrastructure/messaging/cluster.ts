@@ -38,11 +38,17 @@ export interface Leader {
   readonly leaderEpoch: number
 }
 
+/** Where a partition's log begins and ends. */
 export interface LogEnds {
   /** First offset. */
   readonly start: number
-  /** The one after the last that all in-sync replicas have. */
+  /** The high watermark: the one after the last that all in-sync replicas have. */
   readonly end: number
+}
+
+export interface LogBounds extends LogEnds {
+  /** The last stable offset: from here on, open transactions hold records back. */
+  readonly stableEnd: number
 }
 
 /** A place in a generation of the group. */
@@ -61,6 +67,7 @@ const TOPIC_RESOURCE = 2 as const
 const GROUP_COORDINATOR = 0
 const EARLIEST = -2n
 const LATEST = -1n
+/** Isolation levels: with the second one, LATEST is the last stable offset. */
 const READ_UNCOMMITTED = 0
 const READ_COMMITTED = 1
 /** Whichever broker answers. */
@@ -143,6 +150,26 @@ export class Cluster {
     return { start, end }
   }
 
+  /**
+   * The ends of the logs of partitions that a broker leads; those that it refuses to tell are missing.
+   * @throws KafkaError where it does not answer
+   */
+  async endsOf(node: number, leaders: ReadonlyMap<number, Leader>): Promise<ReadonlyMap<number, LogBounds>> {
+    const [starts, ends, stableEnds] = await Promise.all([
+      this.#offsets(node, leaders, EARLIEST, READ_UNCOMMITTED),
+      this.#offsets(node, leaders, LATEST, READ_UNCOMMITTED),
+      this.#offsets(node, leaders, LATEST, READ_COMMITTED),
+    ])
+    const known = new Map<number, LogBounds>()
+    for (const partition of leaders.keys()) {
+      const found = [starts.get(partition), ends.get(partition), stableEnds.get(partition)]
+      if (!found.every((one) => one?.errorCode === CODE.none)) continue
+      const [start, end, stableEnd] = found.map((one) => Number(one?.offset)) as [number, number, number]
+      known.set(partition, { start, end, stableEnd })
+    }
+    return known
+  }
+
   /** The end of a partition's log for whoever reads what is committed: the first offset of an open transaction, where there is one. @throws KafkaError */
   async readableEnd(partition: number, leader: Leader): Promise<number> {
     return await this.#offset(partition, leader, LATEST, READ_COMMITTED)
@@ -210,13 +237,23 @@ export class Cluster {
     for (const node of [...this.#connections.keys()]) this.#forget(node)
   }
 
-  async #offset(partition: number, { node, leaderEpoch }: Leader, timestamp: bigint, isolation = READ_UNCOMMITTED): Promise<number> {
-    const topics = [{ name: this.#options.topic, partitions: [{ partitionIndex: partition, currentLeaderEpoch: leaderEpoch, timestamp }] }]
-    const answer = await this.#ask(node, listOffsetsV7.api, 'asking for the ends of a log', -1, isolation, topics)
-    const found = answer.topics[0]?.partitions[0]
+  /** @throws KafkaError where the leader does not tell it */
+  async #offset(partition: number, leader: Leader, timestamp: bigint, isolation = READ_UNCOMMITTED): Promise<number> {
+    const found = (await this.#offsets(leader.node, new Map([[partition, leader]]), timestamp, isolation)).get(partition)
     if (found === undefined || found.errorCode !== CODE.none)
       throw refusedBy(found?.errorCode ?? CODE.unknownTopicOrPartition, this.#options)
     return Number(found.offset)
+  }
+
+  async #offsets(node: number, leaders: ReadonlyMap<number, Leader>, timestamp: bigint, isolation: number) {
+    const partitions = [...leaders].map(([partition, { leaderEpoch }]) => ({
+      partitionIndex: partition,
+      currentLeaderEpoch: leaderEpoch,
+      timestamp,
+    }))
+    const topics = [{ name: this.#options.topic, partitions }]
+    const answer = await this.#ask(node, listOffsetsV7.api, 'asking for the ends of a log', -1, isolation, topics)
+    return new Map(answer.topics.flatMap((topic) => topic.partitions).map((found) => [found.partitionIndex, found]))
   }
 
   /** Looks for the coordinator where it is not known; after any failure it is looked for again. */

@@ -8,13 +8,14 @@ import { Cluster } from './cluster.ts'
 import { Decompressor, LARGEST_BATCH } from './decompress.ts'
 import { FetchLoop } from './fetch-loop.ts'
 import type { FetchLimits } from './fetch-response.ts'
+import { LogWatch, type LogWatchObserver } from './log-watch.ts'
 import { Membership, type MembershipObserver } from './membership.ts'
 import { OffsetMirror, type OffsetMirrorObserver } from './offset-mirror.ts'
 import { BatchCursor } from './record-batch.ts'
 import { SourceTable } from './source-table.ts'
 import { TopicWatch } from './topic-watch.ts'
 
-export interface SourceObserver extends MembershipObserver, OffsetMirrorObserver {
+export interface SourceObserver extends MembershipObserver, OffsetMirrorObserver, LogWatchObserver {
   /** The topic does not exist yet; said once. */
   waitingForTopic(topic: string): void
   /** Something of Kafka does not answer, or not as it should; it is tried again. Said at each attempt. */
@@ -107,6 +108,7 @@ export class KafkaRecordSource implements RecordSource {
     const member = membership.run((partitions) => loop.assign(partitions), leaving.signal)
     const fetching = loop.run(handler, running)
     const mirroring = mirror.run(running)
+    const measuring = new LogWatch({ ...this.#options, cluster, topics }).run(running)
     try {
       await Promise.race([fetching, member, looking])
     } finally {
@@ -116,7 +118,7 @@ export class KafkaRecordSource implements RecordSource {
       if (closed.status === 'fulfilled')
         await withDeadline(mirror.write(closed.value), LAST_MIRROR, 'mirroring the last offsets').catch(() => {})
       leaving.abort()
-      await Promise.allSettled([member, looking, mirroring])
+      await Promise.allSettled([member, looking, mirroring, measuring])
     }
   }
 }

@@ -15,6 +15,8 @@ const MAX_LIMIT = 100
 /** Dead letters read from the store for one answer, in bytes: each may be as large as the broker lets a record be. */
 const MOST_READ = 16 * 1024 * 1024
 
+const NOT_READ_YET = 'The store has not been read yet. Ask again in a second.'
+
 const ErrorSchema = Type.Object(
   { statusCode: Type.Integer(), error: Type.String(), message: Type.String({ description: 'What happened, and what to do.' }) },
   { title: 'Error' },
@@ -57,7 +59,9 @@ const DeadLettersSchema = Type.Object(
 const PartitionsSchema = Type.Object(
   {
     instance: Type.String({ description: 'The instance that answers.' }),
-    partitions: Type.Array(PartitionSchema, { description: 'All partitions that the group has ever read, at most a second old.' }),
+    partitions: Type.Array(PartitionSchema, {
+      description: 'All partitions of the topic, and those of other topics that the group has ever read; at most a second old.',
+    }),
   },
   { title: 'Partitions' },
 )
@@ -86,7 +90,7 @@ export function addApi(app: FastifyInstance, { state, store, stream, document }:
     },
     (request, reply) => {
       if (state.counts === null) {
-        return refuse(reply, 503, 'Service Unavailable', 'The store has not been read yet. Ask again in a second.')
+        return refuse(reply, 503, 'Service Unavailable', NOT_READ_YET)
       }
       const body = document(state.counts)
       const etag = `"${createHash('sha256').update(body).digest('base64url').slice(0, 22)}"`
@@ -98,8 +102,12 @@ export function addApi(app: FastifyInstance, { state, store, stream, document }:
 
   app.get(
     '/api/partitions',
-    { schema: { summary: 'The partitions of the group, and who reads them', response: { 200: PartitionsSchema } } },
-    () => ({ instance: state.instance, partitions: state.partitions() }),
+    { schema: { summary: 'The partitions of the group, and who reads them', response: { 200: PartitionsSchema, 503: ErrorSchema } } },
+    (_request, reply) => {
+      const partitions = state.partitions()
+      if (partitions === null) return refuse(reply, 503, 'Service Unavailable', NOT_READ_YET)
+      return { instance: state.instance, partitions }
+    },
   )
 
   app.get<{ Querystring: Type.Static<typeof DeadLettersQuery> }>(

@@ -1,9 +1,12 @@
 /** Looks at the whole group's partitions in the store once a second: other instances count too, and only the store knows. */
 import type { DeadLetterReader, TallyStore } from '../../application/ports.ts'
+import type { GroupProgress } from '../group-progress.ts'
 import type { LiveState } from './live-state.ts'
 
 /** In ms: what the page shows of the group is at most this old. */
 const INTERVAL = 1000
+/** As long as the store was never read, in ms: it is opened at this moment. */
+const FIRST_INTERVAL = 100
 /** Looks after which dead letters are counted by reason again though none is new: some may have been replayed or purged meanwhile. */
 const LOOKS_BETWEEN_REASONS = 10
 
@@ -16,6 +19,7 @@ export type GroupStore = Pick<TallyStore, 'partitions'> & DeadLetterReader
  */
 export async function watchGroup(
   store: GroupStore,
+  progress: Pick<GroupProgress, 'readingStore' | 'storeRead' | 'isKnown'>,
   state: LiveState,
   signal: AbortSignal,
   wait: (ms: number, signal: AbortSignal) => Promise<void>,
@@ -24,8 +28,10 @@ export async function watchGroup(
   let age = 0
   let reasons: ReadonlyMap<string, number> = new Map()
   while (!signal.aborted) {
+    progress.readingStore()
     try {
       const partitions = await store.partitions()
+      progress.storeRead(partitions)
       const deadLetters = partitions.reduce((total, partition) => total + partition.deadLetters, 0)
       // Counting them by reason reads them all: not every second.
       if (deadLetters !== known || (deadLetters > 0 && ++age >= LOOKS_BETWEEN_REASONS)) {
@@ -33,10 +39,10 @@ export async function watchGroup(
         known = deadLetters
         age = 0
       }
-      if (!signal.aborted) state.looked(partitions, reasons)
+      if (!signal.aborted) state.looked(reasons)
     } catch (error) {
       if (!signal.aborted) state.lookFailed(error as Error)
     }
-    await wait(INTERVAL, signal)
+    await wait(progress.isKnown ? INTERVAL : FIRST_INTERVAL, signal)
   }
 }

@@ -1,15 +1,8 @@
 /** What the page shows, kept in memory: fed by the controller's observer and by looks at the store, read by the stream of events. */
 import { printable } from 'service-kit'
-import type {
-  CountedResponse,
-  CountObserver,
-  DataLoss,
-  FetchPosition,
-  PartitionSummary,
-  TopicPartition,
-  Totals,
-} from '../../application/ports.ts'
+import type { CountedResponse, CountObserver, DataLoss, FetchPosition, TopicPartition, Totals } from '../../application/ports.ts'
 import type { TypeCounts } from '../../entities/type-counts.ts'
+import { type GroupPartition, type GroupProgress, keyOf } from '../group-progress.ts'
 import type { PartitionRow, Snapshot } from './snapshot.ts'
 
 /** A document must stay small whatever a topic holds: what is left out is counted, and the API has it. */
@@ -22,17 +15,12 @@ const ENOUGH_FOR_A_RATE = 20
 /** Characters of a name that are shown. */
 const MAX_NAME = 100
 
-/** A partition that this instance reads. */
-interface OwnPartition {
-  lag: number | null
-  stopped: string | null
-}
-
 type Recent = Snapshot['instance']['recent'][number]
 
 export interface LiveStateOptions {
   /** This instance's name, as the store's `owner` has it. */
   readonly instance: string
+  readonly progress: GroupProgress
   /** A clock that never goes backwards, in ms. */
   readonly monotonic: () => number
 }
@@ -40,11 +28,13 @@ export interface LiveStateOptions {
 export class LiveState implements CountObserver {
   readonly instance: string
   readonly #monotonic: () => number
-  readonly #own = new Map<string, OwnPartition>()
+  readonly #progress: GroupProgress
+  /** Why a partition that this instance reads is stopped; null where it is not. */
+  readonly #own = new Map<string, string | null>()
   readonly #samples: { at: number; counted: number }[] = []
   #totals: Totals | null = null
-  #partitions: readonly PartitionSummary[] = []
-  #reasons: ReadonlyMap<string, number> = new Map()
+  /** Dead letters by reason, as they were read last; null: they were not read yet. */
+  #reasons: ReadonlyMap<string, number> | null = null
   #recent: readonly Recent[] = []
   #seen = 0
   #newest: Snapshot['instance']['newest'] = null
@@ -54,12 +44,13 @@ export class LiveState implements CountObserver {
 
   constructor(options: LiveStateOptions) {
     this.instance = options.instance
+    this.#progress = options.progress
     this.#monotonic = options.monotonic
   }
 
   /** Rises whenever the snapshot would look different. */
   get version(): number {
-    return this.#version
+    return this.#version + this.#progress.version
   }
 
   /** The counts of the group as they were last published; null before the first look. */
@@ -67,18 +58,15 @@ export class LiveState implements CountObserver {
     return this.#totals?.counts ?? null
   }
 
-  /** Takes a look at the store: every partition of the group, and its dead letters by reason. */
-  looked(partitions: readonly PartitionSummary[], reasons: ReadonlyMap<string, number>): void {
+  /** The store was read, as the group's progress was told: its dead letters by reason. */
+  looked(reasons: ReadonlyMap<string, number>): void {
     const at = this.#monotonic()
-    const counted = sum(partitions, 'counted')
-    const before = this.#samples.at(-1)
+    const counted = sum(this.#progress.partitions() ?? [], 'counted')
     const rate = this.#rate()
     this.#samples.push({ at, counted })
     while (this.#samples.length > 2 && at - this.#samples[0]!.at > RATE_WINDOWS.at(-1)!) this.#samples.shift()
-    if (before?.counted !== counted || rate !== this.#rate() || this.#lookTrouble !== null || changed(this.#partitions, partitions))
-      this.#version++
+    if (rate !== this.#rate() || this.#lookTrouble !== null || reasons !== this.#reasons) this.#version++
     this.#lookTrouble = null
-    this.#partitions = partitions
     this.#reasons = reasons
   }
 
@@ -95,17 +83,11 @@ export class LiveState implements CountObserver {
   }
 
   opened(partition: TopicPartition, _position: FetchPosition): void {
-    this.#own.set(keyOf(partition), { lag: null, stopped: null })
+    this.#own.set(keyOf(partition), null)
     this.#version++
   }
 
-  counted(partition: TopicPartition, response: CountedResponse): void {
-    const own = this.#own.get(keyOf(partition))
-    const lag = Math.max(0, response.lastStableOffset - response.position)
-    if (own !== undefined && own.lag !== lag) {
-      own.lag = lag
-      this.#version++
-    }
+  counted(_: TopicPartition, response: CountedResponse): void {
     if (response.newestTimestamp >= 0 && response.newestTimestamp >= (this.#newest?.at ?? 0)) {
       this.#newest = { at: response.newestTimestamp, origin: response.newestOrigin }
       this.#version++
@@ -120,8 +102,7 @@ export class LiveState implements CountObserver {
   }
 
   stopped(partition: TopicPartition, loss: DataLoss): void {
-    const own = this.#own.get(keyOf(partition))
-    if (own !== undefined) own.stopped = loss.message
+    if (this.#own.has(keyOf(partition))) this.#own.set(keyOf(partition), loss.message)
     this.#version++
   }
 
@@ -153,54 +134,61 @@ export class LiveState implements CountObserver {
 
   deadLetterPublishingWorked(): void {}
 
-  /** All partitions of the group, each with what this instance knows of it. */
-  partitions(): PartitionRow[] {
-    return this.#partitions.map((summary) => {
-      const own = this.#own.get(keyOf(summary))
-      return {
-        topic: summary.topic,
-        topicId: summary.topicId,
-        partition: summary.partition,
-        position: summary.position.offset === 'log-start' ? null : summary.position.offset,
-        counted: summary.counted,
-        duplicates: summary.duplicates,
-        deadLetters: summary.deadLetters,
-        owner: own !== undefined ? this.instance : (summary.owner ?? null),
-        here: own !== undefined,
-        lag: own?.lag ?? null,
-        stopped: own?.stopped ?? null,
-      }
-    })
+  /** All partitions of the group, each with what this instance knows of it; null before the store was read. */
+  partitions(): PartitionRow[] | null {
+    const partitions = this.#progress.partitions()
+    if (partitions === null) return null
+    return partitions.map(({ topic, topicId, partition, position, counted, duplicates, deadLetters, owner, here, lag }) => ({
+      topic,
+      topicId,
+      partition,
+      position: position.offset === 'log-start' ? null : position.offset,
+      counted,
+      duplicates,
+      deadLetters,
+      owner: here ? this.instance : (owner ?? null),
+      here,
+      lag: lag?.records ?? null,
+      heldBack: lag?.heldBack ?? null,
+      stopped: (here ? this.#own.get(keyOf({ topicId, partition })) : null) ?? null,
+    }))
   }
 
   /** @param build names the version of the page's files */
   snapshot(build: string): Snapshot {
-    const types = [...(this.#totals?.counts ?? [])].map(([name, count]) => ({ name: nameOf(name), count }))
-    types.sort((a, b) => b.count - a.count || (a.name < b.name ? -1 : 1))
-    const reasons = [...this.#reasons].map(([reason, count]) => ({ reason, count })).sort((a, b) => b.count - a.count)
-    const partitions = this.partitions()
-    const own = [...this.#own.values()]
     return {
       build,
-      group: {
-        counted: sum(this.#partitions, 'counted'),
-        duplicates: sum(this.#partitions, 'duplicates'),
-        deadLetters: reasons.reduce((total, { count }) => total + count, 0),
-        rate: this.#rate(),
-        reasons,
-        types: types.slice(0, MAX_TYPES),
-        moreTypes: Math.max(0, types.length - MAX_TYPES),
-        partitions: partitions.slice(0, MAX_PARTITIONS),
-        morePartitions: Math.max(0, partitions.length - MAX_PARTITIONS),
-        troubles: [this.#storeTrouble, this.#lookTrouble].filter((trouble) => trouble !== null),
-      },
+      group: this.#group(),
+      troubles: [this.#storeTrouble, this.#lookTrouble].filter((trouble) => trouble !== null),
       instance: {
         name: this.instance,
-        partitions: own.length,
-        lag: own.every(({ lag }) => lag === null) ? null : own.reduce((total, { lag }) => total + (lag ?? 0), 0),
+        partitions: this.#own.size,
         recent: [...this.#recent],
         newest: this.#newest,
       },
+    }
+  }
+
+  /** Null before all of it is known: a zero would be a figure. */
+  #group(): Snapshot['group'] {
+    const partitions = this.partitions()
+    if (partitions === null || this.#reasons === null || this.#totals === null) return null
+    const types = [...this.#totals.counts].map(([name, count]) => ({ name: nameOf(name), count }))
+    types.sort((a, b) => b.count - a.count || (a.name < b.name ? -1 : 1))
+    const reasons = [...this.#reasons].map(([reason, count]) => ({ reason, count })).sort((a, b) => b.count - a.count)
+    const lag = this.#progress.totalLag()
+    return {
+      counted: sum(partitions, 'counted'),
+      duplicates: sum(partitions, 'duplicates'),
+      deadLetters: reasons.reduce((total, { count }) => total + count, 0),
+      lag: lag?.records ?? null,
+      heldBack: lag?.heldBack ?? null,
+      rate: this.#rate(),
+      reasons,
+      types: types.slice(0, MAX_TYPES),
+      moreTypes: Math.max(0, types.length - MAX_TYPES),
+      partitions: partitions.slice(0, MAX_PARTITIONS),
+      morePartitions: Math.max(0, partitions.length - MAX_PARTITIONS),
     }
   }
 
@@ -225,25 +213,6 @@ function nameOf(name: string): string {
   return printable(name, MAX_NAME)
 }
 
-function keyOf(partition: { readonly topicId: string; readonly partition: number }): string {
-  return `${partition.topicId}/${partition.partition}`
-}
-
-function sum(partitions: readonly PartitionSummary[], field: 'counted' | 'duplicates'): number {
+function sum(partitions: readonly Pick<GroupPartition, 'counted' | 'duplicates'>[], field: 'counted' | 'duplicates'): number {
   return partitions.reduce((total, partition) => total + partition[field], 0)
-}
-
-function changed(before: readonly PartitionSummary[], after: readonly PartitionSummary[]): boolean {
-  return (
-    before.length !== after.length ||
-    after.some((row, i) => {
-      const old = before[i]!
-      return (
-        row.position.offset !== old.position.offset ||
-        row.duplicates !== old.duplicates ||
-        row.deadLetters !== old.deadLetters ||
-        row.owner !== old.owner
-      )
-    })
-  )
 }

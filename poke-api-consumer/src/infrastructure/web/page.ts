@@ -11,6 +11,7 @@ import swagger from '@fastify/swagger'
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import { printable, printableJson } from 'service-kit'
 import type { TypeCounts } from '../../entities/type-counts.ts'
+import type { GroupProgress } from '../group-progress.ts'
 import { addApi, refuse } from './api.ts'
 import { EventStream } from './event-stream.ts'
 import { type GroupStore, watchGroup } from './group-watch.ts'
@@ -31,6 +32,8 @@ const CONTENT_SECURITY_POLICY = {
 
 export interface WebPageOptions {
   readonly state: LiveState
+  /** Told of each look at the store. */
+  readonly progress: Pick<GroupProgress, 'readingStore' | 'storeRead' | 'isKnown'>
   readonly store: GroupStore
   /** The published document of some counts, byte for byte. */
   readonly document: (counts: TypeCounts) => string
@@ -45,7 +48,7 @@ export interface WebPageOptions {
  * @returns a plugin without a prefix; it looks at the store from `ready` on until the server closes
  */
 export function webPage(options: WebPageOptions): FastifyPluginAsync {
-  const { state, store, document } = options
+  const { state, progress, store, document } = options
   const allowed = new Set(options.allowedHosts.map((name) => name.toLowerCase()))
   const files = fileURLToPath(new URL('./public/', import.meta.url))
   const build = hashOf(files)
@@ -92,7 +95,7 @@ export function webPage(options: WebPageOptions): FastifyPluginAsync {
     const closing = new AbortController()
     let watching = Promise.resolve()
     app.addHook('onReady', async () => {
-      watching = watchGroup(store, state, closing.signal, wait)
+      watching = watchGroup(store, progress, state, closing.signal, wait)
     })
     // Before the server waits for its connections to end: a stream never does by itself.
     app.addHook('preClose', async () => {

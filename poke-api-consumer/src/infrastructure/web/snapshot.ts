@@ -16,7 +16,11 @@ export const PartitionSchema = Type.Object(
     deadLetters: count('Records that could not be counted.'),
     owner: orNull(Type.String(), 'The instance that opened it last; null where it is not known.'),
     here: Type.Boolean({ description: 'Whether this instance reads it.' }),
-    lag: orNull(Type.Integer({ minimum: 0 }), 'Records not yet counted, as this instance knows; null where another one reads.'),
+    lag: orNull(
+      Type.Integer({ minimum: 0 }),
+      "Offsets from the group's position to the high watermark, whoever reads it: records not counted yet; null while that is not known.",
+    ),
+    heldBack: orNull(Type.Integer({ minimum: 0 }), 'The part of `lag` that open transactions of producers hold back.'),
     stopped: orNull(Type.String(), 'Why this instance does not read on; null while it reads.'),
   },
   { title: 'Partition' },
@@ -26,11 +30,16 @@ export type PartitionRow = Type.Static<typeof PartitionSchema>
 export const SnapshotSchema = Type.Object(
   {
     build: Type.String({ description: "Names the version of the page's files; a page of another version loads itself again." }),
-    group: Type.Object(
-      {
+    group: orNull(
+      Type.Object({
         counted: count('Records counted by the whole group.'),
         duplicates: count('Duplicates recognised by the whole group.'),
         deadLetters: count('Dead letters of the whole group that were neither replayed nor purged.'),
+        lag: orNull(
+          Type.Integer({ minimum: 0 }),
+          'Records of the topic that the group has not counted yet, whoever reads them, as the brokers tell; null while that is not known.',
+        ),
+        heldBack: orNull(Type.Integer({ minimum: 0 }), 'The part of `lag` that open transactions of producers hold back.'),
         rate: orNull(Type.Number({ minimum: 0 }), 'Records counted a second; null until there are two looks to compare.'),
         reasons: Type.Array(Type.Object({ reason: Type.String(), count: count('Dead letters with this reason.') })),
         types: Type.Array(Type.Object({ name: Type.String(), count: count('Captured Pokémon that have the type.') }), {
@@ -39,15 +48,14 @@ export const SnapshotSchema = Type.Object(
         moreTypes: count('Types left out of `types`.'),
         partitions: Type.Array(PartitionSchema),
         morePartitions: count('Partitions left out of `partitions`.'),
-        troubles: Type.Array(Type.String(), { description: 'Why the figures of the group may be old.' }),
-      },
-      { description: 'Of the whole group, as the store has it, at most a second old.' },
+      }),
+      'Of the whole group, as the store has it, at most a second old; null until it was read.',
     ),
+    troubles: Type.Array(Type.String(), { description: 'Why the figures of the group may be old, or are not known.' }),
     instance: Type.Object(
       {
         name: Type.String(),
         partitions: count('Partitions that this instance reads.'),
-        lag: orNull(Type.Integer({ minimum: 0 }), 'Records of these partitions that are not yet counted; null where it reads none.'),
         recent: Type.Array(
           Type.Object({ seen: Type.Integer(), id: Type.Integer(), name: Type.String(), types: Type.Array(Type.String()) }),
           {

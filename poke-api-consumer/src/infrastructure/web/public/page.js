@@ -1,4 +1,7 @@
-/** The page: follows the stream of snapshots and shows each. It keeps nothing that a snapshot does not say, so it can lose its server at any time. */
+/**
+ * The page: follows the stream of snapshots and shows each. It keeps nothing that a snapshot does not say, so it can lose its server at any time;
+ * what a snapshot does not know yet stays as it was.
+ */
 import { formatAge, formatCount, formatName, formatNumberOf, formatRate, formatShare } from './format.js'
 import { inkOn, lookOf } from './look.js'
 import { Race } from './race.js'
@@ -33,7 +36,10 @@ const REASONS = /** @type {Record<string, string>} */ ({
 
 const calm = matchMedia('(prefers-reduced-motion: reduce)')
 
-/** @type {Snapshot | null} */ let shown = null
+/** @typedef {NonNullable<Snapshot['group']>} Group */
+
+/** The last snapshot. @type {Snapshot | null} */ let shown = null
+/** What was known of the group last. @type {Group | null} */ let known = null
 /** @type {Race | null} */ let race = null
 /** The server's clock minus this one's, ms. */
 let clockSkew = 0
@@ -106,34 +112,41 @@ addEventListener('pageshow', (event) => event.persisted && connect())
 function show(snapshot) {
   // The server is of another version than this page.
   if (shown !== null && shown.build !== snapshot.build) return location.reload()
-  const before = shown
   shown = snapshot
-  const { group, instance } = snapshot
-  const typeTotal = group.types.reduce((sum, { count }) => sum + count, 0)
-
-  countUp(byId('counted'), group.counted)
-  setText('type-total', `${formatNumberOf(typeTotal, 'type')}, ${formatNumberOf(group.duplicates, 'duplicate')} left out`)
-  document.title = `${formatCount(group.counted)} · Pokémon types, counted live`
-  showLag(snapshot)
+  const { group, instance, troubles } = snapshot
+  // A server that has just started may not have read its store yet: what it said before holds until it has.
+  if (group !== null) showGroup(group, instance.name)
   showAge()
-  showTypes(group, typeTotal)
-  showPartitions(snapshot)
-  showDeadLetters(group, before?.group.deadLetters ?? 0)
-  showNotices(snapshot)
+  showNotices(troubles)
   feed(instance.recent)
   setText('instance', instance.name)
 }
 
-/** @param {Snapshot} snapshot */
-function showLag({ group, instance }) {
-  if (instance.lag === null) {
-    setText('lag', '–')
-    setText('lag-note', instance.partitions === 0 ? 'this instance reads no partition' : 'not known yet')
-    return
-  }
-  const parts = `${instance.partitions} of ${formatNumberOf(group.partitions.length + group.morePartitions, 'partition')}`
-  setText('lag', formatCount(instance.lag))
-  setText('lag-note', instance.lag === 0 ? `caught up, in ${parts}` : `records to go, in ${parts}`)
+/**
+ * @param {Group} group
+ * @param {string} instance
+ */
+function showGroup(group, instance) {
+  const before = known
+  known = group
+  const typeTotal = group.types.reduce((sum, { count }) => sum + count, 0)
+  countUp(byId('counted'), group.counted)
+  setText('type-total', `${formatNumberOf(typeTotal, 'type')}, ${formatNumberOf(group.duplicates, 'duplicate')} left out`)
+  document.title = `${formatCount(group.counted)} · Pokémon types, counted live`
+  showLag(group)
+  showTypes(group, typeTotal)
+  showPartitions(group, instance)
+  showDeadLetters(group, before?.deadLetters ?? 0)
+}
+
+/** @param {Group} group */
+function showLag({ lag, heldBack, partitions, morePartitions }) {
+  const all = formatNumberOf(partitions.length + morePartitions, 'partition')
+  setText('lag', lag === null ? '–' : formatCount(lag))
+  if (lag === null) setText('lag-note', 'not known: a leader does not answer')
+  else if (lag === 0) setText('lag-note', `caught up, in ${all}`)
+  else if (heldBack) setText('lag-note', `records to go, ${formatCount(heldBack)} of them held back by open transactions`)
+  else setText('lag-note', `records to go, in ${all}`)
 }
 
 function showAge() {
@@ -147,7 +160,7 @@ function showAge() {
 }
 
 /**
- * @param {Snapshot['group']} group
+ * @param {Group} group
  * @param {number} total
  */
 function showTypes({ types, moreTypes }, total) {
@@ -164,8 +177,11 @@ function showTypes({ types, moreTypes }, total) {
   setNote('more-types', moreTypes, `${formatCount(moreTypes)} rarer types are not shown.`)
 }
 
-/** @param {Snapshot} snapshot */
-function showPartitions({ group, instance }) {
+/**
+ * @param {Group} group
+ * @param {string} instance
+ */
+function showPartitions(group, instance) {
   const topics = new Map(group.partitions.map(({ topicId, topic }) => [topicId, topic]))
   replaceRows('partitions', group.partitions, (row) => [
     // A topic that was made again has the name of the one before.
@@ -175,11 +191,11 @@ function showPartitions({ group, instance }) {
     cell('td', formatCount(row.counted)),
     cell('td', formatCount(row.duplicates)),
     cell('td', formatCount(row.deadLetters)),
-    cell('td', row.stopped !== null ? 'stopped' : row.lag === null ? '–' : formatCount(row.lag)),
+    cell('td', row.stopped !== null ? 'stopped' : lagOf(row)),
   ])
   setNote('more-partitions', group.morePartitions, `${formatCount(group.morePartitions)} more are at /api/partitions.`)
 
-  const names = new Set(group.partitions.map((row) => row.owner ?? (row.here ? instance.name : '')))
+  const names = new Set(group.partitions.map((row) => row.owner ?? (row.here ? instance : '')))
   names.delete('')
   const read = `${names.size === 1 ? 'reads' : 'read'} ${formatNumberOf(group.partitions.length + group.morePartitions, 'partition')}`
   const topic = [...new Set(topics.values())].join(', ')
@@ -187,18 +203,24 @@ function showPartitions({ group, instance }) {
 }
 
 /** @param {PartitionRow} row */
+function lagOf({ lag, heldBack }) {
+  if (lag === null) return '–'
+  return heldBack ? `${formatCount(lag)} (${formatCount(heldBack)} held back)` : formatCount(lag)
+}
+
+/** @param {PartitionRow} row */
 function owner(row) {
-  const td = cell('td', row.owner ?? 'another instance')
+  const td = cell('td', row.owner ?? (row.position === null ? 'nobody yet' : 'another instance'))
   if (row.here) td.append(' ', element('span', { class: 'tag' }, 'this instance'))
   return td
 }
 
-/** @param {Snapshot} snapshot */
-function showNotices({ group }) {
-  const stopped = group.partitions
+/** @param {readonly string[]} troubles */
+function showNotices(troubles) {
+  const stopped = (known?.partitions ?? [])
     .filter((row) => row.stopped !== null)
     .map((row) => `${row.topic}-${row.partition} is stopped. ${row.stopped}`)
-  const notices = [...group.troubles, ...stopped]
+  const notices = [...troubles, ...stopped]
   const place = byId('notices')
   if (place.dataset.shown === notices.join('\n')) return
   place.dataset.shown = notices.join('\n')
@@ -211,7 +233,7 @@ let lettersShown = 0
 let lettersAsked = false
 
 /**
- * @param {Snapshot['group']} group
+ * @param {Group} group
  * @param {number} before
  */
 function showDeadLetters({ deadLetters, reasons }, before) {
@@ -232,12 +254,12 @@ function showDeadLetters({ deadLetters, reasons }, before) {
 
 /** Asks for the latest dead letters, at most once in a while; where there were more meanwhile or it failed, the next snapshot asks again. */
 async function showLatestLetters() {
-  if (lettersAsked || shown === null) return
+  if (lettersAsked || known === null) return
   lettersAsked = true
   setTimeout(() => {
     lettersAsked = false
   }, LETTERS_PACE)
-  const wanted = shown.group.deadLetters
+  const wanted = known.deadLetters
   try {
     const answer = await fetch(`/api/dead-letters?limit=${LETTERS}`)
     if (!answer.ok) return
@@ -345,7 +367,7 @@ function badge(types) {
 
 function everySecond() {
   showAge()
-  const rate = shown?.group.rate ?? null
+  const rate = shown?.group?.rate ?? null
   if (rate === null || byId('connection').dataset.state !== 'live') return
   const [figure, unit] = formatRate(rate)
   setText('rate', figure)
@@ -463,7 +485,7 @@ addEventListener('load', () => {
   const { echarts } = /** @type {{ echarts?: typeof import('echarts') }} */ (/** @type {unknown} */ (globalThis))
   if (echarts === undefined) return setView(true)
   race = new Race(echarts, byId('race'), looks)
-  if (shown !== null) race.show(shown.group.types)
+  if (known !== null) race.show(known.types)
 })
 
 setInterval(everySecond, 1000)

@@ -1,0 +1,263 @@
+/**
+ * How far the whole group is: what the store has of each partition, and how far that is behind the end of its log as its leader tells it.
+ * The page, the API, the metrics, the log and readiness take their figures from here, so that all of them say the same.
+ *
+ * The store is read once a second. What this instance commits in between is added at once, and never twice: counts and position move
+ * together, so the position that was read tells which commits it includes.
+ */
+import type { CountedResponse, CountObserver, FetchPosition, PartitionSummary, TopicPartition } from '../application/ports.ts'
+import type { LogBounds } from './messaging/cluster.ts'
+import type { LogWatchObserver } from './messaging/log-watch.ts'
+
+/** A partition of the group. */
+export interface GroupPartition extends PartitionSummary {
+  /** Whether this instance reads it. */
+  readonly here: boolean
+  /** Null: not known now, because its leader or the store was not heard of. */
+  readonly lag: Lag | null
+}
+
+/** How far the group is behind in a partition. */
+export interface Lag {
+  /** Offsets from the group's position to the high watermark. */
+  readonly records: number
+  /** Those of them that open transactions hold back. */
+  readonly heldBack: number
+  /** The next offset that the group counts. */
+  readonly position: number
+  /** The last stable offset: the first that may not be read yet. */
+  readonly stableEnd: number
+}
+
+/** What a leader said counts for so long, in ms: it is asked once a second. */
+const LONGEST_SILENCE = 4000
+
+type Amounts = Pick<PartitionSummary, 'counted' | 'duplicates' | 'deadLetters'>
+const NOTHING: Amounts = { counted: 0, duplicates: 0, deadLetters: 0 }
+
+/** What this instance knows of a partition that the last look at the store does not have yet. */
+interface OwnPartition {
+  /** False: it was given away, and the store was not read since. */
+  here: boolean
+  /** The newest known; null: the store's. */
+  position: FetchPosition | null
+  /** The position was heard of since the look at the store that is under way began. */
+  isNewer: boolean
+  /** Committed before the look at the store that is under way began. */
+  before: Amounts
+  /** Committed since then, each with the position after it. */
+  since: (Amounts & { readonly position: number })[]
+}
+
+export class GroupProgress implements CountObserver, LogWatchObserver {
+  readonly #now: () => number
+  /** As it was read last; null: it was not read yet. */
+  #stored: ReadonlyMap<string, PartitionSummary> | null = null
+  readonly #own = new Map<string, OwnPartition>()
+  /** The topic that is read now. */
+  #topic: { readonly topic: string; readonly topicId: string; readonly partitions: number } | null = null
+  /** Of its partitions. */
+  readonly #logs = new Map<number, LogBounds & { readonly toldAt: number }>()
+  #version = 0
+
+  /** @param now a clock that never goes backwards, in ms */
+  constructor(now: () => number) {
+    this.#now = now
+  }
+
+  /** Rises whenever a figure is not what it was. */
+  get version(): number {
+    return this.#version
+  }
+
+  /** Whether the store was ever read: before, nothing is known of the group. */
+  get isKnown(): boolean {
+    return this.#stored !== null
+  }
+
+  /** The store is about to be read. What is told from now on may be missing in it. */
+  readingStore(): void {
+    for (const own of this.#own.values()) {
+      own.before = own.since.reduce(plus, own.before)
+      own.since = []
+      own.isNewer = false
+    }
+    for (const [partition, { toldAt }] of this.#logs) if (this.#now() - toldAt > LONGEST_SILENCE) this.#forget(partition)
+  }
+
+  /** @param partitions all of the group, read after `readingStore` */
+  storeRead(partitions: readonly PartitionSummary[]): void {
+    const before = this.#stored
+    this.#stored = new Map(partitions.map((partition) => [keyOf(partition), partition]))
+    for (const [key, own] of [...this.#own]) {
+      const offset = this.#storedOffset(key)
+      if (own.before.counted + own.before.duplicates + own.before.deadLetters > 0) this.#version++
+      own.before = NOTHING
+      own.since = own.since.filter(({ position }) => position > offset)
+      if (own.since.length > 0 || own.isNewer) continue
+      own.position = null
+      if (!own.here) this.#own.delete(key)
+    }
+    if (before === null || isChanged(before, this.#stored)) this.#version++
+  }
+
+  opened(partition: TopicPartition, position: FetchPosition): void {
+    const key = keyOf(partition)
+    const known = this.#own.get(key)
+    // Opened again at an earlier position, it was reset: what was committed before does not count any more.
+    const wasReset = typeof known?.position?.offset === 'number' && !(Number(position.offset) >= known.position.offset)
+    const { before, since } = known === undefined || wasReset ? { before: NOTHING, since: [] } : known
+    this.#own.set(key, { here: true, position, isNewer: true, before, since })
+    this.#version++
+  }
+
+  counted(partition: TopicPartition, response: CountedResponse): void {
+    const own = this.#own.get(keyOf(partition))
+    if (own === undefined) return
+    const deadLetters = [...response.deadLetters.values()].reduce((sum, letters) => sum + letters, 0)
+    const { counted, duplicates, position, highWatermark, lastStableOffset } = response
+    const offset = this.#position(partition)?.offset
+    if (counted + duplicates + deadLetters > 0 || (typeof offset === 'number' && position > offset)) {
+      own.position = { offset: position, leaderEpoch: -1 }
+      own.isNewer = true
+      // The look at the store that was just done may have it already.
+      if (position > this.#storedOffset(keyOf(partition))) own.since.push({ counted, duplicates, deadLetters, position })
+      this.#version++
+    }
+    const log = this.#logs.get(partition.partition)
+    if (log === undefined || partition.topicId !== this.#topic?.topicId) return
+    // The answer is older than its commit: its leader may have told more meanwhile.
+    const [end, stableEnd] = [Math.max(log.end, highWatermark), Math.max(log.stableEnd, lastStableOffset)]
+    if (end === log.end && stableEnd === log.stableEnd) return
+    this.#logs.set(partition.partition, { ...log, end, stableEnd })
+    this.#version++
+  }
+
+  closed(partition: TopicPartition): void {
+    const own = this.#own.get(keyOf(partition))
+    if (own === undefined) return
+    own.here = false
+    this.#version++
+  }
+
+  // What the store has of these is read.
+  partitionsSeen(): void {}
+  totals(): void {}
+  committed(): void {}
+  fenced(): void {}
+  stopped(): void {}
+  skipped(): void {}
+  storeFailed(): void {}
+  storeWorked(): void {}
+  deadLettersPublished(): void {}
+  deadLetterPublishingFailed(): void {}
+  deadLetterPublishingWorked(): void {}
+  fileWritten(): void {}
+  fileFailed(): void {}
+
+  logEnds(
+    topic: { readonly topic: string; readonly topicId: string },
+    partitions: number,
+    ends: ReadonlyMap<number, LogBounds | null>,
+  ): void {
+    if (this.#topic?.topicId !== topic.topicId) this.#logs.clear()
+    if (this.#topic?.topicId !== topic.topicId || this.#topic.partitions !== partitions) this.#version++
+    this.#topic = { ...topic, partitions }
+    for (const [partition, log] of ends) {
+      if (log === null) this.#forget(partition)
+      else {
+        const before = this.#logs.get(partition)
+        if (before?.start !== log.start || before.end !== log.end || before.stableEnd !== log.stableEnd) this.#version++
+        this.#logs.set(partition, { ...log, toldAt: this.#now() })
+      }
+    }
+  }
+
+  /** Null where it is not known: its leader does not answer, it is of another topic, or the store was never read. */
+  lagOf({ topicId, partition }: Pick<TopicPartition, 'topicId' | 'partition'>): Lag | null {
+    const log = topicId === this.#topic?.topicId ? this.#logs.get(partition) : undefined
+    const stored = this.#position({ topicId, partition })
+    if (log === undefined || stored === null || this.#now() - log.toldAt > LONGEST_SILENCE) return null
+    const { end, stableEnd } = log
+    const position = stored.offset === 'log-start' ? log.start : stored.offset
+    return { records: Math.max(0, end - position), heldBack: Math.max(0, end - Math.max(stableEnd, position)), position, stableEnd }
+  }
+
+  /** Of all partitions of the topic, whoever reads them, in order; with null where it is not known. */
+  lags(): (Lag | null)[] {
+    const { topicId = '', partitions = 0 } = this.#topic ?? {}
+    return Array.from({ length: partitions }, (_, partition) => this.lagOf({ topicId, partition }))
+  }
+
+  /** The sum over all partitions of the topic; null where it is not known of each of them. */
+  totalLag(): Pick<Lag, 'records' | 'heldBack'> | null {
+    const lags = this.lags()
+    if (lags.length === 0 || lags.includes(null)) return null
+    return (lags as Lag[]).reduce((sum, lag) => ({ records: sum.records + lag.records, heldBack: sum.heldBack + lag.heldBack }), {
+      records: 0,
+      heldBack: 0,
+    })
+  }
+
+  /** Every partition that the group has ever read, and every other one of the topic; null before the store was read. */
+  partitions(): GroupPartition[] | null {
+    if (this.#stored === null) return null
+    const known = [...this.#stored.values()].map((stored): GroupPartition => {
+      const own = this.#own.get(keyOf(stored))
+      const lag = this.lagOf(stored)
+      if (own === undefined) return { ...stored, here: false, lag }
+      const amounts = own.since.reduce(plus, plus(own.before, stored))
+      return { ...stored, ...amounts, position: own.position ?? stored.position, here: own.here, lag }
+    })
+    const { topic = '', topicId = '', partitions = 0 } = this.#topic ?? {}
+    for (let partition = 0; partition < partitions; partition++) {
+      const at = { topic, topicId, partition }
+      if (this.#stored.has(keyOf(at))) continue
+      const here = this.#own.get(keyOf(at))?.here ?? false
+      known.push({ ...at, ...NOTHING, position: { offset: 'log-start', leaderEpoch: -1 }, owner: null, here, lag: this.lagOf(at) })
+    }
+    return known
+  }
+
+  #position(partition: Pick<TopicPartition, 'topicId' | 'partition'>): FetchPosition | null {
+    const key = keyOf(partition)
+    const own = this.#own.get(key)?.position ?? null
+    if (own !== null || this.#stored === null) return own
+    return this.#stored.get(key)?.position ?? { offset: 'log-start', leaderEpoch: -1 }
+  }
+
+  /** −1 where the store has read nothing, or was not read. */
+  #storedOffset(key: string): number {
+    const offset = this.#stored?.get(key)?.position.offset
+    return typeof offset === 'number' ? offset : -1
+  }
+
+  #forget(partition: number): void {
+    if (this.#logs.delete(partition)) this.#version++
+  }
+}
+
+export function keyOf({ topicId, partition }: Pick<TopicPartition, 'topicId' | 'partition'>): string {
+  return `${topicId}/${partition}`
+}
+
+function plus(a: Amounts, b: Amounts): Amounts {
+  return { counted: a.counted + b.counted, duplicates: a.duplicates + b.duplicates, deadLetters: a.deadLetters + b.deadLetters }
+}
+
+function isChanged(before: ReadonlyMap<string, PartitionSummary>, after: ReadonlyMap<string, PartitionSummary>): boolean {
+  if (before.size !== after.size) return true
+  for (const [key, row] of after) {
+    const old = before.get(key)
+    if (
+      old === undefined ||
+      row.position.offset !== old.position.offset ||
+      row.counted !== old.counted ||
+      row.duplicates !== old.duplicates ||
+      row.deadLetters !== old.deadLetters ||
+      row.owner !== old.owner
+    )
+      return true
+  }
+  return false
+}

@@ -91,6 +91,11 @@ export const OUTPUT_FILE_ERRORS = {
     'The file or its folder cannot be written.',
     'Make the folder of `OUTPUT_FILE` writable; the file is written then.',
   ),
+  'not-a-file': final(
+    EXIT.config,
+    '`OUTPUT_FILE` is a folder, a pipe, a socket or a device, which is not replaced.',
+    'Name a file, or one that is still to be made; where it became so under a running service, which tries again, remove it.',
+  ),
   full: retried('The disk of the file is full.', 'Make room; the file is written then.'),
   hangs: retried('The disk of the file does not answer.', 'Bring the disk or the network share back; the file is written then.'),
   io: retried('Writing the file failed.', 'The message has the system’s words; it is tried again.'),

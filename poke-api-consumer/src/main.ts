@@ -92,6 +92,8 @@ async function consume(config: Config, logger: Logger, signal: AbortSignal, cras
   parts.defer(() => http.close())
   await tellParent({ type: 'listening', port: http.port })
   const { KAFKA_TOPIC: topic, KAFKA_BROKERS: brokers, KAFKA_GROUP_ID: groupId } = config
+  const sink = new TypeCountsFile(config.OUTPUT_FILE)
+  await sink.check()
   const storeUrl = SETTINGS.STORE_URL.kind.show?.(config.STORE_URL)
   logger.info(
     { topic, brokers, group: groupId, store: storeUrl, file: config.OUTPUT_FILE, instance },
@@ -141,7 +143,7 @@ async function consume(config: Config, logger: Logger, signal: AbortSignal, cras
     source,
     store,
     deadLetterTopic,
-    sink: new TypeCountsFile(config.OUTPUT_FILE),
+    sink,
     observer: allObservers([progress, metrics, report, live]),
     onDataLoss: config.ON_DATA_LOSS,
     sourceMaxCount: config.SOURCE_MAX_COUNT,

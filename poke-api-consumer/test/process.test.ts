@@ -1,7 +1,7 @@
 /** The consumer as a process: what its user sees where something is wrong, and how it ends. No broker runs here. */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -58,7 +58,7 @@ test('wrong settings: one message without the password, exit code 78, and nothin
   assert.equal(
     service.error,
     'poke-api-consumer: 2 settings are wrong:\n' +
-      '  STORE_URL is "mysql://ash:***@db/poke"; accepted: sqlite:<file> or postgres://user@host:port/database\n' +
+      '  STORE_URL is "***" (it does not begin with sqlite: or postgres: or postgresql:); accepted: sqlite:<file> or postgres://user@host:port/database\n' +
       '  ON_DATA_LOSS is "ignore"; accepted: stop or continue\n',
   )
   assert.deepEqual(existsSync(join(folder, 'data')), false)
@@ -88,6 +88,35 @@ test('a database that is away is waited for, readiness says so without the passw
   service.child.kill('SIGTERM')
   assert.equal(await service.ends(), 0)
   assert.doesNotMatch(JSON.stringify(service.lines), /hunter2/)
+})
+
+test('whatever is asked over HTTP or written to the log has neither a password nor the path of a file with one', async (t) => {
+  const secrets = mkdtempSync(join(tmpdir(), 'secrets-'))
+  folders.push(secrets)
+  const file = join(secrets, 'store-password')
+  writeFileSync(file, 'hunter2-of-the-file')
+  const url = `postgres://ash:hunter2%40of%2Fthe%23url@127.0.0.1:${await deadPort(t)}/poke?sslpassword=hunter2-of-the-query`
+  const { service } = await start(t, { STORE_URL: url, STORE_PASSWORD_FILE: file })
+  const port = await service.listens()
+  await service.says(/^the store postgres:/)
+  rmSync(file)
+  await service.says(/^the file that STORE_PASSWORD_FILE names cannot be read any more \(ENOENT\)/)
+  const paths = ['/', '/health/ready', '/health/live', '/metrics', '/api/type-counts', '/api/partitions', '/api/dead-letters']
+  const answers = await Promise.all(paths.map(async (path) => await (await fetch(`http://127.0.0.1:${port}${path}`)).text()))
+  assert.match(answers[1] ?? '', /store: the file that STORE_PASSWORD_FILE names cannot be read any more/)
+  service.child.kill('SIGTERM')
+  assert.equal(await service.ends(), 0)
+  const said = [...answers, JSON.stringify(service.lines), service.error].join('\n')
+  assert.doesNotMatch(said, /hunter2|of.the.url|secrets-/)
+})
+
+test('an output file that is none ends it before anything is counted, and is left alone: exit code 78', async (t) => {
+  const { service } = await start(t, { OUTPUT_FILE: '/dev/null' })
+  assert.equal(await service.ends(), 78)
+  const line = service.lines.at(-1)
+  assert.deepEqual([line?.level, line?.code], ['fatal', 'output-file/not-a-file'])
+  assert.match(line?.msg ?? '', /^OUTPUT_FILE \/dev\/null is a device, and is left alone/)
+  assert.ok(statSync('/dev/null').isCharacterDevice())
 })
 
 test('without Kafka the counts so far are published, readiness says why there are no new ones, and the page is there', async (t) => {

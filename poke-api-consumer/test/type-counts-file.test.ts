@@ -1,8 +1,10 @@
 /** The real file: the contract, and what only files have: durability, leftovers, folders, users without rights. */
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
+import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import fs from 'node:fs/promises'
+import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { describe, type TestContext, test } from 'node:test'
@@ -137,15 +139,91 @@ describe('the file on disk', () => {
     assert.ok((await a.matches(ours)) || (await a.matches(theirs)))
   })
 
-  test('what is no file in its place holds nobody up, and is replaced', {
-    skip: process.platform === 'win32' && 'no pipes here',
-  }, async (t) => {
+  const unix = { skip: process.platform === 'win32' && 'no pipes, modes and owners here' }
+
+  test('whatever else is in its place is refused, left as it was, and holds nobody up', unix, async (t) => {
+    const folder = await newFolder(t)
+    const pipe = join(folder, 'pipe')
+    execFileSync('mkfifo', [pipe])
+    const socket = join(folder, 'socket')
+    const server = createServer().listen(socket)
+    await once(server, 'listening')
+    t.after(() => server.close())
+    await fs.symlink(pipe, join(folder, 'link'))
+    const cases: [path: string, what: string][] = [
+      [pipe, 'a named pipe'],
+      [socket, 'a socket'],
+      [folder, 'a folder'],
+      ['/dev/null', 'a device'],
+      [join(folder, 'link'), 'a named pipe'],
+    ]
+    for (const [path, what] of cases) {
+      const before = await fs.lstat(path)
+      const sink = new TypeCountsFile(path)
+      const refusal = { kind: 'not-a-file', exitCode: 78, message: new RegExp(`^OUTPUT_FILE ${path} is ${what}, and is left alone`) }
+      await assert.rejects(sink.check(), refusal)
+      await assert.rejects(sink.write(new Map()), refusal)
+      if (what !== 'a folder') assert.equal(await sink.matches(new Map()), false)
+      const { ino, mode } = await fs.lstat(path)
+      assert.deepEqual([ino, mode], [before.ino, before.mode])
+    }
+  })
+
+  test('a file, none, or one that cannot be looked at yet is nothing to be refused', async (t) => {
+    const folder = await newFolder(t)
+    await fs.writeFile(join(folder, 'file'), '')
+    for (const path of ['file', 'none', 'no/folder', 'file/below']) await new TypeCountsFile(join(folder, path)).check()
+  })
+
+  test('a symbolic link stays, and the file that it leads to is replaced in its own folder', unix, async (t) => {
+    const folder = await newFolder(t)
+    await fs.mkdir(join(folder, 'real/deep'), { recursive: true })
+    await fs.symlink('real/deep', join(folder, 'way'))
+    // Behind a link to a folder `..` is not the folder that the link is in.
+    await fs.symlink('way/../type-counts.json', join(folder, 'relative'))
+    await fs.symlink(join(folder, 'relative'), join(folder, 'link'))
+    const sink = new TypeCountsFile(join(folder, 'link'))
+    for (const counts of [new Map([['bug', 1]]), new Map([['bug', 2]])]) {
+      await sink.write(counts)
+      assert.equal(await fs.readFile(join(folder, 'real/type-counts.json'), 'utf8'), `{"types":{"bug":${counts.get('bug')}}}\n`)
+      assert.equal(await sink.matches(counts), true)
+    }
+    for (const link of ['link', 'relative', 'way']) assert.ok((await fs.lstat(join(folder, link))).isSymbolicLink())
+    assert.deepEqual((await fs.readdir(folder)).sort(), ['link', 'real', 'relative', 'way'])
+    assert.deepEqual((await fs.readdir(join(folder, 'real'))).sort(), ['deep', 'type-counts.json'])
+  })
+
+  test('links in a circle are said', unix, async (t) => {
+    const folder = await newFolder(t)
+    await fs.symlink('b', join(folder, 'a'))
+    await fs.symlink('a', join(folder, 'b'))
+    await assert.rejects(new TypeCountsFile(join(folder, 'a')).write(new Map()), /the counts cannot be written: .*symbolic links/)
+  })
+
+  test('mode and, for root, owner of the file before are kept', unix, async (t) => {
     const path = join(await newFolder(t), 'type-counts.json')
-    execFileSync('mkfifo', [path])
     const sink = new TypeCountsFile(path)
-    assert.equal(await sink.matches(new Map()), false)
-    await sink.write(new Map())
-    assert.equal(await fs.readFile(path, 'utf8'), '{"types":{}}\n')
+    await fs.writeFile(path, '')
+    const isRoot = process.getuid?.() === 0
+    for (const mode of [0o600, 0o640, 0o666, 0o664]) {
+      if (isRoot) await fs.chown(path, 1234, 2345)
+      await fs.chmod(path, mode)
+      await sink.write(new Map([['bug', mode]]))
+      const after = await fs.stat(path)
+      assert.equal(after.mode & 0o7777, mode)
+      if (isRoot) assert.deepEqual([after.uid, after.gid], [1234, 2345])
+    }
+  })
+
+  test('a file that is mounted by itself cannot be replaced, and is said to be', async (t) => {
+    const folder = await newFolder(t)
+    for (const code of ['EBUSY', 'EROFS']) {
+      const files: Files = { ...fs, rename: () => Promise.reject(Object.assign(new Error('refused'), { code })) }
+      await assert.rejects(new TypeCountsFile(join(folder, 'f'), { files }).write(new Map()), {
+        kind: 'not-writable',
+        message: /mount the folder, not the file; it is tried again$/,
+      })
+    }
   })
 
   test('a disk that does not answer is said, and nothing else is begun on it before it has', async (t) => {
@@ -173,10 +251,8 @@ describe('the file on disk', () => {
 
   test('errors name the path, what is wrong, and can be tried again', async (t) => {
     const folder = await newFolder(t)
-    await fs.mkdir(join(folder, 'taken', 'by-a-folder'), { recursive: true })
     await fs.writeFile(join(folder, 'file'), '')
     const cases: [path: string, message: RegExp][] = [
-      [join(folder, 'taken'), /taken: there is a folder of that name; it is tried again$/],
       [join(folder, 'file', 'type-counts.json'), /type-counts\.json: a part of its path is a file, not a folder/],
     ]
     for (const [path, message] of cases) {
@@ -187,7 +263,7 @@ describe('the file on disk', () => {
         return true
       })
     }
-    await assert.rejects(new TypeCountsFile(join(folder, 'taken')).matches(new Map()), /cannot be read: .*there is a folder of that name/)
+    await assert.rejects(new TypeCountsFile(folder).matches(new Map()), /cannot be read: .*there is a folder of that name/)
   })
 
   test('a folder that may not be written is said, and written to once it may', {

@@ -1,14 +1,18 @@
-/** `type-counts.json`: always one whole document, replaced by a temporary file, fsync and rename, so that no reader and no crash sees half of one. */
+/**
+ * `type-counts.json`: always one whole document, replaced by a temporary file, fsync and rename, so that no reader and no crash sees half of one.
+ * Only a regular file is replaced. A symbolic link stays, and the file that it leads to is replaced; owner and mode of the file before stay too.
+ */
 import { randomBytes } from 'node:crypto'
+import type { Stats } from 'node:fs'
 import fs from 'node:fs/promises'
-import { basename, dirname, join, resolve } from 'node:path'
+import { basename, dirname, isAbsolute, resolve } from 'node:path'
 import { DeadlinePassed, makeFolder, onDisk, printableJson, withDeadline } from 'service-kit'
 import type { TypeCountsSink } from '../../application/ports.ts'
 import type { TypeCounts } from '../../entities/type-counts.ts'
 import { OutputFileError, type OutputFileErrorKind } from '../../errors.ts'
 
 /** What of `node:fs/promises` is used. */
-export type Files = Pick<typeof fs, 'open' | 'readdir' | 'readFile' | 'rename' | 'rm' | 'stat'>
+export type Files = Pick<typeof fs, 'lstat' | 'open' | 'readdir' | 'readFile' | 'readlink' | 'rename' | 'rm' | 'stat'>
 
 export interface TypeCountsFileOptions {
   /** ms since 1970 */
@@ -22,6 +26,16 @@ export interface TypeCountsFileOptions {
 const LEFTOVER_AGE = 60_000
 /** A network disk that is away may keep a call for ever. */
 const DEADLINE = 5000
+/** As many as Linux follows. */
+const MOST_LINKS = 40
+
+/** Where the document goes, and what is there now. */
+interface Place {
+  /** The file itself, behind any symbolic links. */
+  readonly path: string
+  /** null: there is none yet. */
+  readonly before: Stats | null
+}
 
 /**
  * The published document: `{"types":{"bug":106,…}}` and a line's end, types in the order of their letters, so that equal counts are equal bytes.
@@ -35,7 +49,6 @@ export function typeCountsDocument(counts: TypeCounts): string {
 
 export class TypeCountsFile implements TypeCountsSink {
   readonly #path: string
-  readonly #folder: string
   readonly #now: () => number
   readonly #files: Files
   readonly #deadline: number
@@ -46,7 +59,6 @@ export class TypeCountsFile implements TypeCountsSink {
   /** @param path of the file; its folder is made when it is missing */
   constructor(path: string, { now = Date.now, files = fs, deadline = DEADLINE }: TypeCountsFileOptions = {}) {
     this.#path = resolve(path)
-    this.#folder = dirname(this.#path)
     this.#now = now
     this.#files = files
     this.#deadline = deadline
@@ -59,11 +71,24 @@ export class TypeCountsFile implements TypeCountsSink {
    */
   async write(counts: TypeCounts): Promise<void> {
     await this.#bounded('written', async () => {
-      await this.#ensureFolder()
-      if (!this.#tidy) await this.#removeLeftovers()
+      const place = await this.#find()
+      if (place.before === null) await this.#ensureFolder(dirname(place.path))
+      if (!this.#tidy) await this.#removeLeftovers(place.path)
       this.#tidy = true
-      await this.#replace(typeCountsDocument(counts))
+      await this.#replace(place, typeCountsDocument(counts))
     })
+  }
+
+  /**
+   * To be called before anything is counted: nobody wants to learn later that the counts go nowhere.
+   * @throws OutputFileError (exit code 78) where something else than a file is there. Whatever else is wrong is tried again by `write`.
+   */
+  async check(): Promise<void> {
+    try {
+      await this.#bounded('written', () => this.#find())
+    } catch (error) {
+      if (error instanceof OutputFileError && error.kind === 'not-a-file') throw error
+    }
   }
 
   /** @throws OutputFileError where the file is there and cannot be read */
@@ -95,27 +120,53 @@ export class TypeCountsFile implements TypeCountsSink {
       return await withDeadline(working, this.#deadline, what)
     } catch (error) {
       if (error instanceof DeadlinePassed) throw hanging(what, this.#path)
-      throw outputFileError(what, this.#path, error as NodeJS.ErrnoException)
+      throw error instanceof OutputFileError ? error : outputFileError(what, this.#path, error as NodeJS.ErrnoException)
+    }
+  }
+
+  /** Follows symbolic links, also to a file that is not there yet. @throws OutputFileError where they lead to something else than a file */
+  async #find(): Promise<Place> {
+    let path = this.#path
+    for (let links = 0; links <= MOST_LINKS; links++) {
+      const before = await this.#look(this.#files.lstat(path))
+      if (before === null || before.isFile()) return { path, before }
+      if (!before.isSymbolicLink()) throw noFile(this.#path, before)
+      // The links of `/proc`, as `/dev/stdout` has one, lead to things that have no path.
+      const behind = await this.#look(this.#files.stat(path))
+      if (behind !== null && !behind.isFile()) throw noFile(this.#path, behind)
+      const to = await this.#files.readlink(path)
+      // Not made shorter: behind a folder that is a link itself, `..` is another folder.
+      path = isAbsolute(to) ? to : `${dirname(path)}/${to}`
+    }
+    throw Object.assign(new Error(`more than ${MOST_LINKS} symbolic links`), { code: 'ELOOP' })
+  }
+
+  async #look(looking: Promise<Stats>): Promise<Stats | null> {
+    try {
+      return await looking
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
+      throw error
     }
   }
 
   /** Looks without waiting, since a network disk may hang; only what is missing is made. */
-  async #ensureFolder(): Promise<void> {
+  async #ensureFolder(folder: string): Promise<void> {
     try {
-      await this.#files.stat(this.#folder)
+      await this.#files.stat(folder)
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
-      makeFolder(this.#folder)
+      makeFolder(folder)
     }
   }
 
-  async #replace(document: string): Promise<void> {
+  async #replace({ path, before }: Place, document: string): Promise<void> {
     // In the same folder, since a rename replaces only within one disk; at random, since in containers every process has the number 1.
-    const temporary = join(this.#folder, `${this.#temporaryPrefix()}${randomBytes(8).toString('hex')}`)
+    const temporary = `${dirname(path)}/${temporaryPrefix(path)}${randomBytes(8).toString('hex')}`
     try {
       const file = await this.#files.open(temporary, 'wx')
       try {
-        await file.writeFile(document)
+        await Promise.all([file.writeFile(document), before && keepOwnerAndMode(file, before)])
         // Before the rename: otherwise a power cut could leave the new name with no bytes.
         await file.sync()
       } finally {
@@ -123,7 +174,7 @@ export class TypeCountsFile implements TypeCountsSink {
       }
       // Seen by every reader at once. The folder is not synced: a power cut may bring the older whole document back, as it may take the store's
       // last commits, and the next start publishes what the store says. That sync would be half of the time from an event to its count.
-      await this.#files.rename(temporary, this.#path)
+      await this.#files.rename(temporary, path)
     } catch (error) {
       await this.#files.rm(temporary, { force: true })
       throw error
@@ -131,23 +182,61 @@ export class TypeCountsFile implements TypeCountsSink {
   }
 
   /** Temporary files of writers that were killed; young ones may belong to another instance, which is about to rename them. */
-  async #removeLeftovers(): Promise<void> {
-    const prefix = this.#temporaryPrefix()
-    for (const name of await this.#files.readdir(this.#folder)) {
+  async #removeLeftovers(path: string): Promise<void> {
+    const folder = dirname(path)
+    const prefix = temporaryPrefix(path)
+    for (const name of await this.#files.readdir(folder)) {
       if (!name.startsWith(prefix)) continue
-      const path = join(this.#folder, name)
+      const leftover = `${folder}/${name}`
       try {
-        if ((await this.#files.stat(path)).mtimeMs < this.#now() - LEFTOVER_AGE) await this.#files.rm(path, { force: true })
+        if ((await this.#files.stat(leftover)).mtimeMs < this.#now() - LEFTOVER_AGE) await this.#files.rm(leftover, { force: true })
       } catch (error) {
         // Another instance was quicker, or it belongs to another user, and then it is for them to remove: no reason not to publish.
         if (!['ENOENT', 'EACCES', 'EPERM'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error
       }
     }
   }
+}
 
-  #temporaryPrefix(): string {
-    return `.${basename(this.#path)}.tmp-`
+function temporaryPrefix(path: string): string {
+  return `.${basename(path)}.tmp-`
+}
+
+/** Gives the new file the owner and the mode of the one before, as far as this user may: only root may give files away. */
+async function keepOwnerAndMode(file: fs.FileHandle, before: Stats): Promise<void> {
+  const now = await file.stat()
+  const isOwner = now.uid === before.uid && now.gid === before.gid
+  // Others may at least give it to another group of theirs.
+  if (!isOwner && !(await allowed(file.chown(before.uid, before.gid))) && now.gid !== before.gid) {
+    await allowed(file.chown(now.uid, before.gid))
   }
+  // Last, for a new owner takes bits away.
+  if (now.mode !== before.mode) await allowed(file.chmod(before.mode & 0o7777))
+}
+
+/** EINVAL: an owner that a container does not know. ENOTSUP, ENOSYS: a disk that has no owners. */
+const NOT_ALLOWED = ['EPERM', 'EINVAL', 'ENOTSUP', 'ENOSYS']
+
+async function allowed(change: Promise<void>): Promise<boolean> {
+  try {
+    await change
+    return true
+  } catch (error) {
+    if (NOT_ALLOWED.includes((error as NodeJS.ErrnoException).code ?? '')) return false
+    throw error
+  }
+}
+
+function noFile(path: string, found: Stats): OutputFileError {
+  const what =
+    (found.isDirectory() && 'a folder') ||
+    (found.isFIFO() && 'a named pipe') ||
+    (found.isSocket() && 'a socket') ||
+    (found.isCharacterDevice() || found.isBlockDevice() ? 'a device' : 'no file')
+  return new OutputFileError(
+    'not-a-file',
+    `OUTPUT_FILE ${path} is ${what}, and is left alone: name a file, or one that is still to be made`,
+  )
 }
 
 const KINDS: Readonly<Record<string, OutputFileErrorKind>> = {
@@ -174,7 +263,9 @@ function outputFileError(what: 'read' | 'written', path: string, error: NodeJS.E
       : code === 'ENOTDIR' || code === 'EEXIST'
         ? 'a part of its path is a file, not a folder'
         : code === 'EBUSY'
-          ? 'it cannot be replaced, as a file that is mounted by itself cannot: mount its folder instead'
-          : error.message
+          ? 'it cannot be replaced, as a file that is mounted by itself cannot: mount the folder, not the file'
+          : code === 'EROFS'
+            ? `${error.message}: where the file is mounted by itself, mount the folder, not the file`
+            : error.message
   return new OutputFileError(KINDS[code] ?? 'io', `the counts cannot be ${what}: ${path}: ${why}; it is tried again`, { cause: error })
 }

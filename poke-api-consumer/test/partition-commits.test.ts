@@ -10,7 +10,16 @@ import { MockTallyStore } from './mock-tally-store.ts'
 import { RecordingObserver } from './recording-observer.ts'
 
 const PARTITION = { topic: 'poke-topic', topicId: '00000000-0000-4000-8000-000000000001', partition: 0 }
-const LETTER: DeadLetter = { offset: 0, leaderEpoch: 0, timestamp: 0n, reason: 'not-json', key: null, value: null, headers: Buffer.of(0) }
+const LETTER: DeadLetter = {
+  offset: 0,
+  leaderEpoch: 0,
+  timestamp: 0n,
+  reason: 'not-json',
+  key: null,
+  value: null,
+  headers: Buffer.of(0),
+  cut: {},
+}
 /** Offsets of the log; each response here is of one record. */
 const LOG_END = 100
 

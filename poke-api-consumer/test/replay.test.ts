@@ -49,6 +49,7 @@ test('what can be counted is counted once, and the rest keeps its state and is t
       ['null-value', 1],
       ['unknown-event-type', 1],
     ]),
+    cut: 0,
     gone: 0,
   })
   const counts = new Map([
@@ -68,6 +69,25 @@ test('what can be counted is counted once, and the rest keeps its state and is t
   const again = await replay(store, () => {})
   assert.equal(again.counted, 0)
   assert.deepEqual((await store.totals()).counts, counts)
+})
+
+test('a letter that is not kept whole is not counted by its beginning, however it looks', async (t) => {
+  const whole = { bytes: 2_000_000, sha256: 'ab'.repeat(32) }
+  const [store] = await storesWith(t, [
+    letterOf(0, { value: GHOST, reason: 'too-large', cut: { value: whole } }),
+    letterOf(1, { value: GHOST, reason: 'unknown-event-type', headers: typed(CE_TYPE), cut: { headers: whole } }),
+    letterOf(2, { value: GHOST, reason: 'unknown-event-type', cut: { value: whole } }),
+    letterOf(3, { value: GHOST, reason: 'bad-type-name', cut: { key: whole } }),
+  ])
+  assert.deepEqual(await replay(store, () => {}), {
+    counted: 1,
+    left: new Map([
+      ['too-large', 2],
+      ['unknown-event-type', 1],
+    ]),
+    cut: 3,
+    gone: 0,
+  })
 })
 
 test('position, token and last sequences stay, so that whoever counts goes on undisturbed', async (t) => {

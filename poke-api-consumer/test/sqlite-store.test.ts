@@ -15,6 +15,7 @@ import { SqliteDatabase } from '../src/infrastructure/storage/sqlite-database.ts
 import { SqliteTallyStore } from '../src/infrastructure/storage/sqlite-tally-store.ts'
 import type { StoreOptions } from '../src/infrastructure/storage/store.ts'
 import { testDeadLetterStore } from './contract/dead-letter-store.ts'
+import { assertBroughtUpToDate, rowsOfFirstVersion } from './contract/first-version.ts'
 import { changeOf, commitTo, letterOf, partitionOf, type StoreHarness } from './contract/store-harness.ts'
 import { testStoreProcesses } from './contract/store-processes.ts'
 import { testTallyStore } from './contract/tally-store.ts'
@@ -119,6 +120,18 @@ describe('the SQLite file', () => {
     const after = new DatabaseSync(path)
     assert.equal(after.prepare('PRAGMA user_version').get()?.user_version, 99)
     after.close()
+  })
+
+  test('of the first version is brought up to date, and its dead letters are listed, published and counted on', async (t) => {
+    const path = join(newFolder(t), 'store.db')
+    const before = new DatabaseSync(path)
+    before.exec(readMigrations('sqlite')[0]?.sql ?? '')
+    before.exec('PRAGMA user_version = 1')
+    before.exec(rowsOfFirstVersion('0', (hex) => `X'${hex}'`))
+    before.close()
+    const store = await open(path)
+    t.after(() => store.close())
+    await assertBroughtUpToDate(store)
   })
 
   test('of another program is refused and left as it is', async (t) => {

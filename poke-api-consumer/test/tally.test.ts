@@ -1,6 +1,8 @@
 /** Counting as a pure function: what counts, what is a duplicate, what becomes a dead letter. */
 import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
 import { describe, test } from 'node:test'
+import type { DeadLetter } from '../src/entities/dead-letter.ts'
 import { copyHeaders, countHeaders } from '../src/entities/record-headers.ts'
 import { Counter, type Tally } from '../src/entities/tally.ts'
 import { headerBytes } from './header-bytes.ts'
@@ -164,6 +166,40 @@ describe('dead letters', () => {
     assert.equal(letter?.headers.length, 3 + 2 * endless.length)
     assert.equal(countHeaders(letter?.headers ?? Buffer.alloc(0)), endless.length)
     assert.equal(copyHeaders(letter?.headers ?? Buffer.alloc(0), 64).length, 64)
+  })
+
+  test('a part with more bytes than a value may have is kept as its length, its SHA-256 and its first 64 KiB', () => {
+    const most = 1_048_576
+    const tally = fresh()
+    const [whole, long] = [Buffer.alloc(most, 'w'), Buffer.alloc(most + 1, 'l')]
+    const headers: [string, string][] = [
+      ['a', '1'],
+      ['b', long.toString()],
+    ]
+    add(tally, { value: whole, key: whole.toString() }, { value: long, key: long.toString(), headers }, { value: null })
+    const letters = tally.take().deadLetters
+    assert.deepEqual(
+      letters.map(({ reason, key, value, headers, cut }) => [reason, key?.length, value?.length, headers.length, Object.keys(cut)]),
+      [
+        ['not-json', most, most, 1, []],
+        ['too-large', 65_536, 65_536, 65_536, ['key', 'value', 'headers']],
+        ['null-value', undefined, undefined, 1, []],
+      ],
+    )
+    const [, { value, headers: kept, cut }] = letters as [DeadLetter, DeadLetter]
+    const sha256 = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex')
+    assert.ok(value?.equals(long.subarray(0, 65_536)))
+    assert.deepEqual(cut.value, { bytes: most + 1, sha256: sha256(long) })
+    const all = headerBytes(...headers)
+    assert.deepEqual(cut.headers, { bytes: all.length, sha256: sha256(all) })
+    assert.deepEqual(copyHeaders(kept, 9, true), [[Buffer.from('a'), Buffer.from('1')]], 'the headers that are there whole')
+    assert.throws(() => copyHeaders(kept, 9), RangeError)
+  })
+
+  test('parts that are cut count with all of their bytes towards the end of a walk, since they are hashed', () => {
+    const tally = fresh()
+    add(tally, { value: Buffer.alloc(3_000_000, 'x') })
+    assert.ok(tally.letterBytes >= 3_000_000)
   })
 
   test('null and empty values are told apart, and what follows is counted', () => {

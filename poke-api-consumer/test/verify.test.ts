@@ -168,6 +168,7 @@ describe('equal', () => {
           key: null,
           value: Buffer.from(pokemon(9, 'fairy').value as string),
           headers: headerBytes(),
+          cut: {},
         },
       ],
     })
@@ -186,6 +187,19 @@ describe('equal', () => {
     assert.equal(await store.purge(['kept', 'published', 'counted'], Number.MAX_SAFE_INTEGER), letters.length)
     const after = await verdictOf(store, reader)
     assert.deepEqual([after.outcome, after.remarks], ['equal', []])
+  })
+
+  test('a dead letter of which the store has length and hash alone, by these', async (t) => {
+    const store = await newStore(t)
+    const large = 'x'.repeat(1_048_577)
+    await count(store, [{ value: large }, { value: 'OK' }])
+    assert.deepEqual((await verdictOf(store, new MockTopicReader(TOPIC_ID, [[{ value: large }, { value: 'OK' }]]))).remarks, [])
+    for (const other of [`${large}x`, `${large.slice(1)}y`]) {
+      const { outcome, remarks } = await verdictOf(store, new MockTopicReader(TOPIC_ID, [[{ value: other }, { value: 'OK' }]]))
+      assert.equal(outcome, 'different')
+      const says = `^partition 0, offset 0: has a value of ${other.length} bytes, which is not that of its dead letter .1048577 bytes, SHA-256 [0-9a-f]{64}.$`
+      assert.match(remarks.join('\n'), new RegExp(says))
+    }
   })
 
   test('a log whose beginning was gone before it was first read, and gaps that were recorded', async (t) => {

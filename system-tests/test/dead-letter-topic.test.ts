@@ -8,7 +8,7 @@ import type { KeptDeadLetter } from '../../poke-api-consumer/src/application/por
 import type { DeadLetterReason } from '../../poke-api-consumer/src/entities/dead-letter.ts'
 import { copyHeaders, MOST_HEADERS } from '../../poke-api-consumer/src/entities/record-headers.ts'
 import { KafkaError } from '../../poke-api-consumer/src/errors.ts'
-import { KafkaDeadLetterTopic } from '../../poke-api-consumer/src/infrastructure/messaging/dead-letter-topic.ts'
+import { deadLetterTopicOf, KafkaDeadLetterTopic } from '../../poke-api-consumer/src/infrastructure/messaging/dead-letter-topic.ts'
 import { KafkaTopicReader } from '../../poke-api-consumer/src/infrastructure/messaging/kafka-topic-reader.ts'
 import { headerBytes } from '../../poke-api-consumer/test/header-bytes.ts'
 import { serversOfFile } from '../servers.ts'
@@ -48,6 +48,7 @@ function letterOf(source: string, offset: number, part: Partial<KeptDeadLetter> 
     key: null,
     value: Buffer.from(`letter ${offset}`),
     headers: headerBytes(),
+    cut: {},
     ...part,
   }
 }
@@ -62,7 +63,7 @@ interface Read {
 async function read(source: string): Promise<Read[]> {
   const reader = new KafkaTopicReader({
     brokers: [servers.kafka.brokers],
-    topic: `${source}.dead-letters`,
+    topic: deadLetterTopicOf(source),
     clientId: 'test',
     limits: { maxBytes: 4_194_304, maxWait: 100 },
     wait: pause,
@@ -183,11 +184,94 @@ test('what no broker takes in one request, or nobody could take apart, goes out 
   assert.deepEqual(
     (await read(source)).map((letter) => [letter.value?.toString() ?? null, letter.headers.length]),
     [
-      [null, 8],
-      [null, 8],
+      [null, 10],
+      [null, 12],
       ['letter 2', 7],
     ],
   )
+})
+
+test('a letter that the store has not whole says so, with the length and hash of each part that was cut', async (t) => {
+  const { source, letters } = await setUp(t)
+  const cut = Object.fromEntries(
+    (['key', 'value', 'headers'] as const).map((part, i) => [part, { bytes: 2_000_000 + i, sha256: `${i}`.repeat(64) }]),
+  )
+  const headers = headerBytes(['a', '1'], ['long', 'v'.repeat(100)]).subarray(0, 40)
+  await letters.publish([
+    letterOf(source, 0, { value: Buffer.from('the beginning'), cut: { value: { bytes: 1_048_577, sha256: 'ab'.repeat(32) } } }),
+    letterOf(source, 1, { key: Buffer.from('k'), headers, cut }),
+  ])
+  const [first, second] = (await read(source)) as [Read, Read]
+  assert.equal(first.value?.toString(), 'the beginning')
+  assert.deepEqual(first.headers.slice(7), [
+    ['dead_letter_cut', 'value'],
+    ['dead_letter_bytes', '1048577'],
+    ['dead_letter_sha256', 'ab'.repeat(32)],
+  ])
+  assert.deepEqual(second.headers[0], ['a', '1'])
+  assert.equal(second.headers[1]?.[0], 'dead_letter_id', 'a header that is not there whole is left out')
+  assert.deepEqual(second.headers.slice(8), [
+    ['dead_letter_cut', 'key,value,headers'],
+    ['dead_letter_key_bytes', '2000000'],
+    ['dead_letter_key_sha256', '0'.repeat(64)],
+    ['dead_letter_bytes', '2000001'],
+    ['dead_letter_sha256', '1'.repeat(64)],
+    ['dead_letter_headers_bytes', '2000002'],
+    ['dead_letter_headers_sha256', '2'.repeat(64)],
+  ])
+})
+
+test('a topic that takes no letter at all is named, with what to do, and takes them once that is done', async (t) => {
+  const refusals: [setting: string, value: string, right: string, says: RegExp][] = [
+    [
+      'max.message.bytes',
+      '100',
+      '1000000',
+      /does not even take a dead letter without its key, value and headers: raise its max\.message\.bytes/,
+    ],
+    ['cleanup.policy', 'compact', 'delete', /probably a record without a key since it is compacted: set its cleanup\.policy to delete/],
+    ['message.timestamp.before.max.ms', '0', '3600000', /does not take this machine's time: correct the clock/],
+  ]
+  for (const [name, value, right, says] of refusals) {
+    const { source, letters } = await setUp(t)
+    const topic = `${source}.dead-letters`
+    await withAdmin((admin) => createTopic(admin, { topics: [topic], partitions: 1, replicas: 1, configs: [{ name, value }] }))
+    await assert.rejects(letters.publish([letterOf(source, 0)]), (error) => {
+      assert.ok(error instanceof KafkaError && error.retriable, String(error))
+      assert.match(error.message, says)
+      assert.ok(error.message.includes(topic), error.message)
+      return true
+    })
+    await withAdmin((admin) =>
+      admin.incrementalAlterConfigs({
+        resources: [{ resourceType: 2, resourceName: topic, configs: [{ name, configOperation: 0, value: right }] }],
+      }),
+    )
+    for (;;) {
+      try {
+        await letters.publish([letterOf(source, 0)])
+        break
+      } catch (error) {
+        // The broker hears of it a moment after the controller.
+        if (!(error instanceof KafkaError && says.test(error.message))) throw error
+      }
+    }
+    assert.deepEqual(
+      (await read(source)).map(({ value }) => value?.toString()),
+      ['letter 0'],
+    )
+  }
+})
+
+test('a topic with a name as long as Kafka allows has a topic of dead letters too', async (t) => {
+  const source = 'p'.repeat(249)
+  await withAdmin((admin) => createTopic(admin, { topics: [source], partitions: 1, replicas: 1 }))
+  const letters = new KafkaDeadLetterTopic({ brokers: [servers.kafka.brokers], topic: source, clientId: 'test' })
+  t.after(() => letters.close())
+  await letters.publish([letterOf(source, 0, { timestamp: -(2n ** 63n) })])
+  const [letter] = (await read(source)) as [Read]
+  assert.equal(header(letter, 'dead_letter_topic'), source)
+  assert.equal(header(letter, 'dead_letter_timestamp'), '-9223372036854775808')
 })
 
 test('a letter that is published again has the same id', async (t) => {

@@ -3,9 +3,11 @@ import assert from 'node:assert/strict'
 import { Socket } from 'node:net'
 import { after, before, describe, type TestContext, test } from 'node:test'
 import { StoreError, type StoreErrorKind } from '../../poke-api-consumer/src/errors.ts'
+import { readMigrations } from '../../poke-api-consumer/src/infrastructure/storage/migrations.ts'
 import { openStore } from '../../poke-api-consumer/src/infrastructure/storage/open-store.ts'
 import type { Store, StoreOptions } from '../../poke-api-consumer/src/infrastructure/storage/store.ts'
 import { testDeadLetterStore } from '../../poke-api-consumer/test/contract/dead-letter-store.ts'
+import { assertBroughtUpToDate, rowsOfFirstVersion } from '../../poke-api-consumer/test/contract/first-version.ts'
 import { changeOf, commitTo, letterOf, partitionOf, type StoreHarness } from '../../poke-api-consumer/test/contract/store-harness.ts'
 import { testStoreProcesses } from '../../poke-api-consumer/test/contract/store-processes.ts'
 import { testTallyStore } from '../../poke-api-consumer/test/contract/tally-store.ts'
@@ -57,6 +59,18 @@ async function rejects(refused: Promise<unknown>, kind: StoreErrorKind): Promise
 }
 
 describe('the PostgreSQL schema', () => {
+  test('of the first version is brought up to date, and its dead letters are listed, published and counted on', async (t) => {
+    const { url } = await create(t)
+    await query(url, 'CREATE TABLE store_migrations (version integer PRIMARY KEY, applied_at timestamptz NOT NULL)')
+    await query(url, readMigrations('postgres')[0]?.sql ?? '')
+    await query(url, 'INSERT INTO store_migrations VALUES (1, now())')
+    await query(
+      url,
+      rowsOfFirstVersion('now()', (hex) => `'\\x${hex}'::bytea`),
+    )
+    await assertBroughtUpToDate(await openFor(t, url))
+  })
+
   test('of a newer version is refused and left as it is', async (t) => {
     const url = await server.createDatabase()
     await openFor(t, url)

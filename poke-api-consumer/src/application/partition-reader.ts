@@ -15,8 +15,9 @@ export interface PartitionReaderContext extends CommitContext {
 }
 
 /**
- * Dead letters of one commit: the walk of a response ends when they have so many bytes. One compressed batch may hold a hundred thousand times
- * its own size in records that cannot be counted; a statement of PostgreSQL ends at 1 GB, a text of Node.js at half of it.
+ * Dead letters of one commit: the walk of a response ends when their records have so many bytes. One compressed batch may hold a hundred thousand
+ * times its own size in records that cannot be counted; a statement of PostgreSQL ends at 1 GB, a text of Node.js at half of it. Bytes that are not
+ * kept take their time all the same, to be hashed, while nothing else is done.
  */
 const MOST_LETTER_BYTES = 32 * 1024 * 1024
 

@@ -230,7 +230,7 @@ export interface DeadLetterTopic {
   /**
    * Resolves when every letter is acknowledged by all in-sync replicas, in this order within a partition: original key, value and headers, and
    * in headers of its own the reason, where it was, and an id that tells repeats apart. A letter that the topic refuses for its size is
-   * published as a stub with reason and hash.
+   * published as a stub without key, value and headers. Headers say of each part that is not whole how long it was, and its hash.
    * @throws KafkaError; then some may be published, and all must be published again
    */
   publish(letters: readonly KeptDeadLetter[]): Promise<void>
@@ -246,7 +246,7 @@ export interface PartitionSnapshot extends PartitionSummary {
   /** Oldest first. */
   readonly gaps: readonly RecordedGap[]
   /** Every dead letter, whatever became of it, but for the superseded ones; by offset. */
-  readonly letters: readonly Pick<KeptDeadLetter, 'id' | 'offset' | 'leaderEpoch' | 'reason' | 'state'>[]
+  readonly letters: readonly Pick<KeptDeadLetter, 'id' | 'offset' | 'leaderEpoch' | 'reason' | 'state' | 'cut'>[]
 }
 
 export interface RecordedGap {

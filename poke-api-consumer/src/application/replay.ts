@@ -10,6 +10,8 @@ export interface ReplayReport {
   readonly counted: number
   /** Letters that still cannot be counted, by today's reason. */
   readonly left: ReadonlyMap<DeadLetterReason, number>
+  /** Letters among those left that the store has not whole, so that only counting the topic anew could count them. */
+  readonly cut: number
   /** Letters that somebody else counted or purged meanwhile. */
   readonly gone: number
 }
@@ -28,16 +30,19 @@ export async function replay(
 ): Promise<ReplayReport> {
   const left = new Map<DeadLetterReason, number>()
   let counted = 0
+  let cut = 0
   let gone = 0
   let tried = 0
   let before: number | null = null
   for (;;) {
     const letters = await store.deadLetters(before, PAGE)
-    if (letters.length === 0) return { counted, left, gone }
+    if (letters.length === 0) return { counted, left, cut, gone }
     for (const letter of letters) {
       const pokemon = decodeAnew(letter)
-      if (typeof pokemon === 'string') left.set(pokemon, (left.get(pokemon) ?? 0) + 1)
-      else if (await store.replay(letter.id, new Map(pokemon.types.map((type) => [type, 1])))) counted++
+      if (typeof pokemon === 'string') {
+        left.set(pokemon, (left.get(pokemon) ?? 0) + 1)
+        if (letter.cut.value !== undefined || letter.cut.headers !== undefined) cut++
+      } else if (await store.replay(letter.id, new Map(pokemon.types.map((type) => [type, 1])))) counted++
       else gone++
     }
     tried += letters.length
@@ -47,8 +52,9 @@ export async function replay(
 }
 
 /** As a record with these bytes would be decoded today (rule C1). */
-function decodeAnew({ headers, value, reason }: DeadLetter): Pokemon | DeadLetterReason {
-  if (countHeaders(headers) > MOST_HEADERS) return reason
+function decodeAnew({ headers, value, reason, cut }: DeadLetter): Pokemon | DeadLetterReason {
+  if (cut.headers !== undefined || countHeaders(headers) > MOST_HEADERS) return reason
   const { kind } = readIdentity(copyHeaders(headers, MOST_HEADERS))
-  return kind === 'unknown' ? 'unknown-event-type' : decodePokemon(value)
+  if (kind === 'unknown') return 'unknown-event-type'
+  return cut.value === undefined ? decodePokemon(value) : 'too-large'
 }

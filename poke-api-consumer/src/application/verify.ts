@@ -1,5 +1,6 @@
 /** Counts the topic anew up to the store's positions, and compares: type by type, record by record. */
 import { crc32 } from 'node:zlib'
+import { LETTER_PARTS, type LetterPart, wholePart } from '../entities/dead-letter.ts'
 import { decodePokemon } from '../entities/pokemon.ts'
 import { SeenEvents } from '../entities/seen-events.ts'
 import type { RecordView } from '../entities/tally.ts'
@@ -244,6 +245,7 @@ class PartitionRecount {
       this.#dead++
       if (letter === undefined) this.#remark(record, `cannot be counted (${pokemon}), but is not among the dead letters`)
       else if (letter.state === 'counted') this.#remark(record, `was counted by a replay, but cannot be counted (${pokemon})`)
+      if (letter !== undefined) this.#compareCut(record, letter)
       return
     }
     this.#counted++
@@ -275,6 +277,20 @@ class PartitionRecount {
       (beyond ? `and what was counted reached epoch ${position.leaderEpoch}` : `and the dead letter from there of epoch ${ofLetter}`)
   }
 
+  /** Of a part that was too long to be kept whole there are its length and its hash. */
+  #compareCut(record: RecordView, { cut }: PartitionSnapshot['letters'][number]): void {
+    for (const part of LETTER_PARTS) {
+      const kept = cut[part]
+      if (kept === undefined) continue
+      const { bytes, sha256 } = wholePart(partOf(record, part))
+      if (bytes !== kept.bytes || sha256 !== kept.sha256)
+        this.#remark(
+          record,
+          `has a ${part} of ${bytes} bytes, which is not that of its dead letter (${kept.bytes} bytes, SHA-256 ${kept.sha256})`,
+        )
+    }
+  }
+
   #isDuplicate(record: RecordView): boolean {
     if (record.source === null) return false
     const { name } = record.source
@@ -297,6 +313,15 @@ class PartitionRecount {
 
 function bytesOf(record: RecordView): Buffer | null {
   return record.valueStart < 0 ? null : record.bytes.subarray(record.valueStart, record.valueEnd)
+}
+
+function partOf(record: RecordView, part: LetterPart): Buffer {
+  const [start, end] = {
+    key: [record.keyStart, record.keyEnd] as const,
+    value: [record.valueStart, record.valueEnd] as const,
+    headers: [record.headersStart, record.headersEnd] as const,
+  }[part]
+  return record.bytes.subarray(Math.max(start, 0), Math.max(end, 0))
 }
 
 function amounts([counted, duplicates, dead]: readonly number[]): string {

@@ -45,12 +45,16 @@ export async function listDeadLetters({ options, env }: CommandInput, terminal: 
 /** Counts those that can be counted by now. */
 export async function replayDeadLetters({ options, env }: CommandInput, terminal: Terminal): Promise<number> {
   const report = await withExistingStore(commandConfig(env, terminal), (store) => replay(store, () => {}))
-  const { counted, left, gone } = report
+  const { counted, left, cut, gone } = report
   const stay = sum(left)
-  if (options.json) terminal.out(`${JSON.stringify({ counted, left: Object.fromEntries(left), gone })}\n`)
+  if (options.json) terminal.out(`${JSON.stringify({ counted, left: Object.fromEntries(left), cut, gone })}\n`)
   else {
     terminal.out(`Counted ${lettersOf(counted)}.\n`)
     if (stay > 0) terminal.out(`${lettersOf(stay)} still cannot be counted: ${amounts(left)}.\n`)
+    if (cut > 0)
+      terminal.out(
+        `Of these ${formatted(cut)} ${cut === 1 ? 'is' : 'are'} not kept whole: only "reset" could count ${cut === 1 ? 'it' : 'them'}, from the topic.\n`,
+      )
     if (gone > 0) terminal.out(`${lettersOf(gone)} went to somebody else meanwhile.\n`)
   }
   return EXIT.ok

@@ -20,10 +20,11 @@ export function countHeaders(bytes: Buffer): number {
  * @param bytes the headers in the record format v2: a count, then for each a length-prefixed key and value, all numbers zigzag varints
  *   (https://kafka.apache.org/documentation/#recordheader)
  * @param most so many of them, the first ones
+ * @param isCut whether the end of the bytes is missing: then the headers that are there whole are given
  * @returns copies, in the record's order
  * @throws RangeError where they end too early, which a cursor rules out beforehand
  */
-export function copyHeaders(bytes: Buffer, most: number): (readonly [key: Buffer, value: Buffer | null])[] {
+export function copyHeaders(bytes: Buffer, most: number, isCut = false): (readonly [key: Buffer, value: Buffer | null])[] {
   const end = bytes.length
   let at = 0
   const varint = (): number => {
@@ -42,10 +43,14 @@ export function copyHeaders(bytes: Buffer, most: number): (readonly [key: Buffer
     return Buffer.from(bytes.subarray(at - length, at))
   }
   const headers: (readonly [Buffer, Buffer | null])[] = []
-  for (let count = Math.min(varint(), most); count > 0; count--) {
-    const key = copy(varint())
-    const length = varint()
-    headers.push([key, length < 0 ? null : copy(length)])
+  try {
+    for (let count = Math.min(varint(), most); count > 0; count--) {
+      const key = copy(varint())
+      const length = varint()
+      headers.push([key, length < 0 ? null : copy(length)])
+    }
+  } catch (error) {
+    if (!isCut) throw error
   }
   return headers
 }

@@ -1,6 +1,15 @@
 /** Pure counting: each record of a partition is counted, recognised as a duplicate, or becomes a dead letter. */
 import { HEADER } from 'pokemon-event'
-import type { DeadLetter, DeadLetterReason } from './dead-letter.ts'
+import {
+  bytesOfRecord,
+  type DeadLetter,
+  type DeadLetterReason,
+  KEPT_OF_CUT,
+  type LetterPart,
+  LONGEST_WHOLE,
+  type WholePart,
+  wholePart,
+} from './dead-letter.ts'
 import { decodePokemon, type Pokemon } from './pokemon.ts'
 import { copyHeaders } from './record-headers.ts'
 import { type CountableValue, ValueTable } from './value-table.ts'
@@ -162,7 +171,7 @@ export class Tally {
     return this.#sources.size
   }
 
-  /** What the dead letters since the last `take` hold, each with what it takes itself. */
+  /** Bytes of the records that became dead letters since the last `take`, cut ones as they were, each with what it takes itself. */
   get letterBytes(): number {
     return this.#letterBytes
   }
@@ -244,9 +253,7 @@ export class Tally {
       recent: this.#recent(),
       newestTimestamp: isTime(this.#newestTimestamp) ? this.#newestTimestamp : -1,
       newestOrigin:
-        this.#newestBytes === NO_BYTES
-          ? null
-          : originOf(copyHeaders(this.#newestBytes.subarray(this.#newestHeaders, this.#newestHeadersEnd), HEADERS_OF_EVENTS)),
+        this.#newestBytes === NO_BYTES ? null : originOf(this.#newestBytes.subarray(this.#newestHeaders, this.#newestHeadersEnd)),
     }
   }
 
@@ -284,7 +291,7 @@ export class Tally {
 
   #bury(record: RecordView, reason: DeadLetterReason): void {
     const letter = deadLetter(record, reason)
-    this.#letterBytes += SIZE_OF_LETTER + (letter.key?.length ?? 0) + (letter.value?.length ?? 0) + letter.headers.length
+    this.#letterBytes += SIZE_OF_LETTER + bytesOfRecord(letter)
     this.#deadLetters.push(letter)
   }
 
@@ -314,8 +321,9 @@ function isTime(timestamp: number): boolean {
 /** An event of ours has eight at most; whoever adds many does not say where it is from. */
 const HEADERS_OF_EVENTS = 64
 
-function originOf(headers: ReturnType<typeof copyHeaders>): 'live' | 'bundled' | null {
-  for (const [key, value] of headers) {
+function originOf(bytes: Buffer): 'live' | 'bundled' | null {
+  if (bytes.length > LARGEST_KEPT) return null
+  for (const [key, value] of copyHeaders(bytes, HEADERS_OF_EVENTS)) {
     if (key.toString() !== HEADER.origin) continue
     const origin = value?.toString()
     return origin === 'live' || origin === 'bundled' ? origin : null
@@ -325,14 +333,21 @@ function originOf(headers: ReturnType<typeof copyHeaders>): 'live' | 'bundled' |
 
 /** Copies a record out of the response, whose bytes are gone after it was counted. */
 function deadLetter(record: RecordView, reason: DeadLetterReason): DeadLetter {
-  const { bytes } = record
+  const cut: Partial<Record<LetterPart, WholePart>> = {}
+  const keep = (part: LetterPart, start: number, end: number): Buffer => {
+    const bytes = record.bytes.subarray(start, end)
+    if (bytes.length <= LONGEST_WHOLE) return Buffer.from(bytes)
+    cut[part] = wholePart(bytes)
+    return Buffer.from(bytes.subarray(0, KEPT_OF_CUT))
+  }
   return {
     offset: record.offset,
     leaderEpoch: record.leaderEpoch,
     timestamp: record.exactTimestamp(),
     reason,
-    key: record.keyStart < 0 ? null : Buffer.from(bytes.subarray(record.keyStart, record.keyEnd)),
-    value: record.valueStart < 0 ? null : Buffer.from(bytes.subarray(record.valueStart, record.valueEnd)),
-    headers: Buffer.from(bytes.subarray(record.headersStart, record.headersEnd)),
+    key: record.keyStart < 0 ? null : keep('key', record.keyStart, record.keyEnd),
+    value: record.valueStart < 0 ? null : keep('value', record.valueStart, record.valueEnd),
+    headers: keep('headers', record.headersStart, record.headersEnd),
+    cut,
   }
 }

@@ -45,8 +45,13 @@ export function testDeadLetterStore(name: string, create: CreateStore): void {
           ),
         }),
         letterOf(5, { value: Buffer.alloc(1_500_000, 'noise\0'), reason: 'too-large' }),
+        letterOf(6, {
+          value: Buffer.alloc(65_536, 'x'),
+          reason: 'too-large',
+          cut: { value: { bytes: 2_000_000, sha256: 'ab'.repeat(32) }, key: { bytes: 2 ** 31, sha256: 'cd'.repeat(32) } },
+        }),
       ]
-      await commitTo(store, P0, await store.open(P0), 6, { deadLetters: letters })
+      await commitTo(store, P0, await store.open(P0), 7, { deadLetters: letters })
       const kept = (await store.deadLetters(null, 10)).reverse()
       assert.equal(kept.length, letters.length)
       for (const [index, { id, partition, state, ...letter }] of kept.entries()) {
@@ -54,6 +59,17 @@ export function testDeadLetterStore(name: string, create: CreateStore): void {
         assert.deepEqual([partition, state], [P0, 'kept'])
         for (const bytes of [letter.key, letter.value, letter.headers]) assert.ok(bytes === null || Buffer.isBuffer(bytes))
       }
+      const cuts = async () => (await store.snapshot())[0]?.letters.map(({ cut }) => cut)
+      assert.deepEqual(
+        await cuts(),
+        letters.map(({ cut }) => cut),
+      )
+      assert.equal(await store.purge(['kept'], Number.MAX_SAFE_INTEGER), letters.length)
+      assert.deepEqual(
+        await cuts(),
+        letters.map(() => ({})),
+        'nothing of the bytes is left after a purge, hashes included',
+      )
     })
 
     test('come back with every number as it was, at the ends of its bits too', async (t) => {
@@ -314,9 +330,9 @@ export function testDeadLetterStore(name: string, create: CreateStore): void {
       assert.deepEqual(
         after?.letters.map(({ id, ...letter }) => letter),
         [
-          { offset: 41, leaderEpoch: 0, reason: 'not-json', state: 'counted' },
-          { offset: 42, leaderEpoch: 0, reason: 'not-json', state: 'kept' },
-          { offset: 43, leaderEpoch: 2, reason: 'unknown-event-type', state: 'kept' },
+          { offset: 41, leaderEpoch: 0, reason: 'not-json', state: 'counted', cut: {} },
+          { offset: 42, leaderEpoch: 0, reason: 'not-json', state: 'kept', cut: {} },
+          { offset: 43, leaderEpoch: 2, reason: 'unknown-event-type', state: 'kept', cut: {} },
         ],
       )
     })

@@ -65,6 +65,7 @@ export function letterOf(offset: number, rest: Partial<DeadLetter> = {}): DeadLe
     key: null,
     value: null,
     headers: headerBytes(),
+    cut: {},
     ...rest,
   }
 }

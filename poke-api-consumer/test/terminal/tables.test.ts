@@ -46,6 +46,15 @@ test('no counts and no dead letters are said in words', () => {
   assert.equal(renderDeadLetters([], plain), 'No dead letters.')
 })
 
+test('a value that is not kept whole says how much of it is', () => {
+  const value = { bytes: 2_000_000, sha256: 'ab'.repeat(32) }
+  const letter = deadLetter(1, { reason: 'too-large', value: Buffer.alloc(65_536, 'v'), cut: { value } })
+  assert.match(
+    renderDeadLetters([viewDeadLetter(letter)], { columns: 1000, colours: false }),
+    /v… \(2,000,000 bytes, the first 65,536 kept\)$/,
+  )
+})
+
 test('dead letters are a table, cut at the edge, with nothing that a terminal obeys', () => {
   const letters = [
     deadLetter(12, { value: Buffer.from('\u001b[2Jnot json at all, and long enough to be cut somewhere along the line') }),

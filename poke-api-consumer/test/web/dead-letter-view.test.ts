@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import type { CutParts } from '../../src/entities/dead-letter.ts'
 import { viewDeadLetter } from '../../src/infrastructure/web/dead-letter-view.ts'
 import { headerBytes } from '../header-bytes.ts'
 import { deadLetter } from './kept-dead-letter.ts'
@@ -7,6 +8,24 @@ import { deadLetter } from './kept-dead-letter.ts'
 test('a value is shown as bytes and as text', () => {
   assert.deepEqual(viewDeadLetter(deadLetter(1)).value, { bytes: 12, base64: 'eyJpZCI6ICJwaWth', preview: '{"id": "pika' })
   assert.equal(viewDeadLetter(deadLetter(1, { value: null })).value, null)
+})
+
+test('a number that JSON cannot hold is a text beside it', () => {
+  const shown = [1_700_000_000_000n, -1n, 2n ** 53n - 1n, 2n ** 53n, -(2n ** 63n), 1_764_353_000_123_456_789n].map((timestamp) => {
+    const view = JSON.parse(JSON.stringify(viewDeadLetter(deadLetter(1, { timestamp }))))
+    assert.equal(BigInt(view.timestampText), timestamp)
+    return view.timestamp
+  })
+  assert.deepEqual(shown, [1_700_000_000_000, -1, Number.MAX_SAFE_INTEGER, null, null, null])
+})
+
+test('what is not kept whole is shown with its length and hash, and with the headers that are there', () => {
+  const [value, headers] = [2_000_000, 3_000_000].map((bytes) => ({ bytes, sha256: `${bytes}`.padEnd(64, 'a') }))
+  const beginning = headerBytes(['a', '1'], ['b', 'x'.repeat(2000)], ['c', '2']).subarray(0, 1000)
+  const view = viewDeadLetter(deadLetter(1, { value: Buffer.alloc(65_536, 'v'), headers: beginning, cut: { value, headers } as CutParts }))
+  const { base64: _, preview: __, ...shown } = view.value ?? assert.fail('a value')
+  assert.deepEqual(shown, { ...value, kept: 65_536 })
+  assert.deepEqual([view.headers.map(({ name }) => name), view.moreHeaders, view.cutHeaders], [['a'], 2, headers])
 })
 
 test('whatever a dead letter holds, what is shown of it is bounded', () => {

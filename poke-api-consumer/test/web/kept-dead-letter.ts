@@ -14,6 +14,7 @@ export function deadLetter(id: number, more: Partial<KeptDeadLetter> = {}): Kept
     key: Buffer.from('25'),
     value: Buffer.from('{"id": "pika'),
     headers: headerBytes(),
+    cut: {},
     ...more,
   }
 }

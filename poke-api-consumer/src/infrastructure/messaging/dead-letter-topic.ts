@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import { Admin, type BaseOptions, findErrorBy, ListOffsetTimestamps, ProduceAcks, Producer } from '@platformatic/kafka'
 import { closeByForce, UNSETTLED_TOPIC, withDeadline } from 'service-kit'
 import type { DeadLetterTopic, KeptDeadLetter } from '../../application/ports.ts'
+import { type CutParts, LETTER_PARTS, type LetterPart, type WholePart, wholePart } from '../../entities/dead-letter.ts'
 import { copyHeaders, countHeaders, MOST_HEADERS } from '../../entities/record-headers.ts'
 import { KafkaError } from '../../errors.ts'
 import { kafkaError } from './kafka-failure.ts'
@@ -29,9 +30,16 @@ export const DEAD_LETTER_HEADER = {
   offset: 'dead_letter_offset',
   leaderEpoch: 'dead_letter_leader_epoch',
   timestamp: 'dead_letter_timestamp',
-  /** Only where the topic does not take the bytes, or there are too many headers: the store has all of it. */
-  sha256: 'dead_letter_sha256',
+  /** Where key, value or headers are not whole: which of them, with commas between. */
+  cut: 'dead_letter_cut',
 } as const
+
+/** For each part that is not whole: how many bytes it has in the record, and the SHA-256 of these. */
+const CUT_HEADER: Readonly<Record<LetterPart, { readonly bytes: string; readonly sha256: string }>> = {
+  key: { bytes: 'dead_letter_key_bytes', sha256: 'dead_letter_key_sha256' },
+  value: { bytes: 'dead_letter_bytes', sha256: 'dead_letter_sha256' },
+  headers: { bytes: 'dead_letter_headers_bytes', sha256: 'dead_letter_headers_sha256' },
+}
 
 type LetterProducer = Producer<Buffer | null, Buffer | null, Buffer, Buffer | null>
 type Message = Parameters<LetterProducer['send']>[0]['messages'][number]
@@ -116,19 +124,12 @@ export class KafkaDeadLetterTopic implements DeadLetterTopic {
   }
 
   #message(letter: KeptDeadLetter): Message {
-    return { ...this.#frame(letter), key: letter.key, value: letter.value, headers: new Map([...ownHeaders(letter), ...headersOf(letter)]) }
+    const headers = new Map([...ownHeaders(letter), ...headersOf(letter, letter.cut)])
+    return { ...this.#frame(letter), key: letter.key, value: letter.value, headers }
   }
 
   #stub(letter: KeptDeadLetter): Message {
-    const sha256 = createHash('sha256')
-      .update(letter.value ?? '')
-      .digest('hex')
-    return {
-      ...this.#frame(letter),
-      key: null,
-      value: null,
-      headers: new Map([...headersOf(letter), header(DEAD_LETTER_HEADER.sha256, sha256)]),
-    }
+    return { ...this.#frame(letter), key: null, value: null, headers: new Map(headersOf(letter, everythingOf(letter))) }
   }
 
   #frame({ partition }: KeptDeadLetter): Pick<Message, 'topic' | 'partition' | 'timestamp'> {
@@ -268,12 +269,25 @@ function sizeOf({ key, value, headers }: KeptDeadLetter): number {
 }
 
 /** The record's own headers; a map is keyed by objects, so that repeated names stay repeated. */
-function ownHeaders({ headers }: KeptDeadLetter): [Buffer, Buffer | null][] {
-  return copyHeaders(headers, MOST_HEADERS).map(([name, value]) => [name, value])
+function ownHeaders({ headers, cut }: KeptDeadLetter): [Buffer, Buffer | null][] {
+  return copyHeaders(headers, MOST_HEADERS, cut.headers !== undefined).map(([name, value]) => [name, value])
 }
 
-function headersOf({ partition: at, offset, leaderEpoch, timestamp, reason }: KeptDeadLetter): [Buffer, Buffer][] {
+/** Every part that has bytes, as what is left out of a stub. */
+function everythingOf(letter: KeptDeadLetter): CutParts {
+  const cut: Partial<Record<LetterPart, WholePart>> = {}
+  for (const part of LETTER_PARTS) {
+    const bytes = letter[part]
+    if (bytes === null || (part === 'headers' && countHeaders(bytes) === 0)) continue
+    cut[part] = letter.cut[part] ?? wholePart(bytes)
+  }
+  return cut
+}
+
+/** @param cut the parts that are not published whole */
+function headersOf({ partition: at, offset, leaderEpoch, timestamp, reason }: KeptDeadLetter, cut: CutParts): [Buffer, Buffer][] {
   const H = DEAD_LETTER_HEADER
+  const parts = Object.entries(cut) as [LetterPart, WholePart][]
   return [
     header(H.id, `${at.topicId}/${at.partition}/${leaderEpoch}/${offset}`),
     header(H.reason, reason),
@@ -282,6 +296,11 @@ function headersOf({ partition: at, offset, leaderEpoch, timestamp, reason }: Ke
     header(H.offset, String(offset)),
     header(H.leaderEpoch, String(leaderEpoch)),
     header(H.timestamp, String(timestamp)),
+    ...(parts.length > 0 ? [header(H.cut, parts.map(([part]) => part).join(','))] : []),
+    ...parts.flatMap(([part, { bytes, sha256 }]) => [
+      header(CUT_HEADER[part].bytes, String(bytes)),
+      header(CUT_HEADER[part].sha256, sha256),
+    ]),
   ]
 }
 

@@ -9,7 +9,7 @@ const time = (column: string) => `(extract(epoch FROM ${column}) * 1000)::bigint
 const letterBytes = 'coalesce(octet_length(key), 0) + coalesce(octet_length(value), 0) + octet_length(headers)'
 const lettersOfGroup = 'dead_letters letters JOIN partitions ON partitions.id = letters.partition_id WHERE partitions.group_id = $1'
 const letterColumns = `letters.id, letters.record_offset, letters.leader_epoch, letters.record_timestamp::text, letters.reason, letters.state,
-  letters.key, letters.headers, letters.value, partitions.topic, partitions.topic_id, partitions.partition`
+  letters.key, letters.headers, letters.value, letters.cut, partitions.topic, partitions.topic_id, partitions.partition`
 
 export const STATEMENTS = named({
   // Accepted at once where the name is new to the group (rule S4).
@@ -76,13 +76,14 @@ export const STATEMENTS = named({
       RETURNING $25 AND known.updated_at < now() - $16 * interval '1 ms' AS silent
     ), letters AS (
       -- One that is met again after a reset is kept anew.
-      INSERT INTO dead_letters (partition_id, record_offset, leader_epoch, record_timestamp, reason, state, kept_at, key, headers, value)
-      SELECT moved.id, given.record_offset, given.leader_epoch, given.record_timestamp, given.reason, 'kept', now(), given.key, given.headers, given.value
-      FROM moved, unnest($18::bigint[], $19::integer[], $20::bigint[], $21::text[], $22::bytea[], $23::bytea[], $24::bytea[])
-        AS given (record_offset, leader_epoch, record_timestamp, reason, key, headers, value)
+      INSERT INTO dead_letters (partition_id, record_offset, leader_epoch, record_timestamp, reason, state, kept_at, key, headers, value, cut)
+      SELECT moved.id, given.record_offset, given.leader_epoch, given.record_timestamp, given.reason, 'kept', now(), given.key, given.headers,
+        given.value, given.cut
+      FROM moved, unnest($18::bigint[], $19::integer[], $20::bigint[], $21::text[], $22::bytea[], $23::bytea[], $24::bytea[],
+          $26::text[]) AS given (record_offset, leader_epoch, record_timestamp, reason, key, headers, value, cut)
       ORDER BY given.record_offset
       ON CONFLICT (partition_id, record_offset, leader_epoch) DO UPDATE SET reason = excluded.reason, state = 'kept',
-        kept_at = excluded.kept_at, purged_at = NULL, key = excluded.key, headers = excluded.headers, value = excluded.value
+        kept_at = excluded.kept_at, purged_at = NULL, key = excluded.key, headers = excluded.headers, value = excluded.value, cut = excluded.cut
     )
     SELECT (SELECT count(*) FROM moved) AS moved, (SELECT count(*) FROM forgotten WHERE silent) AS silent,
       (SELECT count(*) FROM forgotten WHERE NOT silent) AS too_many`,
@@ -121,7 +122,8 @@ export const STATEMENTS = named({
     SELECT gaps.partition_id, gaps.kind, gaps.message, gaps.from_offset AS "from", gaps.to_offset AS "to", ${time('gaps.recorded_at')} AS recorded_at
     FROM gaps JOIN partitions ON partitions.id = gaps.partition_id WHERE partitions.group_id = $1 ORDER BY gaps.id`,
   snapshotLetters: `
-    SELECT letters.partition_id, letters.id, letters.record_offset, letters.leader_epoch, letters.reason, letters.state
+    SELECT letters.partition_id, letters.id, letters.record_offset, letters.leader_epoch, letters.reason, letters.state,
+      letters.cut
     FROM dead_letters letters JOIN partitions ON partitions.id = letters.partition_id
     WHERE partitions.group_id = $1 AND letters.state <> 'superseded' ORDER BY letters.record_offset, letters.leader_epoch`,
 
@@ -181,7 +183,7 @@ export const STATEMENTS = named({
 
   // What was counted stays counted: verify needs to know it.
   purge: `
-    UPDATE dead_letters letters SET purged_at = now(), key = NULL, headers = NULL, value = NULL,
+    UPDATE dead_letters letters SET purged_at = now(), key = NULL, headers = NULL, value = NULL, cut = NULL,
       state = CASE WHEN letters.state IN ('counted', 'superseded') THEN letters.state ELSE 'purged' END
     FROM partitions
     WHERE partitions.id = letters.partition_id AND partitions.group_id = $1 AND letters.state = ANY ($2::text[]) AND letters.purged_at IS NULL

@@ -15,7 +15,7 @@ import type {
 import type { DeadLetter, DeadLetterReason } from '../../entities/dead-letter.ts'
 import { PostgresDatabase } from './postgres-database.ts'
 import { STATEMENTS } from './postgres-statements.ts'
-import { letterOf, offsetOf, positionOf, type Row, summaryOf } from './rows.ts'
+import { columnOfCut, cutOf, letterOf, offsetOf, positionOf, type Row, summaryOf } from './rows.ts'
 import { type FullStoreOptions, LETTERS_AT_ONCE, type Store } from './store.ts'
 
 /** More dead letters, or more bytes of them, than can be written within the deadline of one statement on a busy server. */
@@ -77,6 +77,7 @@ export class PostgresTallyStore implements Store {
       deadLetters.map(({ headers }) => headers),
       deadLetters.map(({ value }) => value),
       change.caughtUp,
+      deadLetters.map(({ cut }) => columnOfCut(cut)),
     ]
     const [row] = isLarge(deadLetters)
       ? await this.#database.transaction('read committed', async (client) => (await client.query(STATEMENTS.commit, values)).rows as Row[])
@@ -127,12 +128,13 @@ export class PostgresTallyStore implements Store {
           to: to as number | null,
           recordedAt: recorded_at as number,
         })),
-        letters: (letters.get(row.id) ?? []).map(({ id, record_offset, leader_epoch, reason, state }) => ({
+        letters: (letters.get(row.id) ?? []).map(({ id, record_offset, leader_epoch, reason, state, cut }) => ({
           id: id as number,
           offset: record_offset as number,
           leaderEpoch: leader_epoch as number,
           reason: reason as DeadLetterReason,
           state: state as DeadLetterState,
+          cut: cutOf(cut),
         })),
       }))
     })

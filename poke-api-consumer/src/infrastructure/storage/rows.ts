@@ -1,6 +1,6 @@
 /** What the columns of a store mean: the same in both databases. */
 import type { DeadLetterState, FetchPosition, KeptDeadLetter, PartitionSummary } from '../../application/ports.ts'
-import type { DeadLetterReason } from '../../entities/dead-letter.ts'
+import type { CutParts, DeadLetterReason } from '../../entities/dead-letter.ts'
 
 export type Row = Record<string, unknown>
 
@@ -39,7 +39,17 @@ export function letterOf(row: Row): KeptDeadLetter {
     key: bytesOf(row.key),
     value: bytesOf(row.value),
     headers: bytesOf(row.headers) as Buffer,
+    cut: cutOf(row.cut),
   }
+}
+
+/** The column of what was cut: null where nothing was. */
+export function columnOfCut(cut: CutParts): string | null {
+  return Object.keys(cut).length === 0 ? null : JSON.stringify(cut)
+}
+
+export function cutOf(column: unknown): CutParts {
+  return typeof column === 'string' ? (JSON.parse(column) as CutParts) : {}
 }
 
 function bytesOf(column: unknown): Buffer | null {

@@ -3,7 +3,7 @@ import type { StatementSync } from 'node:sqlite'
 import type { DeadLetterState, KeptDeadLetter, PartitionSnapshot, TopicPartition } from '../../application/ports.ts'
 import type { DeadLetter } from '../../entities/dead-letter.ts'
 import { lettersWithin } from './letters-within.ts'
-import { letterOf } from './rows.ts'
+import { columnOfCut, cutOf, letterOf } from './rows.ts'
 import type { SqliteDatabase } from './sqlite-database.ts'
 import type { FullStoreOptions } from './store.ts'
 
@@ -22,8 +22,8 @@ export class SqliteDeadLetters {
 
   /** Keeps what a change brings; inside the transaction of its commit. */
   keep(partitionId: number, letters: readonly DeadLetter[], time: number): void {
-    for (const { offset, leaderEpoch, timestamp, reason, key, value, headers } of letters) {
-      this.#statements.keep.run(partitionId, offset, leaderEpoch, timestamp, reason, time, key, headers, value)
+    for (const { offset, leaderEpoch, timestamp, reason, key, value, headers, cut } of letters) {
+      this.#statements.keep.run(partitionId, offset, leaderEpoch, timestamp, reason, time, key, headers, value, columnOfCut(cut))
     }
   }
 
@@ -46,7 +46,8 @@ export class SqliteDeadLetters {
   }
 
   ofPartition(partitionId: number): PartitionSnapshot['letters'] {
-    return this.#statements.ofPartition.all(partitionId) as unknown as PartitionSnapshot['letters']
+    const rows = this.#statements.ofPartition.all(partitionId)
+    return rows.map(({ cut, ...letter }) => ({ ...letter, cut: cutOf(cut) })) as unknown as PartitionSnapshot['letters']
   }
 
   markPublished(ids: readonly number[]): void {
@@ -72,7 +73,7 @@ export class SqliteDeadLetters {
 function prepareStatements(database: SqliteDatabase) {
   // An integer beyond 2^53 is an error to whoever reads it as a number.
   const columns = `letters.id, letters.record_offset, letters.leader_epoch, CAST(letters.record_timestamp AS TEXT) AS record_timestamp,
-    letters.reason, letters.state, letters.key, letters.headers, letters.value, partitions.topic, partitions.topic_id, partitions.partition`
+    letters.reason, letters.state, letters.key, letters.headers, letters.value, letters.cut, partitions.topic, partitions.topic_id, partitions.partition`
   const lettersOfGroup = 'dead_letters letters JOIN partitions ON partitions.id = letters.partition_id WHERE partitions.group_id = ?1'
   // Lengths alone are read from the head of a row, without its bytes.
   const bytes = 'coalesce(length(key), 0) + coalesce(length(value), 0) + length(headers)'
@@ -80,10 +81,10 @@ function prepareStatements(database: SqliteDatabase) {
   return {
     // One that is met again after a reset is kept anew.
     keep: database.prepare(`
-      INSERT INTO dead_letters (partition_id, record_offset, leader_epoch, record_timestamp, reason, state, kept_at, key, headers, value)
-      VALUES (?, ?, ?, ?, ?, 'kept', ?, ?, ?, ?)
+      INSERT INTO dead_letters (partition_id, record_offset, leader_epoch, record_timestamp, reason, state, kept_at, key, headers, value, cut)
+      VALUES (?, ?, ?, ?, ?, 'kept', ?, ?, ?, ?, ?)
       ON CONFLICT DO UPDATE SET reason = excluded.reason, state = 'kept', kept_at = excluded.kept_at, purged_at = NULL,
-        key = excluded.key, headers = excluded.headers, value = excluded.value`),
+        key = excluded.key, headers = excluded.headers, value = excluded.value, cut = excluded.cut`),
     markCounted: database.prepare(`
       UPDATE dead_letters SET state = 'counted' WHERE id = ? AND state IN ('kept', 'published') AND ${ofGroup} RETURNING partition_id`),
     markPublished: database.prepare(`UPDATE dead_letters SET state = 'published' WHERE id = ? AND state = 'kept' AND ${ofGroup}`),
@@ -110,11 +111,11 @@ function prepareStatements(database: SqliteDatabase) {
       SELECT reason, count(*) AS letters FROM dead_letters WHERE state IN ('kept', 'published') AND ${ofGroup}
       GROUP BY reason ORDER BY reason`),
     ofPartition: database.prepare(`
-      SELECT id, record_offset AS "offset", leader_epoch AS leaderEpoch, reason, state FROM dead_letters
+      SELECT id, record_offset AS "offset", leader_epoch AS leaderEpoch, reason, state, cut FROM dead_letters
       WHERE partition_id = ? AND state <> 'superseded' ORDER BY record_offset, leader_epoch`),
     // What was counted stays counted: verify needs to know it.
     purge: database.prepare(`
-      UPDATE dead_letters SET purged_at = ?, key = NULL, headers = NULL, value = NULL,
+      UPDATE dead_letters SET purged_at = ?, key = NULL, headers = NULL, value = NULL, cut = NULL,
         state = CASE state WHEN 'counted' THEN 'counted' WHEN 'superseded' THEN 'superseded' ELSE 'purged' END
       WHERE state = ? AND purged_at IS NULL AND kept_at < ? AND ${ofGroup}`),
   }

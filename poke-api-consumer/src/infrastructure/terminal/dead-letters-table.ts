@@ -16,11 +16,16 @@ export function renderDeadLetters(letters: readonly DeadLetterView[], look: Term
       `${letter.topic}-${letter.partition} at ${letter.offset}`,
       timeOf(letter),
       letter.reason,
-      value === null ? 'null' : `${value.preview} (${value.bytes.toLocaleString('en')} ${value.bytes === 1 ? 'byte' : 'bytes'})`,
+      value === null ? 'null' : `${value.preview} (${sizeOf(value)})`,
     ]
   })
   const widths = head.map((title, column) => Math.max(title.length, ...rows.map((row) => row[column]?.length ?? 0)))
   return [head, ...rows].map((row) => cut(row.map((text, column) => text.padEnd(widths[column] ?? 0)).join('  '), look.columns)).join('\n')
+}
+
+function sizeOf({ bytes, kept }: NonNullable<DeadLetterView['value']>): string {
+  const size = `${bytes.toLocaleString('en')} ${bytes === 1 ? 'byte' : 'bytes'}`
+  return kept === undefined ? size : `${size}, the first ${kept.toLocaleString('en')} kept`
 }
 
 /** A record may carry any number as its timestamp: one that is no time is shown as it is. */

@@ -2,6 +2,7 @@
 import { printable } from 'service-kit'
 import { Type } from 'typebox'
 import type { KeptDeadLetter } from '../../application/ports.ts'
+import type { WholePart } from '../../entities/dead-letter.ts'
 import { copyHeaders, countHeaders, MOST_HEADERS } from '../../entities/record-headers.ts'
 
 /** What the API shows of a key, a value or a header, and how many headers; the store and the dead-letter topic have the rest. */
@@ -13,6 +14,8 @@ const BytesSchema = Type.Object(
     bytes: Type.Integer({ minimum: 0, description: 'How many there are.' }),
     base64: Type.String({ description: `The first ${SHOWN.bytes} of them.` }),
     preview: Type.String({ description: 'The same as text, as far as it is text that can be printed.' }),
+    kept: Type.Optional(Type.Integer({ minimum: 0, description: 'Where the store has not all of them: how many it has, the first ones.' })),
+    sha256: Type.Optional(Type.String({ description: 'Where the store has not all of them: the SHA-256 of all, in hex.' })),
   },
   { title: 'Bytes' },
 )
@@ -37,6 +40,12 @@ export const DeadLetterSchema = Type.Object(
     value: BytesOrNull,
     headers: Type.Array(Type.Object({ name: Type.String(), value: BytesOrNull })),
     moreHeaders: Type.Integer({ minimum: 0, description: 'Headers left out of `headers`.' }),
+    cutHeaders: Type.Optional(
+      Type.Object(
+        { bytes: Type.Integer({ minimum: 0 }), sha256: Type.String() },
+        { description: 'Where the store has not all bytes of the headers: how many there are in the record, and their SHA-256 in hex.' },
+      ),
+    ),
   },
   { title: 'DeadLetter' },
 )
@@ -47,8 +56,9 @@ export function viewDeadLetter(
   letter: KeptDeadLetter,
   shown: { readonly bytes: number; readonly headers: number } = SHOWN,
 ): DeadLetterView {
-  const view = (bytes: Buffer | null) => viewBytes(bytes, shown.bytes)
-  const headers = copyHeaders(letter.headers, Math.min(shown.headers, MOST_HEADERS))
+  const { cut } = letter
+  const view = (bytes: Buffer | null, whole?: WholePart) => viewBytes(bytes, shown.bytes, whole)
+  const headers = copyHeaders(letter.headers, Math.min(shown.headers, MOST_HEADERS), cut.headers !== undefined)
   return {
     id: letter.id,
     topic: letter.partition.topic,
@@ -59,17 +69,20 @@ export function viewDeadLetter(
     timestampText: String(letter.timestamp),
     reason: letter.reason,
     state: letter.state,
-    key: view(letter.key),
-    value: view(letter.value),
+    key: view(letter.key, cut.key),
+    value: view(letter.value, cut.value),
     headers: headers.map(([name, value]) => ({ name: preview(name), value: view(value) })),
     moreHeaders: countHeaders(letter.headers) - headers.length,
+    ...(cut.headers && { cutHeaders: cut.headers }),
   }
 }
 
-function viewBytes(bytes: Buffer | null, shown: number): Bytes | null {
+/** @param whole what they are a part of, where they are not all */
+function viewBytes(bytes: Buffer | null, shown: number, whole?: WholePart): Bytes | null {
   if (bytes === null) return null
   const first = bytes.subarray(0, shown)
-  return { bytes: bytes.length, base64: first.toString('base64'), preview: preview(first) }
+  const view = { bytes: whole?.bytes ?? bytes.length, base64: first.toString('base64'), preview: preview(first) }
+  return whole === undefined ? view : { ...view, kept: bytes.length, sha256: whole.sha256 }
 }
 
 function preview(bytes: Buffer): string {

@@ -114,6 +114,7 @@ const controller = new Controller({
   sink: new TypeCountsFile(options.outputFile),
   deadLetterTopic: {
     publish: (letters) => Promise.reject(new Error(`${letters.length} dead letters, where none is`)),
+    refused: async () => null,
     close: async () => {},
   },
   observer,

@@ -1,10 +1,10 @@
 /** Every setting of the consumer: its environment variable, default, unit and meaning. `docs/settings.md` is made of it. */
 import {
-  certificateRule,
+  CONNECTION_RULES,
+  connectionWarnings,
   duration,
   integer,
   KAFKA_SETTINGS,
-  loginRule,
   names,
   oneOf,
   optional,
@@ -84,6 +84,6 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): {
   readonly config: Config
   readonly warnings: readonly string[]
 } {
-  const { values, warnings } = readSettings(SETTINGS, env, [loginRule, certificateRule, passwordRule])
-  return { config: values, warnings }
+  const { values, warnings } = readSettings(SETTINGS, env, [...CONNECTION_RULES, passwordRule])
+  return { config: values, warnings: [...warnings, ...connectionWarnings(values)] }
 }

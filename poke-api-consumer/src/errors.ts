@@ -20,6 +20,10 @@ export const KAFKA_ERRORS = {
     'Kafka refuses the login, or does not allow topic or group to this user.',
     'Check user and password, and grant what the message names.',
   ),
+  'dead-letters-not-authorised': retried(
+    'Kafka does not allow the dead-letter topic to this user.',
+    'Grant what the message names: dead letters are kept in the store, and published then.',
+  ),
   tls: final(EXIT.config, 'Kafka and this service disagree about TLS.', 'Correct `KAFKA_SECURITY`.'),
   'unsupported-broker': final(EXIT.config, 'The broker is too old for topic ids.', 'Use Kafka 3.1 or newer.'),
 } as const satisfies Record<string, ErrorKind>

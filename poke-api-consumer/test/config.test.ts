@@ -13,6 +13,7 @@ test('without any variable the consumer counts into a file of this machine', () 
     KAFKA_SECURITY: 'plaintext',
     KAFKA_CA_FILE: null,
     KAFKA_SASL_MECHANISM: 'none',
+    KAFKA_PLAIN_WITHOUT_TLS: 'refused',
     KAFKA_USERNAME: null,
     KAFKA_PASSWORD_FILE: null,
     KAFKA_GROUP_ID: 'poke-api-consumer',

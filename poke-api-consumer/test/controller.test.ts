@@ -5,6 +5,7 @@ import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promi
 import { encodeValue } from 'pokemon-event'
 import { ServiceError } from 'service-kit'
 import { Controller, type ControllerOptions } from '../src/application/controller.ts'
+import { KafkaError } from '../src/errors.ts'
 import { MockDeadLetterTopic } from './mock-dead-letter-topic.ts'
 import { MockFileHandler } from './mock-file-handler.ts'
 import { MockCursor, type MockEntry, MockKafkaConsumer, type MockKafkaConsumerOptions, type MockRecord } from './mock-kafka-consumer.ts'
@@ -666,6 +667,34 @@ describe('dead letters', () => {
     const heard = observer.heard.filter((event) => /^(1 dead letters published|dead letters)/.test(event))
     const failed = 'dead letters not published'
     assert.deepEqual(heard, [failed, failed, '1 dead letters published', 'dead letters are published again'])
+  })
+})
+
+describe('a dead-letter topic that would refuse letters', () => {
+  const refusing = (times: number) => {
+    const deadLetterTopic = new MockDeadLetterTopic()
+    for (let i = 0; i < times; i++) deadLetterTopic.refusals.push(new KafkaError('dead-letters-not-authorised', 'misty lacks Write'))
+    return deadLetterTopic
+  }
+
+  test('is told of before there is any, asked again, and told to be well then', async () => {
+    const { observer, handled, finish } = setUp([[ours(1)]], { wait: nearlyNoTime, deadLetterTopic: refusing(2) })
+    await handled(1)
+    await until(() => observer.heard.includes('dead letters are published again'))
+    await finish()
+    assert.deepEqual(
+      observer.errors.map(({ message }) => message),
+      ['misty lacks Write', 'misty lacks Write'],
+    )
+  })
+
+  test('keeps them in the store meanwhile, and gets them when it takes them', async () => {
+    const deadLetterTopic = refusing(3)
+    const { handled, finish } = setUp([[{ value: 'OK' }, ours(1)]], { wait: nearlyNoTime, deadLetterTopic })
+    await handled(2)
+    await until(() => deadLetterTopic.published.length === 1)
+    await finish()
+    assert.equal(deadLetterTopic.refusals.length, 0)
   })
 })
 

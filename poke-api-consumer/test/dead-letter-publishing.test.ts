@@ -15,7 +15,7 @@ test('the trouble of a partition ends when another instance has it', async () =>
       unpublished: async () => [{ ...letterOf(3), id: 1, partition: P0, state: 'kept' }],
       markPublished: async () => assert.fail('nothing was published'),
     },
-    topic: { publish: () => Promise.reject(new Error('refused')), close: async () => {} },
+    topic: { publish: () => Promise.reject(new Error('refused')), refused: async () => null, close: async () => {} },
     observer: {
       deadLettersPublished: () => heard.push('published'),
       deadLetterPublishingFailed: ({ message }) => {

@@ -425,6 +425,7 @@ class Member extends Mortal {
         await this.point('dead letters answered')
         if (fault !== 'none') throw new Error('the topic did not answer')
       },
+      refused: async () => null,
       close: async () => {},
     }
   }

@@ -1,10 +1,10 @@
 /** Every setting of the producer: its environment variable, default, unit and meaning. `docs/settings.md` is made of it. */
 import {
-  certificateRule,
+  CONNECTION_RULES,
+  connectionWarnings,
   duration,
   integer,
   KAFKA_SETTINGS,
-  loginRule,
   number,
   oneOf,
   path,
@@ -56,6 +56,6 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): {
   readonly config: Config
   readonly warnings: readonly string[]
 } {
-  const { values, warnings } = readSettings(SETTINGS, env, [loginRule, certificateRule])
-  return { config: values, warnings }
+  const { values, warnings } = readSettings(SETTINGS, env, CONNECTION_RULES)
+  return { config: values, warnings: [...warnings, ...connectionWarnings(values)] }
 }

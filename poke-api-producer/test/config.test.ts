@@ -16,6 +16,7 @@ test('without any variable the producer captures at random from PokeAPI, gently'
     KAFKA_SECURITY: 'plaintext',
     KAFKA_CA_FILE: null,
     KAFKA_SASL_MECHANISM: 'none',
+    KAFKA_PLAIN_WITHOUT_TLS: 'refused',
     KAFKA_USERNAME: null,
     KAFKA_PASSWORD_FILE: null,
     POKE_API_URL: 'https://pokeapi.co/api/v2',

@@ -21,6 +21,11 @@ export const KAFKA_SETTINGS = {
     'Certificates of the authority that signed the brokers’ own, where it is not one that Node knows.',
   ),
   KAFKA_SASL_MECHANISM: setting(oneOf('none', 'PLAIN', 'SCRAM-SHA-256', 'SCRAM-SHA-512'), 'none', 'How to log in to Kafka.'),
+  KAFKA_PLAIN_WITHOUT_TLS: setting(
+    oneOf('refused', 'allowed'),
+    'refused',
+    'Whether PLAIN, which sends the password as it is, may do so over connections that are not encrypted.',
+  ),
   KAFKA_USERNAME: setting(optional(text(/./, 'a name')), '', 'The user to log in to Kafka as.'),
   KAFKA_PASSWORD_FILE: setting(optional(secretFile()), '', 'A file with the password of `KAFKA_USERNAME` in it.'),
 }
@@ -50,6 +55,25 @@ export const loginRule: SettingRule<typeof KAFKA_SETTINGS> = ({ KAFKA_SASL_MECHA
 /** Certificates without encryption would be silently unused. */
 export const certificateRule: SettingRule<typeof KAFKA_SETTINGS> = ({ KAFKA_SECURITY, KAFKA_CA_FILE }) =>
   KAFKA_CA_FILE !== null && KAFKA_SECURITY === 'plaintext' ? 'KAFKA_CA_FILE is set, and KAFKA_SECURITY is "plaintext": set it to tls' : null
+
+/** PLAIN sends the password as it is. */
+export const plainPasswordRule: SettingRule<typeof KAFKA_SETTINGS> = ({ KAFKA_SECURITY, KAFKA_SASL_MECHANISM, KAFKA_PLAIN_WITHOUT_TLS }) =>
+  KAFKA_SASL_MECHANISM === 'PLAIN' && KAFKA_SECURITY === 'plaintext' && KAFKA_PLAIN_WITHOUT_TLS === 'refused'
+    ? 'KAFKA_SASL_MECHANISM is PLAIN, and KAFKA_SECURITY is "plaintext": the password would cross the network for everybody to read; set KAFKA_SECURITY to tls, KAFKA_SASL_MECHANISM to a SCRAM one, or KAFKA_PLAIN_WITHOUT_TLS to allowed'
+    : null
+
+/** What every service of a pipeline asks of its connection settings together. */
+export const CONNECTION_RULES = [loginRule, certificateRule, plainPasswordRule] as const
+
+/** Of settings that are allowed and leave something open. @returns a sentence for the log each */
+export function connectionWarnings({ KAFKA_SECURITY, KAFKA_SASL_MECHANISM }: SettingValues<typeof KAFKA_SETTINGS>): string[] {
+  if (KAFKA_SASL_MECHANISM === 'none' || KAFKA_SECURITY === 'tls') return []
+  const open =
+    KAFKA_SASL_MECHANISM === 'PLAIN'
+      ? 'whoever can listen in the network reads the password'
+      : 'whoever can listen in the network reads and changes what is sent, and can guess at the password'
+  return [`the login to Kafka (${KAFKA_SASL_MECHANISM}) is not encrypted: ${open}; set KAFKA_SECURITY to tls`]
+}
 
 /** What a Kafka client needs to know of security, in the words of Node's TLS and of SASL. */
 export interface KafkaSecurity {

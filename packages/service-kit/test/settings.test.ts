@@ -6,12 +6,12 @@ import { join } from 'node:path'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
 import {
-  certificateRule,
+  CONNECTION_RULES,
+  connectionWarnings,
   duration,
   integer,
   KAFKA_SETTINGS,
   kafkaSecurity,
-  loginRule,
   names,
   number,
   oneOf,
@@ -336,7 +336,7 @@ suite('secrets', () => {
   test('are read when they are needed, so that they can be changed under a running service', () => {
     withFile('hunter2\n', (file) => {
       const env = { KAFKA_SASL_MECHANISM: 'SCRAM-SHA-512', KAFKA_USERNAME: 'ash', KAFKA_PASSWORD_FILE: file }
-      const { values } = readSettings(KAFKA_SETTINGS, env, [loginRule])
+      const { values } = readSettings(KAFKA_SETTINGS, env, CONNECTION_RULES)
       assert.doesNotMatch(JSON.stringify(values), /hunter2/)
       const { sasl } = kafkaSecurity(values)
       assert.deepEqual([sasl?.mechanism, sasl?.username, sasl?.password()], ['SCRAM-SHA-512', 'ash', 'hunter2'])
@@ -347,7 +347,7 @@ suite('secrets', () => {
 })
 
 suite('settings of the connection to Kafka', () => {
-  const read = (env: Record<string, string>) => readSettings(KAFKA_SETTINGS, env, [loginRule, certificateRule]).values
+  const read = (env: Record<string, string>) => readSettings(KAFKA_SETTINGS, env, CONNECTION_RULES).values
 
   test('without any security are a plain connection', () => {
     assert.deepEqual(kafkaSecurity(read({})), {})
@@ -368,6 +368,28 @@ suite('settings of the connection to Kafka', () => {
       failureOf(() => read({ KAFKA_SASL_MECHANISM: 'PLAIN' })).message,
       /KAFKA_SASL_MECHANISM is PLAIN: set KAFKA_USERNAME and KAFKA_PASSWORD_FILE as well/,
     )
+  })
+
+  test('a password is not sent as it is over a connection that is not encrypted, unless that is allowed', () => {
+    withFile('hunter2', (KAFKA_PASSWORD_FILE) => {
+      const login = { KAFKA_USERNAME: 'ash', KAFKA_PASSWORD_FILE }
+      const { message } = failureOf(() => read({ ...login, KAFKA_SASL_MECHANISM: 'PLAIN' }))
+      assert.match(message, /password would cross the network .*KAFKA_SECURITY to tls, .*KAFKA_PLAIN_WITHOUT_TLS to allowed/)
+      read({ ...login, KAFKA_SASL_MECHANISM: 'PLAIN', KAFKA_PLAIN_WITHOUT_TLS: 'allowed' })
+      read({ ...login, KAFKA_SASL_MECHANISM: 'PLAIN', KAFKA_SECURITY: 'tls' })
+      read({ ...login, KAFKA_SASL_MECHANISM: 'SCRAM-SHA-256' })
+    })
+  })
+
+  test('a login over a connection that is not encrypted is warned of', () => {
+    withFile('hunter2', (KAFKA_PASSWORD_FILE) => {
+      const warnings = (env: Record<string, string>) =>
+        connectionWarnings(read({ KAFKA_USERNAME: 'ash', KAFKA_PASSWORD_FILE, KAFKA_PLAIN_WITHOUT_TLS: 'allowed', ...env })).join()
+      assert.match(warnings({ KAFKA_SASL_MECHANISM: 'PLAIN' }), /login to Kafka \(PLAIN\) is not encrypted: .*reads the password/)
+      assert.match(warnings({ KAFKA_SASL_MECHANISM: 'SCRAM-SHA-512' }), /SCRAM-SHA-512.*KAFKA_SECURITY to tls/)
+      assert.equal(warnings({ KAFKA_SASL_MECHANISM: 'SCRAM-SHA-512', KAFKA_SECURITY: 'tls' }), '')
+      assert.deepEqual(connectionWarnings(read({})), [])
+    })
   })
 
   test('certificates without TLS are told, and what is none is refused', () => {

@@ -21,13 +21,15 @@ const MOST_BYTES = 4 * 1024 * 1024
 /** Waits before it is tried again, in ms: doubled each time, half of it at random. */
 const FIRST_RETRY = 200
 const LONGEST_RETRY = 30_000
+/** What may be wrong with the topic itself, beside what is wrong with letters of a partition. */
+const TOPIC = 'topic'
 
 export class DeadLetterPublishing {
   readonly #options: DeadLetterPublishingOptions
   readonly #owned = new Map<string, TopicPartition>()
   /** Partitions that may have letters to publish. */
   readonly #pending = new Set<string>()
-  /** By partition. */
+  /** By partition, and of the topic. */
   readonly #troubles: Troubles
   #wake = new AbortController()
 
@@ -59,10 +61,15 @@ export class DeadLetterPublishing {
     this.#wake.abort()
   }
 
-  /** Runs until the signal is aborted, through every failure that can be retried. @throws ServiceError where it is hopeless */
+  /**
+   * Runs until the signal is aborted, through every failure that can be retried. Before there is anything to publish it finds out whether
+   * it could be. @throws ServiceError where it is hopeless
+   */
   async run(signal: AbortSignal): Promise<void> {
     const { wait, random } = this.#options
     let retry = FIRST_RETRY
+    for (let delay = FIRST_RETRY; !signal.aborted && !(await this.#couldPublish()); delay = Math.min(delay * 2, LONGEST_RETRY))
+      await wait(delay * (0.5 + random() / 2), signal)
     while (!signal.aborted) {
       const [key] = this.#pending
       if (key === undefined) {
@@ -82,6 +89,21 @@ export class DeadLetterPublishing {
         await wait(retry * (0.5 + random() / 2), signal)
         retry = Math.min(retry * 2, LONGEST_RETRY)
       }
+    }
+  }
+
+  /** @returns false where it could not, or that cannot be found out yet. @throws ServiceError where it is hopeless */
+  async #couldPublish(): Promise<boolean> {
+    try {
+      const refused = await this.#options.topic.refused()
+      if (refused === null) this.#troubles.worked(TOPIC)
+      else this.#troubles.failed(TOPIC, refused)
+      return refused === null
+    } catch (error) {
+      if (error instanceof ServiceError && !error.retriable) throw error
+      // Who reads records meets the same trouble, and says it.
+      if (this.#pending.size > 0) this.#troubles.failed(TOPIC, error as Error)
+      return false
     }
   }
 

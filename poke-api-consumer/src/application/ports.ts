@@ -1,4 +1,5 @@
 /** What the controller needs of the world. Each port says its duties and what is not its job; one contract suite runs against each implementation. */
+import type { ServiceError } from 'service-kit'
 import type { DeadLetter } from '../entities/dead-letter.ts'
 import type { RecordView, TallySummary } from '../entities/tally.ts'
 import type { TypeCounts } from '../entities/type-counts.ts'
@@ -234,6 +235,11 @@ export interface DeadLetterTopic {
    * @throws KafkaError; then some may be published, and all must be published again
    */
   publish(letters: readonly KeptDeadLetter[]): Promise<void>
+  /**
+   * What would keep letters from being published, found out without publishing any; null where nothing is known that would.
+   * @throws KafkaError where that cannot be found out now
+   */
+  refused(): Promise<ServiceError | null>
   close(): Promise<void>
 }
 

@@ -2,7 +2,9 @@
 import {
   type API,
   type BaseOptions,
+  createTopicsV7,
   describeConfigsV4,
+  describeGroupsV5,
   findCoordinatorV4,
   listOffsetsV7,
   metadataV12,
@@ -10,6 +12,7 @@ import {
   offsetFetchV8,
   parseBroker,
 } from '@platformatic/kafka'
+import { NOTHING_ALLOWED } from 'service-kit'
 import { KafkaError } from '../../errors.ts'
 import { type BrokerAddress, BrokerConnection } from './broker-connection.ts'
 import { NEWEST_FETCH, OLDEST_FETCH } from './fetch-response.ts'
@@ -29,6 +32,14 @@ export interface ClusterOptions {
 export interface Topic {
   readonly topicId: string
   readonly partitions: readonly Leader[]
+}
+
+/** What a client may do with a topic. */
+export interface TopicRights {
+  /** Whether there is one that this client may see. */
+  readonly exists: boolean
+  /** A bit for each operation, as brokers say it (KIP-430). */
+  readonly allowed: number
 }
 
 /** Who leads a partition. */
@@ -110,6 +121,45 @@ export class Cluster {
     const partitions: Leader[] = []
     for (const { partitionIndex, leaderId, leaderEpoch } of topic.partitions) partitions[partitionIndex] = { node: leaderId, leaderEpoch }
     return { topicId: topic.topicId, partitions: Array.from(partitions, (leader) => leader ?? { node: -1, leaderEpoch: -1 }) }
+  }
+
+  /** What this client may do with some topics, by name. @throws KafkaError */
+  async topicRights(names: readonly string[]): Promise<ReadonlyMap<string, TopicRights>> {
+    const answer = await this.#ask(ANY, metadataV12.api, 'asking what is allowed of topics', [...names], false, true)
+    return new Map(
+      answer.topics.map(({ name, errorCode, topicAuthorizedOperations }) => [
+        name ?? '',
+        {
+          exists: errorCode !== CODE.unknownTopicOrPartition && errorCode !== CODE.topicAuthorizationFailed,
+          allowed: errorCode === CODE.topicAuthorizationFailed ? NOTHING_ALLOWED : topicAuthorizedOperations,
+        },
+      ]),
+    )
+  }
+
+  /** What this client may do with the group, a bit for each operation; 0 where brokers do not say. @throws KafkaError */
+  async groupRights(groupId: string): Promise<number> {
+    if ((await this.#lookForCoordinator(groupId)).errorCode === CODE.groupAuthorizationFailed) return NOTHING_ALLOWED
+    return await this.#askCoordinator(groupId, async (coordinator) => {
+      const { api } = describeGroupsV5
+      const [min, max] = (await this.#connection(coordinator)).versions(api.key) ?? [0, 0]
+      if (api.version < min || api.version > max) return 0
+      const { groups } = await this.#ask(coordinator, api, 'asking what is allowed of the group', [groupId], true)
+      const code = groups[0]?.errorCode ?? CODE.none
+      if (code === CODE.groupAuthorizationFailed) return NOTHING_ALLOWED
+      // A group that this request is not made for (KIP-848): nothing is known of it.
+      if (code === CODE.groupIdNotFound) return 0
+      if (code !== CODE.none) throw refusedBy(code, this.#options)
+      return groups[0]?.authorizedOperations ?? 0
+    })
+  }
+
+  /** Whether this client may make a topic: asks for it, without its being made. @throws KafkaError */
+  async mayCreate(name: string): Promise<boolean> {
+    const { api } = createTopicsV7
+    const topic = { name, numPartitions: 1, replicationFactor: -1, assignments: [], configs: [] }
+    const { topics } = await this.#ask(ANY, api, 'asking whether a topic may be made', [topic], this.#timeout, true)
+    return topics[0]?.errorCode !== CODE.topicAuthorizationFailed
   }
 
   /** The brokers that the cluster named last. */
@@ -267,12 +317,17 @@ export class Cluster {
     }
   }
 
-  async #findCoordinator(groupId: string): Promise<number> {
+  async #lookForCoordinator(groupId: string) {
     const { coordinators } = await this.#ask(ANY, findCoordinatorV4.api, 'looking for the group’s coordinator', GROUP_COORDINATOR, [
       groupId,
     ])
     const found = coordinators[0]
     if (found === undefined) throw new KafkaError('bad-response', `Kafka names no coordinator of the group ${groupId}; it is asked again`)
+    return found
+  }
+
+  async #findCoordinator(groupId: string): Promise<number> {
+    const found = await this.#lookForCoordinator(groupId)
     if (found.errorCode !== CODE.none) throw refusedBy(found.errorCode, this.#options)
     this.#addresses = new Map(this.#addresses).set(found.nodeId, { host: found.host, port: found.port })
     return found.nodeId

@@ -6,7 +6,9 @@ import type { DeadLetterTopic, KeptDeadLetter } from '../../application/ports.ts
 import { type CutParts, LETTER_PARTS, type LetterPart, type WholePart, wholePart } from '../../entities/dead-letter.ts'
 import { copyHeaders, countHeaders, MOST_HEADERS } from '../../entities/record-headers.ts'
 import { KafkaError } from '../../errors.ts'
+import { Cluster } from './cluster.ts'
 import { kafkaError } from './kafka-failure.ts'
+import { deadLettersRefused } from './rights.ts'
 
 export interface KafkaDeadLetterTopicOptions {
   readonly brokers: readonly string[]
@@ -86,6 +88,19 @@ export class KafkaDeadLetterTopic implements DeadLetterTopic {
     this.#deadline = options.deadline ?? DEADLINE
   }
 
+  async refused(): Promise<KafkaError | null> {
+    const { brokers, hurry } = this.#options
+    const cluster = new Cluster({ ...this.#options, requestTimeout: this.#deadline })
+    const disconnect = () => cluster.disconnect()
+    hurry?.addEventListener('abort', disconnect)
+    try {
+      return await deadLettersRefused({ ...this.#options, brokers, cluster, deadLetterTopic: this.#name })
+    } finally {
+      hurry?.removeEventListener('abort', disconnect)
+      disconnect()
+    }
+  }
+
   async publish(letters: readonly KeptDeadLetter[]): Promise<void> {
     try {
       const producer = this.#connect()
@@ -94,7 +109,7 @@ export class KafkaDeadLetterTopic implements DeadLetterTopic {
     } catch (error) {
       // What became of the last send is unknown, and so is this client's state.
       await this.close()
-      throw this.#failure(error)
+      throw await this.#failure(error)
     }
   }
 
@@ -209,19 +224,19 @@ export class KafkaDeadLetterTopic implements DeadLetterTopic {
     }
   }
 
-  #failure(error: unknown): KafkaError {
+  /** A right may have been taken away since the start: it stops nothing, either. */
+  async #failure(error: unknown): Promise<KafkaError> {
     const { brokers } = this.#options
     for (const [apiId, why] of REFUSALS) {
       if (findErrorBy(error as Error, 'apiId', apiId) === null) continue
       const message = `topic ${this.#name} of Kafka at ${brokers.join(', ')} ${why}; the dead letters are kept, and it is tried again`
       return new KafkaError('refused', message, { cause: error })
     }
-    const cause = kafkaError(error, { brokers, topic: this.#name })
-    if (cause.kind !== 'not-authorised' || !/does not allow/.test(cause.message)) return cause
-    return new KafkaError(
-      'not-authorised',
-      `Kafka does not allow topic ${this.#name} to this user: grant Describe and Write on it, and Create where it is missing`,
-      { cause },
+    const failure = kafkaError(error, { brokers, topic: this.#name })
+    if (!isNotAllowed(error)) return failure
+    return (
+      (await this.refused()) ??
+      new KafkaError('dead-letters-not-authorised', `${failure.message}; dead letters are kept`, { cause: failure })
     )
   }
 }
@@ -316,4 +331,10 @@ function isTooLarge(error: unknown): boolean {
 function isNotThereYet(error: unknown): boolean {
   if (error instanceof Error && error.message.startsWith('Unknown topic ')) return true
   return UNSETTLED_TOPIC.some((apiId) => findErrorBy(error as Error, 'apiId', apiId) !== null)
+}
+
+function isNotAllowed(error: unknown): boolean {
+  return ['TOPIC_AUTHORIZATION_FAILED', 'CLUSTER_AUTHORIZATION_FAILED'].some(
+    (apiId) => findErrorBy(error as Error, 'apiId', apiId) !== null,
+  )
 }

@@ -21,7 +21,9 @@ export const CODE = {
   unknownMemberId: 25,
   rebalanceInProgress: 27,
   topicAuthorizationFailed: 29,
+  groupAuthorizationFailed: 30,
   unsupportedVersion: 35,
+  groupIdNotFound: 69,
 } as const
 
 /** @param error what the Kafka client threw; a KafkaError is given back as it is */
@@ -65,7 +67,7 @@ function refusal(code: string, { brokers, topic }: Attempt, cause: Error | undef
   if (/AUTHORIZATION_FAILED$/.test(code)) {
     return new KafkaError(
       'not-authorised',
-      `${kafka} does not allow topic ${topic} or the group to this user (${code}): grant Read on both`,
+      `${kafka} does not allow topic ${topic} or the group to this user (${code}): grant Read and DescribeConfigs on the topic and Read on the group; a new start names what is missing`,
       options,
     )
   }

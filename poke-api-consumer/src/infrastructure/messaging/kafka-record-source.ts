@@ -5,6 +5,7 @@ import type { CrashHook } from '../../application/crash-points.ts'
 import type { FetchHandler, RecordSource } from '../../application/ports.ts'
 import { Troubles } from '../../application/troubles.ts'
 import { Cluster } from './cluster.ts'
+import { deadLetterTopicOf } from './dead-letter-topic.ts'
 import { Decompressor, LARGEST_BATCH } from './decompress.ts'
 import { FetchLoop } from './fetch-loop.ts'
 import type { FetchLimits } from './fetch-response.ts'
@@ -12,6 +13,7 @@ import { LogWatch, type LogWatchObserver } from './log-watch.ts'
 import { Membership, type MembershipObserver } from './membership.ts'
 import { OffsetMirror, type OffsetMirrorObserver } from './offset-mirror.ts'
 import { BatchCursor } from './record-batch.ts'
+import { checkRights } from './rights.ts'
 import { SourceTable } from './source-table.ts'
 import { TopicWatch } from './topic-watch.ts'
 
@@ -63,6 +65,8 @@ export class KafkaRecordSource implements RecordSource {
     const disconnect = () => cluster.disconnect()
     signal.addEventListener('abort', disconnect)
     try {
+      const deadLetterTopic = deadLetterTopicOf(this.#options.topic)
+      if (!(await checkRights({ ...this.#options, cluster, deadLetterTopic, troubles }, signal))) return
       if (await topics.found(signal)) await this.#read(handler, cluster, topics, troubles, signal)
     } finally {
       signal.removeEventListener('abort', disconnect)

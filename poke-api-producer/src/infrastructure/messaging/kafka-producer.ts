@@ -5,9 +5,9 @@ import { closeByForce, withDeadline } from 'service-kit'
 import type { EventPublisher, OutboxEvent } from '../../application/ports.ts'
 import { PublishError } from '../../errors.ts'
 import { partitionerFor } from './partitioner.ts'
-import { publishError, refusedTimestamp } from './publish-failure.ts'
+import { notAllowed, publishError, refusedTimestamp } from './publish-failure.ts'
 import { RecordTimestamps } from './record-timestamps.ts'
-import { createTopic, findTopic } from './topic.ts'
+import { createTopic, findTopic, missingOn } from './topic.ts'
 
 export interface KafkaEventPublisherOptions {
   /** host:port of brokers to begin with. */
@@ -82,6 +82,8 @@ export class KafkaEventPublisher implements EventPublisher {
 
   async #prepare(producer: KafkaProducer, signal: AbortSignal): Promise<void> {
     const { topic } = this.#options
+    const missing = await missingOn(producer, topic)
+    if (missing.length > 0) throw notAllowed(missing, this.#options)
     let metadata = await findTopic(producer, topic)
     if (metadata === null) {
       await createTopic(this.#clientOptions(), this.#options, signal)

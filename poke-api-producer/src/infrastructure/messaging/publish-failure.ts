@@ -1,6 +1,6 @@
 /** Says in a sentence why Kafka did not take the events, and whether trying again can help. */
-import { AuthenticationError, NetworkError, ProtocolError, UnsupportedApiError } from '@platformatic/kafka'
-import { DeadlinePassed, printable } from 'service-kit'
+import { AuthenticationError, type BaseOptions, NetworkError, ProtocolError, UnsupportedApiError } from '@platformatic/kafka'
+import { DeadlinePassed, missingRightsText, type Operation, principalOf, printable } from 'service-kit'
 import { PublishError } from '../../errors.ts'
 
 /** Characters of what others say. */
@@ -11,6 +11,17 @@ export interface Attempt {
   readonly topic: string
   /** How many events were sent; 0: none, the topic was being prepared. */
   readonly events: number
+  readonly clientOptions?: Pick<BaseOptions, 'sasl'>
+}
+
+/** @param operations that Kafka does not allow */
+export function notAllowed(
+  operations: readonly Operation[],
+  { brokers, topic, clientOptions }: Omit<Attempt, 'events'>,
+  options?: ErrorOptions,
+): PublishError {
+  const text = missingRightsText([{ resource: 'topic', name: topic, operations }], principalOf(clientOptions?.sasl?.username), brokers)
+  return new PublishError('not-authorised', `Kafka at ${brokers.join(', ')} allows too little: ${text}`, options)
 }
 
 /** @param error what the Kafka client threw; a PublishError is given back as it is */
@@ -70,16 +81,13 @@ interface BrokerError extends Error {
 }
 
 /** By the broker's error code: https://kafka.apache.org/protocol#protocol_error_codes */
-function refusal(broker: BrokerError, kafka: string, { topic, events }: Attempt, cause: Error): PublishError {
+function refusal(broker: BrokerError, kafka: string, attempt: Attempt, cause: Error): PublishError {
+  const { topic, events } = attempt
   const details = broker.serverErrorMessage ? `${broker.apiId}: ${printable(broker.serverErrorMessage, MOST_DETAILS)}` : broker.apiId
   switch (broker.apiId) {
     case 'TOPIC_AUTHORIZATION_FAILED':
-    case 'CLUSTER_AUTHORIZATION_FAILED': {
-      const wanted = events === 0 ? 'Describe on the topic, and Create where it is missing' : 'Write on the topic'
-      return new PublishError('not-authorised', `${kafka} does not allow topic ${topic} to this user (${details}): grant ${wanted}`, {
-        cause,
-      })
-    }
+    case 'CLUSTER_AUTHORIZATION_FAILED':
+      return notAllowed([events === 0 ? 'Create' : 'Write'], attempt, { cause })
     case 'MESSAGE_TOO_LARGE':
     case 'RECORD_LIST_TOO_LARGE':
       if (events > 1)

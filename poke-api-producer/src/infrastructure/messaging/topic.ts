@@ -1,7 +1,20 @@
 /** Finds the topic with a leader for every partition, and makes it where it is missing. */
 import { setTimeout as wait } from 'node:timers/promises'
-import { Admin, type Base, type BaseOptions, type ClusterTopicMetadata, findErrorBy, ListOffsetTimestamps } from '@platformatic/kafka'
-import { closeByForce, UNSETTLED_TOPIC } from 'service-kit'
+import {
+  Admin,
+  type API,
+  type Base,
+  type BaseOptions,
+  type ClusterTopicMetadata,
+  type Connection,
+  findErrorBy,
+  kGetApi,
+  kGetBootstrapConnection,
+  ListOffsetTimestamps,
+  metadataV12,
+  ResponseError,
+} from '@platformatic/kafka'
+import { closeByForce, missingOperations, NOTHING_ALLOWED, type Operation, UNSETTLED_TOPIC } from 'service-kit'
 
 export interface TopicSettings {
   readonly topic: string
@@ -12,6 +25,9 @@ export interface TopicSettings {
 
 /** Between two looks at a topic that was just made, in ms. */
 const LOOK_AGAIN = 100
+/** https://kafka.apache.org/protocol#protocol_error_codes */
+const UNKNOWN_TOPIC = 3
+const TOPIC_AUTHORIZATION_FAILED = 29
 
 /**
  * The topic as the client knows it, at most its `metadataMaxAge` (5 s) old.
@@ -25,6 +41,32 @@ export async function findTopic(client: Base, topic: string): Promise<ClusterTop
     if (isUnknownTopic(error)) return null
     throw error
   }
+}
+
+/**
+ * Which rights on the topic are missing, found out without using them; none where brokers do not say.
+ * @throws what the Kafka client throws
+ */
+export async function missingOn(client: Base, topic: string): Promise<Operation[]> {
+  const api = await new Promise<API<unknown[], unknown>>((resolve, reject) =>
+    client[kGetApi]('Metadata', (error, found) => (error ? reject(error) : resolve(found as API<unknown[], unknown>))),
+  )
+  // Older versions of the request are laid out in other ways, and these brokers are not worth them.
+  if (api.version !== metadataV12.api.version) return []
+  const connection = await new Promise<Connection>((resolve, reject) =>
+    client[kGetBootstrapConnection]((error, found) => (error ? reject(error) : resolve(found as Connection))),
+  )
+  const answer = await metadataV12.api.async(connection, [topic], false, true).catch((error) => {
+    if (error instanceof ResponseError && error.response) return error.response as metadataV12.MetadataResponse
+    throw error
+  })
+  const found = answer.topics.find(({ name }) => name === topic)
+  if (found === undefined) return []
+  const isHidden = found.errorCode === TOPIC_AUTHORIZATION_FAILED
+  const allowed = isHidden ? NOTHING_ALLOWED : found.topicAuthorizedOperations
+  const missing = missingOperations(allowed, ['Write'])
+  const isThere = found.errorCode !== UNKNOWN_TOPIC && !isHidden
+  return missing.length === 0 || isThere ? missing : [...missingOperations(allowed, ['Create']), ...missing]
 }
 
 /**

@@ -1,0 +1,109 @@
+/** A broker with two doors: one where everybody may do everything, and one where users log in and may do what they were granted. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before } from 'node:test'
+import { Admin } from '@platformatic/kafka'
+import { type Kafka, startKafka } from 'dev'
+import { freePort } from 'dev/free-port.ts'
+import { Topics } from './topics.ts'
+
+/** By their names: https://kafka.apache.org/43/security/authorization-and-acls/ */
+const OPERATIONS = { Read: 3, Write: 4, Create: 5, Describe: 8, DescribeConfigs: 10 } as const
+const RESOURCES = { topic: 2, group: 3, cluster: 4 } as const
+const LITERAL = 3
+const ALLOW = 3
+const ANY = 1
+
+export type Operation = keyof typeof OPERATIONS
+type Creations = Parameters<Admin['createAcls']>[0]['creations']
+
+export class GuardedKafka {
+  readonly dir: string
+  readonly #users: Readonly<Record<string, string>>
+  #kafka!: Kafka
+  #topics!: Topics
+  #admin!: Admin
+  #login = ''
+
+  private constructor(dir: string, users: Readonly<Record<string, string>>) {
+    this.dir = dir
+    this.#users = users
+  }
+
+  /**
+   * Of a test file: there once its first test begins.
+   * @param name begins the folder's name
+   * @param users their passwords, by their names; they may do nothing yet
+   */
+  static ofFile(name: string, users: Readonly<Record<string, string>>): GuardedKafka {
+    const guarded = new GuardedKafka(mkdtempSync(join(tmpdir(), `${name}-`)), users)
+    before(() => guarded.#start())
+    after(() => guarded.#stop())
+    return guarded
+  }
+
+  /** Where nobody logs in. */
+  get brokers(): string {
+    return this.#kafka.brokers
+  }
+
+  /** Where users log in. */
+  get login(): string {
+    return this.#login
+  }
+
+  get topics(): Topics {
+    return this.#topics
+  }
+
+  /** Lets a user do something with one topic, group, or the cluster. */
+  async grant(user: string, resource: keyof typeof RESOURCES, name: string, ...operations: Operation[]): Promise<void> {
+    const creations = operations.map((operation) => ({
+      resourceType: RESOURCES[resource],
+      resourceName: name,
+      resourcePatternType: LITERAL,
+      principal: `User:${user}`,
+      host: '*',
+      operation: OPERATIONS[operation],
+      permissionType: ALLOW,
+    }))
+    await this.#admin.createAcls({ creations: creations as Creations })
+  }
+
+  /** Takes from a user every right, or those to one topic. */
+  async revoke(user: string, topic: string | null = null): Promise<void> {
+    const resource = { resourceType: topic === null ? ANY : RESOURCES.topic, resourceName: topic, resourcePatternType: ANY }
+    const filter = { ...resource, principal: `User:${user}`, operation: ANY, permissionType: ANY }
+    await this.#admin.deleteAcls({ filters: [{ ...filter, host: null }] as Parameters<Admin['deleteAcls']>[0]['filters'] })
+  }
+
+  async #start(): Promise<void> {
+    const [port, controllerPort, loginPort] = [await freePort(), await freePort(), await freePort()]
+    this.#login = `localhost:${loginPort}`
+    const users = Object.entries(this.#users).map(([name, password]) => `user_${name}="${password}"`)
+    this.#kafka = await startKafka({
+      dir: join(this.dir, 'kafka'),
+      port,
+      controllerPort,
+      config: {
+        listeners: `PLAINTEXT://127.0.0.1:${port},LOGIN://127.0.0.1:${loginPort},CONTROLLER://127.0.0.1:${controllerPort}`,
+        'advertised.listeners': `PLAINTEXT://localhost:${port},LOGIN://${this.#login}`,
+        'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,LOGIN:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT',
+        'listener.name.login.sasl.enabled.mechanisms': 'PLAIN',
+        'listener.name.login.plain.sasl.jaas.config': `org.apache.kafka.common.security.plain.PlainLoginModule required ${users.join(' ')};`,
+        'authorizer.class.name': 'org.apache.kafka.metadata.authorizer.StandardAuthorizer',
+        'super.users': 'User:ANONYMOUS',
+      },
+    })
+    this.#topics = new Topics(this.#kafka.brokers)
+    this.#admin = new Admin({ clientId: 'guard', bootstrapBrokers: [this.#kafka.brokers] })
+  }
+
+  async #stop(): Promise<void> {
+    await this.#topics.close()
+    await this.#admin.close()
+    await this.#kafka.stop()
+    rmSync(this.dir, { recursive: true, force: true })
+  }
+}

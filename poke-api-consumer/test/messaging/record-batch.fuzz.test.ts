@@ -3,7 +3,10 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { CE_TYPE, readIdentity } from 'pokemon-event'
+import { endOfBatches } from '../../src/infrastructure/messaging/batch-format.ts'
+import { fetchRequest, NEWEST_FETCH } from '../../src/infrastructure/messaging/fetch-response.ts'
 import { type BuiltBatch, batchOf, CODECS, CONTROL, marker, seal, TRANSACTIONAL } from './batch-builder.ts'
+import { bytesOf, extremeBatch } from './extreme-batches.ts'
 import { newCursor, type SeenRecord, walk } from './walk.ts'
 
 const text = fc.oneof(fc.string({ maxLength: 20 }), fc.constant('x'.repeat(64)), fc.constant('y'.repeat(9000)))
@@ -168,3 +171,38 @@ function skipTo(bytes: Buffer, offset: number): Buffer {
   while (Number(bytes.readBigInt64BE(at)) + bytes.readInt32BE(at + 23) < offset) at += 12 + bytes.readInt32BE(at + 8)
   return bytes.subarray(at)
 }
+
+test('numbers at their extremes are read, or told as damage; and what is asked for next can be asked for', () => {
+  const cursor = newCursor()
+  const head = fc.constantFrom(...[8, 12, 17].map((at) => ({ at, bytes: 4 })), { at: 0, bytes: 8 }, { at: 16, bytes: 1 })
+  const nonsense = fc.option(fc.record({ head, value: fc.constantFrom(0x00, 0x7f, 0x80, 0xff) }))
+  let read = 0
+  fc.assert(
+    fc.property(fc.array(extremeBatch, { minLength: 1, maxLength: 3 }), nonsense, fc.nat(3), (batches, beside, fetchOffset) => {
+      let offset = 0n
+      const laid = batches.map((one) => {
+        const bytes = bytesOf(one.baseOffset === 0n ? { ...one, baseOffset: offset } : one)
+        offset += BigInt(one.records.length)
+        return bytes
+      })
+      const bytes = Buffer.concat(laid)
+      // Outside the checksum, or the checksum itself.
+      if (beside !== null) bytes.fill(beside.value, beside.head.at, beside.head.at + beside.head.bytes)
+      const seen = walk(bytes, { fetchOffset }, cursor)
+      assert.ok(Number.isSafeInteger(seen.nextOffset) && seen.nextOffset >= fetchOffset, String(seen.nextOffset))
+      let last = fetchOffset - 1
+      for (const { offset, time } of seen.records) {
+        assert.ok(offset > last && offset < seen.nextOffset, `offset ${offset} behind ${last}, before ${seen.nextOffset}`)
+        assert.equal(BigInt.asIntN(64, BigInt(time)), BigInt(time))
+        last = offset
+        read++
+      }
+      const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
+      const end = endOfBatches(view, 0, bytes.length, fetchOffset, -1)
+      const question = { partition: 0, currentLeaderEpoch: -1, offset: end.offset, lastEpoch: end.leaderEpoch }
+      fetchRequest(NEWEST_FETCH, '00000000-0000-4000-8000-000000000001', [question], { maxBytes: 1, maxWait: 1 })
+    }),
+    { numRuns: 2000 },
+  )
+  assert.ok(read > 1000, `${read} records were read`)
+})

@@ -1,0 +1,139 @@
+/**
+ * Batches with each number at its extremes, and beside them. What a broker takes is kept whatever its numbers are, in both stores, and published,
+ * listed and replayed; what it would not take is told as damage by whoever reads it, without an end to anything.
+ */
+import assert from 'node:assert/strict'
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import fc from 'fast-check'
+import { bytesOf, extremeBatch, PIKACHU } from '../../poke-api-consumer/test/messaging/extreme-batches.ts'
+import { ConsumerProcess } from '../consumer-process.ts'
+import { assertPublished, assertVerified } from '../exactly-once.ts'
+import { RawProducer } from '../raw-producer.ts'
+import { serversOfFile } from '../servers.ts'
+import { Topics } from '../topics.ts'
+import { readTopic } from './read-topic.ts'
+
+const servers = serversOfFile('extreme-records', { postgres: true })
+const SEED = Number(process.env.SEED ?? 1)
+const BATCHES = 250
+const TOPIC = 'extremes'
+const PATIENCE = 60_000
+
+/** A record as it must come out again. */
+interface Expected {
+  readonly offset: number
+  readonly timestamp: bigint
+  /** Null: it is counted. */
+  readonly reason: string | null
+}
+
+function reasonOf(value: string | number): string | null {
+  if (value === PIKACHU) return null
+  if (value === '') return 'empty-value'
+  return typeof value === 'number' ? 'null-value' : 'not-json'
+}
+
+/** What the broker took of these batches. */
+async function fill(topic: string): Promise<{ taken: Expected[]; refused: number }> {
+  const taken: Expected[] = []
+  let refused = 0
+  const producer = await RawProducer.connect(servers.kafka.brokers)
+  try {
+    for (const one of fc.sample(extremeBatch, { numRuns: BATCHES, seed: SEED })) {
+      const base = await producer.send(topic, 0, bytesOf(one))
+      if (base === null) {
+        refused++
+        continue
+      }
+      for (const [place, { timestampDelta, value }] of one.records.entries()) {
+        const timestamp = BigInt.asIntN(64, one.baseTimestamp + timestampDelta)
+        taken.push({ offset: base + place, timestamp, reason: reasonOf(value) })
+      }
+    }
+  } finally {
+    producer.close()
+  }
+  return { taken, refused }
+}
+
+interface ListedLetter {
+  readonly offset: number
+  readonly timestampText: string
+  readonly reason: string
+  readonly state: string
+}
+
+test(`what a broker takes of ${BATCHES} batches is kept, published, listed and replayed (SEED=${SEED})`, async (t) => {
+  const topics = new Topics(servers.kafka.brokers)
+  t.after(() => topics.close())
+  await topics.make(TOPIC, 1, { 'message.timestamp.after.max.ms': '9223372036854775807' })
+  const { taken, refused } = await fill(TOPIC)
+  assert.ok(taken.length >= BATCHES && refused > 0, `the broker took ${taken.length} records, and refused ${refused} batches`)
+  const counted = taken.filter(({ reason }) => reason === null).length
+  const letters = taken.filter(({ reason }) => reason !== null)
+  t.diagnostic(`${counted} records to count, ${letters.length} dead letters, ${refused} batches refused by the broker`)
+
+  for (const [store, url] of [
+    ['sqlite', null],
+    ['postgres', await servers.postgres.createDatabase()],
+  ] as const) {
+    await t.test(store, async () => {
+      const dir = join(servers.dir, store)
+      mkdirSync(dir)
+      const group: Record<string, string> = { KAFKA_GROUP_ID: store, ...(url !== null && { STORE_URL: url }) }
+      const consumer = await ConsumerProcess.start({ brokers: servers.kafka.brokers, topic: TOPIC, dir, env: group })
+      try {
+        await assertPublished(consumer, { electric: counted })
+        // 1. Kept and listed.
+        let listed: ListedLetter[] = []
+        for (const deadline = performance.now() + PATIENCE; ; await sleep(200)) {
+          const { exitCode, out, error } = await consumer.command('dead-letters', 'list', '--json', '--limit', '100000')
+          assert.equal(exitCode, 0, error)
+          listed = out
+            .trimEnd()
+            .split('\n')
+            .map((line) => JSON.parse(line))
+          if (listed.length === letters.length && listed.every(({ state }) => state === 'published')) break
+          assert.ok(performance.now() < deadline, `${listed.length} of ${letters.length} are kept: ${consumer.output.slice(-5000)}`)
+        }
+        assert.deepEqual(
+          listed.toReversed().map(({ offset, timestampText, reason }) => ({ offset, timestamp: BigInt(timestampText), reason })),
+          letters,
+        )
+        const table = await consumer.command('dead-letters', 'list', '--limit', '100000')
+        assert.deepEqual([table.exitCode, table.error], [0, ''])
+        const response = await fetch(`${consumer.url}/api/dead-letters?limit=100`)
+        const { deadLetters } = (await response.json()) as { deadLetters: ListedLetter[] }
+        assert.deepEqual(
+          deadLetters.map(({ timestampText }) => BigInt(timestampText)),
+          letters
+            .toReversed()
+            .slice(0, 100)
+            .map(({ timestamp }) => timestamp),
+        )
+        // 2. Published, in order.
+        const [published = []] = await readTopic(servers.kafka.brokers, `${TOPIC}.dead-letters`)
+        const own = published.slice(-letters.length).map(({ headers }) => ({
+          offset: Number(headers.get('dead_letter_offset')),
+          timestamp: BigInt(headers.get('dead_letter_timestamp') ?? ''),
+          reason: headers.get('dead_letter_reason'),
+        }))
+        assert.deepEqual(own, letters)
+        // 3. Replayed and verified; and nothing is wrong.
+        const replayed = await consumer.command('dead-letters', 'replay', '--json')
+        assert.deepEqual([replayed.exitCode, JSON.parse(replayed.out).counted], [0, 0], replayed.error)
+        await assertVerified(consumer)
+        assert.deepEqual(await consumer.reasons(), [])
+        const metrics = await (await fetch(`${consumer.url}/metrics`)).text()
+        for (const line of metrics.split('\n').filter((each) => each.startsWith('poke_'))) {
+          assert.ok(Number(line.split(' ').at(-1)) >= 0, line)
+        }
+      } finally {
+        await consumer.end('SIGTERM')
+      }
+    })
+  }
+})

@@ -14,7 +14,7 @@ export interface Reading {
   readonly waiting: number | null
   /** Records of the topic that are not counted yet. */
   readonly lag: number | null
-  readonly sweep: { readonly done: number; readonly total: number } | null
+  readonly sweep: { readonly done: number; readonly total: number; readonly leftOut: number } | null
   /** What the services say is in the way, each with the name of the service. */
   readonly troubles: readonly string[]
   /** What `type-counts.json` says; empty where there is none yet. */
@@ -55,7 +55,10 @@ export class Readings {
     ])
     if (counts !== null) this.#counts = counts
     const total = sumOf(producer, 'poke_sweep_total_pokemon')
-    if (total !== null && total > 0) this.#sweep = { done: sumOf(producer, 'poke_sweep_done_pokemon') ?? 0, total }
+    if (total !== null && total > 0) {
+      const [done, leftOut] = [sumOf(producer, 'poke_sweep_done_pokemon') ?? 0, sumOf(producer, 'poke_sweep_left_out_pokemon') ?? 0]
+      this.#sweep = { done, total, leftOut }
+    }
     return {
       captured: this.#captured.take(sumOf(producer, 'poke_captures_total')),
       counted: this.#counted.take(sumOf(consumer, 'poke_records_counted_total')),

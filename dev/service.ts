@@ -1,7 +1,7 @@
 /** Runs one of the services as a process of its own, and again where it dies. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync } from 'node:fs'
-import type { MessageToParent } from 'service-kit'
+import { EXIT, type MessageToParent } from 'service-kit'
 import { lastLines, openLog, sizeOf } from './log-file.ts'
 
 export interface ServiceOptions {
@@ -19,8 +19,8 @@ export type ServiceEvent = { readonly service: Service } & (
   | { readonly kind: 'started' }
   /** Its HTTP server listens. */
   | { readonly kind: 'listening'; readonly port: number }
-  /** The producer says that all of its sweep is in the topic, and how many Pokémon have each type. */
-  | { readonly kind: 'swept'; readonly captured: number; readonly types: Readonly<Record<string, number>> }
+  /** The producer says that all of its sweep is in the topic, how many Pokémon have each type, and which could not be had. */
+  | ({ readonly kind: 'swept' } & Omit<Extract<MessageToParent, { type: 'sweep-finished' }>, 'type'>)
   /** It ended with nothing left to do. */
   | { readonly kind: 'finished' }
   /** It starts again after so many ms. No words where it was killed. */
@@ -88,7 +88,8 @@ export class Service {
         onEvent({ service: this, kind: 'listening', port: message.port })
       } else if (message.type === 'sweep-finished') {
         this.#swept = true
-        onEvent({ service: this, kind: 'swept', captured: message.captured, types: message.types })
+        const { captured, types, leftOut } = message
+        onEvent({ service: this, kind: 'swept', captured, types, leftOut })
       }
     })
     child.once('error', (error) => this.#ended(`could not be started: ${error.message}`, null, startedAt, logStart))
@@ -110,7 +111,7 @@ export class Service {
     // Who is killed says nothing about it.
     const words = code === null ? [] : lastLines(logFile, 6, logStart)
     // A service that somebody else has asked to end answers 0 as well.
-    if (code === 0 && this.#swept) {
+    if ((code === EXIT.ok || code === EXIT.incomplete) && this.#swept) {
       onEvent({ service: this, kind: 'finished' })
       return
     }

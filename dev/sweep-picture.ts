@@ -23,7 +23,8 @@ export function drawSweep(scene: SweepScene, look: Look): string[] {
   const head = words.join('  ')
   const width = Math.max(4, Math.min(WIDEST_BAR, look.columns - head.length - 4))
   const figures = [
-    `captured ${count(sweep?.done ?? null)}`,
+    `captured ${count(sweep === null ? null : sweep.done - sweep.leftOut)}`,
+    ...(sweep?.leftOut ? [`left out ${count(sweep.leftOut)}`] : []),
     `waiting to be sent ${count(waiting)}`,
     `lag ${count(lag)}`,
     ...(duplicates ? [`duplicates left out ${count(duplicates)}`] : []),
@@ -41,7 +42,8 @@ export function drawSweep(scene: SweepScene, look: Look): string[] {
 export function sweepInALine(scene: SweepScene): string {
   const { sweep, lag, troubles } = scene.reading
   if (sweep === null) return ['the list of Pokémon is asked for', ...troubles].join('; ')
-  return [`${sweep.done} of ${sweep.total} captured, lag ${count(lag)}`, timeLeft(scene), ...troubles]
+  const leftOut = sweep.leftOut > 0 ? `, ${count(sweep.leftOut)} left out` : ''
+  return [`${sweep.done - sweep.leftOut} of ${sweep.total} captured${leftOut}, lag ${count(lag)}`, timeLeft(scene), ...troubles]
     .filter((part) => part !== null)
     .join('; ')
 }

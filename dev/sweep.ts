@@ -1,6 +1,7 @@
 /**
  * `make sweep`: captures every Pokémon once, and checks that each capture was counted once. A sweep that was killed goes on.
- * `--data FOLDER` keeps everything there instead of in `data`. Exit code 0: what was captured was counted; 1: it was not, or nobody can say.
+ * `--data FOLDER` keeps everything there instead of in `data`. Exit code 0: every Pokémon was captured, and what was captured was counted;
+ * 1: it was not, nobody can say, or Pokémon are missing.
  *
  * `make demo-kill` is `--kills 5`: both services are killed so often meanwhile, and at the end the consumer's `verify` has the last word.
  */
@@ -36,6 +37,8 @@ const WATCHABLE_RATE = '30'
 interface Swept {
   readonly captured: number
   readonly types: Counts
+  /** Pokémon that could not be had: how many, and a line for each of the first. */
+  readonly leftOut: { readonly count: number; readonly lines: readonly string[] }
 }
 
 /** Where a sweep began, kept until it is finished: a killed one is compared with that. */
@@ -65,7 +68,9 @@ await runCommand({
       data,
       say: (line) => terminal.say(line),
       onEvent(event) {
-        if (event.kind === 'swept') swept.resolve({ captured: event.captured, types: new Map(Object.entries(event.types)) })
+        if (event.kind !== 'swept') return
+        const { captured, types, leftOut } = event
+        swept.resolve({ captured, types: new Map(Object.entries(types)), leftOut })
       },
       run,
     })
@@ -100,7 +105,7 @@ async function sweep(machine: OneMachine, swept: Promise<Swept>, signal: AbortSi
       },
       AbortSignal.any([signal, over.signal]),
     )
-    const { captured, types } = await progress.during(swept)
+    const { captured, types, leftOut } = await progress.during(swept)
     over.abort()
     const killed = await killing
 
@@ -136,7 +141,9 @@ async function sweep(machine: OneMachine, swept: Promise<Swept>, signal: AbortSi
       `Each counted once: the counts rose by exactly the ${count(sum(types))} types of the ${count(captured)} Pokémon captured.\n` +
         `${others > 0 ? `(And by those of ${count(others)} more, captured by others meanwhile.)\n` : ''}They are in ${machine.outputFile}.`,
     )
-    return 0
+    if (leftOut.count === 0) return 0
+    terminal.say(missing(leftOut))
+    return 1
   } finally {
     await topic.close()
   }
@@ -147,6 +154,16 @@ async function verify(machine: OneMachine): Promise<number> {
   const child = spawn(process.execPath, [CONSUMER, 'verify'], { env: machine.consumerEnv(), stdio: 'inherit' })
   const [exitCode] = await once(child, 'exit')
   return exitCode ?? 1
+}
+
+/** For people: the Pokémon that the sweep had to do without. */
+function missing({ count: howMany, lines }: Swept['leftOut']): string {
+  const more = howMany - lines.length
+  return [
+    `${howMany === 1 ? 'One Pokémon is' : `${count(howMany)} Pokémon are`} missing from the counts, because PokeAPI did not give ${howMany === 1 ? 'it' : 'them'} (${COMMAND} again asks again):`,
+    ...lines.map((line) => `  ${line}`),
+    ...(more > 0 ? [`  and ${count(more)} more: the log of the producer has them all`] : []),
+  ].join('\n')
 }
 
 /** The topic as the services' own settings name it. */

@@ -120,12 +120,18 @@ describe('the picture of make start', () => {
 })
 
 describe('the picture of make sweep', () => {
-  const sweeping = { ...running, captured: 450, lag: 10, sweep: { done: 450, total: 1351 } }
+  const sweeping = { ...running, captured: 450, lag: 10, sweep: { done: 450, total: 1351, leftOut: 0 } }
 
   test('shows how far it is and how long it still takes', () => {
     const lines = drawSweep({ reading: sweeping, running: 10, doneAtFirst: 0 }, plain)
     assert.equal(lines[1], `▕${'█'.repeat(13)}▎${' '.repeat(26)}▏ 33 %  450 of 1,351  21 s left`)
     assert.equal(lines[2], 'captured 450  waiting to be sent 1  lag 10  types in all 19')
+  })
+
+  test('tells what was left out', () => {
+    const reading = { ...sweeping, sweep: { done: 450, total: 1351, leftOut: 2 } }
+    assert.match(drawSweep({ reading, running: 10, doneAtFirst: 0 }, plain)[2] ?? '', /^captured 448 {2}left out 2 /)
+    assert.match(sweepInALine({ reading, running: 10, doneAtFirst: 0 }), /^448 of 1351 captured, 2 left out, lag 10/)
   })
 
   test('takes the pace of a continued sweep from what was done since it went on', () => {
@@ -134,7 +140,7 @@ describe('the picture of make sweep', () => {
 
   test('promises nothing before there is a pace, and at the end', () => {
     assert.doesNotMatch(sweepInALine({ reading: sweeping, running: 0.5, doneAtFirst: 0 }), /left/)
-    const done = { ...sweeping, sweep: { done: 1351, total: 1351 } }
+    const done = { ...sweeping, sweep: { done: 1351, total: 1351, leftOut: 0 } }
     assert.doesNotMatch(sweepInALine({ reading: done, running: 30, doneAtFirst: 0 }), /left/)
     assert.match(drawSweep({ reading: done, running: 30, doneAtFirst: 0 }, plain)[1] ?? '', /▕█{40}▏ 100 % {2}1,351 of 1,351$/)
   })

@@ -54,7 +54,11 @@ describe('the services', () => {
     t.after(() => rm(folder, { recursive: true }))
     const file = join(folder, 'type-counts.json')
     await writeFile(file, '{"types":{"water":2}}')
-    const producer = await serve(t, 'poke_captures_total{origin="live"} 2\npoke_outbox_depth_events 1\n', ['poke-api: slow'])
+    const producer = await serve(
+      t,
+      'poke_captures_total{origin="live"} 2\npoke_outbox_depth_events 1\npoke_sweep_done_pokemon 4\npoke_sweep_total_pokemon 9\npoke_sweep_left_out_pokemon 2\n',
+      ['poke-api: slow'],
+    )
     const consumer = await serve(
       t,
       'poke_records_counted_total 5\npoke_records_duplicate_total 0\npoke_dead_letters_total{reason="not-json"} 3\npoke_lag_records{partition="0"} 1\n' +
@@ -69,7 +73,7 @@ describe('the services', () => {
       deadLetters: 3,
       waiting: 1,
       lag: 1,
-      sweep: null,
+      sweep: { done: 4, total: 9, leftOut: 2 },
       troubles: ['producer: poke-api: slow'],
       counts: new Map([['water', 2]]),
     })

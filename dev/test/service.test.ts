@@ -111,8 +111,19 @@ describe('a service', () => {
   })
 
   test('that is done is not started again', async (t) => {
-    const { next } = await runService(t, "process.send({ type: 'sweep-finished', captured: 1, types: { ice: 1 } }, () => process.exit(0))")
-    assert.partialDeepStrictEqual(await next('swept'), { captured: 1, types: { ice: 1 } })
+    const { next } = await runService(
+      t,
+      "process.send({ type: 'sweep-finished', captured: 1, types: { ice: 1 }, leftOut: { count: 0, lines: [] } }, () => process.exit(0))",
+    )
+    assert.partialDeepStrictEqual(await next('swept'), { captured: 1, types: { ice: 1 }, leftOut: { count: 0, lines: [] } })
+    await next('finished')
+  })
+
+  test('that is done as far as it could be is not started again', async (t) => {
+    const leftOut = { count: 1, lines: ['#7: types is empty'] }
+    const message = JSON.stringify({ type: 'sweep-finished', captured: 1, types: { ice: 1 }, leftOut })
+    const { next } = await runService(t, `process.send(${message}, () => process.exit(1))`)
+    assert.partialDeepStrictEqual(await next('swept'), { captured: 1, leftOut })
     await next('finished')
   })
 

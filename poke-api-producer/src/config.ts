@@ -44,6 +44,11 @@ export const SETTINGS = {
     '4',
     'How many Pokémon are asked for at the same time; twice as many connections at most.',
   ),
+  SWEEP_MAX_ATTEMPTS: setting(
+    integer({ min: 1, max: 1000 }),
+    '3',
+    'How often a Pokémon of a sweep may fail while PokeAPI answers for others; then it is left out, and the sweep ends without it.',
+  ),
   DATA_DIR: setting(path(), 'data/producer', 'The folder of the outbox and of the cache of PokeAPI’s answers, on a local disk.'),
   OUTBOX_MAX_EVENTS: setting(integer({ min: 1, max: 10_000_000 }), '10000', 'How many events may wait for Kafka before capturing pauses.'),
   ...processSettings(8081),

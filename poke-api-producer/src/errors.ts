@@ -28,10 +28,13 @@ export type PokeApiErrorKind = keyof typeof POKE_API_ERRORS
 export class PokeApiError extends ServiceError {
   override readonly name = 'PokeApiError'
   readonly kind: PokeApiErrorKind
+  /** What is wrong, in few words and without what was asked for: `types is empty`. */
+  readonly reason: string
 
-  constructor(kind: PokeApiErrorKind, message: string, options?: ErrorOptions) {
+  constructor(kind: PokeApiErrorKind, message: string, { reason = message, ...options }: ErrorOptions & { readonly reason?: string } = {}) {
     super(message, { ...options, ...POKE_API_ERRORS[kind], code: `poke-api/${kind}` })
     this.kind = kind
+    this.reason = reason
   }
 }
 

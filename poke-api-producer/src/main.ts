@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import {
   createLogger,
   createRegistry,
+  EXIT,
   Health,
   kafkaSecurity,
   type Logger,
@@ -34,10 +35,19 @@ export async function run(env: NodeJS.ProcessEnv): Promise<number> {
   const { config, warnings } = readConfig(env)
   const logger = await createLogger({ service: 'poke-api-producer', level: config.LOG_LEVEL, readable: process.stdout.isTTY === true })
   for (const warning of warnings) logger.warn(warning)
-  return await runServiceProcess({ logger, shutdownTimeout: config.SHUTDOWN_TIMEOUT, start: (signal) => produce(config, logger, signal) })
+  let isComplete = true
+  const exitCode = await runServiceProcess({
+    logger,
+    shutdownTimeout: config.SHUTDOWN_TIMEOUT,
+    start: async (signal) => {
+      isComplete = await produce(config, logger, signal)
+    },
+  })
+  return exitCode === EXIT.ok && !isComplete ? EXIT.incomplete : exitCode
 }
 
-async function produce(config: Config, logger: Logger, signal: AbortSignal): Promise<void> {
+/** @returns false where its sweep is finished and has left Pokémon out */
+async function produce(config: Config, logger: Logger, signal: AbortSignal): Promise<boolean> {
   await using parts = new AsyncDisposableStack()
   const now = () => performance.now()
 
@@ -97,6 +107,7 @@ async function produce(config: Config, logger: Logger, signal: AbortSignal): Pro
       // The API never waits for us.
       ahead: config.CAPTURE_CONCURRENCY,
       maxEvents: config.OUTBOX_MAX_EVENTS,
+      maxAttempts: config.SWEEP_MAX_ATTEMPTS,
       drainDeadline: config.SHUTDOWN_TIMEOUT * DRAIN_SHARE,
     },
     wait: pause,
@@ -104,5 +115,7 @@ async function produce(config: Config, logger: Logger, signal: AbortSignal): Pro
     random: Math.random,
   })
   await controller.run(signal)
-  if (report.finishedSweep !== null) await tellParent({ type: 'sweep-finished', ...report.finishedSweep })
+  const finished = report.finishedSweep
+  if (finished !== null) await tellParent({ type: 'sweep-finished', ...finished })
+  return finished === null || finished.leftOut.count === 0
 }

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
-import { RandomOrder, SweepOrder, type SweepProgress } from '../src/entities/capture-order.ts'
+import { leftOutOf, RandomOrder, SweepOrder, type SweepProgress } from '../src/entities/capture-order.ts'
 import { pokemon } from './pokemon.ts'
 
 /** The ids of today's API. */
@@ -125,6 +125,32 @@ describe('sweep order', () => {
     assert.deepEqual(types, { grass: 2, poison: 1, fire: 1 })
   })
 
+  test('is finished without what was left out, remembers it with its reasons, and knows for whom the API has answered', () => {
+    const sweep = new SweepOrder([1, 2, 7, 9])
+    assert.equal(sweep.answered, null)
+    sweep.leaveOut(2, 'types is empty')
+    assert.equal(sweep.answered, null)
+    sweep.complete(7, null)
+    const again = new SweepOrder(stored(sweep.progress))
+    assert.deepEqual([again.done, again.leftOut, again.answered], [2, 1, 7])
+    assert.deepEqual([again.next(), again.next(), again.next()], [1, 9, null])
+    again.complete(1, pokemon(1))
+    const progress = stored(again.leaveOut(9, 'answered with status 500'))
+    assert.equal(again.finished, true)
+    assert.deepEqual(leftOutOf(progress), { count: 2, lines: ['#2: types is empty', '#9: answered with status 500'] })
+    assert.throws(() => again.leaveOut(9, 'again'), /captured twice/)
+    assert.deepEqual(leftOutOf(stored(new SweepOrder([1]).progress)), { count: 0, lines: [] })
+  })
+
+  test('keeps few words however much is left out', () => {
+    const sweep = new SweepOrder(POKEDEX)
+    for (const id of POKEDEX) sweep.leaveOut(id, 'x'.repeat(10_000))
+    const progress = sweep.progress
+    assert.ok(JSON.stringify(progress).length < 25_000, `${JSON.stringify(progress).length}`)
+    const { count, lines } = leftOutOf(progress)
+    assert.deepEqual([count, lines.length], [1351, 20])
+  })
+
   test('is small: a whole Pokédex under way takes less than 600 bytes', () => {
     const sweep = new SweepOrder(POKEDEX)
     for (const [index, id] of POKEDEX.entries()) sweep.complete(id, pokemon(id, `type-${index % 18}`))
@@ -149,13 +175,16 @@ describe('sweep order', () => {
 
   test('captures each exactly once however often it is killed, with captures under way that end in any order', () => {
     const ids = fc.uniqueArray(fc.integer({ min: 1, max: 60 }), { maxLength: 40 })
-    const moves = fc.infiniteStream(fc.record({ kind: fc.constantFrom('name', 'complete', 'missing', 'fail', 'kill'), pick: fc.nat() }))
+    const moves = fc.infiniteStream(
+      fc.record({ kind: fc.constantFrom('name', 'complete', 'missing', 'fail', 'leave out', 'kill'), pick: fc.nat() }),
+    )
     fc.assert(
       fc.property(ids, moves, (list, stream) => {
         let sweep = new SweepOrder(list)
         let kept = stored(sweep.progress)
         let underWay: number[] = []
         const completed: number[] = []
+        const leftOut: number[] = []
         for (const { kind, pick } of stream) {
           if (sweep.finished) break
           const id = underWay[pick % Math.max(1, underWay.length)]
@@ -169,16 +198,20 @@ describe('sweep order', () => {
           } else {
             underWay = underWay.filter((other) => other !== id)
             if (kind === 'fail') sweep.putBack(id)
-            else {
+            else if (kind === 'leave out') {
+              kept = stored(sweep.leaveOut(id, 'a reason'))
+              leftOut.push(id)
+            } else {
               kept = stored(sweep.complete(id, kind === 'missing' ? null : pokemon(id)))
               completed.push(id)
             }
           }
         }
         assert.deepEqual(
-          completed.sort((a, b) => a - b),
+          [...completed, ...leftOut].sort((a, b) => a - b),
           [...list].sort((a, b) => a - b),
         )
+        assert.deepEqual(leftOutOf(kept).count, leftOut.length)
       }),
     )
   })

@@ -93,7 +93,25 @@ suite('the report', () => {
       'info: the sweep goes on: 10 of 1351 Pokémon are done',
       'info: the sweep is finished: 1351 Pokémon with 2116 types are in the topic',
     ])
-    assert.deepEqual(report.finishedSweep, { captured: 1351, types: { electric: 1000, fire: 1116 } })
+    assert.deepEqual(report.finishedSweep, { captured: 1351, types: { electric: 1000, fire: 1116 }, leftOut: { count: 0, lines: [] } })
+  })
+
+  test('a Pokémon that is left out is said at once, and all of them with their reasons at the end', () => {
+    const { said, health, report } = setUp()
+    const error = new PokeApiError('not-a-pokemon', 'PokeAPI at a/7/ gave no Pokémon', { reason: 'types is empty' })
+    report.captureFailed(error)
+    report.leftOut(7, error)
+    assert.deepEqual(health.reasons(), [], 'PokeAPI answers for others')
+    assert.equal(said.at(-1), 'warn: Pokémon 7 is left out of this sweep: PokeAPI at a/7/ gave no Pokémon')
+    const leftOut = { ids: '7,9', reasons: { 7: 'types is empty', 9: 'answered with status 500' } }
+    report.sweepFinished({ ids: '1-9', done: '', captured: 7, types: {}, leftOut })
+    assert.equal(
+      said.at(-1),
+      'warn: the sweep is not complete: 2 Pokémon could not be had, and the next sweep asks for them again: #7: types is empty; #9: answered with status 500',
+    )
+    report.sweepFinished({ ids: '1-99', done: '', captured: 0, types: {}, leftOut: { ids: '1-99', reasons: {} } })
+    assert.match(said.at(-1) ?? '', /^warn: the sweep is not complete: 99 .*; #20: the log says why; and 79 more$/)
+    assert.equal(report.finishedSweep?.leftOut.count, 99)
   })
 })
 
@@ -112,7 +130,7 @@ test('metrics tell every event by its number', async () => {
   metrics.storeFailed(new OutboxError('io', 'd'))
   metrics.outboxDepth(3)
   metrics.paused(true)
-  metrics.sweepProgress(4, 9)
+  metrics.sweepProgress(4, 9, 2)
   const text = await registry.metrics()
   for (const line of [
     'poke_captures_total{origin="live"} 1',
@@ -132,6 +150,7 @@ test('metrics tell every event by its number', async () => {
     'poke_outbox_paused 1',
     'poke_sweep_done_pokemon 4',
     'poke_sweep_total_pokemon 9',
+    'poke_sweep_left_out_pokemon 2',
   ])
     assert.ok(text.includes(`\n${line}\n`), `${line} is missing in:\n${text}`)
 })
@@ -147,6 +166,7 @@ test('several observers hear everything', () => {
     'outboxDepth',
     'paused',
     'sweepProgress',
+    'leftOut',
     'sweepFinished',
   ]
   const heard: string[][] = [[], []]
@@ -157,7 +177,9 @@ test('several observers hear everything', () => {
       ) as unknown as CaptureObserver,
   )
   const all = allObservers(observers)
-  for (const event of events) (all[event] as (...args: unknown[]) => void)(1, 2)
-  const expected = events.map((event) => `${event} ${['published', 'sweepProgress'].includes(event) ? '1,2' : '1'}`)
+  for (const event of events) (all[event] as (...args: unknown[]) => void)(1, 2, 3)
+  const expected = events.map(
+    (event) => `${event} ${event === 'sweepProgress' ? '1,2,3' : ['published', 'leftOut'].includes(event) ? '1,2' : '1'}`,
+  )
   assert.deepEqual(heard, [expected, expected])
 })

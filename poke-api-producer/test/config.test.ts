@@ -26,6 +26,7 @@ test('without any variable the producer captures at random from PokeAPI, gently'
     CAPTURE_MODE: 'random',
     CAPTURE_INTERVAL: 60_000,
     CAPTURE_CONCURRENCY: 4,
+    SWEEP_MAX_ATTEMPTS: 3,
     DATA_DIR: 'data/producer',
     OUTBOX_MAX_EVENTS: 10_000,
     HTTP_HOST: '127.0.0.1',

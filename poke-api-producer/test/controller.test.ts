@@ -53,7 +53,7 @@ function setUp(t: TestContext, options: SetUp = {}) {
     publisher,
     observer,
     mode: options.mode ?? { order: 'random', interval: 1000 },
-    limits: { concurrency: 4, maxEvents: 1000, drainDeadline: 5000, ...options.limits },
+    limits: { concurrency: 4, maxEvents: 1000, maxAttempts: 3, drainDeadline: 5000, ...options.limits },
     wait: clock.wait,
     now: clock.now,
     random: options.random ?? (() => 0),
@@ -258,7 +258,11 @@ describe('a sweep', () => {
   })
 
   test('one that cannot be obtained holds up no other, and keeps its place until it can', async (t) => {
-    const { clock, api, publisher, observer, ended } = setUp(t, { mode: SWEEP, api: { ids: range(1, 30) }, limits: { concurrency: 2 } })
+    const { clock, api, publisher, observer, ended } = setUp(t, {
+      mode: SWEEP,
+      api: { ids: range(1, 30) },
+      limits: { concurrency: 2, maxAttempts: 1000 },
+    })
     api.failing.set(3, new PokeApiError('not-a-pokemon', 'the body of /pokemon/3 is no Pokémon'))
     await clock.until(() => publisher.arrived.length === 29, 'all others')
     assert.deepEqual([observer.done, observer.total], [29, 30])
@@ -270,6 +274,84 @@ describe('a sweep', () => {
     api.failing.clear()
     await ended()
     assert.deepEqual(countedIds(publisher.logs), range(1, 30))
+  })
+
+  test('ends without those that fail again and again while others are answered for, and remembers why', async (t) => {
+    const { api, publisher, observer, dir, ended } = setUp(t, { mode: SWEEP, api: { ids: range(1, 30), latency: 10 } })
+    api.failing.set(7, new PokeApiError('not-a-pokemon', 'no Pokémon', { reason: 'types is empty' }))
+    api.failing.set(9, new PokeApiError('status', 'no answer', { reason: 'answered with status 500' }))
+    await ended()
+    assert.deepEqual(
+      countedIds(publisher.logs),
+      range(1, 30).filter((id) => id !== 7 && id !== 9),
+    )
+    assert.deepEqual(observer.leftOutIds.toSorted(), [7, 9])
+    for (const id of [7, 9]) assert.equal(api.asked.filter((each) => each.id === id).length, 3, `#${id}`)
+    assert.deepEqual([observer.done, observer.total], [30, 30])
+    const [progress] = observer.finishedSweeps
+    assert.equal(progress?.captured, 28)
+    assert.deepEqual(progress?.leftOut, { ids: '7,9', reasons: { 7: 'types is empty', 9: 'answered with status 500' } })
+    assert.equal(left(dir).sweep, false)
+  })
+
+  test('waits for an API that is away, however long: no Pokémon is left out for that', async (t) => {
+    const { clock, api, publisher, observer, ended } = setUp(t, { mode: SWEEP, api: { ids: range(1, 12), latency: 10 } })
+    await clock.until(() => publisher.arrived.length >= 8, 'some captures')
+    api.down = new PokeApiError('status', 'answered with status 503')
+    await clock.pass(24 * 3_600_000)
+    assert.deepEqual(observer.leftOutIds, [])
+    api.down = null
+    await ended()
+    assert.deepEqual(countedIds(publisher.logs), range(1, 12))
+    assert.equal(observer.finishedSweeps[0]?.leftOut, undefined)
+  })
+
+  test('leaves nothing out while the API has answered for no Pokémon at all, or asks for fewer requests', async (t) => {
+    const { clock, api, observer, ended } = setUp(t, { mode: SWEEP, api: { ids: [1, 2, 3] } })
+    for (const id of [1, 2, 3]) api.failing.set(id, new PokeApiError('not-a-pokemon', 'a page of HTML'))
+    await clock.pass(3_600_000)
+    api.failing.clear()
+    api.failing.set(3, new PokeApiError('rate-limited', 'status 429'))
+    await clock.pass(3_600_000)
+    assert.deepEqual([observer.done, observer.leftOutIds], [2, []])
+    api.failing.clear()
+    await ended()
+    assert.deepEqual(observer.capturedIds.toSorted(), [1, 2, 3])
+  })
+
+  test('asks the API once whether it answers, however many fail side by side', async (t) => {
+    const { clock, api, observer, ended } = setUp(t, {
+      mode: SWEEP,
+      api: { ids: range(1, 9), latency: 10 },
+      limits: { concurrency: 4, maxAttempts: 1 },
+    })
+    for (const id of range(2, 9)) api.failing.set(id, new PokeApiError('too-large', 'too large'))
+    await clock.until(() => observer.capturedIds.length === 1, 'the first')
+    await ended()
+    assert.deepEqual(observer.leftOutIds.toSorted(), range(2, 9))
+    assert.ok(api.confirmed.length <= 4, `asked ${api.confirmed.length} times`)
+    assert.deepEqual(new Set(api.confirmed), new Set([1]))
+  })
+
+  test('remembers after its process was ended what it left out, and the next sweep asks for it again', async (t) => {
+    const dir = folder(t)
+    const publisher = new MockKafkaProducer()
+    const first = setUp(t, { dir, publisher, mode: SWEEP, api: { ids: range(1, 9), latency: 10 } })
+    first.api.failing.set(7, new PokeApiError('not-a-pokemon', 'no Pokémon', { reason: 'types is empty' }))
+    publisher.down = publishFailed()
+    await first.clock.until(() => first.observer.leftOutIds.length === 1 && first.outbox.depth === 8, 'the one that is left out')
+    await first.finish()
+    publisher.down = null
+    const second = setUp(t, { dir, publisher, mode: SWEEP, api: { ids: range(1, 9) } })
+    await second.ended()
+    assert.deepEqual(second.api.asked, [])
+    assert.deepEqual(second.observer.finishedSweeps[0]?.leftOut, { ids: '7', reasons: { 7: 'types is empty' } })
+    const third = setUp(t, { dir, publisher, mode: SWEEP, api: { ids: range(1, 9) } })
+    await third.ended()
+    assert.deepEqual(
+      countedIds(publisher.logs),
+      [...range(1, 9), ...range(1, 9).filter((id) => id !== 7)].sort((a, b) => a - b),
+    )
   })
 
   test('goes on after its process was ended, and starts anew once it was finished', async (t) => {

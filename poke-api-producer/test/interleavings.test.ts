@@ -36,7 +36,7 @@ import { RecordingObserver } from './recording-observer.ts'
 const IDS = [1, 2, 3, 4, 5, 6]
 /** Named by the API, and 404. */
 const MISSING = 3
-const LIMITS = { concurrency: 3, maxEvents: 4, drainDeadline: 5000 }
+const LIMITS = { concurrency: 3, maxEvents: 4, maxAttempts: 3, drainDeadline: 5000 }
 const FIRST_PARTITIONS = 2
 const MOST_PARTITIONS = 4
 const MOST_HOMES = 3
@@ -264,6 +264,11 @@ class Producer extends Mortal implements Outbox {
           if (id === MISSING) return null
           this.#obtained++
           return world.newCapture(id)
+        }),
+      confirm: () =>
+        this.call('confirm', () => {
+          // What fails here is the whole API.
+          throw apiIsDown()
         }),
     }
   }

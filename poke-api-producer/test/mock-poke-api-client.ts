@@ -29,6 +29,8 @@ export class MockPokeApiClient implements PokeApi {
   readonly failing = new Map<number, Error>()
   /** Every id that was asked for, and when, in order. */
   readonly asked: { readonly id: number; readonly at: number }[] = []
+  /** Every id that was asked for in place of others, whether the API answers at all. */
+  readonly confirmed: number[] = []
   underWay = 0
   /** Most captures that were under way at once. */
   busiest = 0
@@ -60,6 +62,14 @@ export class MockPokeApiClient implements PokeApi {
     } finally {
       this.underWay--
     }
+  }
+
+  async confirm(id: number, signal: AbortSignal): Promise<void> {
+    this.confirmed.push(id)
+    await nextTurn()
+    signal.throwIfAborted()
+    const failure = this.down ?? this.failing.get(id)
+    if (failure) throw failure
   }
 }
 

@@ -490,6 +490,34 @@ describe('a body that is no Pokémon', () => {
     assert.deepEqual((await client.capture(25, never))?.pokemon, pikachu)
   })
 
+  for (const [body, reason] of [
+    [bodyOf({ ...pikachu, types: [] }), 'types is empty'],
+    [`{"id":25,"name":"pikachu"}`, 'types must be a list of 1 to 64 types, but is missing'],
+    [`{"name":"pikachu","types":[]}`, 'id must be an integer from 1 to 9007199254740991, but is missing'],
+    [bodyOf({ ...pikachu, name: '' }), 'name must be a text of 1 to 100 characters, but is ""'],
+    [
+      bodyOf(pikachu).replace('"electric"', '"ELECTRIC"'),
+      'types[0].type.name must be 1 to 64 of the characters a-z, 0-9 and -, but is "ELECTRIC"',
+    ],
+    [
+      bodyOf(pikachu).replace('"types":[{"slot":1,"type":{"name":"electric"', '"types":[{"slot":0.5,"type":{"name":"electric"'),
+      'types[0].slot must be an integer from 1 on, but is 0.5',
+    ],
+    ['[]', '2 bytes that begin with "[]"'],
+    ['', 'it is empty'],
+    [bodyOf(pokemon(26, 'electric')), 'the body is Pokémon 26 (pokemon-26) instead of 25'],
+  ] as const) {
+    test(`is told by the member that is wrong: ${reason}`, async (t) => {
+      const { api, client } = await setUp(t, { maxAttempts: 1 })
+      api.answer('pokemon/25/', ok(body))
+      await assert.rejects(client.capture(25, never), (error: PokeApiError) => {
+        assert.equal(error.reason, reason)
+        assert.ok(error.message.includes(reason.replace('the body is ', '')), error.message)
+        return true
+      })
+    })
+  }
+
   test('leaves a stale entry as it is, and what the API then confirms is still good', async (t) => {
     const date = setDate(t)
     const { api, client, observer } = await setUp(t)
@@ -726,6 +754,19 @@ describe('an API in trouble', () => {
     api.answer('pokemon/25/', unended(gzipSync(Buffer.alloc(1_000_000, 0x20)), { 'content-encoding': 'gzip' }))
     await assert.rejects(client.capture(25, never), failsWith('too-large', /pokemon\/25\/ gave a body that is larger than any Pokémon/))
     assert.deepEqual(observer.failures, ['too-large'])
+  })
+})
+
+describe('whether the API answers', () => {
+  test('is asked of the API itself, although the Pokémon is in the cache', async (t) => {
+    const { api, client } = await setUp(t)
+    api.answer('pokemon/25/', ok(bodyOf(pikachu), FOR_A_DAY))
+    await client.capture(25, never)
+    await client.confirm(25, never)
+    assert.equal(api.asked.length, 2)
+    api.answer('pokemon/25/', status(500))
+    await assert.rejects(client.confirm(25, never), failsWith('status', /status 500/))
+    assert.deepEqual((await client.capture(25, never))?.pokemon, pikachu)
   })
 })
 

@@ -47,7 +47,7 @@ describe('the timestamp of a record', () => {
 
   test('is one that the topic takes, however wrong this machine’s clock is and whatever the topic takes', () => {
     const skew = fc.integer({ min: -10 * 365 * 24 * HOUR, max: 10 * 365 * 24 * HOUR })
-    const bound = fc.oneof(fc.constantFrom(0, 3000, HOUR, 1e12), fc.nat({ max: 1e9 }))
+    const bound = fc.oneof(fc.constantFrom(0, 3000, HOUR, 9.2e18), fc.nat({ max: 1e9 }))
     fc.assert(
       fc.property(
         skew,

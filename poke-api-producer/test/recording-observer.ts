@@ -6,6 +6,7 @@ import type { Capture } from '../src/entities/pokemon.ts'
 export class RecordingObserver implements CaptureObserver {
   readonly capturedIds: number[] = []
   readonly missingIds: number[] = []
+  readonly leftOutIds: number[] = []
   readonly captureFailures: Error[] = []
   readonly publishFailures: Error[] = []
   readonly storeFailures: Error[] = []
@@ -46,6 +47,9 @@ export class RecordingObserver implements CaptureObserver {
   sweepProgress(done: number, total: number): void {
     this.done = done
     this.total = total
+  }
+  leftOut(id: number): void {
+    this.leftOutIds.push(id)
   }
   sweepFinished(progress: SweepProgress): void {
     this.finishedSweeps.push(progress)

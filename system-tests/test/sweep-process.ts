@@ -27,12 +27,13 @@ const controller = new Controller({
       await sleep(2, undefined, { signal })
       return capture(id)
     },
+    async confirm() {},
   },
   outbox: new SqliteOutbox({ dir: orders.dir }),
   publisher: new KafkaEventPublisher({ brokers: orders.brokers.split(','), topic: orders.topic, partitions: 3, replication: 1 }),
   observer: new RecordingObserver(),
   mode: { order: 'sweep' },
-  limits: { concurrency: 4, maxEvents: 1000, drainDeadline: 5000 },
+  limits: { concurrency: 4, maxEvents: 1000, maxAttempts: 3, drainDeadline: 5000 },
   wait: (ms, signal) => sleep(ms, undefined, { signal }).catch(() => {}),
   now: () => performance.now(),
   random: Math.random,

@@ -1,6 +1,9 @@
 /** The bounded main job as a user runs it: `make sweep`, with everything that can die dying in the middle of it. */
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -73,6 +76,25 @@ describe('make sweep', () => {
     await sweep.nothingIsLeft()
   })
 
+  test('ends without those that cannot be had, names them with their reasons, and fails', async () => {
+    const whole = await servePokeApi({ first: 12 })
+    apis.push(whole)
+    const broken = createServer(async (request, response) => {
+      if (request.url === '/api/v2/pokemon/7/') return response.end('{"id":7,"name":"squirtle","types":[]}')
+      if (request.url === '/api/v2/pokemon/9/') return response.writeHead(500).end()
+      response.end(await (await fetch(new URL(request.url ?? '', whole.url))).text())
+    }).listen(0, '127.0.0.1')
+    await once(broken, 'listening')
+    const sweep = await run('sweep', join(dir, 'incomplete'), `http://127.0.0.1:${(broken.address() as AddressInfo).port}/api/v2`)
+    await sweep.counted((types) => types > 0)
+    assert.equal(await sweep.exitCode, 1, sweep.output)
+    broken.close()
+    broken.closeAllConnections()
+    assert.match(sweep.output, /of the 10 Pokémon captured\.\n/)
+    assert.match(sweep.output, /2 Pokémon are missing from the counts.*:\n {2}#7: types is empty\n {2}#9: answered with status 500\n$/)
+    await sweep.nothingIsLeft()
+  })
+
   test('stops when it is asked to, in order and within ten seconds, and leaves nothing running', async () => {
     const sweep = await run('sweep')
     await sweep.counted((types) => types > 3 * IN_ALL + 1)
@@ -85,7 +107,7 @@ describe('make sweep', () => {
   })
 
   test('make demo-kill kills both services, tells it, and ends with the word of verify', async () => {
-    const demo = await run('sweep', join(dir, 'demo'), '--kills', '1')
+    const demo = await run('sweep', join(dir, 'demo'), null, '--kills', '1')
     await demo.counted((types) => types > 0)
     assert.equal(await demo.exitCode, 0, demo.output)
     assert.match(demo.output, /^SIGKILL +to the producer, 1 of 1, when [\d,]+ types were counted\n(.*\n)*SIGKILL +to the consumer, 1 of 1/m)
@@ -97,11 +119,11 @@ describe('make sweep', () => {
   })
 
   /** Slowly enough to hit the middle. */
-  async function run(script: 'sweep' | 'start', folder = dir, ...options: string[]): Promise<DevCommand> {
+  async function run(script: 'sweep' | 'start', folder = dir, apiUrl: string | null = null, ...options: string[]): Promise<DevCommand> {
     // An API of its own for each, so that nothing comes from the cache and the rate holds.
     const api = await servePokeApi()
     apis.push(api)
-    const command = new DevCommand(script, folder, { POKE_API_URL: api.url, POKE_API_MAX_RATE: '200' }, options)
+    const command = new DevCommand(script, folder, { POKE_API_URL: apiUrl ?? api.url, POKE_API_MAX_RATE: '200' }, options)
     commands.push(command)
     return command
   }

@@ -16,6 +16,7 @@ export function eventFault(value: unknown): string | null {
   const { id, name, types } = value
   if (!isPositiveInteger(id)) return `id must be an integer from 1 to ${Number.MAX_SAFE_INTEGER}, but is ${show(id)}`
   if (!isName(name)) return `name must be a text of 1 to ${MAX_NAME_LENGTH} characters, but is ${show(name)}`
+  if (Array.isArray(types) && types.length === 0) return 'types is empty'
   if (!Array.isArray(types) || types.length < 1 || types.length > MAX_TYPES) {
     return `types must be a list of 1 to ${MAX_TYPES} types, but is ${show(types)}`
   }

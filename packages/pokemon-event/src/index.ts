@@ -3,7 +3,7 @@ export { default as asyncApi } from '../asyncapi.json' with { type: 'json' }
 export { default as jsonSchema } from '../pokemon-event.schema.json' with { type: 'json' }
 export { type DecodeFailure, type DecodeResult, decodeValue } from './decode.ts'
 export { encodeKey, encodeValue } from './encode.ts'
-export { eventFault, isPokemonEvent, type PokemonEvent } from './event.ts'
+export { eventFault, isObject, isPokemonEvent, type PokemonEvent } from './event.ts'
 export {
   CE_TYPE,
   CONTENT_TYPE,

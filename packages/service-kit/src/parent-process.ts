@@ -3,8 +3,13 @@
 export type MessageToParent =
   /** The HTTP server listens. */
   | { readonly type: 'listening'; readonly port: number }
-  /** All of a sweep is in the topic: how many Pokémon, and how many of them have each type. */
-  | { readonly type: 'sweep-finished'; readonly captured: number; readonly types: Readonly<Record<string, number>> }
+  /** All of a sweep is in the topic: how many Pokémon, and how many of them have each type; and how many could not be had, with a line for each of the first. */
+  | {
+      readonly type: 'sweep-finished'
+      readonly captured: number
+      readonly types: Readonly<Record<string, number>>
+      readonly leftOut: { readonly count: number; readonly lines: readonly string[] }
+    }
 
 /** Resolves when the message is on its way; at once where there is no such process, or it is gone. */
 export function tellParent(message: MessageToParent): Promise<void> {

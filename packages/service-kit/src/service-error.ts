@@ -16,6 +16,8 @@ export interface ErrorKind {
 /** Exit codes, in the sense of BSD's sysexits.h. */
 export const EXIT = {
   ok: 0,
+  /** The work is done as far as it could be: something of it is missing, which was said. */
+  incomplete: 1,
   /** A command line that is not understood. */
   usage: 64,
   /** Something that must exist does not, or is damaged. */

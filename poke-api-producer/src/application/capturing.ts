@@ -2,6 +2,7 @@
 import { ServiceError } from 'service-kit'
 import { RandomOrder, SweepOrder, type SweepProgress } from '../entities/capture-order.ts'
 import type { Capture } from '../entities/pokemon.ts'
+import { PokeApiError } from '../errors.ts'
 import type { Backoff } from './backoff.ts'
 import type { Changes } from './changes.ts'
 import type { CrashHook } from './crash-points.ts'
@@ -19,12 +20,18 @@ export interface CapturingOptions {
   readonly concurrency: number
   /** So many more while the API answers. Default: 0. */
   readonly ahead?: number
+  /** So often a Pokémon of a sweep may fail while the API answers for others; then it is left out. */
+  readonly maxAttempts: number
   /** Most events that wait in the outbox; then capturing pauses until a fifth of it is free. */
   readonly maxEvents: number
   readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
   readonly now: () => number
   readonly random: () => number
 }
+
+type Finished = (id: number, capture: Capture | null) => void
+/** Decides what becomes of a Pokémon that could not be obtained. Must not reject. */
+type Failed = (id: number, error: PokeApiError) => Promise<void>
 
 /** What the API names is asked for again after this long, in ms: Pokémon are added now and then. */
 const LIST_AGE = 24 * 60 * 60 * 1000
@@ -36,6 +43,8 @@ export class Capturing {
   /** No capture begins before this time: the API has failed. */
   #notBefore = Number.NEGATIVE_INFINITY
   #hopeless: unknown = null
+  /** Whether the API answers at this moment, while it is being asked. */
+  #answering: Promise<boolean> | null = null
 
   constructor(options: CapturingOptions) {
     this.#options = options
@@ -70,23 +79,38 @@ export class Capturing {
 
   /**
    * Captures every Pokémon once, as many at a time as are allowed, going on where `progress` says.
-   * One that cannot be obtained is tried again after all others, for as long as it takes.
-   * @param progress where an earlier run stood; null: the sweep begins
-   * @returns the progress when all are captured; null where the signal was aborted before
+   * One that cannot be obtained is tried again after all others. An API that is away is waited for, for as long as it takes; a Pokémon that fails
+   * again and again while the API answers for others is left out. Whether it does is asked after each failure, of the API and not of the cache.
+   * @param progress where an earlier run stood, without its count of attempts; null: the sweep begins
+   * @returns the progress when all are captured or left out; null where the signal was aborted before
    * @throws PokeApiError where it is hopeless
    */
   async sweep(progress: SweepProgress | null, signal: AbortSignal): Promise<SweepProgress | null> {
-    const { writer, observer, changes } = this.#options
+    const { writer, observer, changes, maxAttempts } = this.#options
     const from = progress ?? (await this.#listAtLast(signal))
     if (from === null) return null
     const sweep = new SweepOrder(from)
-    observer.sweepProgress(sweep.done, sweep.total)
+    const tell = () => observer.sweepProgress(sweep.done, sweep.total, sweep.leftOut)
+    tell()
     writer.pace = sweep.finished ? 'over' : 'sweep'
     const finished = (id: number, capture: Capture | null) => {
       sweep.complete(id, capture?.pokemon ?? null)
       if (sweep.finished) writer.pace = 'over'
       writer.captured(id, capture, () => sweep.progress)
-      observer.sweepProgress(sweep.done, sweep.total)
+      tell()
+    }
+    const attempts = new Map<number, number>()
+    const failed = async (id: number, error: PokeApiError) => {
+      const answers = error.kind !== 'rate-limited' && (await this.#answersFor(sweep.answered, signal))
+      if (signal.aborted) return
+      const count = (attempts.get(id) ?? 0) + (answers ? 1 : 0)
+      attempts.set(id, count)
+      if (count < maxAttempts) return sweep.putBack(id)
+      sweep.leaveOut(id, error.reason)
+      if (sweep.finished) writer.pace = 'over'
+      writer.leftOut(() => sweep.progress)
+      observer.leftOut(id, error)
+      tell()
     }
     while (!sweep.finished && !signal.aborted) {
       const hindrance = this.#hindrance(signal)
@@ -97,7 +121,7 @@ export class Capturing {
       const id = sweep.next()
       // The last ones are under way, and one of them may come back.
       if (id === null) await changes.next()
-      else this.#begin(id, signal, finished, () => sweep.putBack(id))
+      else this.#begin(id, signal, finished, failed)
     }
     await this.#settled()
     return sweep.finished ? sweep.progress : null
@@ -152,19 +176,14 @@ export class Capturing {
     return !paused && depth + this.#underWay < maxEvents
   }
 
-  #begin(id: number, signal: AbortSignal, finished: (id: number, capture: Capture | null) => void, failed?: () => void): void {
+  #begin(id: number, signal: AbortSignal, finished: Finished, failed?: Failed): void {
     this.#options.crashPoint('named')
     this.#underWay++
     // Never rejects: what goes wrong is told, or ends capturing at its next step.
     void this.#obtain(id, signal, finished, failed)
   }
 
-  async #obtain(
-    id: number,
-    signal: AbortSignal,
-    finished: (id: number, capture: Capture | null) => void,
-    failed?: () => void,
-  ): Promise<void> {
+  async #obtain(id: number, signal: AbortSignal, finished: Finished, failed?: Failed): Promise<void> {
     const { api, backoff, changes, crashPoint, now } = this.#options
     const began = now()
     try {
@@ -177,11 +196,26 @@ export class Capturing {
       // After an abort it is our own doing.
       if (!signal.aborted) {
         this.#failed(error, began)
-        failed?.()
+        if (error instanceof PokeApiError && error.retriable) await failed?.(id, error)
       }
     }
     this.#underWay--
     changes.notify()
+  }
+
+  /** Whether the API answers for a Pokémon that it has answered for before. Who fails side by side asks once. */
+  async #answersFor(id: number | null, signal: AbortSignal): Promise<boolean> {
+    if (id === null) return false
+    this.#answering ??= this.#options.api
+      .confirm(id, signal)
+      .then(
+        () => true,
+        () => false,
+      )
+      .finally(() => {
+        this.#answering = null
+      })
+    return await this.#answering
   }
 
   /** @param began when the attempt began: of attempts that fail side by side only the first lengthens the wait */

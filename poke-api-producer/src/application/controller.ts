@@ -39,6 +39,8 @@ export interface CaptureLimits {
   readonly ahead?: number
   /** Most events that wait in the outbox. */
   readonly maxEvents: number
+  /** So often a Pokémon of a sweep may fail while the API answers for others; then it is left out. */
+  readonly maxAttempts: number
   /** For how long `run` waits, once it is told to end, for the send under way and the last commit, in ms. */
   readonly drainDeadline: number
 }
@@ -77,7 +79,7 @@ export class Controller {
   }
 
   /**
-   * Captures and publishes until the signal is aborted, or the sweep is captured and acknowledged. Then stores what was captured, waits for the
+   * Captures and publishes until the signal is aborted, or the sweep is over and acknowledged. Then stores what was captured, waits for the
    * send under way, and closes publisher and outbox; what is left in the outbox is sent at the next start.
    * @throws ServiceError where going on is hopeless
    */

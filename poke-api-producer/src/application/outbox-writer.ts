@@ -66,6 +66,12 @@ export class OutboxWriter {
     this.#touch()
   }
 
+  /** A sweep has left a Pokémon out: that is to be remembered. */
+  leftOut(sweep: () => SweepProgress): void {
+    this.#pending.sweep = sweep
+    this.#touch()
+  }
+
   /** Whether a send is under way: what is captured meanwhile could not be sent yet, and its acknowledgement may share a transaction. */
   set sending(underWay: boolean) {
     this.#sending = underWay

@@ -8,6 +8,8 @@ export interface PokeApi {
   list(signal: AbortSignal): Promise<readonly number[]>
   /** One Pokémon; null where the API answers 404, which is final. @throws PokeApiError when it stays unobtainable. */
   capture(id: number, signal: AbortSignal): Promise<Capture | null>
+  /** Resolves when the API itself answers for this Pokémon at this moment, and no cache. @throws PokeApiError where it does not */
+  confirm(id: number, signal: AbortSignal): Promise<void>
 }
 
 /** An event as it is stored and sent, the same bytes every time. */
@@ -81,7 +83,10 @@ export interface CaptureObserver {
   outboxDepth(events: number): void
   /** Capturing waits because the outbox is full, and goes on. */
   paused(paused: boolean): void
-  sweepProgress(done: number, total: number): void
-  /** Every Pokémon of the sweep is captured, or does not exist, and Kafka has acknowledged all of it; `progress` sums it up, over restarts too. */
+  /** `leftOut` of the `done` ones could not be had. */
+  sweepProgress(done: number, total: number, leftOut: number): void
+  /** The sweep goes on and ends without this Pokémon: it failed as often as it may, by `error` at last, while the API answered for others. */
+  leftOut(id: number, error: Error): void
+  /** Every Pokémon of the sweep is captured, does not exist or was left out, and Kafka has acknowledged all of it; `progress` sums it up, over restarts too. */
   sweepFinished(progress: SweepProgress): void
 }

@@ -35,9 +35,35 @@ export interface SweepProgress {
   readonly captured: number
   /** How many of the captured have each type: what the counts rise by when all of them are counted. */
   readonly types: Readonly<Record<string, number>>
+  /** Those of the done ones that could not be had; absent: none. */
+  readonly leftOut?: {
+    /** As in `ids`. */
+    readonly ids: string
+    /** Why, by id, of the first of them. */
+    readonly reasons: Readonly<Record<string, string>>
+  }
 }
 
-/** Names each Pokémon of a list once; those that could not be obtained are named again when the others were. */
+/** So many reasons are kept, each of so many characters: an API that gives nothing of use must not fill the outbox with words. */
+const MOST_REASONS = 100
+const LONGEST_REASON = 200
+/** So many of them are shown together. */
+const MOST_SHOWN = 20
+
+/** What a sweep has left out: how many Pokémon, and a line for each of the first, `#7: types is empty`. */
+export interface LeftOut {
+  readonly count: number
+  readonly lines: readonly string[]
+}
+
+export function leftOutOf({ leftOut }: SweepProgress): LeftOut {
+  if (leftOut === undefined) return { count: 0, lines: [] }
+  const ids = parseRanges(leftOut.ids)
+  const lines = ids.slice(0, MOST_SHOWN).map((id) => `#${id}: ${leftOut.reasons[id] ?? 'the log says why'}`)
+  return { count: ids.length, lines }
+}
+
+/** Names each Pokémon of a list once; those that could not be obtained are named again when the others were, or are left out. */
 export class SweepOrder {
   readonly #ids: readonly number[]
   readonly #ranges: string
@@ -47,6 +73,8 @@ export class SweepOrder {
   #doneCount = 0
   #captured = 0
   readonly #types: Map<string, number>
+  readonly #leftOut: Set<number>
+  readonly #reasons: Map<string, string>
   /** Ids that wait to be named, from `#next` on. */
   readonly #waiting: number[] = []
   #next = 0
@@ -63,6 +91,8 @@ export class SweepOrder {
       throw new RangeError(`progress of ${this.#done.length} bytes is not that of ${this.#ids.length} Pokémon`)
     this.#captured = progress?.captured ?? 0
     this.#types = new Map(Object.entries(progress?.types ?? {}))
+    this.#leftOut = new Set(parseRanges(progress?.leftOut?.ids ?? ''))
+    this.#reasons = new Map(Object.entries(progress?.leftOut?.reasons ?? {}))
     for (const [place, id] of this.#ids.entries()) {
       if (this.#isDone(place)) this.#doneCount++
       else this.#waiting.push(id)
@@ -74,9 +104,20 @@ export class SweepOrder {
     return this.#ids.length
   }
 
-  /** Those of them that are captured or do not exist. */
+  /** Those of them that are captured, do not exist or were left out. */
   get done(): number {
     return this.#doneCount
+  }
+
+  /** Those of the done ones that were left out. */
+  get leftOut(): number {
+    return this.#leftOut.size
+  }
+
+  /** A Pokémon of this sweep that the API has answered for; null: none yet. */
+  get answered(): number | null {
+    if (this.#doneCount === this.#leftOut.size) return null
+    return this.#ids.find((id, place) => this.#isDone(place) && !this.#leftOut.has(id)) ?? null
   }
 
   get finished(): boolean {
@@ -95,14 +136,23 @@ export class SweepOrder {
    * @returns the progress with it
    */
   complete(id: number, pokemon: PokemonEvent | null): SweepProgress {
-    const place = this.#placeOf(id)
-    if (this.#isDone(place)) throw new RangeError(`Pokémon ${id} was completed before: it would be captured twice`)
-    this.#done[place >> 3] = (this.#done[place >> 3] as number) | (1 << (place & 7))
-    this.#doneCount++
+    this.#markDone(id)
     if (pokemon !== null) {
       this.#captured++
       for (const name of typeNames(pokemon)) this.#types.set(name, (this.#types.get(name) ?? 0) + 1)
     }
+    return this.progress
+  }
+
+  /**
+   * A Pokémon that was named cannot be had: the sweep ends without it. Whoever stores the progress remembers it, over restarts too.
+   * @param reason for people
+   * @returns the progress with it
+   */
+  leaveOut(id: number, reason: string): SweepProgress {
+    this.#markDone(id)
+    this.#leftOut.add(id)
+    if (this.#reasons.size < MOST_REASONS) this.#reasons.set(String(id), reason.slice(0, LONGEST_REASON).toWellFormed())
     return this.progress
   }
 
@@ -113,7 +163,17 @@ export class SweepOrder {
   }
 
   get progress(): SweepProgress {
-    return { ids: this.#ranges, done: this.#done.toBase64(), captured: this.#captured, types: Object.fromEntries(this.#types) }
+    const progress = { ids: this.#ranges, done: this.#done.toBase64(), captured: this.#captured, types: Object.fromEntries(this.#types) }
+    if (this.#leftOut.size === 0) return progress
+    const ids = formatRanges([...this.#leftOut].sort((a, b) => a - b))
+    return { ...progress, leftOut: { ids, reasons: Object.fromEntries(this.#reasons) } }
+  }
+
+  #markDone(id: number): void {
+    const place = this.#placeOf(id)
+    if (this.#isDone(place)) throw new RangeError(`Pokémon ${id} was completed before: it would be captured twice`)
+    this.#done[place >> 3] = (this.#done[place >> 3] as number) | (1 << (place & 7))
+    this.#doneCount++
   }
 
   #isDone(place: number): boolean {

@@ -13,7 +13,8 @@ export function allObservers(observers: readonly CaptureObserver[]): CaptureObse
     storeFailed: (error) => tell((observer) => observer.storeFailed(error)),
     outboxDepth: (events) => tell((observer) => observer.outboxDepth(events)),
     paused: (paused) => tell((observer) => observer.paused(paused)),
-    sweepProgress: (done, total) => tell((observer) => observer.sweepProgress(done, total)),
+    sweepProgress: (done, total, leftOut) => tell((observer) => observer.sweepProgress(done, total, leftOut)),
+    leftOut: (id, error) => tell((observer) => observer.leftOut(id, error)),
     sweepFinished: (progress) => tell((observer) => observer.sweepFinished(progress)),
   }
 }

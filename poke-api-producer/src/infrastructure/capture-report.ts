@@ -1,7 +1,7 @@
 /** What happens to captures, in the log and in readiness: troubles when they begin, change and end, and now and then a summary. */
-import { type Health, type Logger, Trouble } from 'service-kit'
+import { type Health, type Logger, logDetails, Trouble } from 'service-kit'
 import type { CaptureObserver } from '../application/ports.ts'
-import type { SweepProgress } from '../entities/capture-order.ts'
+import { type LeftOut, leftOutOf, type SweepProgress } from '../entities/capture-order.ts'
 import type { Capture } from '../entities/pokemon.ts'
 import type { PokeApiObserver } from './poke-api/poke-api-observer.ts'
 
@@ -14,6 +14,11 @@ export interface CaptureReportOptions {
   readonly now: () => number
 }
 
+/** What a sweep came to. */
+export interface FinishedSweep extends Pick<SweepProgress, 'captured' | 'types'> {
+  readonly leftOut: LeftOut
+}
+
 export class CaptureReport implements CaptureObserver, Pick<PokeApiObserver, 'cacheFailed'> {
   readonly #logger: Logger
   readonly #maxEvents: number
@@ -23,7 +28,7 @@ export class CaptureReport implements CaptureObserver, Pick<PokeApiObserver, 'ca
   #depth = 0
   #paused = false
   #sweeping = false
-  #finishedSweep: Pick<SweepProgress, 'captured' | 'types'> | null = null
+  #finishedSweep: FinishedSweep | null = null
   /** Since the last summary. */
   #captured = 0
   #published = 0
@@ -40,7 +45,7 @@ export class CaptureReport implements CaptureObserver, Pick<PokeApiObserver, 'ca
   }
 
   /** What the sweep came to, once it is captured and acknowledged. */
-  get finishedSweep(): Pick<SweepProgress, 'captured' | 'types'> | null {
+  get finishedSweep(): FinishedSweep | null {
     return this.#finishedSweep
   }
 
@@ -96,12 +101,27 @@ export class CaptureReport implements CaptureObserver, Pick<PokeApiObserver, 'ca
     this.#sweeping = true
   }
 
-  sweepFinished({ captured, types }: SweepProgress): void {
+  leftOut(id: number, error: Error): void {
+    // The API has answered for another Pokémon.
+    this.#api.worked()
+    this.#logger.warn({ id, ...logDetails(error) }, `Pokémon ${id} is left out of this sweep: ${error.message}`)
+  }
+
+  sweepFinished(progress: SweepProgress): void {
+    const { captured, types } = progress
+    const leftOut = leftOutOf(progress)
     this.#sweeping = false
-    this.#finishedSweep = { captured, types }
+    this.#finishedSweep = { captured, types, leftOut }
     this.summarise()
     const counted = Object.values(types).reduce((sum, count) => sum + count, 0)
     this.#logger.info({ captured, types: counted }, `the sweep is finished: ${captured} Pokémon with ${counted} types are in the topic`)
+    if (leftOut.count === 0) return
+    const more = leftOut.count - leftOut.lines.length
+    const named = [...leftOut.lines, ...(more > 0 ? [`and ${more} more`] : [])].join('; ')
+    this.#logger.warn(
+      { leftOut: leftOut.count },
+      `the sweep is not complete: ${leftOut.count} Pokémon could not be had, and the next sweep asks for them again: ${named}`,
+    )
   }
 
   /** Says what was done since the last time; nothing where nothing was. */

@@ -20,6 +20,7 @@ export class ProducerMetrics implements CaptureObserver, Pick<PokeApiObserver, '
   readonly #publishSeconds: Histogram
   readonly #sweepDone: Gauge
   readonly #sweepTotal: Gauge
+  readonly #sweepLeftOut: Gauge
 
   constructor(registry: Registry) {
     const registers = [registry]
@@ -66,8 +67,12 @@ export class ProducerMetrics implements CaptureObserver, Pick<PokeApiObserver, '
       buckets: NETWORK_SECONDS,
       registers,
     })
-    this.#sweepDone = gauge('poke_sweep_done_pokemon', 'Pokémon of this sweep that are captured or do not exist; 0 without a sweep.')
+    this.#sweepDone = gauge(
+      'poke_sweep_done_pokemon',
+      'Pokémon of this sweep that are captured, do not exist or were left out; 0 without a sweep.',
+    )
     this.#sweepTotal = gauge('poke_sweep_total_pokemon', 'Pokémon of this sweep; 0 without a sweep.')
+    this.#sweepLeftOut = gauge('poke_sweep_left_out_pokemon', 'Pokémon of this sweep that were left out because they could not be had.')
   }
 
   captured({ origin }: Capture): void {
@@ -112,10 +117,13 @@ export class ProducerMetrics implements CaptureObserver, Pick<PokeApiObserver, '
     this.#outboxPaused.set(paused ? 1 : 0)
   }
 
-  sweepProgress(done: number, total: number): void {
+  sweepProgress(done: number, total: number, leftOut: number): void {
     this.#sweepDone.set(done)
     this.#sweepTotal.set(total)
+    this.#sweepLeftOut.set(leftOut)
   }
+
+  leftOut(): void {}
 
   sweepFinished(): void {}
 }

@@ -41,7 +41,7 @@ export class RecordTimestamps {
   /** A broker has refused a timestamp. @param words of the broker; where they do not tell the range, only the time of sending is used from now on */
   refused(words: string): void {
     const now = this.#now()
-    const [, from, to] = /\[(-?\d{1,16}), ?(-?\d{1,16})\]/.exec(words) ?? []
+    const [, from, to] = /\[(-?\d{1,19}), ?(-?\d{1,19})\]/.exec(words) ?? []
     const [oldest, newest] = [Number(from) - now, Number(to) - now]
     this.#range = oldest <= newest ? { oldest, newest } : { oldest: 0, newest: 0 }
   }

@@ -13,6 +13,8 @@ export interface FailedAttemptOptions extends ErrorOptions {
   readonly retry?: boolean
   /** What the answer's Retry-After asks to wait, in ms. */
   readonly retryAfter?: number | null
+  /** What is wrong, in few words. Default: the message. */
+  readonly reason?: string
 }
 
 /** Its message follows the URL: "https://… answered with status 500". */
@@ -21,17 +23,19 @@ export class FailedAttempt extends Error {
   readonly kind: AttemptFailureKind
   readonly retry: boolean
   readonly retryAfter: number | null
+  readonly reason: string
 
   constructor(kind: AttemptFailureKind, message: string, options: FailedAttemptOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
     this.kind = kind
     this.retry = options.retry ?? true
     this.retryAfter = options.retryAfter ?? null
+    this.reason = options.reason ?? message
   }
 }
 
 /** A body that is not what was asked for. @param why follows "gave …" */
-export function unfit(wanted: Exchange['wanted'], why: string, options?: ErrorOptions): FailedAttempt {
+export function unfit(wanted: Exchange['wanted'], why: string, options?: FailedAttemptOptions): FailedAttempt {
   return new FailedAttempt(wanted === 'list' ? 'not-a-list' : 'not-a-pokemon', `gave ${why}`, options)
 }
 
@@ -54,8 +58,9 @@ export function failedAttempt(error: Error & { code?: string }, { wanted }: Exch
       return new FailedAttempt('unreachable', `could not be connected to in time (${details})`, options)
     case 'UND_ERR_RES_EXCEEDED_MAX_SIZE':
       return new FailedAttempt('too-large', `gave a body that is larger than any Pokémon (${details})`, { ...options, retry: false })
-    case 'UND_ERR_REDIRECT_MAX':
     case 'UND_ERR_INVALID_ARG':
+      return new FailedAttempt('redirected', `sends on to an address that is none of the web (${details})`, { ...options, retry: false })
+    case 'UND_ERR_REDIRECT_MAX':
       return new FailedAttempt('redirected', `sends on from place to place without end (${details})`, { ...options, retry: false })
     case 'UND_ERR_CLOSED':
     case 'UND_ERR_DESTROYED':

@@ -98,6 +98,8 @@ export class PokeApiClient implements PokeApi {
   readonly #limit: RequestLimit
   readonly #longestList: number
   readonly #pool: Pool
+  /** Without the cache. */
+  readonly #wire: Dispatcher
   readonly #dispatcher: Dispatcher
 
   /** @throws PokeApiError where the cache cannot be opened */
@@ -133,13 +135,15 @@ export class PokeApiClient implements PokeApi {
     })
     const policy = retryPolicy({ maxAttempts, random, wait, leaveAlone: (ms) => this.#limit.leaveAlone(ms) })
     // undici composes from the wire to the caller.
-    this.#dispatcher = this.#pool.compose(
+    this.#wire = this.#pool.compose(
       this.#limit.interceptor,
       sameOrigin(this.#base.origin),
       interceptors.redirect({ maxRedirections: MOST_REDIRECTS, throwOnMaxRedirect: true }),
       interceptors.decompress({ maxSize: maxBody }),
       answerCheck({ timeout, now, attempted: (seconds, failure) => observer.attempted(seconds, failure) }),
       interceptors.retry({ retry: policy }),
+    )
+    this.#dispatcher = this.#wire.compose(
       revalidation(this.#cache),
       interceptors.cache({ store: this.#cache, methods: ['GET'], type: 'private' }),
     )
@@ -177,6 +181,10 @@ export class PokeApiClient implements PokeApi {
     return obtained && { pokemon: obtained.value, time: new Date(this.#now()).toISOString(), origin: obtained.origin }
   }
 
+  async confirm(id: number, signal: AbortSignal): Promise<void> {
+    await this.#request(new URL(`pokemon/${id}/`, this.#base), pokemonOf(id), signal, this.#wire)
+  }
+
   /** Aborts what is under way. */
   async close(): Promise<void> {
     const closed = this.#pool.destroy()
@@ -199,10 +207,15 @@ export class PokeApiClient implements PokeApi {
     }
   }
 
-  async #request<T>(url: URL, { wanted, reduce }: Wanted<T>, signal: AbortSignal): Promise<Response | null> {
+  async #request<T>(
+    url: URL,
+    { wanted, reduce }: Wanted<T>,
+    signal: AbortSignal,
+    dispatcher: Dispatcher = this.#dispatcher,
+  ): Promise<Response | null> {
     const exchange: Exchange = { url: url.href, wanted, reduce, attempts: 0, began: 0, status: 0, distrusted: false }
     try {
-      const response = await this.#dispatcher.request({
+      const response = await dispatcher.request({
         origin: url.origin,
         path: url.pathname + url.search,
         method: 'GET',
@@ -267,5 +280,8 @@ const ADVICE: Record<AttemptFailureKind, string> = {
 
 function finalError(failure: FailedAttempt, { url, attempts }: Exchange): PokeApiError {
   const times = attempts > 1 ? ` in the last of ${attempts} attempts` : ''
-  return new PokeApiError(failure.kind, `PokeAPI at ${url} ${failure.message}${times}: ${ADVICE[failure.kind]}`, { cause: failure })
+  return new PokeApiError(failure.kind, `PokeAPI at ${url} ${failure.message}${times}: ${ADVICE[failure.kind]}`, {
+    cause: failure,
+    reason: failure.reason,
+  })
 }

@@ -1,9 +1,12 @@
 /** Reads the body of `/pokemon/{id}`: https://pokeapi.co/docs/v2#pokemon. Of its 105 kB the event carries the id, the name and the types. */
 import { isUtf8 } from 'node:buffer'
-import { encodeValue, type PokemonEvent, pickPokemon } from 'pokemon-event'
+import { encodeValue, eventFault, isObject, type PokemonEvent, pickPokemon } from 'pokemon-event'
 import { printable } from 'service-kit'
 import { unfit } from './failed-attempt.ts'
-import { skimMembers } from './json-skim.ts'
+import { type Span, skimMembers } from './json-skim.ts'
+
+/** What is wrong with a body, in characters: it may show a value. */
+const LONGEST_FAULT = 300
 
 /**
  * What is kept of a body: the event's own bytes.
@@ -11,10 +14,13 @@ import { skimMembers } from './json-skim.ts'
  * @throws FailedAttempt where the body is not that Pokémon
  */
 export function reducePokemonBody(body: Buffer, id: number): Buffer {
-  const pokemon = readPokemonBody(body)
-  if (pokemon === null) throw unfit('pokemon', `a body that is no Pokémon: ${beginningOf(body)}`)
-  if (pokemon.id !== id) throw unfit('pokemon', `Pokémon ${pokemon.id} (${printable(pokemon.name, 100)}) instead of ${id}`)
-  return encodeValue(pokemon)
+  const read = readPokemonBody(body)
+  if (typeof read === 'string') throw unfit('pokemon', `a body that is no Pokémon: ${read}`, { reason: read })
+  if (read.id !== id) {
+    const other = `Pokémon ${read.id} (${printable(read.name, 100)}) instead of ${id}`
+    throw unfit('pokemon', other, { reason: `the body is ${other}` })
+  }
+  return encodeValue(read)
 }
 
 /** The way back. @returns null where it is not that Pokémon as `reducePokemonBody` wrote it */
@@ -23,16 +29,21 @@ export function readReducedPokemon(kept: Buffer, id: number): PokemonEvent | nul
   return pokemon?.id === id ? pokemon : null
 }
 
-/** @returns null where the body is no Pokémon */
-export function readPokemonBody(body: Buffer): PokemonEvent | null {
+/** @returns the Pokémon, or why the body is none, in words: the member that is wrong where it is an object in JSON, otherwise how it begins */
+export function readPokemonBody(body: Buffer): PokemonEvent | string {
   // Bytes that are not UTF-8 would be replaced in silence, also in names.
-  if (!isUtf8(body)) return null
+  if (!isUtf8(body)) return `it is not UTF-8: ${beginningOf(body)}`
+  const facts = factsOf(body)
+  if (!isObject(facts)) return beginningOf(body)
+  return pickPokemon(facts) ?? printable(`${eventFault(facts)}`, LONGEST_FAULT)
+}
+
+/** The members of which an event is made, or the whole of what the body is; undefined where it is no JSON. */
+function factsOf(body: Buffer): unknown {
   const spans = skimMembers(body, ['id', 'name', 'types'])
-  if (spans === null) return pickPokemon(parse(body))
-  const { id, name, types } = spans
-  if (id === undefined || name === undefined || types === undefined) return null
-  const member = ({ start, end }: { start: number; end: number }) => JSON.parse(body.toString('utf8', start, end)) as unknown
-  return pickPokemon({ id: member(id), name: member(name), types: member(types) })
+  if (spans === null) return parse(body)
+  const member = (span?: Span) => span && (JSON.parse(body.toString('utf8', span.start, span.end)) as unknown)
+  return { id: member(spans.id), name: member(spans.name), types: member(spans.types) }
 }
 
 /** @returns undefined where it is no JSON */

@@ -797,6 +797,12 @@ describe('a redirect', () => {
     api.answer('pokemon/25/', status(302, { location: '/api/v2/pokemon/25/' }))
     await assert.rejects(client.capture(25, never), failsWith('redirected', /without end/))
   })
+
+  test('is not followed to what is no address of the web', async (t) => {
+    const { api, client } = await setUp(t)
+    api.answer('pokemon/25/', status(302, { location: 'file:///etc/passwd' }))
+    await assert.rejects(client.capture(25, never), failsWith('redirected', /to an address that is none of the web/))
+  })
 })
 
 describe('the rate', () => {

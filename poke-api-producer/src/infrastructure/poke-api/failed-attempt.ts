@@ -58,10 +58,12 @@ export function failedAttempt(error: Error & { code?: string }, { wanted }: Exch
       return new FailedAttempt('unreachable', `could not be connected to in time (${details})`, options)
     case 'UND_ERR_RES_EXCEEDED_MAX_SIZE':
       return new FailedAttempt('too-large', `gave a body that is larger than any Pokémon (${details})`, { ...options, retry: false })
-    case 'UND_ERR_INVALID_ARG':
-      return new FailedAttempt('redirected', `sends on to an address that is none of the web (${details})`, { ...options, retry: false })
     case 'UND_ERR_REDIRECT_MAX':
-      return new FailedAttempt('redirected', `sends on from place to place without end (${details})`, { ...options, retry: false })
+    case 'UND_ERR_INVALID_ARG': {
+      const endless = error.code === 'UND_ERR_REDIRECT_MAX' || error.message.startsWith('Redirect loop')
+      const where = endless ? 'from place to place without end' : 'to an address that is none of the web'
+      return new FailedAttempt('redirected', `sends on ${where} (${details})`, { ...options, retry: false })
+    }
     case 'UND_ERR_CLOSED':
     case 'UND_ERR_DESTROYED':
       return new FailedAttempt('unreachable', 'was not asked, because the client is closed', { ...options, retry: false })

@@ -1,30 +1,32 @@
 /** Draws what happens while the pipeline runs on one machine. */
 import type { Reading } from './readings.ts'
 import { sum } from './sweep-check.ts'
-import { bold, count, cut, dim, duration, type Look, red, typeBar } from './terminal-look.ts'
+import { bold, count, cut, dim, type Look, red, typeBar } from './terminal-look.ts'
 
 export interface Scene {
   readonly reading: Reading
-  /** Seconds since the start. */
-  readonly running: number
   /** Where things are, as `Page` and `http://127.0.0.1:8080`; the last one matters most. */
   readonly places: readonly (readonly [what: string, where: string])[]
 }
 
-/** What happened since the start, each thing once. */
-function figuresOf({ captured, waiting, counted, lag }: Reading): string[] {
-  return [`captured ${count(captured)}`, `waiting to be sent ${count(waiting)}`, `counted ${count(counted)}`, `lag ${count(lag)}`]
-}
-
-/** Counts as bars with the most frequent on top, one line of figures, what is in the way, and where things are. Fits the screen. */
-export function drawScene({ reading, running, places }: Scene, look: Look): string[] {
-  const { duplicates, deadLetters } = reading
-  const figures = [
-    ...figuresOf(reading),
+/** What became of the captures, each in one place: what waits to be sent, lags behind in the topic and was counted is what was captured. */
+function figuresOf({ captured, waiting, counted, lag, heldBack, duplicates, deadLetters }: Reading): string[] {
+  return [
+    `captured ${count(captured)}`,
+    `waiting to be sent ${count(waiting)}`,
+    `lag ${count(lag)}${heldBack ? ` (${count(heldBack)} held back by open transactions)` : ''}`,
+    `counted ${count(counted)}`,
     ...(duplicates ? [`duplicates left out ${count(duplicates)}`] : []),
     ...(deadLetters ? [`dead letters ${count(deadLetters)}`] : []),
   ]
-  const head = ['', bold(cut(`Since ${duration(running)}: ${figures.join('  ')}`, look.columns), look)]
+}
+
+/** Of what the figures are: the data are kept from one start to the next. */
+const SINCE = 'Since the first start'
+
+/** Counts as bars with the most frequent on top, one line of figures, what is in the way, and where things are. Fits the screen. */
+export function drawScene({ reading, places }: Scene, look: Look): string[] {
+  const head = ['', ...wrap(`${SINCE}:`, figuresOf(reading), look.columns).map((line) => bold(line, look))]
   const troubles = reading.troubles.slice(0, 3).map((trouble) => red(cut(`! ${trouble}`, look.columns), look))
   const width = Math.max(...places.map(([what]) => what.length))
   const foot = ['', ...places.map(([what, where]) => dim(cut(`${what.padEnd(width)}  ${where}`, look.columns), look))]
@@ -32,6 +34,15 @@ export function drawScene({ reading, running, places }: Scene, look: Look): stri
   // Some lines of what was said last should stay in sight, as long as all types do.
   const counts = drawCounts(reading.counts, look, Math.max(Math.min(room, ENOUGH_FOR_ALL_TYPES), room - LINES_SAID))
   return [...head, ...troubles, '', ...counts, ...foot]
+}
+
+/** At most two lines. */
+function wrap(title: string, figures: readonly string[], columns: number): string[] {
+  const line = (count: number) => `${title} ${figures.slice(0, count).join('  ')}`
+  let fit = figures.length
+  while (fit > 1 && [...line(fit)].length > columns) fit--
+  const lines = fit < figures.length ? [line(fit), figures.slice(fit).join('  ')] : [line(fit)]
+  return lines.map((text) => cut(text, columns))
 }
 
 const WIDEST_BAR = 50
@@ -71,5 +82,5 @@ export function sceneInALine({ reading }: Scene): string {
   const most = [...counts].sort(([a, x], [b, y]) => y - x || (a < b ? -1 : 1)).slice(0, 5)
   const types = most.map(([type, n]) => `${type} ${n}`).join(', ')
   const inAll = `types in all ${count(sum(counts))}${types === '' ? '' : `: ${types}${counts.size > most.length ? ', …' : ''}`}`
-  return [figuresOf(reading).join(', '), inAll, ...troubles].join('; ')
+  return [`${SINCE}: ${figuresOf(reading).join(', ')}`, inAll, ...troubles].join('; ')
 }

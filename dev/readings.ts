@@ -1,19 +1,25 @@
-/** Looks at the running services from outside, as an operator would: their metrics, their readiness, and the file of counts. */
+/** Looks at the running services from outside, as an operator would: what they say of outbox and group, their readiness, and the file of counts. */
 import { readFile } from 'node:fs/promises'
+import type { Sums } from 'poke-api-consumer/src/infrastructure/web/snapshot.ts'
 import { parseMetrics, type Sample, sumOf } from './prometheus-text.ts'
 
-/** Everything a picture is drawn from. Numbers are null where nobody could be asked. */
+/**
+ * Everything a picture is drawn from. Totals are those of the outbox and of the store, since each was made. Null: not known now; but what was
+ * counted stays what it was while the consumer cannot be asked, because nobody else counts.
+ */
 export interface Reading {
-  /** Since the start, over restarts of the services. */
+  /** Events that were ever stored in the outbox. While the producer cannot be asked, more may have been than it said last. */
   readonly captured: number | null
-  /** Events that were counted. */
+  /** Records that the group has counted, and what else became of the records that it has read. */
   readonly counted: number | null
   readonly duplicates: number | null
   readonly deadLetters: number | null
   /** Captures that wait in the outbox. */
   readonly waiting: number | null
-  /** Records of the topic that are not counted yet. */
+  /** Records of the topic that the group has not counted yet. */
   readonly lag: number | null
+  /** Those of them that open transactions hold back. */
+  readonly heldBack: number | null
   readonly sweep: { readonly done: number; readonly total: number; readonly leftOut: number } | null
   /** What the services say is in the way, each with the name of the service. */
   readonly troubles: readonly string[]
@@ -31,10 +37,7 @@ export class Readings {
   readonly #producer: Readable
   readonly #consumer: Readable
   readonly #file: string
-  readonly #captured = new RisingCount()
-  readonly #counted = new RisingCount()
-  readonly #duplicates = new RisingCount()
-  readonly #deadLetters = new RisingCount()
+  #counted: Pick<Reading, 'counted' | 'duplicates' | 'deadLetters'> = { counted: null, duplicates: null, deadLetters: null }
   #sweep: Reading['sweep'] = null
   #counts: ReadonlyMap<string, number> = new Map()
 
@@ -46,13 +49,15 @@ export class Readings {
   }
 
   async take(): Promise<Reading> {
-    const [producer, consumer, counts, ...troubles] = await Promise.all([
+    // First what was counted, then what was captured: so no more is ever counted than was captured before.
+    const group = await groupOf(this.#consumer)
+    const [producer, counts, ...troubles] = await Promise.all([
       metricsOf(this.#producer),
-      metricsOf(this.#consumer),
       readCounts(this.#file),
       troublesOf(this.#producer),
       troublesOf(this.#consumer),
     ])
+    if (group !== null) this.#counted = { counted: group.counted, duplicates: group.duplicates, deadLetters: group.deadLetters }
     if (counts !== null) this.#counts = counts
     const total = sumOf(producer, 'poke_sweep_total_pokemon')
     if (total !== null && total > 0) {
@@ -60,30 +65,15 @@ export class Readings {
       this.#sweep = { done, total, leftOut }
     }
     return {
-      captured: this.#captured.take(sumOf(producer, 'poke_captures_total')),
-      counted: this.#counted.take(sumOf(consumer, 'poke_records_counted_total')),
-      duplicates: this.#duplicates.take(sumOf(consumer, 'poke_records_duplicate_total')),
-      deadLetters: this.#deadLetters.take(sumOf(consumer, 'poke_dead_letters_total')),
+      captured: sumOf(producer, 'poke_outbox_captured_events'),
+      ...this.#counted,
       waiting: sumOf(producer, 'poke_outbox_depth_events'),
-      lag: sumOf(consumer, 'poke_lag_records'),
+      lag: group?.lag ?? null,
+      heldBack: group?.heldBack ?? null,
       sweep: this.#sweep,
       troubles: troubles.flat(),
       counts: this.#counts,
     }
-  }
-}
-
-/** A counter of a process that may die and begin at zero again. */
-export class RisingCount {
-  #before = 0
-  #last: number | null = null
-
-  /** @param value as the process says it; null while it cannot be asked. @returns the sum over all processes; null before the first value */
-  take(value: number | null): number | null {
-    if (value === null) return this.#last === null ? null : this.#before + this.#last
-    if (this.#last !== null && value < this.#last) this.#before += this.#last
-    this.#last = value
-    return this.#before + value
   }
 }
 
@@ -111,6 +101,12 @@ export async function positionsOf(consumer: Readable): Promise<Map<number, numbe
 
 async function metricsOf(service: Readable): Promise<Map<string, Sample[]>> {
   return parseMetrics((await ask(service, '/metrics')) ?? '')
+}
+
+/** What the consumer says of its group; null where it does not, or has not read its store yet. */
+async function groupOf(consumer: Readable): Promise<Sums | null> {
+  const answer = await ask(consumer, '/api/partitions')
+  return answer === null ? null : ((JSON.parse(answer) as { readonly group?: Sums }).group ?? null)
 }
 
 async function troublesOf(service: Readable): Promise<string[]> {

@@ -33,7 +33,6 @@ await runCommand({
 
 /** Draws what happens, in a terminal; elsewhere says it now and then. */
 async function show(machine: OneMachine, consumer: Service, readings: Readings, { signal }: Run): Promise<void> {
-  const startedAt = performance.now()
   let told: Told = { at: Number.NEGATIVE_INFINITY, line: '' }
   while (!signal.aborted) {
     const reading = await readings.take()
@@ -45,7 +44,7 @@ async function show(machine: OneMachine, consumer: Service, readings: Readings, 
       ['Stop', 'Ctrl-C; everything is kept for the next start'],
       ['Page', consumer.url ?? 'the consumer is starting'],
     ]
-    const scene: Scene = { reading, running: (performance.now() - startedAt) / 1000, places }
+    const scene: Scene = { reading, places }
     terminal.draw(drawScene(scene, terminal.look))
     if (!terminal.live && consumer.url !== null) told = say(scene, told)
     await pause(LOOK_EVERY)

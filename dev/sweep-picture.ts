@@ -27,13 +27,14 @@ export function drawSweep(scene: SweepScene, look: Look): string[] {
     ...(sweep?.leftOut ? [`left out ${count(sweep.leftOut)}`] : []),
     `waiting to be sent ${count(waiting)}`,
     `lag ${count(lag)}`,
-    ...(duplicates ? [`duplicates left out ${count(duplicates)}`] : []),
-    `types in all ${count(sum(counts))}`,
   ].join('  ')
+  // The data are kept from one sweep to the next.
+  const inAll = `In all sweeps here: types ${count(sum(counts))}${duplicates ? `, duplicates left out ${count(duplicates)}` : ''}`
   return [
     '',
     `▕${bar(share, 1, width)}▏ ${bold(cut(head, look.columns - width - 3), look)}`,
     cut(figures, look.columns),
+    cut(inAll, look.columns),
     ...troubles.slice(0, 3).map((trouble) => red(cut(`! ${trouble}`, look.columns), look)),
   ]
 }

@@ -13,6 +13,13 @@ const SETTINGS_OF_USERS = ['KAFKA_BROKERS', 'KAFKA_TOPIC', 'STORE_URL', 'DATA_DI
 /** In ms; what takes longer than this, in a test, will never come. */
 const LONGEST_WAIT = 180_000
 
+export interface Figures {
+  readonly captured: number | null
+  readonly waiting: number | null
+  readonly lag: number | null
+  readonly counted: number | null
+}
+
 export class DevCommand {
   readonly outputFile: string
   readonly exitCode: Promise<number | null>
@@ -62,6 +69,33 @@ export class DevCommand {
   /** The address of its page, once it has told it. */
   async page(): Promise<string> {
     return await this.#until('it told its page', async () => (await this.#told())?.page ?? null)
+  }
+
+  /** The figures of each line that it has said, oldest first; null: it said that it does not know. */
+  get figures(): Figures[] {
+    return [...this.output.matchAll(/captured (\S+), waiting to be sent (\S+), lag (\S+), counted ([^\s,;]+)/g)].map((found) => {
+      const [captured, waiting, lag, counted] = found.slice(1).map((text) => {
+        const figure = Number(text.replaceAll(',', ''))
+        return Number.isNaN(figure) ? null : figure
+      }) as [number | null, number | null, number | null, number | null]
+      return { captured, waiting, lag, counted }
+    })
+  }
+
+  /** Waits until it says figures that are as they should be. @returns how many lines it had said then */
+  async saidFigures(areSo: (figures: Figures) => boolean, after = 0): Promise<number> {
+    return await this.#until('it said such figures', async () => {
+      const { figures } = this
+      const found = figures.findIndex((figure, i) => i >= after && areSo(figure))
+      return found < 0 ? null : found + 1
+    })
+  }
+
+  /** The consumer's settings as this command gives them, for its other commands. */
+  get consumerSettings(): Record<string, string> {
+    const brokers = /^Kafka +(localhost:\d+)/m.exec(this.output)?.[1]
+    assert.ok(brokers !== undefined, this.output)
+    return { KAFKA_BROKERS: brokers, STORE_URL: `sqlite:${join(this.#data, 'dev', 'type-counts.db')}`, OUTPUT_FILE: this.outputFile }
   }
 
   /** Waits until it has said this. */

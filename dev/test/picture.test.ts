@@ -16,6 +16,7 @@ const nothing: Reading = {
   deadLetters: null,
   waiting: null,
   lag: null,
+  heldBack: null,
   sweep: null,
   troubles: [],
   counts: new Map(),
@@ -41,10 +42,10 @@ const places = [
 
 describe('the picture of make start', () => {
   test('shows figures, counts as bars, and where the page is, last', () => {
-    const lines = drawScene({ reading: running, running: 65, places }, plain)
+    const lines = drawScene({ reading: running, places }, plain)
     assert.deepEqual(lines, [
       '',
-      'Since 1 min 05 s: captured 83  waiting to be sent 1  counted 82  lag 0',
+      'Since the first start: captured 83  waiting to be sent 1  lag 0  counted 82',
       '',
       `water  ${'█'.repeat(50)}  12`,
       `bug    ${'█'.repeat(25)}${' '.repeat(25)}   6`,
@@ -56,16 +57,24 @@ describe('the picture of make start', () => {
   })
 
   test('says that there is nothing yet, and dashes for what nobody knows', () => {
-    const lines = drawScene({ reading: nothing, running: 0, places }, plain)
-    assert.equal(lines[1], 'Since 0 s: captured –  waiting to be sent –  counted –  lag –')
+    const lines = drawScene({ reading: nothing, places }, plain)
+    assert.equal(lines[1], 'Since the first start: captured –  waiting to be sent –  lag –  counted –')
     assert.equal(lines[3], 'Nothing is counted yet.')
   })
 
   test('shows duplicates and dead letters where there are any, and what is in the way', () => {
     const reading = { ...running, duplicates: 2, deadLetters: 1, troubles: ['producer: kafka: no broker answers'] }
-    const lines = drawScene({ reading, running: 1, places }, { ...plain, columns: 120 })
-    assert.match(lines[1] ?? '', /lag 0 {2}duplicates left out 2 {2}dead letters 1$/)
+    const lines = drawScene({ reading, places }, { ...plain, columns: 120 })
+    assert.match(lines[1] ?? '', /lag 0 {2}counted 82 {2}duplicates left out 2 {2}dead letters 1$/)
     assert.equal(lines[2], '! producer: kafka: no broker answers')
+  })
+
+  test('takes a second line for figures that have no room, and tells apart what is held back', () => {
+    const reading = { ...running, captured: 2_000_000, counted: 1_999_990, lag: 9, heldBack: 4, duplicates: 0 }
+    assert.deepEqual(drawScene({ reading, places }, plain).slice(1, 3), [
+      'Since the first start: captured 2,000,000  waiting to be sent 1',
+      'lag 9 (4 held back by open transactions)  counted 1,999,990',
+    ])
   })
 
   const all = new Map(Object.entries(COUNTS_OF_A_SWEEP))
@@ -80,7 +89,7 @@ describe('the picture of make start', () => {
     for (const colours of [false, true]) {
       test(`fits a screen of ${columns} × ${rows} ${colours ? 'with' : 'without'} colours`, () => {
         const look = { columns, rows, colours }
-        const lines = drawScene({ reading: { ...running, counts: all }, running: 7325, places }, look)
+        const lines = drawScene({ reading: { ...running, counts: all }, places }, look)
         assert.ok(lines.length < rows, `${lines.length} lines`)
         for (const line of lines) {
           if (!colours) assert.equal(line, stripVTControlCharacters(line))
@@ -109,23 +118,23 @@ describe('the picture of make start', () => {
 
   test('is one line where there is no terminal', () => {
     assert.equal(
-      sceneInALine({ reading: running, running: 3, places }),
-      'captured 83, waiting to be sent 1, counted 82, lag 0; types in all 19: water 12, bug 6, ice 1',
+      sceneInALine({ reading: running, places }),
+      'Since the first start: captured 83, waiting to be sent 1, lag 0, counted 82; types in all 19: water 12, bug 6, ice 1',
     )
     assert.match(
-      sceneInALine({ reading: { ...running, counts: all }, running: 3, places }),
+      sceneInALine({ reading: { ...running, counts: all }, places }),
       /: water 192, normal 160, grass 156, flying 154, psychic 142, …$/,
     )
   })
 })
 
 describe('the picture of make sweep', () => {
-  const sweeping = { ...running, captured: 450, lag: 10, sweep: { done: 450, total: 1351, leftOut: 0 } }
+  const sweeping = { ...running, captured: 450, lag: 10, duplicates: 8, sweep: { done: 450, total: 1351, leftOut: 0 } }
 
   test('shows how far it is and how long it still takes', () => {
     const lines = drawSweep({ reading: sweeping, running: 10, doneAtFirst: 0 }, plain)
     assert.equal(lines[1], `▕${'█'.repeat(13)}▎${' '.repeat(26)}▏ 33 %  450 of 1,351  21 s left`)
-    assert.equal(lines[2], 'captured 450  waiting to be sent 1  lag 10  types in all 19')
+    assert.deepEqual(lines.slice(2), ['captured 450  waiting to be sent 1  lag 10', 'In all sweeps here: types 19, duplicates left out 8'])
   })
 
   test('tells what was left out', () => {

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, type TestContext, test } from 'node:test'
 import { parseMetrics, sumOf } from '../prometheus-text.ts'
-import { positionsOf, Readings, RisingCount, readCounts } from '../readings.ts'
+import { positionsOf, Readings, readCounts } from '../readings.ts'
 
 describe("Prometheus' text format", () => {
   const metrics = parseMetrics(
@@ -40,14 +40,6 @@ describe("Prometheus' text format", () => {
   })
 })
 
-test('a counter rises over restarts of its process', () => {
-  const count = new RisingCount()
-  assert.deepEqual(
-    [null, 0, 5, null, 2, 4, 0, 1].map((value) => count.take(value)),
-    [null, 0, 5, 5, 7, 9, 9, 10],
-  )
-})
-
 describe('the services', () => {
   test('are asked for metrics and readiness, and the file for counts', async (t) => {
     const folder = await mkdtemp(join(tmpdir(), 'readings-'))
@@ -56,23 +48,24 @@ describe('the services', () => {
     await writeFile(file, '{"types":{"water":2}}')
     const producer = await serve(
       t,
-      'poke_captures_total{origin="live"} 2\npoke_outbox_depth_events 1\npoke_sweep_done_pokemon 4\npoke_sweep_total_pokemon 9\npoke_sweep_left_out_pokemon 2\n',
+      'poke_outbox_captured_events 10\npoke_outbox_depth_events 1\npoke_sweep_done_pokemon 4\npoke_sweep_total_pokemon 9\npoke_sweep_left_out_pokemon 2\n',
       ['poke-api: slow'],
     )
     const consumer = await serve(
       t,
-      'poke_records_counted_total 5\npoke_records_duplicate_total 0\npoke_dead_letters_total{reason="not-json"} 3\npoke_lag_records{partition="0"} 1\n' +
-        'poke_position_offset{partition="0"} 17\npoke_position_offset{partition="1"} 4\npoke_partition_stopped{partition="1"} 1\n',
+      'poke_records_counted_total 2\npoke_position_offset{partition="0"} 17\npoke_position_offset{partition="1"} 4\npoke_partition_stopped{partition="1"} 1\n',
       [],
+      { counted: 5, duplicates: 0, deadLetters: 3, lag: 1, heldBack: 1 },
     )
     const readings = new Readings({ name: 'producer', url: producer }, { name: 'consumer', url: consumer }, file)
     assert.deepEqual(await readings.take(), {
-      captured: 2,
+      captured: 10,
       counted: 5,
       duplicates: 0,
       deadLetters: 3,
       waiting: 1,
       lag: 1,
+      heldBack: 1,
       sweep: { done: 4, total: 9, leftOut: 2 },
       troubles: ['producer: poke-api: slow'],
       counts: new Map([['water', 2]]),
@@ -93,6 +86,38 @@ describe('the services', () => {
     assert.deepEqual({ captured, lag, troubles, counts }, { captured: null, lag: null, troubles: [], counts: new Map() })
   })
 
+  test('what was counted stays while the consumer cannot be asked; what nobody can know then is not shown', async (t) => {
+    const producer: Mutable = { name: 'producer', url: await serve(t, 'poke_outbox_captured_events 10\npoke_outbox_depth_events 1\n', []) }
+    const group = { counted: 5, duplicates: 1, deadLetters: 0, lag: 3, heldBack: 0 }
+    const consumer: Mutable = { name: 'consumer', url: await serve(t, '', [], group) }
+    const readings = new Readings(producer, consumer, join(tmpdir(), 'there-is-no-such-file'))
+    const take = async () => {
+      const { captured, waiting, lag, counted, duplicates } = await readings.take()
+      return { captured, waiting, lag, counted, duplicates }
+    }
+    assert.deepEqual(await take(), { captured: 10, waiting: 1, lag: 3, counted: 5, duplicates: 1 })
+    producer.url = null
+    consumer.url = null
+    const away = { captured: null, waiting: null, lag: null, counted: 5, duplicates: 1 }
+    assert.deepEqual(await take(), away)
+    // They are back: the consumer has not read its store yet.
+    consumer.url = await serve(t, '', [], null)
+    assert.deepEqual(await take(), away)
+    // A reset is no mistake of the reading.
+    consumer.url = await serve(t, '', [], { ...group, counted: 0, lag: 8 })
+    assert.deepEqual(await take(), { ...away, counted: 0, lag: 8 })
+  })
+
+  test('what was counted is asked for before what was captured: an event may go all the way in between', async (t) => {
+    const asked: string[] = []
+    const hear = (name: string) => (url: string) => asked.push(`${name} ${url}`)
+    const producer = { name: 'producer', url: await serve(t, '', [], null, hear('producer')) }
+    const consumer = { name: 'consumer', url: await serve(t, '', [], null, hear('consumer')) }
+    await new Readings(producer, consumer, join(tmpdir(), 'there-is-no-such-file')).take()
+    assert.ok(asked.indexOf('consumer /api/partitions') >= 0)
+    assert.ok(asked.indexOf('consumer /api/partitions') < asked.indexOf('producer /metrics'), asked.join(', '))
+  })
+
   test('a file of counts that is none is an error', async (t) => {
     const folder = await mkdtemp(join(tmpdir(), 'readings-'))
     t.after(() => rm(folder, { recursive: true }))
@@ -101,9 +126,25 @@ describe('the services', () => {
   })
 })
 
-async function serve(t: TestContext, metrics: string, reasons: string[]): Promise<string> {
+interface Mutable {
+  readonly name: string
+  url: string | null
+}
+
+/** A service that answers as ours do. @param group null: the store was not read yet */
+async function serve(
+  t: TestContext,
+  metrics: string,
+  reasons: string[],
+  group: object | null = null,
+  heard: (url: string) => void = () => {},
+): Promise<string> {
   const server = createServer((request, response) => {
-    response.end(request.url === '/metrics' ? metrics : JSON.stringify({ status: reasons.length > 0 ? 'not-ready' : 'ready', reasons }))
+    heard(request.url ?? '')
+    if (request.url === '/metrics') response.end(metrics)
+    else if (request.url === '/health/ready') response.end(JSON.stringify({ status: reasons.length > 0 ? 'not-ready' : 'ready', reasons }))
+    else if (group === null) response.writeHead(503).end('{"statusCode":503,"error":"Service Unavailable","message":"not read yet"}')
+    else response.end(JSON.stringify({ instance: 'me', group, partitions: [] }))
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   t.after(() => server.close())

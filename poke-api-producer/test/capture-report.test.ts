@@ -128,7 +128,7 @@ test('metrics tell every event by its number', async () => {
   metrics.published(7, 0.005)
   metrics.publishFailed(new PublishError('no-leader', 'c'))
   metrics.storeFailed(new OutboxError('io', 'd'))
-  metrics.outboxDepth(3)
+  metrics.outboxDepth(3, 17)
   metrics.paused(true)
   metrics.sweepProgress(4, 9, 2)
   const text = await registry.metrics()
@@ -147,6 +147,7 @@ test('metrics tell every event by its number', async () => {
     'poke_publish_failures_total{kind="no-leader"} 1',
     'poke_outbox_failures_total{kind="io"} 1',
     'poke_outbox_depth_events 3',
+    'poke_outbox_captured_events 17',
     'poke_outbox_paused 1',
     'poke_sweep_done_pokemon 4',
     'poke_sweep_total_pokemon 9',
@@ -179,7 +180,7 @@ test('several observers hear everything', () => {
   const all = allObservers(observers)
   for (const event of events) (all[event] as (...args: unknown[]) => void)(1, 2, 3)
   const expected = events.map(
-    (event) => `${event} ${event === 'sweepProgress' ? '1,2,3' : ['published', 'leftOut'].includes(event) ? '1,2' : '1'}`,
+    (event) => `${event} ${event === 'sweepProgress' ? '1,2,3' : ['published', 'outboxDepth', 'leftOut'].includes(event) ? '1,2' : '1'}`,
   )
   assert.deepEqual(heard, [expected, expected])
 })

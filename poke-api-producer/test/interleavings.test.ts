@@ -219,6 +219,10 @@ class Producer extends Mortal implements Outbox {
     return this.#alive.depth
   }
 
+  get captured(): number {
+    return this.#alive.captured
+  }
+
   commit(change: OutboxChange): void {
     const outbox = this.#alive
     this.#world.write()

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { type PokeApiServer, servePokeApi } from 'dev/poke-api-server.ts'
+import { consumerCommand } from '../cli.ts'
 import { DevCommand } from '../dev-command.ts'
 
 describe('make start', () => {
@@ -32,7 +33,7 @@ describe('make start', () => {
     await running.counted((types) => types > 10)
     const page = await running.page()
     assert.match(await (await fetch(page)).text(), /<!doctype html>/i)
-    await running.said(/captured \d+, waiting to be sent \d+, counted [1-9]\d*, lag \d+; types in all [1-9]/)
+    await running.said(/captured \d+, waiting to be sent \d+, lag \d+, counted [1-9]\d*; types in all [1-9]/)
     running.signal('SIGINT')
     assert.equal(await running.exitCode, 0, running.output)
     assert.match(running.output, new RegExp(`Page +${page}`))
@@ -52,6 +53,41 @@ describe('make start', () => {
     running.signal('SIGTERM')
     assert.equal(await running.exitCode, 0, running.output)
     await running.nothingIsLeft()
+  })
+
+  test('its figures fit together and never go back, whatever is killed, until somebody resets what was counted', async () => {
+    const running = start()
+    let lines = await running.saidFigures(({ counted }) => counted !== null && counted > 0)
+    for (const name of ['producer', 'consumer', 'kafka']) {
+      await running.killService(name)
+      const before = running.figures.at(-1)?.counted ?? 0
+      lines = await running.saidFigures(({ captured, counted }) => captured !== null && counted !== null && counted > before, lines)
+    }
+    const figures = running.figures.slice(0, lines)
+    const { exitCode, error } = await consumerCommand(running.consumerSettings, 'reset', '--from-beginning', '--yes')
+    assert.equal(exitCode, 0, error)
+    // All is counted anew: what was captured at earlier starts too.
+    const end = await running.saidFigures(
+      ({ captured, waiting, lag, counted }) => lag === 0 && waiting === 0 && counted === captured,
+      running.figures.length,
+    )
+    for (const [name, values] of [
+      ['captured', running.figures.map(({ captured }) => captured)],
+      ['counted', figures.map(({ counted }) => counted)],
+    ] as const) {
+      const known = values.filter((value) => value !== null)
+      assert.deepEqual(
+        known,
+        known.toSorted((a, b) => a - b),
+        `${name} went back:\n${running.output}`,
+      )
+    }
+    for (const { captured, lag, counted } of running.figures.slice(0, end)) {
+      if (captured === null || counted === null) continue
+      assert.ok(counted + (lag ?? 0) <= captured, `captured ${captured}, counted ${counted}, lag ${lag}:\n${running.output}`)
+    }
+    running.signal('SIGTERM')
+    assert.equal(await running.exitCode, 0, running.output)
   })
 
   test('runs beside another one in another folder, started at the same moment', async () => {

@@ -92,7 +92,7 @@ export class Controller {
     for (const each of [running, storing]) each.signal.addEventListener('abort', () => this.#changes.notify())
     signal.addEventListener('abort', end)
     if (signal.aborted) end()
-    observer.outboxDepth(outbox.depth)
+    observer.outboxDepth(outbox.depth, outbox.captured)
 
     const writing = this.#writer.run(storing.signal)
     const publishing = this.#publishing.run(running.signal)

@@ -85,7 +85,10 @@ export class OutboxWriter {
 
   /** Kafka has every event up to this sequence. Resolves when the outbox has forgotten them. */
   acknowledged(sequence: number): Promise<void> {
+    const { outbox, observer } = this.#options
     this.#pending.acknowledged = sequence
+    // They do not wait any more, though the outbox forgets them a moment later.
+    observer.outboxDepth(outbox.captured - sequence, outbox.captured)
     return this.#touch()
   }
 
@@ -152,7 +155,7 @@ export class OutboxWriter {
     this.#dirty = false
     for (const capture of captures) observer.captured(capture)
     for (const id of missing) observer.missing(id)
-    observer.outboxDepth(outbox.depth)
+    observer.outboxDepth(outbox.depth, outbox.captured)
     stored.resolve()
     changes.notify()
   }

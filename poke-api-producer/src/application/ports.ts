@@ -30,6 +30,8 @@ export interface OutboxEvent {
 export interface Outbox {
   /** Events that wait, of all runs. */
   readonly depth: number
+  /** Events ever stored, of all runs: the sequence of the last one. */
+  readonly captured: number
   /**
    * In one synced transaction (rule P2): numbers and stores the captures under this run's source, stores the sweep's progress,
    * and forgets the acknowledged events. After an error nothing of it happened.
@@ -80,7 +82,11 @@ export interface CaptureObserver {
   publishFailed(error: Error): void
   /** The outbox could not store what happened (a full disk, say); it is tried again, and nothing is captured meanwhile. */
   storeFailed(error: Error): void
-  outboxDepth(events: number): void
+  /**
+   * @param waiting events that Kafka has not acknowledged
+   * @param captured events ever stored in this outbox, over all starts
+   */
+  outboxDepth(waiting: number, captured: number): void
   /** Capturing waits because the outbox is full, and goes on. */
   paused(paused: boolean): void
   /** `leftOut` of the `done` ones could not be had. */

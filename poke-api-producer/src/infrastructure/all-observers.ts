@@ -11,7 +11,7 @@ export function allObservers(observers: readonly CaptureObserver[]): CaptureObse
     published: (events, seconds) => tell((observer) => observer.published(events, seconds)),
     publishFailed: (error) => tell((observer) => observer.publishFailed(error)),
     storeFailed: (error) => tell((observer) => observer.storeFailed(error)),
-    outboxDepth: (events) => tell((observer) => observer.outboxDepth(events)),
+    outboxDepth: (waiting, captured) => tell((observer) => observer.outboxDepth(waiting, captured)),
     paused: (paused) => tell((observer) => observer.paused(paused)),
     sweepProgress: (done, total, leftOut) => tell((observer) => observer.sweepProgress(done, total, leftOut)),
     leftOut: (id, error) => tell((observer) => observer.leftOut(id, error)),

@@ -13,6 +13,7 @@ export class ProducerMetrics implements CaptureObserver, Pick<PokeApiObserver, '
   readonly #apiRequestSeconds: Histogram
   readonly #apiFailures: Counter<'kind'>
   readonly #outboxDepth: Gauge
+  readonly #outboxCaptured: Gauge
   readonly #outboxPaused: Gauge
   readonly #outboxFailures: Counter<'kind'>
   readonly #published: Counter
@@ -54,6 +55,10 @@ export class ProducerMetrics implements CaptureObserver, Pick<PokeApiObserver, '
       'Attempts at a request over the network that brought no answer, by kind of error.',
     )
     this.#outboxDepth = gauge('poke_outbox_depth_events', 'Events that wait in the outbox until Kafka acknowledges them.')
+    this.#outboxCaptured = gauge(
+      'poke_outbox_captured_events',
+      'Events that were ever stored in this outbox, over all starts of the service.',
+    )
     this.#outboxPaused = gauge('poke_outbox_paused', '1 while capturing waits because the outbox is full or cannot store; otherwise 0.')
     this.#outboxFailures = byKind(
       'poke_outbox_failures_total',
@@ -109,8 +114,9 @@ export class ProducerMetrics implements CaptureObserver, Pick<PokeApiObserver, '
     this.#outboxFailures.inc({ kind: kindOf(error) })
   }
 
-  outboxDepth(events: number): void {
-    this.#outboxDepth.set(events)
+  outboxDepth(waiting: number, captured: number): void {
+    this.#outboxDepth.set(waiting)
+    this.#outboxCaptured.set(captured)
   }
 
   paused(paused: boolean): void {

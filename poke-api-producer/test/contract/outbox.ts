@@ -23,6 +23,7 @@ export function testOutbox(name: string, make: (t: TestContext) => OutboxHarness
     test('is empty at first, and no sweep is under way', (t) => {
       const outbox = make(t).open()
       assert.equal(outbox.depth, 0)
+      assert.equal(outbox.captured, 0)
       assert.deepEqual(outbox.oldest(10), [])
       assert.equal(outbox.sweep(), null)
     })
@@ -74,6 +75,7 @@ export function testOutbox(name: string, make: (t: TestContext) => OutboxHarness
       outbox.commit({ ...nothing, captures: [capture(4)], acknowledged: 2 })
       assert.deepEqual(sequences(outbox), [3, 4])
       assert.equal(outbox.depth, 2)
+      assert.equal(outbox.captured, 4)
     })
 
     test('never gives a sequence twice, not after the outbox was emptied and opened again (rule P2)', (t) => {
@@ -86,6 +88,7 @@ export function testOutbox(name: string, make: (t: TestContext) => OutboxHarness
       outbox.commit({ ...nothing, acknowledged: 3 })
       outbox.close()
       outbox = harness.open()
+      assert.deepEqual([outbox.depth, outbox.captured], [0, 3], 'how many were captured is known of all runs')
       outbox.commit({ ...nothing, captures: [capture(4)] })
       assert.deepEqual(sequences(outbox), [4])
     })

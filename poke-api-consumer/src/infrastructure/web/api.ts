@@ -7,7 +7,7 @@ import { DeadLetterSchema, viewDeadLetter } from './dead-letter-view.ts'
 import type { EventStream } from './event-stream.ts'
 import type { GroupStore } from './group-watch.ts'
 import type { LiveState } from './live-state.ts'
-import { PartitionSchema, SnapshotSchema } from './snapshot.ts'
+import { PartitionSchema, SnapshotSchema, SumsSchema } from './snapshot.ts'
 
 /** Dead letters in an answer: by default, and at most. */
 const DEFAULT_LIMIT = 20
@@ -59,6 +59,7 @@ const DeadLettersSchema = Type.Object(
 const PartitionsSchema = Type.Object(
   {
     instance: Type.String({ description: 'The instance that answers.' }),
+    group: SumsSchema,
     partitions: Type.Array(PartitionSchema, {
       description: 'All partitions of the topic, and those of other topics that the group has ever read; at most a second old.',
     }),
@@ -104,9 +105,9 @@ export function addApi(app: FastifyInstance, { state, store, stream, document }:
     '/api/partitions',
     { schema: { summary: 'The partitions of the group, and who reads them', response: { 200: PartitionsSchema, 503: ErrorSchema } } },
     (_request, reply) => {
-      const partitions = state.partitions()
-      if (partitions === null) return refuse(reply, 503, 'Service Unavailable', NOT_READ_YET)
-      return { instance: state.instance, partitions }
+      const [partitions, group] = [state.partitions(), state.sums()]
+      if (partitions === null || group === null) return refuse(reply, 503, 'Service Unavailable', NOT_READ_YET)
+      return { instance: state.instance, group, partitions }
     },
   )
 

@@ -3,7 +3,7 @@ import { printable } from 'service-kit'
 import type { CountedResponse, CountObserver, DataLoss, FetchPosition, TopicPartition, Totals } from '../../application/ports.ts'
 import type { TypeCounts } from '../../entities/type-counts.ts'
 import { type GroupPartition, type GroupProgress, keyOf } from '../group-progress.ts'
-import type { PartitionRow, Snapshot } from './snapshot.ts'
+import type { PartitionRow, Snapshot, Sums } from './snapshot.ts'
 
 /** A document must stay small whatever a topic holds: what is left out is counted, and the API has it. */
 const MAX_TYPES = 40
@@ -154,6 +154,20 @@ export class LiveState implements CountObserver {
     }))
   }
 
+  /** What they add up to; null before the store was read. */
+  sums(): Sums | null {
+    const partitions = this.#progress.partitions()
+    if (partitions === null) return null
+    const lag = this.#progress.totalLag()
+    return {
+      counted: sum(partitions, 'counted'),
+      duplicates: sum(partitions, 'duplicates'),
+      deadLetters: sum(partitions, 'deadLetters'),
+      lag: lag?.records ?? null,
+      heldBack: lag?.heldBack ?? null,
+    }
+  }
+
   /** @param build names the version of the page's files */
   snapshot(build: string): Snapshot {
     return {
@@ -171,18 +185,14 @@ export class LiveState implements CountObserver {
 
   /** Null before all of it is known: a zero would be a figure. */
   #group(): Snapshot['group'] {
-    const partitions = this.partitions()
-    if (partitions === null || this.#reasons === null || this.#totals === null) return null
+    const [partitions, sums] = [this.partitions(), this.sums()]
+    if (partitions === null || sums === null || this.#reasons === null || this.#totals === null) return null
     const types = [...this.#totals.counts].map(([name, count]) => ({ name: nameOf(name), count }))
     types.sort((a, b) => b.count - a.count || (a.name < b.name ? -1 : 1))
     const reasons = [...this.#reasons].map(([reason, count]) => ({ reason, count })).sort((a, b) => b.count - a.count)
-    const lag = this.#progress.totalLag()
     return {
-      counted: sum(partitions, 'counted'),
-      duplicates: sum(partitions, 'duplicates'),
+      ...sums,
       deadLetters: reasons.reduce((total, { count }) => total + count, 0),
-      lag: lag?.records ?? null,
-      heldBack: lag?.heldBack ?? null,
       rate: this.#rate(),
       reasons,
       types: types.slice(0, MAX_TYPES),
@@ -213,6 +223,6 @@ function nameOf(name: string): string {
   return printable(name, MAX_NAME)
 }
 
-function sum(partitions: readonly Pick<GroupPartition, 'counted' | 'duplicates'>[], field: 'counted' | 'duplicates'): number {
+function sum(partitions: readonly GroupPartition[], field: 'counted' | 'duplicates' | 'deadLetters'): number {
   return partitions.reduce((total, partition) => total + partition[field], 0)
 }

@@ -27,6 +27,22 @@ export const PartitionSchema = Type.Object(
 )
 export type PartitionRow = Type.Static<typeof PartitionSchema>
 
+/** What the partitions add up to. */
+export const SumsSchema = Type.Object(
+  {
+    counted: count('Records counted.'),
+    duplicates: count('Records recognised as sent before, and not counted again.'),
+    deadLetters: count('Records that could not be counted, and were not replayed.'),
+    lag: orNull(
+      Type.Integer({ minimum: 0 }),
+      'Records of the topic that the group has not counted yet; null while that is not known of each of its partitions.',
+    ),
+    heldBack: orNull(Type.Integer({ minimum: 0 }), 'The part of `lag` that open transactions of producers hold back.'),
+  },
+  { title: 'Sums', description: 'Of all partitions: since the group began to count, or was reset.' },
+)
+export type Sums = Type.Static<typeof SumsSchema>
+
 export const SnapshotSchema = Type.Object(
   {
     build: Type.String({ description: "Names the version of the page's files; a page of another version loads itself again." }),

@@ -27,6 +27,7 @@ export class SqliteOutbox implements Outbox {
   readonly #db: DatabaseSync
   readonly #statements: Statements
   #depth: number
+  #captured: number
 
   /** Opens the folder's outbox and locks it until `close` or the end of the process, however it ends. @throws OutboxError */
   constructor(options: SqliteOutboxOptions) {
@@ -39,6 +40,7 @@ export class SqliteOutbox implements Outbox {
       prepareFile(db, options.dir)
       this.#statements = prepareStatements(db)
       this.#depth = Number(db.prepare('SELECT count(*) AS depth FROM event').get()?.depth)
+      this.#captured = Number(this.#statements.lastSequence.get()?.last_sequence)
     } catch (error) {
       if (db?.isOpen) db.close()
       throw outboxError(error, options.dir)
@@ -48,6 +50,10 @@ export class SqliteOutbox implements Outbox {
 
   get depth(): number {
     return this.#depth
+  }
+
+  get captured(): number {
+    return this.#captured
   }
 
   /** How the file is kept, as SQLite tells it: `synchronous` 2 is FULL. */
@@ -62,10 +68,11 @@ export class SqliteOutbox implements Outbox {
   commit(change: OutboxChange): void {
     const { lastSequence, setLastSequence, insert, forget, setSweep, endSweep } = this.#statements
     const { captures, acknowledged, sweep, partitionOf } = change
-    this.#depth = this.#transaction(() => {
+    const stored = this.#transaction(() => {
       let depth = this.#depth
+      let sequence = this.#captured
       if (captures.length > 0) {
-        let sequence = Number(lastSequence.get()?.last_sequence)
+        sequence = Number(lastSequence.get()?.last_sequence)
         for (const { pokemon, time, origin } of captures) {
           const key = encodeKey(pokemon)
           insert.run(++sequence, this.source, partitionOf === null ? null : partitionOf(key), key, encodeValue(pokemon), time, origin)
@@ -76,8 +83,10 @@ export class SqliteOutbox implements Outbox {
       if (acknowledged > 0) depth -= Number(forget.run(acknowledged).changes)
       if (sweep === null) endSweep.run()
       else if (sweep !== undefined) setSweep.run(JSON.stringify(sweep))
-      return depth
+      return { depth, sequence }
     })
+    this.#depth = stored.depth
+    this.#captured = stored.sequence
   }
 
   oldest(limit: number): OutboxEvent[] {

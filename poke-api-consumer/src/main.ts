@@ -61,7 +61,7 @@ async function consume(config: Config, logger: Logger, signal: AbortSignal, cras
   const progress = new GroupProgress(now)
   const metrics = new ConsumerMetrics({ registry, progress, timeOfDay: Date.now })
   const report = new CountReport({ logger, health, topic: config.KAFKA_TOPIC, progress, now })
-  const live = new LiveState({ instance, progress, monotonic: now })
+  const live = new LiveState({ instance, progress, monotonic: now, timeOfDay: Date.now })
   const opening = new StoreOpening({
     open: () =>
       openStore(config.STORE_URL, {

@@ -80,14 +80,15 @@ function badRecords(random: () => number): BadRecord[] {
   })
 }
 
-/** A letter in short, to compare many of. */
+/** A letter in short, to compare many of. @param sha256 of the whole value, where that is not here */
 function inShort(
   reason: string | undefined,
   key: Buffer | null,
   value: Buffer | null,
   headers: Iterable<readonly [string, string]>,
+  sha256?: string,
 ): string {
-  const bytes = value === null ? null : createHash('sha256').update(value).digest('hex')
+  const bytes = sha256 ?? (value === null ? null : createHash('sha256').update(value).digest('hex'))
   const own = [...headers].filter(([name]) => !name.startsWith('dead_letter_'))
   return JSON.stringify([reason, key?.toString(), bytes, own])
 }
@@ -145,7 +146,9 @@ test(`${BAD} bad records of 12 kinds among ${GOOD} good ones (SEED=${SEED})`, as
     assert.deepEqual(
       letters
         .filter(({ headers }) => isNumbered(headers))
-        .map(({ key, value, headers }) => inShort(headers.get('dead_letter_reason'), key, value, headers)),
+        .map(({ key, value, headers }) =>
+          inShort(headers.get('dead_letter_reason'), key, value, headers, headers.get('dead_letter_sha256')),
+        ),
       sent(partition).map(({ reason, key, value, headers }) => inShort(reason, key, value, headers)),
     )
   }
@@ -156,11 +159,14 @@ test(`${BAD} bad records of 12 kinds among ${GOOD} good ones (SEED=${SEED})`, as
   const kept = (await store.deadLetters(null, EVERY, Number.MAX_SAFE_INTEGER)).sort((a, b) => a.offset - b.offset)
   await store.close()
   assert.equal(kept.length, BAD + refused.length)
+  for (const { reason, value, cut } of kept) {
+    if (reason === 'too-large') assert.deepEqual([value?.length, (cut.value?.bytes ?? 0) > 1024 * 1024], [65_536, true])
+  }
   for (let partition = 0; partition < PARTITIONS; partition++) {
     const letters = kept.filter((letter) => letter.partition.partition === partition)
-    const own = letters.map(({ reason, key, value, headers }) => {
+    const own = letters.map(({ reason, key, value, headers, cut }) => {
       const named = copyHeaders(headers, MOST_HEADERS).map(([name, text]) => [String(name), String(text)] as const)
-      return { named, short: inShort(reason, key, value, named) }
+      return { named, short: inShort(reason, key, value, named, cut.value?.sha256) }
     })
     assert.deepEqual(
       own.filter(({ named }) => isNumbered(new Map(named))).map(({ short }) => short),

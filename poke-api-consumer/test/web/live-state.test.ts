@@ -30,10 +30,12 @@ function response(more: Partial<CountedResponse> = {}): CountedResponse {
   }
 }
 
+const NOW = 1_700_000_000_000
+
 function setup() {
   const clock = { now: 0 }
   const progress = new GroupProgress(() => clock.now)
-  const state = new LiveState({ instance: 'me', progress, monotonic: () => clock.now })
+  const state = new LiveState({ instance: 'me', progress, monotonic: () => clock.now, timeOfDay: () => NOW + clock.now })
   const looked = (partitions: PartitionSummary[], reasons: ReadonlyMap<string, number> = NO_REASONS) => {
     progress.readingStore()
     progress.storeRead(partitions)
@@ -172,6 +174,15 @@ test('the newest event is the one with the latest timestamp, whichever partition
   state.counted(partition(0), response({ newestTimestamp: 2000, newestOrigin: 'live' }))
   state.counted(partition(1), response({ newestTimestamp: 1000, newestOrigin: 'bundled' }))
   assert.deepEqual(snapshot().instance.newest, { at: 2000, origin: 'live' })
+})
+
+test('a record that says to be of the future is of now, and not the newest for ever', () => {
+  const { state, snapshot, clock } = setup()
+  state.counted(partition(0), response({ newestTimestamp: 8.64e15, newestOrigin: 'live' }))
+  assert.deepEqual(snapshot().instance.newest, { at: NOW, origin: 'live' })
+  clock.now = 10
+  state.counted(partition(0), response({ newestTimestamp: NOW + 5, newestOrigin: 'bundled' }))
+  assert.deepEqual(snapshot().instance.newest, { at: NOW + 5, origin: 'bundled' })
 })
 
 test('troubles of the store are shown until it answers', () => {

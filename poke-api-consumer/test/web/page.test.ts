@@ -16,7 +16,7 @@ const document = (counts: TypeCounts) => `${JSON.stringify({ types: Object.fromE
 /** The page on a server with a probe beside it, as the service has it. */
 async function serve(t: { after: (close: () => Promise<void>) => void }, letters: KeptDeadLetter[] = []) {
   const progress = new GroupProgress(() => performance.now())
-  const state = new LiveState({ instance: 'me', progress, monotonic: () => performance.now() })
+  const state = new LiveState({ instance: 'me', progress, monotonic: () => performance.now(), timeOfDay: Date.now })
   const reads: number[] = []
   const store = {
     partitions: async () => [
@@ -196,6 +196,6 @@ test('the description names every route, and the answers are as described', asyn
   const events = described.paths['/api/events'].get.responses['200'].content['text/event-stream'].schema
   assert.deepEqual(Schema.Errors(events, state.snapshot('build')), [true, []])
   assert.deepEqual([state.snapshot('build').group?.lag, state.snapshot('build').group?.heldBack], [9, 2])
-  const starting = new LiveState({ instance: 'me', progress: new GroupProgress(() => 0), monotonic: () => 0 })
+  const starting = new LiveState({ instance: 'me', progress: new GroupProgress(() => 0), monotonic: () => 0, timeOfDay: () => 0 })
   assert.deepEqual(Schema.Errors(events, starting.snapshot('build')), [true, []], 'before the store was read')
 })

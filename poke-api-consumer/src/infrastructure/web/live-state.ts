@@ -23,11 +23,14 @@ export interface LiveStateOptions {
   readonly progress: GroupProgress
   /** A clock that never goes backwards, in ms. */
   readonly monotonic: () => number
+  /** ms since 1970 */
+  readonly timeOfDay: () => number
 }
 
 export class LiveState implements CountObserver {
   readonly instance: string
   readonly #monotonic: () => number
+  readonly #timeOfDay: () => number
   readonly #progress: GroupProgress
   /** Why a partition that this instance reads is stopped; null where it is not. */
   readonly #own = new Map<string, string | null>()
@@ -46,6 +49,7 @@ export class LiveState implements CountObserver {
     this.instance = options.instance
     this.#progress = options.progress
     this.#monotonic = options.monotonic
+    this.#timeOfDay = options.timeOfDay
   }
 
   /** Rises whenever the snapshot would look different. */
@@ -88,8 +92,10 @@ export class LiveState implements CountObserver {
   }
 
   counted(_: TopicPartition, response: CountedResponse): void {
-    if (response.newestTimestamp >= 0 && response.newestTimestamp >= (this.#newest?.at ?? 0)) {
-      this.#newest = { at: response.newestTimestamp, origin: response.newestOrigin }
+    // A record may carry any time: none of the future is newer than now, lest it be the newest one for ever.
+    const at = Math.min(response.newestTimestamp, this.#timeOfDay())
+    if (at >= 0 && at >= (this.#newest?.at ?? 0)) {
+      this.#newest = { at, origin: response.newestOrigin }
       this.#version++
     }
     if (response.recent.length > 0) {

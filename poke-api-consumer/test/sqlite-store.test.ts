@@ -176,6 +176,42 @@ describe('the SQLite file', () => {
     assert.match(await rejects(open(join(folder, 'store.db')), 'unusable'), /store\.db cannot be opened/)
   })
 
+  test('and what SQLite puts beside it are for their user alone, an older one too', { skip: process.platform === 'win32' }, async (t) => {
+    const path = join(newFolder(t), 'data', 'type-counts.db')
+    const umask = process.umask(0)
+    t.after(() => process.umask(umask))
+    const modes = () => [dirname(path), path, `${path}-wal`, `${path}-shm`].map((each) => fs.statSync(each).mode & 0o777)
+    const first = await openStore(`sqlite:${path}`, { groupId: 'group' })
+    assert.deepEqual(modes(), [0o700, 0o600, 0o600, 0o600])
+    for (const suffix of ['', '-wal', '-shm']) fs.chmodSync(path + suffix, 0o644)
+    const second = await openStore(`sqlite:${path}`, { groupId: 'group' })
+    assert.deepEqual(modes(), [0o700, 0o600, 0o600, 0o600])
+    await first.close()
+    await second.close()
+  })
+
+  test('that its user may not write is said to be so, which no waiting mends', { skip: process.platform === 'win32' }, async (t) => {
+    const path = join(newFolder(t), 'type-counts.db')
+    const store = await openStore(`sqlite:${path}`, { groupId: 'group' })
+    await store.close()
+    fs.chmodSync(path, 0o444)
+    const open = `
+      const { openStore } = await import(${JSON.stringify(new URL('../src/infrastructure/storage/open-store.ts', import.meta.url).href)})
+      try { await openStore(${JSON.stringify(`sqlite:${path}`)}, { groupId: 'group' }).then((store) => store.reset()) } catch ({ code, message }) { console.log(code, message) }`
+    // Root may write everywhere.
+    const user = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {}
+    if (user.uid !== undefined) {
+      fs.chownSync(path, user.uid, user.gid)
+      fs.chownSync(dirname(path), user.uid, user.gid)
+    }
+    const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '--eval', open], { ...user, encoding: 'utf8' })
+    assert.match(
+      stdout,
+      /^store\/unusable the store .*type-counts\.db may not be written by this user: make the file and its folder writable/,
+      stderr,
+    )
+  })
+
   test('whose lock another process holds: an error within a second, and it works again afterwards', async (t) => {
     const path = join(newFolder(t), 'store.db')
     const store = await open(path)

@@ -55,7 +55,7 @@ async function produce(config: Config, logger: Logger, signal: AbortSignal): Pro
   const health = new Health()
   health.add('process', () => (signal.aborted ? 'is stopping' : null))
   const metrics = new ProducerMetrics(registry)
-  const report = new CaptureReport({ logger, health, maxEvents: config.OUTBOX_MAX_EVENTS, now })
+  const report = new CaptureReport({ logger, health, maxEvents: config.OUTBOX_MAX_EVENTS, now, stopping: signal })
   // First, so that probes are answered however long the rest takes; closed last.
   const http = await startHttpServer({ host: config.HTTP_HOST, port: config.HTTP_PORT, health, registry, logger })
   parts.defer(() => http.close())

@@ -19,6 +19,7 @@ export class ManualClock {
   readonly now = (): number => this.#now
 
   readonly wait = (ms: number, signal: AbortSignal): Promise<void> => {
+    assert.ok(ms >= 0, `a wait of ${ms} ms: the process would warn of it among its log`)
     if (signal.aborted) return Promise.resolve()
     return new Promise((resolve) => {
       const sleeper = { at: this.#now + ms, wake: () => this.#wake(sleeper, resolve) }

@@ -2,7 +2,19 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { closeSync, cpSync, mkdtempSync, openSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  cpSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -10,6 +22,7 @@ import { type TestContext, test } from 'node:test'
 import { OutboxError, type OutboxErrorKind } from '../src/errors.ts'
 import { outboxError } from '../src/infrastructure/outbox/outbox-failure.ts'
 import { SqliteOutbox } from '../src/infrastructure/outbox/sqlite-outbox.ts'
+import { ResponseCache } from '../src/infrastructure/poke-api/response-cache.ts'
 import { testOutbox } from './contract/outbox.ts'
 import { capture } from './pokemon.ts'
 
@@ -56,6 +69,19 @@ function failure(kind: OutboxErrorKind, ...words: (string | RegExp)[]): (error: 
 
 test('every commit is synced before it returns: a write-ahead log with synchronous=FULL', (t) => {
   assert.deepEqual(opened(t, folder(t)).durability, { journalMode: 'wal', synchronous: 2, lockingMode: 'exclusive' })
+})
+
+test('outbox, cache and what SQLite puts beside them are for their user alone', { skip: process.platform === 'win32' }, (t) => {
+  const dir = join(folder(t), 'data', 'producer')
+  const umask = process.umask(0)
+  t.after(() => process.umask(umask))
+  opened(t, dir)
+  const cache = new ResponseCache({ file: join(dir, 'poke-api-cache.db'), now: Date.now, failed: assert.fail })
+  t.after(() => cache.close())
+  const modes = readdirSync(dir).map((name) => [name, statSync(join(dir, name)).mode & 0o777])
+  assert.deepEqual(new Set(modes.map(([, mode]) => mode)), new Set([0o600]), String(modes))
+  assert.ok(modes.length >= 3, String(modes))
+  assert.equal(statSync(dir).mode & 0o777, 0o700)
 })
 
 test('the folder is made where it is missing', (t) => {

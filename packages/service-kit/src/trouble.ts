@@ -16,6 +16,8 @@ export interface TroubleOptions {
   readonly over: string
   /** A clock that never goes backwards, in ms. */
   readonly now: () => number
+  /** Aborted when the service stops. What fails then is given up, which is not its end, so that no end is said. */
+  readonly stopping?: AbortSignal | undefined
 }
 
 export class Trouble {
@@ -65,8 +67,9 @@ export class Trouble {
   worked(): void {
     if (this.#reason === null) return
     this.#reason = null
-    const { logger, now, over } = this.#options
+    const { logger, now, over, stopping } = this.#options
     this.#ended = now()
-    if (this.#spoken) logger.info({ times: this.#times, seconds: Math.round((this.#ended - this.#began) / 1000) }, over)
+    if (this.#spoken && !stopping?.aborted)
+      logger.info({ times: this.#times, seconds: Math.round((this.#ended - this.#began) / 1000) }, over)
   }
 }

@@ -9,7 +9,9 @@ function setUp() {
     said.push(`${level}: ${message}${details.times === undefined ? '' : ` (${details.times} times, ${details.seconds} s)`}`)
   const logger = { warn: say('warn'), info: say('info') } as unknown as Logger
   const clock = { ms: 0 }
-  return { said, clock, trouble: new Trouble({ logger, over: 'Kafka is back', now: () => clock.ms }) }
+  const stopping = new AbortController()
+  const trouble = new Trouble({ logger, over: 'Kafka is back', now: () => clock.ms, stopping: stopping.signal })
+  return { said, clock, stopping, trouble }
 }
 
 const away = (port: number) => new ServiceError(`Kafka at ${port} is away`, { code: 'kafka/unreachable', exitCode: 75, retriable: true })
@@ -26,6 +28,15 @@ test('a failure that repeats is said once, and its end with how long it took', (
   assert.equal(trouble.reason, null)
   trouble.worked()
   assert.deepEqual(said, ['warn: Kafka at 1 is away', 'info: Kafka is back (2 times, 12 s)'])
+})
+
+test('while the service stops no end is said: what fails then is given up, and does not work', () => {
+  const { said, trouble, stopping } = setUp()
+  trouble.failed(away(1))
+  stopping.abort()
+  trouble.worked()
+  assert.equal(trouble.reason, null)
+  assert.deepEqual(said, ['warn: Kafka at 1 is away'])
 })
 
 test('another failure meanwhile is said, too', () => {

@@ -12,6 +12,8 @@ export interface CountReportOptions {
   readonly progress: Pick<GroupProgress, 'lagOf'>
   /** A clock that never goes backwards, in ms. */
   readonly now: () => number
+  /** Aborted when the service stops. */
+  readonly stopping?: AbortSignal | undefined
 }
 
 /** Of a partition that has more than was counted, something must be counted within this time, in ms. */
@@ -50,16 +52,16 @@ export class CountReport implements CountObserver, SourceObserver {
   #duplicates = 0
   #deadLetters = 0
 
-  constructor({ logger, health, topic, progress, now }: CountReportOptions) {
+  constructor({ logger, health, topic, progress, now, stopping }: CountReportOptions) {
     this.#logger = logger
     this.#topic = topic
     this.#progress = progress
     this.#now = now
-    this.#store = new Trouble({ logger, now, over: 'the store works again' })
-    this.#file = new Trouble({ logger, now, over: 'the file of counts is written again' })
-    this.#deadLetterTopic = new Trouble({ logger, now, over: 'dead letters are published again' })
-    this.#kafka = new Trouble({ logger, now, over: 'Kafka answers again' })
-    this.#membership = new Trouble({ logger, now, over: 'this instance is a member of the group again' })
+    this.#store = new Trouble({ logger, now, stopping, over: 'the store works again' })
+    this.#file = new Trouble({ logger, now, stopping, over: 'the file of counts is written again' })
+    this.#deadLetterTopic = new Trouble({ logger, now, stopping, over: 'dead letters are published again' })
+    this.#kafka = new Trouble({ logger, now, stopping, over: 'Kafka answers again' })
+    this.#membership = new Trouble({ logger, now, stopping, over: 'this instance is a member of the group again' })
     health.add('kafka', () => this.#kafka.reason ?? this.#membership.reason ?? this.#waiting)
     health.add('store', () => this.#store.reason)
     health.add('output-file', () => this.#file.reason)

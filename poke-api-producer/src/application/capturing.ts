@@ -160,8 +160,9 @@ export class Capturing {
     // An API that has failed is not asked by more than it must be.
     const most = this.#notBefore === Number.NEGATIVE_INFINITY ? concurrency + ahead : concurrency
     if (this.#underWay >= most || !this.#hasRoom()) return changes.next()
-    const time = Math.max(notBefore, this.#notBefore)
-    return now() < time ? wait(time - now(), signal) : null
+    // One look at the clock: between two of them the time may come.
+    const ms = Math.max(notBefore, this.#notBefore) - now()
+    return ms > 0 ? wait(ms, signal) : null
   }
 
   /** What is under way takes its place too, so that the bound holds when all of it arrives. */

@@ -12,6 +12,8 @@ export interface CaptureReportOptions {
   readonly maxEvents: number
   /** A clock that never goes backwards, in ms. */
   readonly now: () => number
+  /** Aborted when the service stops. */
+  readonly stopping?: AbortSignal | undefined
 }
 
 /** What a sweep came to. */
@@ -33,12 +35,12 @@ export class CaptureReport implements CaptureObserver, Pick<PokeApiObserver, 'ca
   #captured = 0
   #published = 0
 
-  constructor({ logger, health, maxEvents, now }: CaptureReportOptions) {
+  constructor({ logger, health, maxEvents, now, stopping }: CaptureReportOptions) {
     this.#maxEvents = maxEvents
     this.#logger = logger
-    this.#api = new Trouble({ logger, now, over: 'PokeAPI answers again' })
-    this.#kafka = new Trouble({ logger, now, over: 'Kafka takes events again' })
-    this.#outbox = new Trouble({ logger, now, over: 'the outbox stores again' })
+    this.#api = new Trouble({ logger, now, stopping, over: 'PokeAPI answers again' })
+    this.#kafka = new Trouble({ logger, now, stopping, over: 'Kafka takes events again' })
+    this.#outbox = new Trouble({ logger, now, stopping, over: 'the outbox stores again' })
     health.add('poke-api', () => this.#api.reason)
     health.add('kafka', () => this.#kafka.reason)
     health.add('outbox', () => this.#outbox.reason ?? (this.#paused ? this.#full() : null))

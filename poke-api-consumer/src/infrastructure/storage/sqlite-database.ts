@@ -2,7 +2,7 @@
 import { dirname, resolve } from 'node:path'
 import { DatabaseSync, type SQLOutputValue, type StatementSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { makeFolder } from 'service-kit'
+import { keepPrivate, makeFolder } from 'service-kit'
 import { StoreError, type StoreErrorKind } from '../../errors.ts'
 import { type Migration, readMigrations, refuseNewerSchema } from './migrations.ts'
 import { SqliteFiles } from './sqlite-files.ts'
@@ -42,6 +42,7 @@ export class SqliteDatabase {
     const migrations = readMigrations('sqlite')
     const absolute = resolve(path)
     makeFolderOf(absolute)
+    keepPrivate(absolute)
     const deadline = performance.now() + START_TIMEOUT
     for (;;) {
       let database: DatabaseSync | undefined
@@ -137,7 +138,7 @@ export class SqliteDatabase {
 
 function makeFolderOf(path: string): void {
   try {
-    makeFolder(dirname(path))
+    makeFolder(dirname(path), 0o700)
   } catch (error) {
     throw new StoreError('unusable', `the folder of the store ${path} cannot be made: ${(error as Error).message}`, { cause: error })
   }
@@ -191,7 +192,7 @@ function pragma(database: DatabaseSync, pragma: string): SQLOutputValue | undefi
 const KINDS: Readonly<Record<number, readonly [kind: StoreErrorKind, what: string]>> = {
   5: ['busy', 'is locked by another process'],
   6: ['busy', 'is locked by another process'],
-  8: ['io', 'cannot be written'],
+  8: ['unusable', 'may not be written by this user: make the file and its folder writable, or correct STORE_URL'],
   10: ['io', 'failed'],
   11: ['damaged', 'is damaged: put a backup in its place, or move it away to count from the beginning'],
   13: ['full', 'cannot grow, its disk is full: make room'],

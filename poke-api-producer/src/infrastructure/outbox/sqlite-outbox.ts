@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { encodeKey, encodeValue } from 'pokemon-event'
-import { makeFolder } from 'service-kit'
+import { keepPrivate, makeFolder } from 'service-kit'
 import type { Outbox, OutboxChange, OutboxEvent } from '../../application/ports.ts'
 import type { SweepProgress } from '../../entities/capture-order.ts'
 import { OutboxError } from '../../errors.ts'
@@ -35,8 +35,10 @@ export class SqliteOutbox implements Outbox {
     this.source = `/poke-api-producer/${options.run ?? randomUUID()}`
     let db: DatabaseSync | null = null
     try {
-      makeFolder(options.dir)
-      db = new DatabaseSync(join(options.dir, 'outbox.db'), { timeout: LOCK_TIMEOUT })
+      makeFolder(options.dir, 0o700)
+      const file = join(options.dir, 'outbox.db')
+      keepPrivate(file)
+      db = new DatabaseSync(file, { timeout: LOCK_TIMEOUT })
       prepareFile(db, options.dir)
       this.#statements = prepareStatements(db)
       this.#depth = Number(db.prepare('SELECT count(*) AS depth FROM event').get()?.depth)

@@ -7,6 +7,7 @@
 import { rmSync } from 'node:fs'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { Writable } from 'node:stream'
+import { keepPrivate } from 'service-kit'
 import type { interceptors } from 'undici'
 import { PokeApiError } from '../../errors.ts'
 
@@ -212,6 +213,7 @@ function beginAnew(options: ResponseCacheOptions, why: string): Database {
 }
 
 function open(file: string): Database {
+  keepPrivate(file)
   const db = new DatabaseSync(file, { timeout: LOCK_TIMEOUT })
   try {
     prepareFile(db)

@@ -1,0 +1,36 @@
+/** Databases that nobody but their user may read: what was captured or counted, and records that others sent. */
+import { chmodSync, closeSync, openSync, statSync } from 'node:fs'
+
+const PRIVATE = 0o600
+const OTHERS = 0o077
+/** SQLite gives them the mode of the database when it makes them. */
+const SIDE_FILES = ['', '-wal', '-shm', '-journal']
+
+/**
+ * To be called before SQLite opens the file. A missing one is made, empty and for its user alone; from an existing one and its side files the
+ * rights of group and others are taken, as far as this user may. Where a file cannot be made, SQLite meets the same failure and says it.
+ */
+export function keepPrivate(database: string): void {
+  for (const suffix of SIDE_FILES) {
+    const found = statSync(database + suffix, { throwIfNoEntry: false })
+    if (found === undefined && suffix === '') make(database)
+    else if (found?.isFile() && (found.mode & OTHERS) !== 0) tighten(database + suffix, found.mode)
+  }
+}
+
+function make(path: string): void {
+  try {
+    closeSync(openSync(path, 'a', PRIVATE))
+  } catch {
+    // SQLite fails in the same way in a moment.
+  }
+}
+
+function tighten(path: string, mode: number): void {
+  try {
+    chmodSync(path, mode & ~OTHERS & 0o7777)
+  } catch (error) {
+    // It belongs to somebody else, or its disk has no modes: it can be read all the same.
+    if (!['EPERM', 'EROFS', 'ENOENT', 'ENOTSUP'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error
+  }
+}

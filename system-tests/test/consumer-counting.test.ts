@@ -1,13 +1,18 @@
 /** The consumer as a process on a real broker: what it counts and what it keeps. */
 import assert from 'node:assert/strict'
+import { hash } from 'node:crypto'
+import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { Producer } from '@platformatic/kafka'
 import { encodeHeaders } from 'pokemon-event'
+import { batchOf } from '../../poke-api-consumer/test/messaging/batch-builder.ts'
 import { ConsumerProcess } from '../consumer-process.ts'
 import { EventFeed } from '../event-feed.ts'
-import { assertPublished } from '../exactly-once.ts'
+import { assertPublished, assertVerified } from '../exactly-once.ts'
+import { RawProducer } from '../raw-producer.ts'
 import { serversOfFile } from '../servers.ts'
+import { Topics } from '../topics.ts'
 
 const servers = serversOfFile('consumer-counting')
 const { dir } = servers
@@ -56,6 +61,45 @@ describe('what is counted and what is kept', () => {
     } finally {
       await consumer.end('SIGTERM')
       await feed.close()
+    }
+  })
+
+  test('of a key, value or headers that are longer than anything that counts, length, SHA-256 and the first 64 KiB are kept', {
+    timeout: 60_000,
+  }, async () => {
+    const topic = 'too-large'
+    const { brokers } = servers.kafka
+    const topics = new Topics(brokers)
+    await topics.make(topic, 1, { 'max.message.bytes': String(64 * 1024 * 1024) })
+    const long = (byte: string) => Buffer.alloc(8 * 1024 * 1024, byte)
+    const records = [
+      { key: 'k', value: long('v') },
+      { key: long('k'), value: 'OK', headers: [['h', long('h')] as const] },
+      { value: '{"id":25,"name":"pikachu","types":[{"slot":1,"type":{"name":"electric"}}]}', headers: [['h', long('h')] as const] },
+    ]
+    const producer = await RawProducer.connect(brokers)
+    assert.equal(await producer.send(topic, 0, batchOf({ baseTimestamp: Date.now(), records })), 0)
+    producer.close()
+    const consumer = await ConsumerProcess.start({ brokers, topic, dir: join(dir, topic) })
+    try {
+      await assertPublished(consumer, { electric: 1 })
+      const { out } = await consumer.command('dead-letters', 'list', '--json')
+      const [second, first] = out
+        .trimEnd()
+        .split('\n')
+        .map((line) => JSON.parse(line))
+      const whole = (bytes: Buffer) => ({ bytes: bytes.length, kept: 65_536, sha256: hash('sha256', bytes) })
+      const inShort = ({ bytes, kept, sha256 }: { bytes: number; kept: number; sha256: string }) => ({ bytes, kept, sha256 })
+      assert.deepEqual([first.reason, second.reason], ['too-large', 'not-json'])
+      assert.deepEqual(inShort(first.value), whole(long('v')))
+      assert.deepEqual(inShort(second.key), whole(long('k')))
+      assert.deepEqual([second.headers, second.moreHeaders], [[], 1])
+      assert.ok(second.cutHeaders.bytes > long('h').length)
+      assert.ok(statSync(join(dir, topic, 'type-counts.db')).size < 4 * 1024 * 1024)
+      await assertVerified(consumer)
+    } finally {
+      await consumer.end('SIGTERM')
+      await topics.close()
     }
   })
 

@@ -15,6 +15,8 @@ export interface ConsumerOptions {
   /** Holds the store and the output file. */
   readonly dir: string
   readonly nodeArguments?: readonly string[]
+  /** Words in front of the command: a control group, say. */
+  readonly launcher?: readonly string[]
   readonly env?: Readonly<Record<string, string>>
 }
 
@@ -60,7 +62,9 @@ export class ConsumerProcess {
   /** Starts it again on the same port and store, and waits until it answers. */
   async restart(): Promise<void> {
     const cli = fileURLToPath(new URL('../poke-api-consumer/src/cli.ts', import.meta.url))
-    const child = spawn(process.execPath, [...(this.#options.nodeArguments ?? []), cli], {
+    const { launcher = [], nodeArguments = [] } = this.#options
+    const [program = process.execPath, ...words] = [...launcher, process.execPath, ...nodeArguments, cli]
+    const child = spawn(program, words, {
       env: { ...PROCESS_ENV, ...this.#settings },
       stdio: ['ignore', 'pipe', 'pipe'],
     })

@@ -33,6 +33,11 @@ export const SETTINGS = {
     'After this long without a sign of life a member’s partitions go to others.',
   ),
   FETCH_MAX_BYTES: setting(size({ min: '64KiB', max: '64MiB' }), '8MiB', 'How much is asked for in one response.'),
+  BATCH_MAX_BYTES: setting(
+    size({ min: '1MiB', max: '512MiB' }),
+    '32MiB',
+    'The largest record batch that is read, as it is sent and decompressed. A larger one stops its partition (`ON_DATA_LOSS`). Give the process four times as much memory more for what you add.',
+  ),
   FETCH_MAX_WAIT: setting(
     duration({ min: '10ms', max: '5s' }),
     '500ms',
@@ -57,10 +62,15 @@ export const SETTINGS = {
     '10000',
     'How many producers’ last sequences are remembered for each partition.',
   ),
+  TYPE_MAX_COUNT: setting(
+    integer({ min: 1, max: 10_000_000 }),
+    '100000',
+    'How many type names are counted. A partition with a record that would bring one more stops there, whatever `ON_DATA_LOSS` says.',
+  ),
   ON_DATA_LOSS: setting(
     oneOf('stop', 'continue'),
     'stop',
-    'What to do where records are gone before they were counted: leave the partition alone, or record the gap and go on after it.',
+    'What to do where records are gone, or cannot be read, before they were counted: leave the partition alone, or record the gap and go on after it.',
   ),
   OUTPUT_FILE: setting(path(), 'type-counts.json', 'The file with the counts.'),
   ...processSettings(8080),

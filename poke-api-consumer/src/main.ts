@@ -1,5 +1,6 @@
 /** Puts the consumer together and runs it: the only place where its parts meet. */
 import { hostname } from 'node:os'
+import { setImmediate } from 'node:timers/promises'
 import {
   createLogger,
   createRegistry,
@@ -118,7 +119,7 @@ async function consume(config: Config, logger: Logger, signal: AbortSignal, cras
     groupId,
     storeId: store.id,
     sessionTimeout: config.KAFKA_SESSION_TIMEOUT,
-    limits: { maxBytes: config.FETCH_MAX_BYTES, maxWait: config.FETCH_MAX_WAIT },
+    limits: { maxBytes: config.FETCH_MAX_BYTES, maxWait: config.FETCH_MAX_WAIT, maxBatchBytes: config.BATCH_MAX_BYTES },
     observer: {
       waitingForTopic: (name) => report.waitingForTopic(name),
       brokerAway: (error) => report.brokerAway(error),
@@ -147,6 +148,8 @@ async function consume(config: Config, logger: Logger, signal: AbortSignal, cras
     observer: allObservers([progress, metrics, report, live]),
     onDataLoss: config.ON_DATA_LOSS,
     sourceMaxCount: config.SOURCE_MAX_COUNT,
+    typeMaxCount: config.TYPE_MAX_COUNT,
+    breathe: () => setImmediate(),
     wait: pause,
     now,
     random: Math.random,

@@ -13,6 +13,7 @@ import { MockTallyStore } from './mock-tally-store.ts'
 import { RecordingObserver } from './recording-observer.ts'
 
 const TYPES = ['grass', 'poison']
+const TOPIC = { topic: 'poke-topic', topicId: '00000000-0000-4000-8000-000000000001' }
 /** Partitions are needed to the end. */
 const NEVER = new AbortController().signal
 const POKEMON = encodeValue({ id: 1, name: 'bulbasaur', types: TYPES.map((name, i) => ({ slot: i + 1, type: { name } })) })
@@ -178,7 +179,7 @@ describe('consumer controller', () => {
       Array.from({ length: 70 }, (_, offset) => offset),
     )
     assert.equal(kept.length > 2, true)
-    assert.equal(Math.max(...kept) <= 32, true, 'at most 32 MiB each')
+    assert.equal(Math.max(...kept) <= 8, true, 'at most 8 MiB each')
     assert.deepEqual(Object.fromEntries((await store.totals()).counts), expected(1))
   })
 
@@ -607,6 +608,62 @@ describe('nothing is skipped in silence', () => {
     assert.deepEqual([observer.losses[0]?.from, observer.losses[0]?.to], [1, null])
     assert.match(observer.losses[0]?.message ?? '', /where the next whole batch begins is not known: the length is -1/)
     assert.deepEqual(Object.fromEntries((await store.totals()).counts), expected(1))
+  })
+
+  const withType = (name: string) => ({ value: JSON.stringify({ types: [{ type: { name } }] }) })
+
+  for (const onDataLoss of ['stop', 'continue'] as const) {
+    test(`a type name more than there may be stops its partition in front of its record, under \`${onDataLoss}\` too, and nothing else`, async () => {
+      const logs: MockEntry[][] = [
+        [withType('a'), withType('b'), withType('c'), withType('a')],
+        [withType('a'), withType('b'), withType('a')],
+      ]
+      const { store, finish, observer } = setUp(logs, { onDataLoss, typeMaxCount: 2, wait: nearlyNoTime })
+      await until(() => observer.losses.length > 0 && [...store.rows.values()].some((row) => row.counted === 3))
+      await finish()
+      assert.deepEqual(
+        observer.losses.map(({ kind, from, to, message }) => [kind, from, to, message]),
+        [
+          [
+            'too-many-types',
+            2,
+            null,
+            'the record at offset 2 has a type name that is new, and 2 names are known, as many as TYPE_MAX_COUNT allows',
+          ],
+        ],
+      )
+      assert.deepEqual([...store.rows.values()].map(({ position }) => position.offset).sort(), [2, 3])
+      assert.deepEqual(Object.fromEntries((await store.totals()).counts), { a: 3, b: 2 })
+    })
+  }
+
+  test('the types that the store has are known from the start, and those of other instances a second later', async () => {
+    const first = setUp([[withType('a'), withType('b')]], { wait: nearlyNoTime })
+    await first.handled(2)
+    await first.finish()
+    const log: MockEntry[] = [withType('a'), withType('b')]
+    const { observer, controller, sink, finish } = setUp([log], { store: first.store, typeMaxCount: 2, wait: nearlyNoTime })
+    const another = await first.store.open({ ...TOPIC, partition: 6 })
+    await first.store.commit({
+      partition: { ...TOPIC, partition: 6 },
+      token: another.token,
+      from: another.position,
+      to: { offset: 1, leaderEpoch: 0 },
+      firstOffset: 0,
+      counts: new Map([['of another instance', 1]]),
+      lastSequences: new Map(),
+      deadLetters: [],
+      counted: 1,
+      duplicates: 0,
+      caughtUp: true,
+    })
+    await until(() => sink.content?.has('of another instance') === true)
+    const partition = { ...TOPIC, partition: 5 }
+    const reader = await controller.open(partition, NEVER)
+    const next: MockEntry[] = [withType('c')]
+    assert.equal(await reader.count(response(next, 0, 1)), 'stop')
+    await finish()
+    assert.match(observer.losses[0]?.message ?? '', /and 3 names are known/)
   })
 
   test('a topic made again stops its partitions', async () => {

@@ -135,6 +135,16 @@ suite('the report', () => {
     assert.deepEqual(health.reasons(), [])
   })
 
+  test('what would take more memory than there may be names the setting to raise', () => {
+    const { said, report } = setUp()
+    report.stopped(P1, { kind: 'batch-too-large', message: 'it is large', from: 7, to: 8 })
+    report.stopped(P1, { kind: 'batch-too-large', message: 'it is large', from: 7, to: null })
+    report.stopped(P1, { kind: 'too-many-types', message: 'it has a new one', from: 7, to: null })
+    assert.match(said[0] as string, /Raise BATCH_MAX_BYTES, .* memory.*ON_DATA_LOSS=continue records the gap/)
+    assert.match(said[1] as string, /Raise BATCH_MAX_BYTES, .* goes on from here$/)
+    assert.match(said[2] as string, /Raise TYPE_MAX_COUNT, .* goes on from here$/)
+  })
+
   test('where going on is not possible the message does not promise it', () => {
     const { said, report } = setUp()
     report.stopped(P1, { kind: 'corrupt', message: 'what is at offset 7 cannot be read', from: 7, to: null })

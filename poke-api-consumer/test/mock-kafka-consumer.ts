@@ -53,7 +53,9 @@ export class MockCursor implements RecordCursor {
   nextOffset: number
   lastLeaderEpoch: number
   corrupt: string | null = null
+  readonly corruptKind = 'corrupt'
   corruptEnd = -1
+  readonly paused = false
   readonly #entries: readonly MockEntry[]
   readonly #end: number
 
@@ -90,6 +92,12 @@ export class MockCursor implements RecordCursor {
       return true
     }
     return false
+  }
+
+  endBehind(): void {}
+
+  endBefore(): void {
+    this.nextOffset = this.offset
   }
 
   #lay(record: MockRecord): void {

@@ -65,6 +65,58 @@ describe('counting', () => {
   })
 })
 
+describe('type names that are more than there may be', () => {
+  const of = (...types: string[]) => JSON.stringify({ types: types.map((name) => ({ type: { name } })) })
+  /** What is added of records one after the other, until there is no room. */
+  const addAll = (tally: Tally, records: MockRecord[]) => {
+    const cursor = new MockCursor(records, 0, records.length, 7)
+    tally.addAll(cursor, Number.MAX_SAFE_INTEGER - 1)
+    return cursor.offset
+  }
+
+  test('a record with one more is not added, nor is anything behind it, and known ones count as ever', () => {
+    const counter = new Counter(3)
+    counter.know(['electric', 'ghost'])
+    const tally = counter.tally(new Map())
+    const records = [
+      { value: PIKACHU, source: 'a', sequence: 1 },
+      { value: of('fire'), source: 'a', sequence: 2 },
+      { value: of('fire', 'water'), source: 'b', sequence: 7 },
+      { value: PIKACHU, source: 'a', sequence: 3 },
+    ]
+    assert.equal(addAll(tally, records), 2)
+    assert.equal(tally.lacksRoom, true)
+    const { counts, lastSequences, counted, duplicates, deadLetters } = tally.take()
+    assert.deepEqual(
+      [Object.fromEntries(counts), Object.fromEntries(lastSequences), counted, duplicates, deadLetters],
+      [{ electric: 1, fire: 1 }, { a: 2 }, 2, 0, []],
+    )
+    assert.equal(counter.types, 3)
+    assert.equal(tally.lacksRoom, false)
+    add(tally, { value: of('ghost', 'fire', 'electric'), source: 'b', sequence: 6 })
+    assert.deepEqual(Object.fromEntries(tally.take().lastSequences), { b: 6 }, 'the record that was not added has moved no sequence')
+  })
+
+  test('a store may have more already: these are counted on', () => {
+    const counter = new Counter(1)
+    counter.know(['electric', 'grass', 'poison'])
+    const tally = counter.tally(new Map())
+    add(tally, { value: PIKACHU }, { value: BULBASAUR })
+    assert.deepEqual(Object.fromEntries(tally.take().counts), { electric: 1, grass: 1, poison: 1 })
+    assert.equal(addAll(tally, [{ value: of('fire') }]), 0)
+    assert.equal(tally.lacksRoom, true)
+  })
+
+  test('a duplicate and a dead letter need no room', () => {
+    const counter = new Counter(1)
+    const tally = counter.tally(new Map([['a', 9]]))
+    add(tally, { value: PIKACHU, source: 'a', sequence: 10 }, { value: of('fire'), source: 'a', sequence: 10 }, { value: of('Fire') })
+    assert.equal(tally.lacksRoom, false)
+    const { duplicates, deadLetters } = tally.take()
+    assert.deepEqual([duplicates, deadLetters.length], [1, 1])
+  })
+})
+
 describe('recognising duplicates (rules C1, C2)', () => {
   test('a sequence at or below the last of its source is a duplicate, in this response and in those before', () => {
     const tally = fresh({ a: 5 })
@@ -199,7 +251,7 @@ describe('dead letters', () => {
   test('parts that are cut count with all of their bytes towards the end of a walk, since they are hashed', () => {
     const tally = fresh()
     add(tally, { value: Buffer.alloc(3_000_000, 'x') })
-    assert.ok(tally.letterBytes >= 3_000_000)
+    assert.ok(tally.size >= 3_000_000)
   })
 
   test('null and empty values are told apart, and what follows is counted', () => {

@@ -45,20 +45,6 @@ test('port 0 is any free port, and the server says which', async (t) => {
   assert.equal(server.url, `http://127.0.0.1:${server.port}`)
 })
 
-test('a request with two Host headers is refused, whichever they are', async (t) => {
-  const server = await start(t)
-  for (const [hosts, status] of [
-    ['Host: localhost', 200],
-    ['Host: localhost\r\nHost: evil.example', 400],
-    ['Host: localhost\r\nhOsT: localhost', 400],
-  ] as const) {
-    const socket = connect(server.port, '127.0.0.1')
-    socket.write(`GET /health/live HTTP/1.1\r\n${hosts}\r\nConnection: close\r\n\r\n`)
-    const answer = Buffer.concat(await socket.toArray()).toString()
-    assert.match(answer, new RegExp(`^HTTP/1.1 ${status} `))
-  }
-})
-
 test('it is live as long as it answers', async (t) => {
   const health = new Health()
   health.add('kafka', () => 'away')

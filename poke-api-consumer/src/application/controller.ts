@@ -19,9 +19,11 @@ import type {
   RecordSource,
   TallyStore,
   TopicPartition,
+  Totals,
   TypeCountsSink,
 } from './ports.ts'
 import { Troubles } from './troubles.ts'
+import { Turns } from './turns.ts'
 import { TypeCountsExport } from './type-counts-export.ts'
 
 export interface ControllerOptions {
@@ -34,10 +36,14 @@ export interface ControllerOptions {
   readonly onDataLoss: 'stop' | 'continue'
   /** So many sources the store remembers in a partition (rule C3). */
   readonly sourceMaxCount: number
+  /** So many type names are counted at most. Default: any number. */
+  readonly typeMaxCount?: number
   /** Resolves after that many ms, or as soon as the signal is aborted. */
   readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
   /** A clock that never goes backwards, in ms. */
   readonly now: () => number
+  /** Resolves when everything else that waits was attended to. Default: at once. */
+  readonly breathe?: () => Promise<void>
   /** Uniform in [0, 1): spreads the retries of many instances. */
   readonly random: () => number
   /** Hears where counting is; for tests that make the process die there. */
@@ -53,7 +59,10 @@ export class Controller implements FetchHandler {
   readonly #crashPoint: CrashHook
   readonly #export: TypeCountsExport
   readonly #deadLetters: DeadLetterPublishing
-  readonly #counter = new Counter()
+  readonly #counter: Counter
+  readonly #walking = new Turns()
+  /** How many types the store had when it was looked at last; −1: it was not. */
+  #typesSeen = -1
   readonly #storeTroubles: Troubles
   /** Where bytes could not be read once, by topic id and partition. */
   readonly #doubts = new Map<string, number>()
@@ -65,10 +74,17 @@ export class Controller implements FetchHandler {
     this.#options = options
     const crashPoint = options.crashPoint ?? (() => {})
     this.#crashPoint = crashPoint
+    this.#counter = new Counter(options.typeMaxCount)
     const { observer } = options
     const storeTroubles = new Troubles({ failed: (error) => observer.storeFailed(error), over: () => observer.storeWorked() })
     this.#storeTroubles = storeTroubles
-    this.#export = new TypeCountsExport({ ...options, storeTroubles, crashPoint, onMoved: () => this.#lookForOthers() })
+    this.#export = new TypeCountsExport({
+      ...options,
+      storeTroubles,
+      crashPoint,
+      onMoved: () => this.#lookForOthers(),
+      onTotals: (totals) => this.#totals(totals),
+    })
     this.#deadLetters = new DeadLetterPublishing({ ...options, topic: options.deadLetterTopic, crashPoint })
   }
 
@@ -99,7 +115,10 @@ export class Controller implements FetchHandler {
     const { store, observer, onDataLoss } = this.#options
     for (;;) {
       signal.throwIfAborted()
-      const state = await this.#patiently(partition, signal, () => store.open(partition))
+      const state = await this.#patiently(partition, signal, async () => {
+        await this.#knowTypes()
+        return await store.open(partition)
+      })
       if (state.replacedTopicId === null) {
         this.#crashPoint('opened')
         observer.opened(partition, state.position)
@@ -119,6 +138,18 @@ export class Controller implements FetchHandler {
     }
   }
 
+  /** Before anything is counted: which types the group has counted already. */
+  async #knowTypes(): Promise<void> {
+    if (this.#typesSeen < 0) this.#totals(await this.#options.store.totals())
+  }
+
+  /** Others of the group may have met new types. */
+  #totals({ counts }: Totals): void {
+    if (counts.size === this.#typesSeen) return
+    this.#typesSeen = counts.size
+    this.#counter.know(counts.keys())
+  }
+
   #reader(partition: TopicPartition, state: PartitionState, stopped: boolean): PartitionReader {
     const { store, observer, now, wait, sourceMaxCount } = this.#options
     const context = {
@@ -129,6 +160,8 @@ export class Controller implements FetchHandler {
       wait,
       storeTroubles: this.#storeTroubles,
       counter: this.#counter,
+      walking: this.#walking,
+      breathe: this.#options.breathe ?? (async () => {}),
       crashPoint: this.#crashPoint,
       onCommitted: (caughtUp: boolean, deadLetters: number) => {
         this.#export.changed(caughtUp)

@@ -1,7 +1,17 @@
 /** One opened partition: counts its responses, and hands what they came to over to be committed, by the rules C1, C2, S1, S2 and F5. */
 import type { Counter, Tally, TallySummary } from '../entities/tally.ts'
-import { type CommitContext, PartitionCommits } from './partition-commits.ts'
-import type { DataLoss, FetchedRecords, FetchPosition, PartitionReader, PartitionState, ReadOutcome, TopicPartition } from './ports.ts'
+import { type CommitContext, PartitionCommits, type Uncommitted } from './partition-commits.ts'
+import type {
+  CountedResponse,
+  DataLoss,
+  FetchedRecords,
+  FetchPosition,
+  PartitionReader,
+  PartitionState,
+  ReadOutcome,
+  TopicPartition,
+} from './ports.ts'
+import type { Turns } from './turns.ts'
 
 export interface PartitionReaderContext extends CommitContext {
   readonly counter: Counter
@@ -12,14 +22,27 @@ export interface PartitionReaderContext extends CommitContext {
   readonly firstDoubt: (partition: TopicPartition, offset: number) => boolean
   /** Opened anew when it knows more sources than this: the store has forgotten the longest silent ones by then (rule C3). */
   readonly mostSources: number
+  /** Who walks a response: one partition at a time. */
+  readonly walking: Turns
+  /** Resolves when everything else that waits was attended to. */
+  readonly breathe: () => Promise<void>
 }
 
 /**
- * Dead letters of one commit: the walk of a response ends when their records have so many bytes. One compressed batch may hold a hundred thousand
- * times its own size in records that cannot be counted; a statement of PostgreSQL ends at 1 GB, a text of Node.js at half of it. Bytes that are not
- * kept take their time all the same, to be hashed, while nothing else is done.
+ * What the dead letters and sources of one commit may hold, in bytes, but for the last letter: their records' bytes, since what is not kept takes its
+ * time to be hashed. One compressed batch may have thousands of times its own size in records that cannot be counted, and everything else waits
+ * while they are hashed and a SQLite store takes them.
  */
-const MOST_LETTER_BYTES = 32 * 1024 * 1024
+const MOST_SIZE = 8 * 1024 * 1024
+
+/** What was counted of a response between two pauses. */
+interface Piece extends Uncommitted {
+  readonly responses: readonly [CountedResponse]
+  /** The response has more. */
+  readonly isMore: boolean
+  /** The offset of a record with a type name for which there is no room; null where there was none. */
+  readonly lacksRoomAt: number | null
+}
 
 export class StoredPartitionReader implements PartitionReader {
   readonly #partition: TopicPartition
@@ -67,17 +90,50 @@ export class StoredPartitionReader implements PartitionReader {
   }
 
   async count(fetched: FetchedRecords): Promise<ReadOutcome> {
-    const { crashPoint } = this.#context
+    const { crashPoint, walking, breathe } = this.#context
     if (this.#end !== null) return this.#end
     crashPoint('fetched')
     // 1. Only the response that continues what was counted (rule S2).
     if (this.#expected !== 'log-start' && fetched.fetchOffset !== this.#expected) return this.#die('reopen')
-    // 2. Every record, without waiting between them: the bytes and the counter are shared.
-    const { cursor } = fetched
+    // 2. Every record. A response that takes long is counted in pieces, so that probes are answered between them, and no other response meanwhile:
+    // each may hold a whole batch decompressed.
+    if (walking.taken) await walking.turn()
+    walking.take()
+    let piece: Piece
+    try {
+      if (this.#end !== null) return this.#end
+      piece = this.#walk(fetched, fetched.fetchOffset)
+      while (piece.isMore) {
+        await this.#commit(piece)
+        // More dead letters are not gathered while these are still to be kept.
+        if (piece.delta.deadLetters.length > 0) await this.#commits.settle()
+        await breathe()
+        if (this.#end !== null) return this.#end
+        piece = this.#walk(fetched, piece.to.offset)
+      }
+    } finally {
+      walking.end()
+    }
+    // 3. Position, counts, last sequences and dead letters together, after the commit before.
+    const ended = piece.to.offset > piece.firstOffset ? await this.#commit(piece) : await this.#tell(fetched, piece)
+    if (ended !== null) return ended
+    // 4. What the walk has shown besides.
+    const { corrupt } = fetched.cursor
+    if (piece.lacksRoomAt !== null) return await this.lost(this.#tooManyTypes(piece.lacksRoomAt))
+    if (corrupt !== null) return await this.#doubt(fetched, corrupt)
+    if (this.#tally.sources > this.#context.mostSources) {
+      await this.#commits.settle()
+      return this.#die('reopen')
+    }
+    return 'next'
+  }
+
+  /** Counts up to the cursor's end or its next pause, or until a commit has enough, without waiting between records: the counter is shared. */
+  #walk({ cursor, bytes, highWatermark, lastStableOffset }: FetchedRecords, firstOffset: number): Piece {
     const tally = this.#tally
     let summary: TallySummary
     try {
-      tally.addAll(cursor, MOST_LETTER_BYTES)
+      tally.addAll(cursor, MOST_SIZE)
       summary = tally.summary()
     } catch (error) {
       // No memory is left. What was counted until here goes with no position, least of all with another partition's.
@@ -85,50 +141,38 @@ export class StoredPartitionReader implements PartitionReader {
       this.#ended = 'stop'
       throw error
     }
-    // What is left out is asked for again, once these letters are kept.
-    const isCut = tally.letterBytes >= MOST_LETTER_BYTES
-    const nextOffset = isCut ? cursor.offset + 1 : cursor.nextOffset
-    const response = {
-      ...summary,
-      bytes: fetched.bytes,
-      position: nextOffset,
-      highWatermark: fetched.highWatermark,
-      lastStableOffset: fetched.lastStableOffset,
-    }
+    const { lacksRoom, size } = tally
+    const isFull = size >= MOST_SIZE
+    if (lacksRoom) cursor.endBefore()
+    else if (isFull) cursor.endBehind()
+    const isMore = !lacksRoom && (isFull || cursor.paused)
+    const to = { offset: cursor.nextOffset, leaderEpoch: cursor.lastLeaderEpoch }
+    const response = { ...summary, bytes: isMore ? 0 : bytes, position: to.offset, highWatermark, lastStableOffset }
     const delta = tally.take()
-    crashPoint('walked')
-    // 3. Position, counts, last sequences and dead letters together, after the commit before.
-    if (nextOffset > fetched.fetchOffset) {
-      const leaderEpoch = isCut ? cursor.leaderEpoch : cursor.lastLeaderEpoch
-      const counted = { firstOffset: fetched.fetchOffset, to: { offset: nextOffset, leaderEpoch }, delta, responses: [response] }
-      await this.#commits.room(counted)
-      if (this.#end !== null) return this.#end
-      this.#expected = nextOffset
-      this.#commits.add(counted)
-    } else {
-      // Perhaps nothing comes for hours: now is the time to say that the last commit came to nothing.
-      await this.#commits.settle()
-      if (this.#end !== null) return this.#end
-      // A commit whose answer was lost was made after all where nothing follows the position that the store has.
-      if (fetched.bytes === 0 && nextOffset >= fetched.lastStableOffset) this.#context.storeTroubles.worked(this.#commits.name)
-      this.#context.observer.counted(this.#partition, response)
-    }
-    if (isCut) {
-      await this.#commits.settle()
-      return this.#end ?? this.#die('reopen')
-    }
-    // 4. What the walk has shown besides.
-    const { corrupt, corruptEnd } = cursor
-    if (corrupt !== null) {
-      // Behind the high watermark there is nothing yet that could have been lost.
-      const to = corruptEnd > nextOffset && corruptEnd <= fetched.highWatermark ? corruptEnd : null
-      return await this.#doubt(nextOffset, to, corrupt)
-    }
-    if (tally.sources > this.#context.mostSources) {
-      await this.#commits.settle()
-      return this.#die('reopen')
-    }
-    return 'next'
+    this.#context.crashPoint('walked')
+    return { firstOffset, to, delta, responses: [response], isMore, lacksRoomAt: lacksRoom ? cursor.offset : null }
+  }
+
+  /** Hands it over as soon as there is room. @returns why nothing more is counted here; null where it was taken */
+  async #commit(piece: Piece): Promise<ReadOutcome | null> {
+    await this.#commits.room(piece)
+    if (this.#end !== null) return this.#end
+    this.#expected = piece.to.offset
+    this.#commits.add(piece)
+    return null
+  }
+
+  /**
+   * Nothing came of it. Perhaps nothing comes for hours: now is the time to say that the last commit came to nothing.
+   * @returns why nothing more is counted here; null where it goes on
+   */
+  async #tell({ bytes, lastStableOffset }: FetchedRecords, { to, responses: [response] }: Piece): Promise<ReadOutcome | null> {
+    await this.#commits.settle()
+    if (this.#end !== null) return this.#end
+    // A commit whose answer was lost was made after all where nothing follows the position that the store has.
+    if (bytes === 0 && to.offset >= lastStableOffset) this.#context.storeTroubles.worked(this.#commits.name)
+    this.#context.observer.counted(this.#partition, response)
+    return null
   }
 
   async lost(loss: DataLoss): Promise<ReadOutcome> {
@@ -155,15 +199,25 @@ export class StoredPartitionReader implements PartitionReader {
     this.#context.storeTroubles.worked(this.#commits.name)
   }
 
-  async #doubt(from: number, to: number | null, corrupt: string): Promise<ReadOutcome> {
+  /** What cannot be read is fetched once more, before it is lost. */
+  async #doubt({ cursor, highWatermark }: FetchedRecords, corrupt: string): Promise<ReadOutcome> {
+    const { corruptEnd, corruptKind, nextOffset: from } = cursor
     await this.#commits.settle()
     if (this.#end !== null) return this.#end
     if (this.#context.firstDoubt(this.#partition, from)) return this.#die('reopen')
+    // Behind the high watermark there is nothing yet that could have been lost.
+    const to = corruptEnd > from && corruptEnd <= highWatermark ? corruptEnd : null
     const what =
       to === null
         ? `what is at offset ${from} cannot be read, and where the next whole batch begins is not known`
         : `${to - from} ${to - from === 1 ? 'offset' : 'offsets'} cannot be read, from ${from} to ${to - 1}`
-    return await this.lost({ kind: 'corrupt', message: `${what}: ${corrupt}`, from, to })
+    return await this.lost({ kind: corruptKind, message: `${what}: ${corrupt}`, from, to })
+  }
+
+  #tooManyTypes(offset: number): DataLoss {
+    const { types } = this.#context.counter
+    const message = `the record at offset ${offset} has a type name that is new, and ${types.toLocaleString('en')} names are known, as many as TYPE_MAX_COUNT allows`
+    return { kind: 'too-many-types', message, from: offset, to: null }
   }
 
   /** Why nothing more is counted here; null where it goes on. */

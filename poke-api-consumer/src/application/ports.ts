@@ -31,9 +31,9 @@ export interface FetchedRecords {
   readonly logStartOffset: number
 }
 
-/** Why records that were not read can no longer be read, or can no longer be trusted. */
+/** Why records that were not read can no longer be read or trusted, or would take more memory than is given to them. */
 export interface DataLoss {
-  readonly kind: 'retention' | 'truncated' | 'recreated' | 'corrupt' | 'compacted'
+  readonly kind: 'retention' | 'truncated' | 'recreated' | 'corrupt' | 'batch-too-large' | 'compacted' | 'too-many-types'
   /** What happened, with offsets, for a human. */
   readonly message: string
   /** First offset that is lost and first offset after it where reading could go on; null where not known. */
@@ -80,14 +80,21 @@ export interface PartitionReader {
 
 /** Walks the records of a response. Control batches, aborted transactions and records before the fetch offset never show. */
 export interface RecordCursor extends RecordView {
-  /** Moves to the next record; false at the end, and where `corrupt` says why it cannot go on. */
+  /** Moves to the next record; false at the end, where `corrupt` says why it cannot go on, and where it has `paused`. */
   next(): boolean
-  /** After the whole walk: the offset after the last whole batch, holes and control batches included (rule F2). */
+  /** Whether there may be more, and calling `next` again goes on: so much was read that others should have their turn first. */
+  readonly paused: boolean
+  /** After the walk, or at a pause: the offset after the last whole batch, holes and control batches included (rule F2), or after the last record. */
   readonly nextOffset: number
-  /** After the walk: the leader epoch of the last whole batch, −1 if there was none. */
+  /** Then: the leader epoch of the last batch before it, −1 if there was none. */
   readonly lastLeaderEpoch: number
+  /** The two are then what they would be if the walk had ended with the record that it stands on, or with the one before it. */
+  endBehind(): void
+  endBefore(): void
   /** After the walk: why the bytes from `nextOffset` on cannot be read, or null. */
   readonly corrupt: string | null
+  /** Then: whether these bytes are wrong, or more than may be read at once. */
+  readonly corruptKind: 'corrupt' | 'batch-too-large'
   /** Then: the offset after the batch that cannot be read, or −1 where its own head is not to be believed. */
   readonly corruptEnd: number
 }
@@ -154,8 +161,11 @@ export interface TallyStore {
   /** Takes a new owner token, so that everybody else who has the partition open is fenced from now on (rule S1). */
   open(partition: TopicPartition): Promise<PartitionState>
   commit(change: PartitionChange): Promise<CommitOutcome>
-  /** Counts and revision of the whole group in one snapshot. */
-  totals(): Promise<Totals>
+  /**
+   * Counts and revision of the whole group in one snapshot.
+   * @param known those of before, which are given back where the revision is still theirs: there may be very many types
+   */
+  totals(known?: Totals | null): Promise<Totals>
   partitions(): Promise<PartitionSummary[]>
   close(): Promise<void>
 }

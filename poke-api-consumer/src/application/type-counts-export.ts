@@ -6,6 +6,8 @@ import type { Troubles } from './troubles.ts'
 
 /** While a partition is behind, the document is replaced at most this often, in ms. */
 const BUSY_INTERVAL = 50
+/** Then it may take one part in so many of the time: of very many types it takes long. */
+const BUSY_SHARE = 5
 /** At rest it is compared with the store this often, in ms: another instance may have committed, or have written an older state. */
 const REST_INTERVAL = 1000
 
@@ -17,6 +19,8 @@ export interface TypeCountsExportOptions {
   readonly crashPoint: CrashHook
   /** The group's state moved, at most once a second: perhaps by another instance, or by an operator. */
   readonly onMoved: () => Promise<void>
+  /** Told of the counts at each look. */
+  readonly onTotals?: (totals: Totals) => void
   /** Resolves after that many ms, or as soon as the signal is aborted. */
   readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
   /** A clock that never goes backwards, in ms. */
@@ -26,7 +30,10 @@ export interface TypeCountsExportOptions {
 export class TypeCountsExport {
   readonly #options: TypeCountsExportOptions
   #revision = -1
+  #totals: Totals | null = null
   #writtenAt = Number.NEGATIVE_INFINITY
+  /** For how long the last document kept everything else waiting at most, in ms. */
+  #took = 0
   #moved = { revision: -1, toldAt: Number.NEGATIVE_INFINITY }
   /** Set by `changed` until the loop has seen it. */
   #news: 'none' | 'behind' | 'caught-up' = 'none'
@@ -63,7 +70,12 @@ export class TypeCountsExport {
     const { wait, now } = this.#options
     const until = now() + REST_INTERVAL
     while (!signal.aborted) {
-      const due = this.#news === 'caught-up' ? 0 : this.#news === 'behind' ? this.#writtenAt + BUSY_INTERVAL : until
+      const due =
+        this.#news === 'caught-up'
+          ? 0
+          : this.#news === 'behind'
+            ? this.#writtenAt + Math.max(BUSY_INTERVAL, BUSY_SHARE * this.#took)
+            : until
       const ms = Math.min(due, until) - now()
       if (ms <= 0) return
       this.#wake = new AbortController()
@@ -72,12 +84,18 @@ export class TypeCountsExport {
   }
 
   async #publish(): Promise<void> {
-    const { store, observer, onMoved, now } = this.#options
+    const { store, observer, onMoved, onTotals, now } = this.#options
+    // At rest it is most likely that nothing moved, and when something was committed, that it did.
+    const known = this.#news === 'none' ? this.#totals : null
     this.#news = 'none'
-    const totals = await this.#ask('counts', () => store.totals())
+    const beganAt = now()
+    const totals = await this.#ask('counts', () => store.totals(known))
     if (totals === null) return
+    this.#totals = totals
     observer.totals(totals)
+    onTotals?.(totals)
     await this.#replace(totals)
+    this.#took = now() - beganAt
     if (totals.revision === this.#moved.revision || now() - this.#moved.toldAt < REST_INTERVAL) return
     this.#moved = { ...this.#moved, toldAt: now() }
     await this.#ask('partitions', async () => {

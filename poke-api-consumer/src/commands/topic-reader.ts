@@ -14,7 +14,7 @@ export async function withTopicReader<T>(config: Config, work: (reader: KafkaTop
     topic: config.KAFKA_TOPIC,
     clientId: 'poke-api-consumer-verify',
     clientOptions: kafkaSecurity(config),
-    limits: { maxBytes: config.FETCH_MAX_BYTES, maxWait: config.FETCH_MAX_WAIT },
+    limits: { maxBytes: config.FETCH_MAX_BYTES, maxWait: config.FETCH_MAX_WAIT, maxBatchBytes: config.BATCH_MAX_BYTES },
     wait: pause,
     now: () => performance.now(),
     random: Math.random,

@@ -12,7 +12,7 @@ import {
 } from './dead-letter.ts'
 import { decodePokemon, type Pokemon } from './pokemon.ts'
 import { copyHeaders } from './record-headers.ts'
-import { type CountableValue, ValueTable } from './value-table.ts'
+import { type CountableValue, NO_ROOM, ValueTable } from './value-table.ts'
 
 /** Somebody who numbers events: one run of a producer. Interned: while it is in use, equal names are the same object. */
 export interface EventSource {
@@ -79,8 +79,10 @@ const LARGEST_KEPT = 64 * 1024
 /** Instead of null, so that the fields that hold bytes never hold anything else: V8 would compile what reads them anew. */
 const NO_BYTES = Buffer.alloc(0)
 
-/** What a dead letter takes besides its bytes: 300 to 450 bytes of memory, and as much time in the store as a thousand bytes more. */
-const SIZE_OF_LETTER = 1024
+// What these take in a commit, in bytes, about: a dead letter besides its own bytes, a source whose last sequence moved, a value with types of its own.
+const SIZE_OF_LETTER = 512
+const SIZE_OF_SOURCE = 512
+const SIZE_OF_VALUE = 256
 
 interface SourceState {
   readonly name: string
@@ -98,8 +100,19 @@ export class Counter {
   readonly #touched: CountableValue[] = []
   readonly #drained: number[] = []
 
-  constructor() {
-    this.#values = new ValueTable((value) => this.#drain(value))
+  /** @param mostTypes how many type names may be known */
+  constructor(mostTypes = Number.POSITIVE_INFINITY) {
+    this.#values = new ValueTable((value) => this.#drain(value), mostTypes)
+  }
+
+  /** How many type names are known: those that were told of, and those that were met. */
+  get types(): number {
+    return this.#values.typeNames.names.length
+  }
+
+  /** Tells of type names that are counted already, here or elsewhere. */
+  know(names: Iterable<string>): void {
+    for (const name of names) this.#values.typeNames.indexOf(name)
   }
 
   /** @param lastSequences the partition's, as its store has them */
@@ -107,7 +120,7 @@ export class Counter {
     return new Tally(this, lastSequences)
   }
 
-  /** Counts a value once; gives the value, or the reason why it cannot be counted. */
+  /** Counts a value once; gives the value, or the reason why it cannot be counted, or `NO_ROOM`. */
   count(record: RecordView): CountableValue | string {
     const value = this.#values.find(record.bytes, record.view, record.valueStart, record.valueEnd)
     if (typeof value === 'object' && value.pending++ === 0) this.#touched.push(value)
@@ -148,7 +161,8 @@ export class Tally {
   #lastState: SourceState | null = null
   readonly #changed: SourceState[] = []
   #deadLetters: DeadLetter[] = []
-  #letterBytes = 0
+  #size = 0
+  #lacksRoom = false
   #counted = 0
   #duplicates = 0
   // The records counted last, at their number modulo the room: where their values are, or whose they were.
@@ -171,17 +185,23 @@ export class Tally {
     return this.#sources.size
   }
 
-  /** Bytes of the records that became dead letters since the last `take`, cut ones as they were, each with what it takes itself. */
-  get letterBytes(): number {
-    return this.#letterBytes
+  /** What the dead letters, moved sources and distinct values since the last `take` hold, about, in bytes. */
+  get size(): number {
+    return this.#size
+  }
+
+  /** Whether the record added last was not added: a type of it is one more than there may be. Nothing else can be added before `take`. */
+  get lacksRoom(): boolean {
+    return this.#lacksRoom
   }
 
   /**
-   * Adds the records behind the cursor, up to its end or until the dead letters since the last `take` hold so many bytes. A function of its own, and
-   * nothing else: V8 compiles it while it runs, and what runs once for a response beside it would make that void each time.
+   * Adds the records behind the cursor, up to its end, or until what was added since the last `take` holds so many bytes, or to a record for which
+   * there is no room. A function of its own, and nothing else: V8 compiles it while it runs, and what runs once for a response beside it would make
+   * that void each time.
    */
-  addAll(cursor: RecordView & { next(): boolean }, mostLetterBytes: number): void {
-    while (this.#letterBytes < mostLetterBytes && cursor.next()) this.add(cursor)
+  addAll(cursor: RecordView & { next(): boolean }, mostSize: number): void {
+    while (this.#size < mostSize && cursor.next()) this.add(cursor)
   }
 
   /** Adds the record that the cursor stands on (rules C1 and C2). */
@@ -191,21 +211,29 @@ export class Tally {
       return
     }
     const source = record.source
+    let state: SourceState | null = null
     if (source !== null) {
-      const state = source === this.#lastSource ? (this.#lastState as SourceState) : this.#stateOf(source)
-      const sequence = record.sequence
-      if (sequence <= state.last) {
+      state = source === this.#lastSource ? (this.#lastState as SourceState) : this.#stateOf(source)
+      if (record.sequence <= state.last) {
         this.#duplicates++
         return
       }
-      state.last = sequence
-      if (!state.changed) this.#change(state)
     }
     const value = this.#counter.count(record)
+    if (value === NO_ROOM) {
+      this.#lacksRoom = true
+      this.#size = Number.MAX_SAFE_INTEGER
+      return
+    }
+    if (state !== null) {
+      state.last = record.sequence
+      if (!state.changed) this.#change(state)
+    }
     if (typeof value === 'string') {
       this.#bury(record, value as DeadLetterReason)
       return
     }
+    if (value.pending === 1) this.#size += SIZE_OF_VALUE
     if (record.bytes !== this.#newestBytes) this.#turnTo(record.bytes)
     const place = this.#counted & (RECENT - 1)
     this.#recentBytes[place] = record.bytes
@@ -233,7 +261,8 @@ export class Tally {
     }
     this.#changed.length = 0
     this.#deadLetters = []
-    this.#letterBytes = 0
+    this.#size = 0
+    this.#lacksRoom = false
     this.#counted = 0
     this.#duplicates = 0
     this.#newestTimestamp = -1
@@ -259,6 +288,7 @@ export class Tally {
 
   #change(state: SourceState): void {
     state.changed = true
+    this.#size += SIZE_OF_SOURCE
     this.#changed.push(state)
   }
 
@@ -291,7 +321,7 @@ export class Tally {
 
   #bury(record: RecordView, reason: DeadLetterReason): void {
     const letter = deadLetter(record, reason)
-    this.#letterBytes += SIZE_OF_LETTER + bytesOfRecord(letter)
+    this.#size += SIZE_OF_LETTER + bytesOfRecord(letter)
     this.#deadLetters.push(letter)
   }
 

@@ -35,10 +35,26 @@ interface Slot {
   readonly value: CountableValue
 }
 
+/** A value that would bring a type name more than there may be. It can be counted, by whoever may know more of them. */
+export const NO_ROOM = 'no-room'
+
 /** Gives each type name a small number, in the order of their appearance. */
 export class TypeNames {
   readonly names: string[] = []
+  /** So many may be met. */
+  readonly most: number
   readonly #indices = new Map<string, number>()
+
+  constructor(most: number) {
+    this.most = most
+  }
+
+  /** Whether these are known, or may become so. */
+  hasRoomFor(names: readonly string[]): boolean {
+    if (this.names.length + names.length <= this.most) return true
+    const unknown = names.filter((name) => !this.#indices.has(name)).length
+    return unknown === 0 || this.names.length + unknown <= this.most
+  }
 
   indexOf(name: string): number {
     let index = this.#indices.get(name)
@@ -52,19 +68,23 @@ export class TypeNames {
 }
 
 export class ValueTable {
-  readonly typeNames = new TypeNames()
+  readonly typeNames: TypeNames
   readonly #slots: (Slot | undefined)[] = new Array(SLOTS)
   /** The hashes last missed at each set of places, newest first: a value is kept when it is missed again. */
   readonly #seen = new Int32Array(SLOTS)
   readonly #evicted: (value: CountableValue) => void
 
-  /** @param evicted called with a value that leaves the table while sightings of it are pending */
-  constructor(evicted: (value: CountableValue) => void) {
+  /**
+   * @param evicted called with a value that leaves the table while sightings of it are pending
+   * @param mostTypes how many type names may be known
+   */
+  constructor(evicted: (value: CountableValue) => void, mostTypes = Number.POSITIVE_INFINITY) {
     this.#evicted = evicted
+    this.typeNames = new TypeNames(mostTypes)
   }
 
   /**
-   * The value in bytes[start, end), or the reason why it cannot be counted.
+   * The value in bytes[start, end), or the reason why it cannot be counted, or `NO_ROOM`.
    * @param view of the same bytes
    * @param start −1 where the record's value is null
    */
@@ -106,6 +126,7 @@ export class ValueTable {
   #decode(bytes: Buffer, start: number, end: number): CountableValue | string {
     const pokemon = decodePokemon(start < 0 ? null : bytes.subarray(start, end))
     if (typeof pokemon === 'string') return pokemon
+    if (!this.typeNames.hasRoomFor(pokemon.types)) return NO_ROOM
     const types: number[] = []
     for (const name of pokemon.types) types.push(this.typeNames.indexOf(name))
     return { types, pending: 0 }

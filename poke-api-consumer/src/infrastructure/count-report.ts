@@ -256,6 +256,12 @@ export class CountReport implements CountObserver, SourceObserver {
 /** What an operator can do. A gap needs an end, or a log of its own to begin in. */
 function whatNext({ kind, to }: DataLoss): string {
   if (kind === 'compacted') return 'ON_DATA_LOSS=continue does not count it either'
+  if (kind === 'too-many-types')
+    return 'Raise TYPE_MAX_COUNT, with 1 kB of memory for each name, and start this instance again: it goes on from here'
+  if (kind === 'batch-too-large') {
+    const orElse = to === null ? '' : '; or ON_DATA_LOSS=continue records the gap and goes on'
+    return `Raise BATCH_MAX_BYTES, with four times as much memory, and start this instance again: it goes on from here${orElse}`
+  }
   if (to !== null || kind === 'recreated') return 'ON_DATA_LOSS=continue records the gap and goes on'
   if (kind === 'corrupt')
     return 'ON_DATA_LOSS=continue cannot go on from here: remove the records up to an offset behind the damage with kafka-delete-records, then it can'

@@ -56,6 +56,19 @@ export function testTallyStore(name: string, create: CreateStore): void {
       assert.equal((await store.deadLetters(null, 10)).length, 1)
     })
 
+    test('totals that are known are given back until something moves', async (t) => {
+      const store = await (await create(t)).open()
+      const state = await store.open(P0)
+      const none = await store.totals()
+      assert.equal(await store.totals(none), none)
+      await store.commit(changeOf(P0, state, 17, { counts: { bug: 2 } }))
+      const one = await store.totals(none)
+      assert.deepEqual(one, { counts: new Map([['bug', 2]]), revision: 1 })
+      assert.equal(await store.totals(one), one)
+      await store.reset()
+      assert.equal((await store.totals(one)).counts.size, 0)
+    })
+
     test('counts add up over commits, partitions and instances; the revision rises with each commit', async (t) => {
       const { open } = await create(t)
       const [one, other] = [await open(), await open()]

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
-import { Decompressor } from '../../src/infrastructure/messaging/decompress.ts'
+import { Decompressor, TOO_LARGE } from '../../src/infrastructure/messaging/decompress.ts'
 import { CODECS, compress } from './batch-builder.ts'
 
 const BOUND = 1 << 20
@@ -66,9 +66,39 @@ describe('decompression', () => {
 
     test(`${codec}: a bomb is refused`, () => {
       const bomb = compress(codec, Buffer.alloc(64 << 20))
-      assert.match(String(decompressor.decompress(number, bomb)), /1048576/)
+      assert.equal(decompressor.decompress(number, bomb), TOO_LARGE)
     })
   }
+
+  for (const codec of CODECS.slice(1)) {
+    test(`${codec}: exactly as much as is allowed is read, and a byte more is not`, () => {
+      fc.assert(
+        fc.property(compressible, fc.integer({ min: -3, max: 3 }), (bytes, more) => {
+          const bound = Math.max(bytes.length - more, 64)
+          const back = new Decompressor(bound).decompress(CODECS.indexOf(codec), compress(codec, bytes))
+          if (bytes.length > bound) assert.equal(back, TOO_LARGE)
+          else assert.deepEqual(back, bytes)
+        }),
+      )
+    })
+  }
+
+  test('an lz4 frame counts for what it decodes to, not for what its blocks could hold', () => {
+    const text = Buffer.from('a snorlax is in the way')
+    // A producer that flushes after each record, under the largest size of a block.
+    const block = Buffer.alloc(4)
+    block.writeUInt32LE(text.length + 0x8000_0000)
+    const blocks = 40
+    const frame = Buffer.concat([
+      Buffer.from([0x04, 0x22, 0x4d, 0x18, 0x60, 0x70, 0]),
+      ...Array.from({ length: blocks }, () => [block, text]).flat(),
+      Buffer.alloc(4),
+    ])
+    const whole = Buffer.concat(Array(blocks).fill(text))
+    assert.deepEqual(decompressor.decompress(3, frame), whole)
+    assert.deepEqual(new Decompressor(whole.length).decompress(3, frame), whole)
+    assert.equal(new Decompressor(whole.length - 1).decompress(3, frame), TOO_LARGE)
+  })
 
   test('snappy comes in the reference client’s blocks too', () => {
     fc.assert(

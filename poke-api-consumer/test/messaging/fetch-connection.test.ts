@@ -126,6 +126,22 @@ test('memory that one uncommonly large answer took is let go', async (t) => {
   assert.deepEqual(memory.slice(1), [64, 64, 64])
 })
 
+test('of an answer longer than is taken the beginning is kept, and what follows it is received as before', async (t) => {
+  const sizes = [10, 3000 * KIB, 400 * KIB, 320 * KIB - 9, 2000 * KIB + 1, 20]
+  const address = await brokerOf(t, (request, socket) => {
+    socket.write(answerTo(request, pattern(sizes[request.correlation] as number, request.correlation)))
+  })
+  const connection = await connectionTo(t, address, { mostBytes: 500 * KIB })
+  for (const [index, size] of sizes.entries()) {
+    const answer = await connection.ask(FETCH, 17, requestOf(''))
+    // 256 KiB are common here, and 64 KiB around them.
+    const kept = size > 500 * KIB ? 320 * KIB - 9 : size
+    assert.deepEqual([answer.length, connection.missing], [kept, size - kept])
+    assert.ok(answer.equals(pattern(size, index).subarray(0, kept)))
+    assert.ok(answer.buffer.byteLength <= 500 * KIB)
+  }
+})
+
 for (const [what, bytes] of [
   ['to another question', (request: Request) => answerTo({ ...request, correlation: request.correlation + 1 }, Buffer.alloc(3))],
   ['with more than its size says', (request: Request) => Buffer.concat([answerTo(request, Buffer.alloc(3)), Buffer.alloc(1)])],

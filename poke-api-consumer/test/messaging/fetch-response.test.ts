@@ -60,6 +60,23 @@ test('a response that ends anywhere too early is an error, and damage is one or 
   )
 })
 
+test('a response whose end was not taken from the connection shows its records as far as they go', () => {
+  const records = Buffer.from('records, as they are')
+  const bytes = fetchBody(id, [{ partition: 7 }, { partition: 8, records }, { partition: 9 }])
+  const [, whole] = readFetchResponse(bytes).topics.get(id) ?? []
+  assert.ok(whole)
+  for (let kept = whole.recordsStart; kept < whole.recordsEnd; kept++) {
+    const parts = readFetchResponse(bytes.subarray(0, kept), bytes.length - kept).topics.get(id) ?? []
+    assert.deepEqual(
+      parts.map(({ partition, recordsStart, recordsEnd, recordsMissing }) => [partition, recordsEnd - recordsStart, recordsMissing]),
+      [
+        [7, 0, 0],
+        [8, kept - whole.recordsStart, whole.recordsEnd - kept],
+      ],
+    )
+  }
+})
+
 test('a request is written for every version that is known, and says replica −1 where it has one', () => {
   const questions = [{ partition: 3, currentLeaderEpoch: 2, offset: 2 ** 40, lastEpoch: 1 }]
   const sizes = new Map<number, number>()

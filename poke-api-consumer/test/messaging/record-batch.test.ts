@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { createRecordsBatch } from '@platformatic/kafka'
 import { CE_TYPE } from 'pokemon-event'
+import { AbortedTransactions } from '../../src/infrastructure/messaging/aborted-transactions.ts'
 import {
   type BuiltRecord,
   batchOf,
@@ -211,6 +212,109 @@ describe('rule F2', () => {
   })
 })
 
+describe('pauses', () => {
+  /** Positions and offsets shown, as a counter commits them: at each pause what was shown until there. */
+  function pieces(bytes: Buffer, workBetweenPauses: number, fetchOffset = 0) {
+    const cursor = newCursor(1 << 20, workBetweenPauses).reset(bytes, 0, bytes.length, fetchOffset, nothingAborted)
+    const found: { readonly offsets: number[]; readonly nextOffset: number; readonly epoch: number; readonly held: number }[] = []
+    do {
+      const offsets: number[] = []
+      while (cursor.next()) offsets.push(cursor.offset)
+      found.push({ offsets, nextOffset: cursor.nextOffset, epoch: cursor.lastLeaderEpoch, held: cursor.bytes.length })
+    } while (cursor.paused)
+    return found
+  }
+
+  test('come between batches, and leave the position behind the batch before', () => {
+    for (const codec of CODECS) {
+      const bytes = Buffer.concat([
+        batchOf({ leaderEpoch: 1, records: letters('a', 'b'), lastOffsetDelta: 3, recordCount: 2, codec }),
+        batchOf({ leaderEpoch: 2, baseOffset: 4, records: letters('c'), codec }),
+        batchOf({ leaderEpoch: 3, baseOffset: 5, records: letters('d', 'e'), codec }).subarray(0, -1),
+      ])
+      assert.deepEqual(pieces(bytes, 1), [
+        { offsets: [0, 1], nextOffset: 4, epoch: 1, held: 0 },
+        { offsets: [4], nextOffset: 5, epoch: 2, held: 0 },
+        { offsets: [], nextOffset: 5, epoch: 2, held: 0 },
+      ])
+      assert.deepEqual(pieces(bytes, 1 << 20), [{ offsets: [0, 1, 4], nextOffset: 5, epoch: 2, held: 0 }])
+    }
+  })
+
+  test('come within a batch of very many records, and leave the position behind the last one shown', () => {
+    const count = 40_000
+    const batch = batchOf({ leaderEpoch: 7, records: Array.from({ length: count }, () => ({ value: 'v' })), codec: 'zstd' })
+    for (const fetchOffset of [0, 5, 16_384, 20_000, count - 1]) {
+      const found = pieces(batch, 1, fetchOffset)
+      const offsets = found.flatMap((piece) => piece.offsets)
+      assert.deepEqual([offsets.length, offsets[0], offsets.at(-1)], [count - fetchOffset, fetchOffset, count - 1])
+      for (const piece of found) {
+        const last = piece.offsets.at(-1)
+        if (last !== undefined) assert.deepEqual([piece.nextOffset, piece.epoch], [last + 1, 7])
+      }
+      if (fetchOffset === 0) assert.deepEqual(found.map((piece) => piece.offsets.length).slice(0, 2), [16_384, 16_384])
+    }
+  })
+
+  test('come not in what is fetched at once without compression, so that it costs nothing', () => {
+    const batch = batchOf({ records: Array.from({ length: 1000 }, () => ({ value: Buffer.alloc(60) })) })
+    const many = Math.floor((8 << 20) / batch.length)
+    const bytes = Buffer.alloc(many * batch.length)
+    for (let i = 0; i < many; i++) {
+      batch.writeBigInt64BE(BigInt(i * 1000), 0)
+      batch.copy(bytes, i * batch.length)
+    }
+    const cursor = newCursor().reset(bytes, 0, bytes.length, 0, nothingAborted)
+    while (cursor.next());
+    assert.deepEqual([cursor.paused, cursor.nextOffset], [false, many * 1000])
+  })
+})
+
+describe('a walk that is ended at a record', () => {
+  const bytes = Buffer.concat([
+    batchOf({ leaderEpoch: 1, records: letters('a', 'b'), lastOffsetDelta: 4, recordCount: 2 }),
+    batchOf({ leaderEpoch: 2, baseOffset: 7, records: letters('c', 'd', 'e') }),
+  ])
+  const endedAt = (offset: number, how: 'endBefore' | 'endBehind') => {
+    const cursor = newCursor().reset(bytes, 0, bytes.length, 0, nothingAborted)
+    while (cursor.next() && cursor.offset < offset);
+    cursor[how]()
+    return [cursor.nextOffset, cursor.lastLeaderEpoch]
+  }
+
+  test('stands behind it, or before it: in front of a batch with the epoch of the batch before', () => {
+    assert.deepEqual(
+      [0, 1, 7, 8, 9].map((offset) => endedAt(offset, 'endBehind')),
+      [
+        [1, 1],
+        [2, 1],
+        [8, 2],
+        [9, 2],
+        [10, 2],
+      ],
+    )
+    assert.deepEqual(
+      [0, 1, 7, 8, 9].map((offset) => endedAt(offset, 'endBefore')),
+      [
+        [0, -1],
+        [1, 1],
+        [5, 1],
+        [8, 2],
+        [9, 2],
+      ],
+    )
+    const behind = bytes.subarray(bytes.length - batchOf({ records: letters('c', 'd', 'e') }).length)
+    const cursor = newCursor().reset(behind, 0, behind.length, 8, nothingAborted)
+    cursor.next()
+    cursor.endBefore()
+    assert.deepEqual(
+      [cursor.offset, cursor.nextOffset, cursor.lastLeaderEpoch],
+      [8, 8, -1],
+      'asked for from there, nothing is known of what is before',
+    )
+  })
+})
+
 describe('rule F4', () => {
   const transactional = (producerId: bigint, baseOffset: number, ...names: string[]) =>
     batchOf({ producerId, baseOffset, attributes: TRANSACTIONAL, records: letters(...names) })
@@ -255,6 +359,18 @@ describe('rule F4', () => {
   test('a transaction that began before the response is known by the broker’s list', () => {
     const bytes = Buffer.concat([transactional(7n, 50, 'no'), marker('abort', 7n, 51), transactional(7n, 52, 'yes')])
     assert.deepEqual(values(bytes, { fetchOffset: 50, aborted: [{ producerId: 7n, firstOffset: 3 }] }), ['yes'])
+  })
+
+  test('very many producers with an aborted transaction each are told apart in no time', () => {
+    const producers = 200_000
+    const transactions = Array.from({ length: producers }, (_, i) => ({ producerHigh: i % 3, producerLow: i, firstOffset: producers - i }))
+    const aborted = new AbortedTransactions(transactions).restart()
+    for (let i = 0; i < producers; i++) {
+      assert.equal(aborted.covers(i % 3, i, producers), true)
+      assert.equal(aborted.covers((i + 1) % 3, i, producers), false)
+      if (i % 2 === 0) aborted.end(i % 3, i)
+    }
+    for (let i = 0; i < producers; i += 1001) assert.equal(aborted.covers(i % 3, i, producers), i % 2 === 1)
   })
 
   test('one that begins later does not hide what its producer committed before', () => {
@@ -598,12 +714,46 @@ describe('rule F5', () => {
     }
   })
 
-  test('records that decompress to more than is allowed are refused', () => {
-    for (const codec of CODECS.slice(1)) {
-      const batch = batchOf({ records: [{ value: Buffer.alloc(8 << 20) }], codec })
-      assert.match(walk(batch, { maxBatchBytes: 4 << 20 }).corrupt ?? '', /4194304/, codec)
-      assert.equal(walk(batch, { maxBatchBytes: 16 << 20 }).corrupt, null, codec)
+  test('a batch that is larger than is allowed, as it was sent or decompressed, is refused, and says where it ends', () => {
+    const value = Buffer.alloc(2 << 20)
+    for (const codec of CODECS) {
+      const bytes = Buffer.concat([batchOf({ records: letters('a') }), batchOf({ baseOffset: 1, records: [{ value }, { value }], codec })])
+      const cursor = newCursor(3 << 20)
+      const { records, nextOffset, corrupt } = walk(bytes, {}, cursor)
+      assert.deepEqual([records.length, nextOffset, cursor.corruptKind, cursor.corruptEnd], [1, 1, 'batch-too-large', 3], codec)
+      assert.match(
+        corrupt ?? '',
+        codec === 'none'
+          ? /^the batch at offset 1 has 41943\d\d bytes, more than BATCH_MAX_BYTES allows, which is 3145728$/
+          : /^the batch at offset 1 decompresses to more bytes than BATCH_MAX_BYTES allows, which is 3145728$/,
+        codec,
+      )
+      assert.equal(walk(bytes, {}, newCursor(5 << 20)).corrupt, null, codec)
     }
+  })
+
+  test('a batch that was not taken whole from the connection is too large, and one that claims to be is cut off', () => {
+    const bytes = batchOf({ baseOffset: 4, records: [{ value: Buffer.alloc(2 << 20) }] })
+    const kept = 1 << 20
+    const cursorOf = (missing: number) => {
+      const cursor = newCursor().reset(bytes, 0, kept, 4, nothingAborted, missing)
+      assert.equal(cursor.next(), false)
+      return [cursor.corruptKind, cursor.corruptEnd, cursor.corrupt]
+    }
+    assert.deepEqual(cursorOf(bytes.length - kept), [
+      'batch-too-large',
+      5,
+      `the batch at offset 4 has ${bytes.length} bytes, more than BATCH_MAX_BYTES allows, which is 1048576`,
+    ])
+    assert.deepEqual(cursorOf(0), ['corrupt', -1, `the batch at offset 4 is cut off after ${kept} bytes`])
+  })
+
+  test('a damaged batch that is too large is called damaged', () => {
+    const bytes = batchOf({ records: [{ value: Buffer.alloc(2 << 20) }] })
+    bytes.writeUInt8(1, bytes.length - 9)
+    const cursor = newCursor()
+    assert.match(walk(bytes, {}, cursor).corrupt ?? '', /checksum/)
+    assert.equal(cursor.corruptKind, 'corrupt')
   })
 
   test('batches before one that cannot be read are shown', () => {

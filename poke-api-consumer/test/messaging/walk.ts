@@ -34,8 +34,8 @@ export interface WalkOptions {
 
 export const nothingAborted = NONE_ABORTED
 
-export function newCursor(maxBatchBytes = 1 << 20): BatchCursor {
-  return new BatchCursor(new Decompressor(maxBatchBytes), new SourceTable())
+export function newCursor(maxBatchBytes = 1 << 20, workBetweenPauses?: number): BatchCursor {
+  return new BatchCursor(new Decompressor(maxBatchBytes), new SourceTable(), workBetweenPauses)
 }
 
 /** Walks batches that stand one after the other, with strange bytes before and behind them. */

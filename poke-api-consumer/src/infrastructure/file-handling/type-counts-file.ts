@@ -53,6 +53,8 @@ export class TypeCountsFile implements TypeCountsSink {
   readonly #files: Files
   readonly #deadline: number
   #tidy = false
+  /** Counts are looked at once a second, and seldom move. */
+  #rendered: { readonly counts: TypeCounts; readonly document: Buffer } | null = null
   /** What the disk has not answered yet. */
   #underWay: Promise<unknown> | null = null
 
@@ -75,7 +77,7 @@ export class TypeCountsFile implements TypeCountsSink {
       if (place.before === null) await this.#ensureFolder(dirname(place.path))
       if (!this.#tidy) await this.#removeLeftovers(place.path)
       this.#tidy = true
-      await this.#replace(place, typeCountsDocument(counts))
+      await this.#replace(place, this.#documentOf(counts))
     })
   }
 
@@ -93,7 +95,7 @@ export class TypeCountsFile implements TypeCountsSink {
 
   /** @throws OutputFileError where the file is there and cannot be read */
   async matches(counts: TypeCounts): Promise<boolean> {
-    const document = Buffer.from(typeCountsDocument(counts))
+    const document = this.#documentOf(counts)
     return await this.#bounded('read', async () => {
       try {
         const found = await this.#files.stat(this.#path)
@@ -105,6 +107,11 @@ export class TypeCountsFile implements TypeCountsSink {
         throw error
       }
     })
+  }
+
+  #documentOf(counts: TypeCounts): Buffer {
+    if (this.#rendered?.counts !== counts) this.#rendered = { counts, document: Buffer.from(typeCountsDocument(counts)) }
+    return this.#rendered.document
   }
 
   /** Nothing is begun while the disk has still to answer what was begun before: an older document could replace a newer one. */
@@ -160,7 +167,7 @@ export class TypeCountsFile implements TypeCountsSink {
     }
   }
 
-  async #replace({ path, before }: Place, document: string): Promise<void> {
+  async #replace({ path, before }: Place, document: Buffer): Promise<void> {
     // In the same folder, since a rename replaces only within one disk; at random, since in containers every process has the number 1.
     const temporary = `${dirname(path)}/${temporaryPrefix(path)}${randomBytes(8).toString('hex')}`
     try {

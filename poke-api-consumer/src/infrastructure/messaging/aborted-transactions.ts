@@ -12,11 +12,11 @@ interface Transaction {
 
 export class AbortedTransactions {
   /** By first offset. */
-  readonly #transactions: Transaction[]
+  readonly #transactions: readonly Transaction[]
   /** How many of them began at or before the batch seen last. */
   #begun = 0
-  /** Those that began and whose abort marker was not seen yet. */
-  #open: Transaction[] = []
+  /** The producers whose transaction began and whose abort marker was not seen yet, by both halves: there may be very many. */
+  readonly #open = new Map<number, Set<number>>()
 
   constructor(transactions: readonly Transaction[] = []) {
     this.#transactions = transactions.toSorted((a, b) => a.firstOffset - b.firstOffset)
@@ -25,24 +25,26 @@ export class AbortedTransactions {
   /** Begins the walk anew. */
   restart(): this {
     this.#begun = 0
-    if (this.#open.length > 0) this.#open = []
+    if (this.#open.size > 0) this.#open.clear()
     return this
   }
 
   /** Goes on to the batch that ends at `lastOffset`; whether its producer has an aborted transaction open. */
   covers(producerHigh: number, producerLow: number, lastOffset: number): boolean {
     while (this.#begun < this.#transactions.length) {
-      const transaction = this.#transactions[this.#begun] as Transaction
-      if (transaction.firstOffset > lastOffset) break
-      this.#open.push(transaction)
+      const { producerHigh: high, producerLow: low, firstOffset } = this.#transactions[this.#begun] as Transaction
+      if (firstOffset > lastOffset) break
+      const lows = this.#open.get(high)
+      if (lows === undefined) this.#open.set(high, new Set([low]))
+      else lows.add(low)
       this.#begun++
     }
-    return this.#open.some((open) => open.producerHigh === producerHigh && open.producerLow === producerLow)
+    return this.#open.get(producerHigh)?.has(producerLow) === true
   }
 
   /** The producer's abort marker was met. */
   end(producerHigh: number, producerLow: number): void {
-    this.#open = this.#open.filter((open) => open.producerHigh !== producerHigh || open.producerLow !== producerLow)
+    this.#open.get(producerHigh)?.delete(producerLow)
   }
 }
 

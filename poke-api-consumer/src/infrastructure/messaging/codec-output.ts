@@ -1,5 +1,8 @@
 /** Where LZ4 and Snappy decode to: one growing buffer, used again for every batch, and the two kinds of copy that both formats are made of. */
 
+/** What is wrong with records that decompress to more bytes than are allowed. */
+export const TOO_LARGE = 'too large'
+
 /** Copies run ahead of their end by at most this many bytes, so that they can go word by word. */
 const SLACK = 16
 /** A buffer that had to grow beyond this is let go after use. */
@@ -14,11 +17,14 @@ export class CodecOutput {
     if (this.bytes.length < capacity + SLACK) this.#use(Buffer.allocUnsafeSlow(capacity + SLACK))
   }
 
-  /** The first `length` bytes, as a copy of their own. */
+  /** The first `length` bytes, in a buffer of their own: a copy, or, where these are many, the buffer that they were decoded to. */
   end(length: number): Buffer {
+    const { bytes } = this
+    const isLarge = bytes.length > LARGEST_KEPT
+    if (isLarge) this.#use(Buffer.alloc(0))
+    if (isLarge && length > bytes.length / 2) return bytes.subarray(0, length)
     const written = Buffer.allocUnsafeSlow(length)
-    this.bytes.copy(written, 0, 0, length)
-    if (this.bytes.length > LARGEST_KEPT) this.#use(Buffer.alloc(0))
+    bytes.copy(written, 0, 0, length)
     return written
   }
 

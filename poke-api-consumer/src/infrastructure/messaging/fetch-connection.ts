@@ -27,6 +27,8 @@ export interface FetchConnectionOptions {
   readonly clientOptions?: Pick<BaseOptions, 'tls' | 'tlsServerName' | 'sasl'>
   /** Bytes of an answer, without its few bytes around the records, that are common; buffers that grew beyond are let go again. */
   readonly commonBytes: number
+  /** Of a longer answer only its beginning is kept, as much as is common. Default: as long as any answer can be. */
+  readonly mostBytes?: number
 }
 
 const FIRST_BUFFER = 64 * 1024
@@ -63,6 +65,10 @@ export class FetchConnection {
   #total = 0
   /** Without the four bytes that say it; −1: these are not there yet. */
   #size = -1
+  /** Where the bytes go that are not kept, and how many of this answer and of the one before did. */
+  #scrap = Buffer.alloc(0)
+  #dropped = 0
+  #missing = 0
 
   private constructor(address: { readonly host: string; readonly port: number }, options: FetchConnectionOptions) {
     this.#options = options
@@ -70,7 +76,7 @@ export class FetchConnection {
     this.#connected.promise.catch(() => {})
     const { tls, tlsServerName } = options.clientOptions ?? {}
     const onread = {
-      buffer: () => this.#receiving.subarray(this.#at),
+      buffer: () => (this.#isFull ? this.#scrap : this.#receiving.subarray(this.#at)),
       callback: (bytes: number) => {
         this.#received(bytes)
         return true
@@ -135,6 +141,11 @@ export class FetchConnection {
     return this.#total
   }
 
+  /** How many bytes at the end of the answer that came last were thrown away, because it is longer than is taken. */
+  get missing(): number {
+    return this.#missing
+  }
+
   /** At once; a request under way is rejected. */
   close(): void {
     this.#fail(new NetworkError(`Connection to ${this.#name} is closed.`))
@@ -197,8 +208,13 @@ export class FetchConnection {
     return { send } as unknown as Connection
   }
 
+  get #isFull(): boolean {
+    return this.#at === this.#receiving.length
+  }
+
   #received(bytes: number): void {
-    this.#at += bytes
+    if (this.#isFull) this.#dropped += bytes
+    else this.#at += bytes
     this.#total += bytes
     if (this.#size < 0) {
       if (this.#at < SIZE_BYTES) return
@@ -209,22 +225,28 @@ export class FetchConnection {
       }
       if (this.#size + SIZE_BYTES > this.#receiving.length) this.#grow(this.#size + SIZE_BYTES)
     }
-    if (this.#at < SIZE_BYTES + this.#size) return
+    const surplus = this.#at + this.#dropped - SIZE_BYTES - this.#size
+    if (surplus < 0) return
     const answer = this.#receiving.subarray(SIZE_BYTES, SIZE_BYTES + this.#size)
-    const surplus = this.#at - SIZE_BYTES - this.#size
     const pending = this.#pending
     if (pending === null || surplus > 0 || answer.readInt32BE(0) !== pending.correlation) {
       this.#fail(new KafkaError('bad-response', `broker ${this.#name} answered what it was not asked; it is asked again`))
       return
     }
     this.#pending = null
+    this.#missing = this.#dropped
     this.#takeTurns()
     pending.answered.resolve(answer)
   }
 
   #grow(bytes: number): void {
-    const usual = this.#options.commonBytes + AROUND_RECORDS
-    const grown = Buffer.allocUnsafeSlow(bytes > usual ? bytes : Math.min(2 ** Math.ceil(Math.log2(bytes)), usual))
+    const { commonBytes, mostBytes = LARGEST_ANSWER } = this.#options
+    const usual = commonBytes + AROUND_RECORDS
+    const isTooLong = bytes > Math.max(mostBytes, usual)
+    if (isTooLong && this.#scrap.length === 0) this.#scrap = Buffer.allocUnsafeSlow(FIRST_BUFFER)
+    const size = isTooLong ? usual : bytes > usual ? bytes : Math.min(2 ** Math.ceil(Math.log2(bytes)), usual)
+    if (size === this.#receiving.length) return
+    const grown = Buffer.allocUnsafeSlow(size)
     this.#receiving.copy(grown, 0, 0, this.#at)
     this.#receiving = grown
   }
@@ -235,6 +257,7 @@ export class FetchConnection {
     this.#receiving = next.length > this.#options.commonBytes + AROUND_RECORDS ? Buffer.allocUnsafeSlow(FIRST_BUFFER) : next
     this.#at = 0
     this.#size = -1
+    this.#dropped = 0
   }
 
   #fail(error: Error): void {

@@ -14,6 +14,8 @@ export interface FetchedPartition {
   /** Where its record batches stand in `bytes` of the response. */
   readonly recordsStart: number
   readonly recordsEnd: number
+  /** How many bytes of them were sent behind that, and not taken from the connection. */
+  readonly recordsMissing: number
   /** The end of the part of the log that the broker and we have in common; null: all of it. */
   readonly diverging: { readonly leaderEpoch: number; readonly endOffset: number } | null
 }
@@ -32,7 +34,11 @@ export interface FetchLimits {
   readonly maxBytes: number
   /** How long the broker waits for records, in ms. */
   readonly maxWait: number
+  /** The largest batch that is taken whole from the connection, and what it may decompress to, in bytes. Default: 32 MiB. */
+  readonly maxBatchBytes?: number
 }
+
+export const DEFAULT_MAX_BATCH_BYTES = 32 * 1024 * 1024
 
 /** The first version that names topics by their ids. */
 export const OLDEST_FETCH = 13
@@ -68,8 +74,12 @@ export function fetchRequest(version: number, topicId: string, questions: readon
   return request.createRequest(maxWait, 1, maxBytes, READ_COMMITTED, NO_SESSION, NO_EPOCH, [{ topicId, partitions }], [], '')
 }
 
-/** @throws RangeError where the response ends too early */
-export function readFetchResponse(bytes: Buffer): FetchResponse {
+/**
+ * @param missing bytes behind `bytes` that were not taken from the connection: the records that they cut off are shown as far as they go,
+ * and what would follow them does not show
+ * @throws RangeError where the response ends too early
+ */
+export function readFetchResponse(bytes: Buffer, missing = 0): FetchResponse {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   let at = 0
   const skip = (length: number): number => {
@@ -124,11 +134,14 @@ export function readFetchResponse(bytes: Buffer): FetchResponse {
       const length = Math.max(0, unsigned() - 1)
       const recordsStart = at
       at += length
-      if (at > bytes.length) throw new RangeError('a Fetch response ends within its records')
+      const isCutOff = at > bytes.length && at <= bytes.length + missing
+      if (at > bytes.length && !isCutOff) throw new RangeError('a Fetch response ends within its records')
       let diverging: FetchedPartition['diverging'] = null
-      tags((tag) => {
-        if (tag === 0) diverging = { leaderEpoch: int32(), endOffset: long() }
-      })
+      if (!isCutOff) {
+        tags((tag) => {
+          if (tag === 0) diverging = { leaderEpoch: int32(), endOffset: long() }
+        })
+      }
       partitions.push({
         partition,
         errorCode: partitionError,
@@ -138,9 +151,11 @@ export function readFetchResponse(bytes: Buffer): FetchResponse {
         aborted: transactions.length === 0 ? NONE_ABORTED : new AbortedTransactions(transactions),
         preferredReadReplica,
         recordsStart,
-        recordsEnd: recordsStart + length,
+        recordsEnd: Math.min(recordsStart + length, bytes.length),
+        recordsMissing: Math.max(0, recordsStart + length - bytes.length),
         diverging,
       })
+      if (isCutOff) return { errorCode, throttleMs, bytes, view, topics: topics.set(id, partitions) }
     }
     skipTags()
     topics.set(id, partitions)

@@ -6,9 +6,9 @@ import type { FetchHandler, RecordSource } from '../../application/ports.ts'
 import { Troubles } from '../../application/troubles.ts'
 import { Cluster } from './cluster.ts'
 import { deadLetterTopicOf } from './dead-letter-topic.ts'
-import { Decompressor, LARGEST_BATCH } from './decompress.ts'
+import { Decompressor } from './decompress.ts'
 import { FetchLoop } from './fetch-loop.ts'
-import type { FetchLimits } from './fetch-response.ts'
+import { DEFAULT_MAX_BATCH_BYTES, type FetchLimits } from './fetch-response.ts'
 import { LogWatch, type LogWatchObserver } from './log-watch.ts'
 import { Membership, type MembershipObserver } from './membership.ts'
 import { OffsetMirror, type OffsetMirrorObserver } from './offset-mirror.ts'
@@ -86,7 +86,7 @@ export class KafkaRecordSource implements RecordSource {
     }
     const membership = new Membership({ ...this.#options, cluster: known, doubt: () => topics.doubt() })
     const sources = new SourceTable()
-    const decompressor = new Decompressor(LARGEST_BATCH)
+    const decompressor = new Decompressor(this.#options.limits.maxBatchBytes ?? DEFAULT_MAX_BATCH_BYTES)
     const loop = new FetchLoop({
       ...this.#options,
       cluster,

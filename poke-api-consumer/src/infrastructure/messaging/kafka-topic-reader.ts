@@ -4,8 +4,8 @@ import type { RecordView } from '../../entities/tally.ts'
 import { KafkaError } from '../../errors.ts'
 import { BackOff } from './back-off.ts'
 import { Cluster, type ClusterOptions, type Leader, type Topic } from './cluster.ts'
-import { Decompressor, LARGEST_BATCH } from './decompress.ts'
-import type { FetchedPartition, FetchLimits, FetchResponse } from './fetch-response.ts'
+import { Decompressor } from './decompress.ts'
+import { DEFAULT_MAX_BATCH_BYTES, type FetchedPartition, type FetchLimits, type FetchResponse } from './fetch-response.ts'
 import { CODE, kafkaError, refusedBy } from './kafka-failure.ts'
 import { LeaderConnection } from './leader-connection.ts'
 import { BatchCursor } from './record-batch.ts'
@@ -33,7 +33,7 @@ interface Answer {
 export class KafkaTopicReader implements TopicReader {
   readonly #options: KafkaTopicReaderOptions
   readonly #cluster: Cluster
-  readonly #cursor = new BatchCursor(new Decompressor(LARGEST_BATCH), new SourceTable())
+  readonly #cursor: BatchCursor
   readonly #closing = new AbortController()
   #topic: Topic | null = null
   /** To the leader that was asked last. */
@@ -41,6 +41,8 @@ export class KafkaTopicReader implements TopicReader {
 
   constructor(options: KafkaTopicReaderOptions) {
     this.#options = options
+    const { maxBatchBytes = DEFAULT_MAX_BATCH_BYTES } = options.limits
+    this.#cursor = new BatchCursor(new Decompressor(maxBatchBytes), new SourceTable())
     this.#cluster = new Cluster(options)
   }
 
@@ -74,8 +76,10 @@ export class KafkaTopicReader implements TopicReader {
       const answer = await this.#patiently(() => this.#fetch(topicId, partition, offset, to))
       if (typeof answer === 'string') return answer
       const { response, part } = answer
-      const cursor = this.#cursor.reset(response.bytes, part.recordsStart, part.recordsEnd, offset, part.aborted)
-      while (cursor.next()) if (cursor.offset < to) each(cursor)
+      const cursor = this.#cursor.reset(response.bytes, part.recordsStart, part.recordsEnd, offset, part.aborted, part.recordsMissing)
+      do {
+        while (cursor.next()) if (cursor.offset < to) each(cursor)
+      } while (cursor.paused)
       const moved = cursor.nextOffset > offset
       offset = cursor.nextOffset
       if (moved) progress(Math.min(offset, to))

@@ -3,7 +3,14 @@ import type { BaseOptions } from '@platformatic/kafka'
 import { DeadlinePassed, withSilenceLimit } from 'service-kit'
 import type { Cluster } from './cluster.ts'
 import { FetchConnection } from './fetch-connection.ts'
-import { type FetchLimits, type FetchQuestion, type FetchResponse, fetchRequest, readFetchResponse } from './fetch-response.ts'
+import {
+  DEFAULT_MAX_BATCH_BYTES,
+  type FetchLimits,
+  type FetchQuestion,
+  type FetchResponse,
+  fetchRequest,
+  readFetchResponse,
+} from './fetch-response.ts'
 
 export interface LeaderConnectionOptions {
   readonly node: number
@@ -19,6 +26,8 @@ const FETCH = 1
 /** For how long connecting may take, in ms. */
 const CONNECT_DEADLINE = 5000
 const LONGEST_SILENCE = 5000
+/** What a response may say besides records, in bytes: of each aborted transaction that reaches into it about twenty. */
+const MOST_AROUND_RECORDS = 8 * 1024 * 1024
 /** Brokers throttle for a few seconds; one that says more is not waited for, in ms. */
 const LONGEST_THROTTLE = 60_000
 
@@ -44,7 +53,8 @@ export class LeaderConnection {
     const { connection, version } = this.#open
     const answer = connection.ask(FETCH, version, fetchRequest(version, topicId, questions, limits))
     const silence = limits.maxWait + longestSilence + this.#throttle
-    const response = readFetchResponse(await withSilenceLimit(answer, () => connection.received, silence, 'a Fetch'))
+    const bytes = await withSilenceLimit(answer, () => connection.received, silence, 'a Fetch')
+    const response = readFetchResponse(bytes, connection.missing)
     this.#throttle = Math.min(response.throttleMs, LONGEST_THROTTLE)
     return response
   }
@@ -61,7 +71,14 @@ export class LeaderConnection {
     const deadline = AbortSignal.timeout(CONNECT_DEADLINE)
     const signal = AbortSignal.any([this.#closing.signal, deadline])
     try {
-      const options = { clientId, commonBytes: limits.maxBytes, ...(clientOptions && { clientOptions }) }
+      const { maxBytes, maxBatchBytes = DEFAULT_MAX_BATCH_BYTES } = limits
+      const largestRecords = Math.max(maxBytes, maxBatchBytes)
+      const options = {
+        clientId,
+        commonBytes: maxBytes,
+        mostBytes: largestRecords + MOST_AROUND_RECORDS,
+        ...(clientOptions && { clientOptions }),
+      }
       const connection = await FetchConnection.open(cluster.address(node), options, signal)
       if (!this.#closing.signal.aborted) return { connection, version }
       connection.close()

@@ -215,9 +215,9 @@ export class PartitionFeed {
   }
 
   async #count(fetchOffset: number, part: FetchedPartition, response: FetchResponse): Promise<void> {
-    const { recordsStart, recordsEnd, highWatermark, lastStableOffset, logStartOffset, aborted } = part
+    const { recordsStart, recordsEnd, recordsMissing, highWatermark, lastStableOffset, logStartOffset, aborted } = part
     const session = this.#session
-    const cursor = this.#cursor.reset(response.bytes, recordsStart, recordsEnd, fetchOffset, aborted)
+    const cursor = this.#cursor.reset(response.bytes, recordsStart, recordsEnd, fetchOffset, aborted, recordsMissing)
     const bytes = recordsEnd - recordsStart
     const reader = this.#reader as PartitionReader
     const outcome = await reader.count({ fetchOffset, cursor, bytes, highWatermark, lastStableOffset, logStartOffset })

@@ -33,7 +33,7 @@ import {
   UNCOUNTED,
 } from './batch-format.ts'
 import { wordsOf } from './byte-words.ts'
-import type { Decompressor } from './decompress.ts'
+import { type Decompressor, TOO_LARGE } from './decompress.ts'
 import type { SourceTable } from './source-table.ts'
 
 /** Type of the control record that ends a transaction which is not to be seen. */
@@ -44,6 +44,10 @@ const SMALLEST_RECORD = 6
 /** Rows are kept for so many records at a time. A larger batch is read through once to be sure of it, and then again in pieces. */
 const MOST_ROWS = 16_384
 const FIRST_ROWS = 1024
+/** A walk pauses after so much work: about a quarter of a second of it where everything is at its most tedious. */
+const WORK_BETWEEN_PAUSES = 16 * 1024 * 1024
+/** Work is bytes of records, and so many of them for each record. */
+const WORK_OF_RECORD = 64
 
 // A row of places: where a record's parts stand.
 /** Its timestamp, behind which offset and key follow: few ask for these. */
@@ -80,14 +84,18 @@ const SEQUENCE_4 = word(HEADER.sequence, 4)
 const SEQUENCE_TAIL = word(HEADER.sequence, SEQUENCE_LENGTH - 4)
 const OUR_TYPE = wordsOf(CE_TYPE)
 
+/** What a cursor has in hand when it does not stand on a record. */
+const NO_BYTES = Buffer.alloc(0)
+const NO_VIEW = viewOf(NO_BYTES)
+
 export class BatchCursor implements RecordCursor {
   // V8 lays out a field by its first value. Those that may be beyond 32 bits begin as NaN: were the first one an integer, the first large one would
   // change the layout, and all code that was optimised by then, over the first tens of thousands of records, would be thrown away.
   offset = Number.NaN
   leaderEpoch = -1
   timestamp = Number.NaN
-  bytes: Buffer = Buffer.alloc(0)
-  view: DataView = viewOf(this.bytes)
+  bytes: Buffer = NO_BYTES
+  view: DataView = NO_VIEW
   valueStart = -1
   valueEnd = -1
   headersStart = 0
@@ -98,16 +106,20 @@ export class BatchCursor implements RecordCursor {
   nextOffset = Number.NaN
   lastLeaderEpoch = -1
   corrupt: string | null = null
+  corruptKind: 'corrupt' | 'batch-too-large' = 'corrupt'
   corruptEnd = Number.NaN
+  paused = false
 
   readonly #decompressor: Decompressor
   readonly #sourceTable: SourceTable
+  readonly #workBetweenPauses: number
 
   // The response: this partition's part ends at #end, and the batch to enter next begins at #nextBatch.
   #response: Buffer = this.bytes
   #responseView: DataView = this.view
   #nextBatch = 0
   #end = 0
+  #missing = 0
   #fetchOffset = Number.NaN
   #aborted: AbortedTransactions = NONE_ABORTED
 
@@ -133,6 +145,10 @@ export class BatchCursor implements RecordCursor {
   #recordsEnd = 0
   #left = 0
   #lastDelta = -1
+  /** How many of them were shown from earlier rows. */
+  #shown = 0
+  /** What was done since the last pause. */
+  #work = 0
 
   // The records that were read: the next row to be shown, and how many there are.
   #row = 0
@@ -144,10 +160,12 @@ export class BatchCursor implements RecordCursor {
   /**
    * @param decompressor may be shared with other cursors
    * @param sourceTable shared by all cursors whose records one counter counts
+   * @param workBetweenPauses bytes of records, and 64 for each record, after which a walk pauses
    */
-  constructor(decompressor: Decompressor, sourceTable: SourceTable) {
+  constructor(decompressor: Decompressor, sourceTable: SourceTable, workBetweenPauses = WORK_BETWEEN_PAUSES) {
     this.#decompressor = decompressor
     this.#sourceTable = sourceTable
+    this.#workBetweenPauses = workBetweenPauses
   }
 
   /**
@@ -155,14 +173,16 @@ export class BatchCursor implements RecordCursor {
    * @param start where the partition's batches begin
    * @param end where they end; the last one may be cut off there
    * @param aborted the aborted transactions that the response names for the partition
+   * @param missing how many bytes of them were sent behind `end`, and not taken from the connection
    */
-  reset(response: Buffer, start: number, end: number, fetchOffset: number, aborted: AbortedTransactions): this {
+  reset(response: Buffer, start: number, end: number, fetchOffset: number, aborted: AbortedTransactions, missing = 0): this {
     if (response !== this.#response) {
       this.#response = response
       this.#responseView = viewOf(response)
     }
     this.#nextBatch = start
     this.#end = end
+    this.#missing = missing
     this.#fetchOffset = fetchOffset
     this.#aborted = aborted.restart()
     this.#batchNextOffset = fetchOffset
@@ -173,7 +193,10 @@ export class BatchCursor implements RecordCursor {
     this.nextOffset = fetchOffset
     this.lastLeaderEpoch = -1
     this.corrupt = null
+    this.corruptKind = 'corrupt'
     this.corruptEnd = -1
+    this.paused = false
+    this.#work = 0
     return this
   }
 
@@ -220,10 +243,57 @@ export class BatchCursor implements RecordCursor {
     return afterNumber(this.bytes, afterNumber(this.bytes, this.#bodyAt))
   }
 
-  /** Reads on until there is a row; false where none is left. */
+  endBehind(): void {
+    this.nextOffset = this.offset + 1
+    this.lastLeaderEpoch = this.leaderEpoch
+  }
+
+  endBefore(): void {
+    // Of the first of a batch the end of the batch before is known already.
+    if (this.#shown + this.#row === 1) return
+    this.nextOffset = this.offset
+    this.lastLeaderEpoch = this.leaderEpoch
+  }
+
+  /** Reads on until there is a row; false where none is left, and where it is time for a pause. */
   #refill(): boolean {
-    while (this.#row === this.#rows) if (!this.#advance()) return false
+    this.paused = false
+    while (this.#row === this.#rows) {
+      if (this.#isTired()) return false
+      if (!this.#advance()) {
+        this.#letGo()
+        return false
+      }
+    }
     return true
+  }
+
+  /** Pauses between two batches, or within one of which some records were shown. */
+  #isTired(): boolean {
+    if (this.#work < this.#workBetweenPauses || this.corrupt !== null) return false
+    if (this.#left === 0) {
+      this.#leaveBatch()
+      this.bytes = NO_BYTES
+      this.view = NO_VIEW
+    } else if (this.#shown + this.#rows > 0) this.endBehind()
+    else return false
+    this.#work = 0
+    this.paused = true
+    return true
+  }
+
+  /** A cursor rests until the next response: others need the memory meanwhile. */
+  #letGo(): void {
+    this.#nextBatch = this.#end
+    this.bytes = NO_BYTES
+    this.view = NO_VIEW
+    this.#response = NO_BYTES
+    this.#responseView = NO_VIEW
+  }
+
+  #leaveBatch(): void {
+    this.nextOffset = this.#batchNextOffset
+    this.lastLeaderEpoch = this.#batchEpoch
   }
 
   /** Reads on; false where nothing is left. There may be no row all the same: not every batch has records that are to be seen. */
@@ -231,14 +301,15 @@ export class BatchCursor implements RecordCursor {
     if (this.corrupt !== null) return false
     if (this.#left === 0) return this.#enterBatch()
     // The batch was read through when it was entered, so nothing is wrong with it.
+    this.#shown += this.#rows
     this.#readRecords()
+    this.#work += this.#rows * WORK_OF_RECORD
     return true
   }
 
   /** Leaves the batch that was entered, and enters the next one, of which it makes sure as a whole. False where there is none. */
   #enterBatch(): boolean {
-    this.nextOffset = this.#batchNextOffset
-    this.lastLeaderEpoch = this.#batchEpoch
+    this.#leaveBatch()
     const view = this.#responseView
     const batch = this.#nextBatch
     const room = this.#end - batch
@@ -246,13 +317,21 @@ export class BatchCursor implements RecordCursor {
     const offset = int64(view, batch)
     const length = view.getInt32(batch + LENGTH)
     if (length < RECORDS - UNCOUNTED) return this.#refuse(`the batch at offset ${offset} says that it has ${length} bytes`)
-    if (length + UNCOUNTED > room) return this.#cutOff(room)
+    const isLarge = length + UNCOUNTED > this.#decompressor.maxBytes
     const end = batch + UNCOUNTED + length
+    if (end > this.#end) {
+      // It was sent whole, and not taken whole from the connection: nobody knows whether it is sound, and it is too large in any case.
+      const isLeftOut = isLarge && this.#isFirst && end <= this.#end + this.#missing
+      return isLeftOut
+        ? this.#refuseLarge(`the batch at offset ${offset} has ${length + UNCOUNTED} bytes, more`, batch, end)
+        : this.#cutOff(room)
+    }
     const magic = view.getInt8(batch + MAGIC)
     if (magic !== 2) return this.#refuse(`the batch at offset ${offset} has the format ${magic}; only 2 is read, Kafka's since 0.11`)
     if (crc32c(this.#response.subarray(batch + ATTRIBUTES, end)) !== view.getUint32(batch + CRC)) {
       return this.#refuse(`the checksum of the batch at offset ${offset} does not match its bytes`, this.#endByItsHead(batch, end))
     }
+    if (isLarge) return this.#refuseLarge(`the batch at offset ${offset} has ${length + UNCOUNTED} bytes, more`, batch, end)
     const lastOffsetDelta = view.getInt32(batch + LAST_OFFSET_DELTA)
     const nextOffset = offset + lastOffsetDelta + 1
     const follows = this.#isFirst ? nextOffset > this.#fetchOffset : offset >= this.nextOffset
@@ -268,6 +347,7 @@ export class BatchCursor implements RecordCursor {
     this.#appendTime = int64(view, batch + MAX_TIMESTAMP)
     this.#batch = batch
     const fault = this.#isHidden(batch, end, attributes, nextOffset - 1) ? null : this.#openRecords(batch, end, attributes & CODEC)
+    if (fault === TOO_LARGE) return this.#refuseLarge(`the batch at offset ${offset} decompresses to more bytes`, batch, end)
     if (fault !== null) {
       this.#rows = this.#row
       this.#left = 0
@@ -299,6 +379,12 @@ export class BatchCursor implements RecordCursor {
     this.corrupt = why
     this.corruptEnd = end
     return false
+  }
+
+  /** @param what names the batch and its size */
+  #refuseLarge(what: string, batch: number, end: number): boolean {
+    this.corruptKind = 'batch-too-large'
+    return this.#refuse(`${what} than BATCH_MAX_BYTES allows, which is ${this.#decompressor.maxBytes}`, this.#endByItsHead(batch, end))
   }
 
   /**
@@ -362,6 +448,8 @@ export class BatchCursor implements RecordCursor {
     this.#recordsEnd = end
     this.#left = count
     this.#lastDelta = -1
+    this.#shown = 0
+    this.#work += end - start + Math.min(count, MOST_ROWS) * WORK_OF_RECORD
     while (this.#left > 0) if (!this.#readRecords()) return `a malformed record among its ${count}`
     if (this.#at !== end) return `${end - this.#at} bytes behind its last record`
     if (count > MOST_ROWS) {

@@ -2,19 +2,19 @@
  * Decodes Snappy (https://github.com/google/snappy/blob/main/format_description.txt): raw, or in the blocks of snappy-java ("xerial"),
  * which the reference client writes.
  */
-import { type CodecOutput, copyLiteral, copyMatch } from './codec-output.ts'
+import { type CodecOutput, copyLiteral, copyMatch, TOO_LARGE } from './codec-output.ts'
 
 const XERIAL = Buffer.from([0x82, 0x53, 0x4e, 0x41, 0x50, 0x50, 0x59, 0x00])
 /** Magic, version and compatible version. */
 const XERIAL_HEADER = 16
 
-/** @returns how many bytes were written, or what is wrong */
+/** @returns how many bytes were written, or what is wrong: `TOO_LARGE` where they would be more than `maxBytes` */
 export function decodeSnappy(bytes: Buffer, output: CodecOutput, maxBytes: number): number | string {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   const xerial = bytes.length >= XERIAL_HEADER && bytes.compare(XERIAL, 0, XERIAL.length, 0, XERIAL.length) === 0
   const total = xerial ? totalOf(bytes, view) : lengthAt(bytes, 0, bytes.length)
   if (total < 0) return 'Snappy data that ends in the middle of a block'
-  if (total > maxBytes) return `Snappy data that decodes to ${total} bytes, with ${maxBytes} allowed`
+  if (total > maxBytes) return TOO_LARGE
   output.begin(total)
   let written = 0
   if (!xerial) written = decodeBlock(bytes, view, 0, bytes.length, output, 0)

@@ -88,6 +88,8 @@ export const STATEMENTS = named({
     SELECT (SELECT count(*) FROM moved) AS moved, (SELECT count(*) FROM forgotten WHERE silent) AS silent,
       (SELECT count(*) FROM forgotten WHERE NOT silent) AS too_many`,
 
+  revision: 'SELECT coalesce(sum(revision), 0)::bigint AS revision FROM partitions WHERE group_id = $1',
+
   // One statement is one snapshot; its row without a type has the revision.
   totals: `
     SELECT NULL AS type, coalesce(sum(revision), 0)::bigint AS number FROM partitions WHERE group_id = $1

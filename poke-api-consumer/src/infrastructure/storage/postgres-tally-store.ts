@@ -87,7 +87,11 @@ export class PostgresTallyStore implements Store {
     return 'committed'
   }
 
-  async totals(): Promise<Totals> {
+  async totals(known: Totals | null = null): Promise<Totals> {
+    if (known !== null) {
+      const [row] = await this.#database.query(STATEMENTS.revision, [this.#options.groupId])
+      if (row?.revision === known.revision) return known
+    }
     const counts = new Map<string, number>()
     let revision = 0
     for (const { type, number } of await this.#database.query(STATEMENTS.totals, [this.#options.groupId])) {

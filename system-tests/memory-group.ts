@@ -1,0 +1,63 @@
+/**
+ * A control group whose processes share so much memory, as a container's do: who takes more is killed by the kernel. Making one takes the rights
+ * of an administrator on Linux, and version 1 or 2 of its memory controller.
+ */
+import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+/** The files of both versions of the controller (https://docs.kernel.org/admin-guide/cgroup-v1/memory.html, …/cgroup-v2.html#memory). */
+const VERSIONS = [
+  { root: '/sys/fs/cgroup/memory', limit: 'memory.limit_in_bytes', peak: 'memory.max_usage_in_bytes' },
+  { root: '/sys/fs/cgroup', limit: 'memory.max', peak: 'memory.peak' },
+] as const
+
+/** Why there can be no such groups here; null where there can. */
+export const NO_MEMORY_GROUPS = whyNot()
+
+export class MemoryGroup {
+  readonly #dir: string
+  readonly #files: (typeof VERSIONS)[number]
+
+  /** @param bytes what its processes may have together */
+  constructor(name: string, bytes: number) {
+    const version = VERSIONS.find(({ root, limit }) => existsSync(join(root, 'cgroup.procs')) && hasController(root, limit))
+    if (version === undefined) throw new Error('no memory controller is mounted under /sys/fs/cgroup')
+    this.#files = version
+    this.#dir = join(version.root, `poke-${name}-${process.pid}`)
+    mkdirSync(this.#dir)
+    writeFileSync(join(this.#dir, version.limit), String(bytes))
+  }
+
+  /** Words in front of a command that make its process, and what that starts, members of the group. */
+  get launcher(): readonly string[] {
+    return ['sh', '-c', `echo $$ > ${join(this.#dir, 'cgroup.procs')} && exec "$@"`, 'sh']
+  }
+
+  /** The most that was in use at one time, in bytes, with the pages of files that the kernel keeps for them. */
+  get peak(): number {
+    return Number(readFileSync(join(this.#dir, this.#files.peak), 'utf8'))
+  }
+
+  /** Once its processes have ended. */
+  remove(): void {
+    rmdirSync(this.#dir)
+  }
+}
+
+/** In version 2 a group has the controller's files where its parent hands the controller on. */
+function hasController(root: string, limit: string): boolean {
+  if (limit !== 'memory.max') return existsSync(join(root, limit))
+  const handedOn = join(root, 'cgroup.subtree_control')
+  return existsSync(handedOn) && readFileSync(handedOn, 'utf8').split(/\s/).includes('memory')
+}
+
+function whyNot(): string | null {
+  if (process.platform !== 'linux')
+    return `groups of processes with a limit of memory are made on Linux alone, and this is ${process.platform}`
+  try {
+    new MemoryGroup('try', 64 * 1024 * 1024).remove()
+    return null
+  } catch (error) {
+    return `a group of processes with a limit of memory cannot be made here: ${(error as Error).message}`
+  }
+}

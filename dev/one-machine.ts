@@ -3,10 +3,11 @@ import { existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { PROXY_SETTINGS, proxyFor, readSettings, withProxyNames } from 'service-kit'
 import { type FolderLock, type Holder, lockFolder } from './folder-lock.ts'
 import { freePort, isPortFree } from './free-port.ts'
 import { embeddedKafka, KAFKA_VERSION, type Kafka, PortTaken } from './kafka.ts'
-import { choosePokeApi, type PokeApiChoice } from './poke-api-choice.ts'
+import { choosePokeApi, LIVE_POKE_API, type PokeApiChoice } from './poke-api-choice.ts'
 import { Readings } from './readings.ts'
 import type { Run, Stoppable } from './run-command.ts'
 import { Service, type ServiceEvent } from './service.ts'
@@ -107,7 +108,8 @@ export class OneMachine implements Stoppable {
   async prepare(): Promise<void> {
     const { say } = this.#options
     for (const warning of checkSettings(this.#given())) say(`Warning   ${warning}`)
-    const api = choosePokeApi(this.#env.POKE_API_URL)
+    const { values } = readSettings(PROXY_SETTINGS, withProxyNames(this.#given()))
+    const api = choosePokeApi(this.#env.POKE_API_URL, { proxy: proxyFor(LIVE_POKE_API, values) })
     // Its failure is heard below; Kafka's may come first.
     api.catch(() => undefined)
     await this.#startKafka()

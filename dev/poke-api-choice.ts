@@ -1,9 +1,13 @@
 /** Chooses where Pokémon come from: what the user says, the live PokeAPI where it answers, otherwise the bundled Pokédex. */
-import { pickPokemon } from 'pokemon-event'
+import { PokeApiError } from 'poke-api-producer/src/errors.ts'
+import { PokeApiClient } from 'poke-api-producer/src/infrastructure/poke-api/poke-api-client.ts'
+import { shownProxy } from 'service-kit'
 import { type PokeApiServer, servePokeApi } from './poke-api-server.ts'
 
 export const LIVE_POKE_API = 'https://pokeapi.co/api/v2'
 const USUAL_PORT = 8082
+/** In ms: whoever starts the pipeline waits for it. */
+const LONGEST_ANSWER = 3000
 
 export interface PokeApiChoice {
   readonly url: string
@@ -13,12 +17,24 @@ export interface PokeApiChoice {
   close(): Promise<void>
 }
 
-/** @param given POKE_API_URL, which wins; it is not asked whether it answers */
-export async function choosePokeApi(given: string | undefined, live: string = LIVE_POKE_API): Promise<PokeApiChoice> {
+/**
+ * @param given POKE_API_URL, which wins; it is not asked whether it answers
+ * @param proxy by which the live one is asked, as the producer does it
+ */
+export async function choosePokeApi(
+  given: string | undefined,
+  { live = LIVE_POKE_API, proxy = null }: { readonly live?: string; readonly proxy?: URL | null } = {},
+): Promise<PokeApiChoice> {
   const nothingToClose = async () => undefined
   if (given) return { url: given, kind: 'given', what: `${given} (POKE_API_URL)`, close: nothingToClose }
-  const trouble = await whyNot(live)
-  if (trouble === null) return { url: live, kind: 'live', what: `live, ${live}`, close: nothingToClose }
+  const trouble = await whyNot(live, proxy)
+  if (trouble === null)
+    return {
+      url: live,
+      kind: 'live',
+      what: `live, ${live}${proxy === null ? '' : ` by the proxy ${shownProxy(proxy)}`}`,
+      close: nothingToClose,
+    }
   const server = await serveBundled()
   const what = `the bundled Pokédex at ${server.url} (the live one ${trouble})`
   return { url: server.url, kind: 'bundled', what, close: () => server.close() }
@@ -33,21 +49,27 @@ async function serveBundled(): Promise<PokeApiServer> {
   }
 }
 
-/** Why an API cannot be used; null where it gives a real Pokémon. Being reachable is not enough: captive networks answer everything. */
-async function whyNot(url: string): Promise<string | null> {
+/**
+ * Why an API cannot be used; null where it gives a real Pokémon. Being reachable is not enough: captive networks answer everything. It is asked as the
+ * producer asks, so that what answers here answers there.
+ */
+async function whyNot(url: string, proxy: URL | null): Promise<string | null> {
+  const client = new PokeApiClient({
+    url,
+    proxy,
+    maxRate: 0,
+    cacheFile: ':memory:',
+    timeout: LONGEST_ANSWER,
+    maxAttempts: 1,
+    userAgent: 'poke-api-pipeline (asks once at its start whether the API answers)',
+  })
   try {
-    const response = await fetch(`${url}/pokemon/1/`, {
-      signal: AbortSignal.timeout(3000),
-      headers: { 'user-agent': 'poke-api-pipeline (asks once at its start whether the API answers)' },
-    })
-    if (!response.ok) {
-      await response.body?.cancel()
-      return `answered with status ${response.status}`
-    }
-    return pickPokemon(await response.json())?.id === 1 ? null : 'answered with something that is no Pokémon'
+    const answers = await client.capture(1, new AbortController().signal)
+    return answers === null ? 'answered with status 404' : null
   } catch (error) {
-    if ((error as Error).name === 'TimeoutError') return 'did not answer within 3 s'
-    const { code } = ((error as Error).cause ?? {}) as NodeJS.ErrnoException
-    return code === undefined ? 'did not answer properly' : `cannot be reached: ${code}`
+    if (!(error instanceof PokeApiError)) throw error
+    return (error.cause as Error).message
+  } finally {
+    await client.close()
   }
 }

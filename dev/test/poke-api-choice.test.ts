@@ -17,23 +17,27 @@ test('what the user says wins, unasked', async () => {
 test('the live PokeAPI is used where it gives a real Pokémon', async (t) => {
   const live = await servePokeApi()
   t.after(() => live.close())
-  const choice = await choosePokeApi(undefined, live.url)
+  const choice = await choosePokeApi(undefined, { live: live.url })
   assert.deepEqual([choice.url, choice.kind], [live.url, 'live'])
   assert.deepEqual([...live.answered], [[200, 1]], 'it is asked once')
 })
 
 for (const [name, answer, why] of [
-  ['an answer of 200 that says OK', (_, response) => response.end('"OK"'), /answered with something that is no Pokémon/],
-  ["a captive network's page", (_, response) => response.end('<html>Log in</html>'), /did not answer properly/],
+  ['an answer of 200 that says OK', (_, response) => response.end('"OK"'), /gave a body that is no Pokémon: 4 bytes that begin with/],
+  [
+    "a captive network's page",
+    (_, response) => response.end('<html>Log in</html>'),
+    /gave a body that is no Pokémon: 19 bytes that begin with/,
+  ],
   [
     'another Pokémon',
     (_, response) => response.end('{"id":25,"name":"pikachu","types":[{"slot":1,"type":{"name":"electric"}}]}'),
-    /no Pokémon/,
+    /gave Pokémon 25 \(pikachu\) instead of 1/,
   ],
   ['a failing API', (_, response) => response.writeHead(503).end(), /answered with status 503/],
 ] as [string, RequestListener, RegExp][]) {
   test(`${name} is not taken for PokeAPI: the bundled Pokédex is served instead`, async (t) => {
-    const choice = await choosePokeApi(undefined, await serve(t, answer))
+    const choice = await choosePokeApi(undefined, { live: await serve(t, answer) })
     t.after(() => choice.close())
     assert.equal(choice.kind, 'bundled')
     assert.match(choice.what, why)
@@ -44,7 +48,7 @@ for (const [name, answer, why] of [
 }
 
 test('where nobody answers, that is the reason', async (t) => {
-  const choice = await choosePokeApi(undefined, 'http://127.0.0.1:1/api/v2')
+  const choice = await choosePokeApi(undefined, { live: 'http://127.0.0.1:1/api/v2' })
   t.after(() => choice.close())
   assert.match(choice.what, /^the bundled Pokédex at http:\/\/127\.0\.0\.1:\d+\/api\/v2 \(the live one /)
 })

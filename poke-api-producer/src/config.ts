@@ -7,6 +7,7 @@ import {
   KAFKA_SETTINGS,
   number,
   oneOf,
+  PROXY_SETTINGS,
   path,
   processSettings,
   readSettings,
@@ -14,6 +15,7 @@ import {
   setting,
   size,
   webUrl,
+  withProxyNames,
 } from 'service-kit'
 
 export const SETTINGS = {
@@ -30,6 +32,7 @@ export const SETTINGS = {
     'How long Kafka may take to acknowledge events before they are sent again.',
   ),
   POKE_API_URL: setting(webUrl(), 'https://pokeapi.co/api/v2', 'Where PokeAPI answers.'),
+  ...PROXY_SETTINGS,
   POKE_API_MAX_RATE: setting(number({ min: 0, max: 1_000_000 }), '10', 'Requests a second at most; 0: unlimited.'),
   POKE_API_TIMEOUT: setting(duration({ min: '100ms', max: '10m' }), '30s', 'How long one answer may take.'),
   POKE_API_MAX_BYTES: setting(size({ min: '1KiB', max: '256MiB' }), '4MiB', 'How large a body may be.'),
@@ -61,6 +64,6 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): {
   readonly config: Config
   readonly warnings: readonly string[]
 } {
-  const { values, warnings } = readSettings(SETTINGS, env, CONNECTION_RULES)
+  const { values, warnings } = readSettings(SETTINGS, withProxyNames(env), CONNECTION_RULES)
   return { config: values, warnings: [...warnings, ...connectionWarnings(values)] }
 }

@@ -4,6 +4,10 @@ import { type ErrorKind, EXIT, final, retried, ServiceError } from 'service-kit'
 /** PokeAPI did not give what was asked for. */
 export const POKE_API_ERRORS = {
   unreachable: retried('PokeAPI cannot be reached.', 'Check the network and `POKE_API_URL`; it is tried again.'),
+  proxy: retried(
+    'The proxy cannot be reached, or does not pass requests on to PokeAPI.',
+    'Check the proxy, and `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`: its address, user and password; it is tried again.',
+  ),
   deadline: retried('PokeAPI did not answer in time.', 'It is tried again; `POKE_API_TIMEOUT` is how long it may take.'),
   status: retried('PokeAPI answered with an error.', 'It is tried again later.'),
   'rate-limited': retried(

@@ -8,7 +8,9 @@ import {
   kafkaSecurity,
   type Logger,
   pause,
+  proxyFor,
   runServiceProcess,
+  shownProxy,
   startHttpServer,
   tellParent,
 } from 'service-kit'
@@ -63,8 +65,10 @@ async function produce(config: Config, logger: Logger, signal: AbortSignal): Pro
 
   // Makes its folder, where the cache is kept, too. The controller closes it.
   const outbox = new SqliteOutbox({ dir: config.DATA_DIR })
+  const proxy = proxyFor(config.POKE_API_URL, config)
   const api = new PokeApiClient({
     url: config.POKE_API_URL,
+    proxy,
     maxRate: config.POKE_API_MAX_RATE,
     cacheFile: join(config.DATA_DIR, 'poke-api-cache.db'),
     maxAtOnce: config.CAPTURE_CONCURRENCY,
@@ -94,7 +98,7 @@ async function produce(config: Config, logger: Logger, signal: AbortSignal): Pro
   const sweeping = config.CAPTURE_MODE === 'sweep'
   logger.info(
     { topic: config.KAFKA_TOPIC, brokers: config.KAFKA_BROKERS, source: outbox.source, waiting: outbox.depth },
-    `captures ${sweeping ? 'every Pokémon once' : 'Pokémon at random'} from ${config.POKE_API_URL} into ${config.KAFKA_TOPIC}; health and metrics on ${http.url}`,
+    `captures ${sweeping ? 'every Pokémon once' : 'Pokémon at random'} from ${config.POKE_API_URL}${proxy === null ? '' : ` by the proxy ${shownProxy(proxy)}`} into ${config.KAFKA_TOPIC}; health and metrics on ${http.url}`,
   )
   const controller = new Controller({
     api,

@@ -704,7 +704,10 @@ describe('an API in trouble', () => {
     const { api } = await setUp(t)
     const url = api.url.replace('127.0.0.1', 'localhost')
     await api.stop()
-    await assert.rejects(clientOf(t, url).capture(25, never), failsWith('unreachable', /localhost:\d+\/api.*\(connect ECONNREFUSED/))
+    await assert.rejects(
+      clientOf(t, url).capture(25, never),
+      failsWith('unreachable', /localhost:\d+\/api.* could not be reached: connect ECONNREFUSED/),
+    )
   })
 
   test('is given up when it does not begin its answer in time', async (t) => {

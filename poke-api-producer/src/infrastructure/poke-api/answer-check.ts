@@ -7,7 +7,7 @@ import type { IncomingHttpHeaders } from 'node:http'
 import type { Dispatcher } from 'undici'
 import { BodyAssembly } from './body-assembly.ts'
 import { type Controller, type Exchange, type Handler, layer } from './exchange.ts'
-import { type AttemptFailureKind, FailedAttempt, failedAttempt } from './failed-attempt.ts'
+import { type AttemptFailureKind, FailedAttempt, failedAttempt, refusedByProxy } from './failed-attempt.ts'
 import { parseRetryAfter } from './retry-after.ts'
 
 export interface AnswerCheckOptions {
@@ -91,7 +91,7 @@ class AnswerCheck implements Handler {
     else if (status === 304 && this.#conditional) this.#pass(304, keptHeaders(this.#headers), null)
     // Without the headers that let it be cached: a Pokémon that is added later is not to be missing for a day.
     else if (status === 404) this.#pass(404, {}, null)
-    else this.#fail(statusFailure(status, this.#headers, this.#options.now()))
+    else this.#fail(statusFailure(status, this.#headers, this.#options.now(), this.#exchange.proxy))
   }
 
   onResponseError(_controller: Controller | null, error: Error): void {
@@ -162,7 +162,8 @@ function keptHeaders(headers: IncomingHttpHeaders): IncomingHttpHeaders {
   return kept
 }
 
-function statusFailure(status: number, headers: IncomingHttpHeaders, now: number): FailedAttempt {
+function statusFailure(status: number, headers: IncomingHttpHeaders, now: number, proxy: string | null): FailedAttempt {
+  if (status === 407 && proxy !== null) return refusedByProxy(proxy, status)
   const retryAfter = parseRetryAfter(headers['retry-after'], now)
   if (status === 429) return new FailedAttempt('rate-limited', 'asks for fewer requests (status 429)', { retryAfter })
   // Request Timeout and Too Early are worth another try; other mistakes of the asker's stay mistakes.

@@ -4,6 +4,8 @@ import type { Dispatcher } from 'undici'
 export interface Exchange {
   /** For messages. */
   readonly url: string
+  /** The proxy by which the API is asked, for messages; null: none. */
+  readonly proxy: string | null
   readonly wanted: 'pokemon' | 'list'
   /**
    * Takes from a whole body what is kept of it, as a copy: the body's place is used again.

@@ -43,13 +43,14 @@ export function unfit(wanted: Exchange['wanted'], why: string, options?: FailedA
  * What undici, the network or a decompressor reported, in our words.
  * @returns the same error where it is none of theirs: a mistake in the program is not tried again
  */
-export function failedAttempt(error: Error & { code?: string }, { wanted }: Exchange): Error {
+export function failedAttempt(error: Error & { code?: string }, { wanted, proxy }: Exchange): Error {
   // undici gives it no code where what came is no HTTP at all.
   if (error.name === 'HTTPParserError')
     return new FailedAttempt('unreachable', `gave something else than HTTP (${printable(error.message, MOST_DETAILS)})`, { cause: error })
   if (error instanceof FailedAttempt || typeof error.code !== 'string') return error
   const details = detailsOf(error)
   const options = { cause: error }
+  if (proxy !== null && isOfProxy(error)) return proxyFailure(proxy, error, details)
   switch (error.code) {
     case 'UND_ERR_HEADERS_TIMEOUT':
     case 'UND_ERR_BODY_TIMEOUT':
@@ -68,10 +69,43 @@ export function failedAttempt(error: Error & { code?: string }, { wanted }: Exch
     case 'UND_ERR_DESTROYED':
       return new FailedAttempt('unreachable', 'was not asked, because the client is closed', { ...options, retry: false })
   }
+  if (isOfConnecting(error)) return new FailedAttempt('unreachable', `could not be reached: ${details}`, options)
   // zlib's codes.
   if (/^(Z_|ERR_.*DECOMPRESSION|ERR__ERROR_|ZSTD_)/.test(error.code))
     return unfit(wanted, `a body that cannot be decompressed (${details})`, options)
   return new FailedAttempt('unreachable', `could not be reached, or broke off (${details})`, options)
+}
+
+/** undici's words for a tunnel that the proxy did not open. */
+const REFUSED_TUNNEL = /^Proxy response \((\d+)\)/
+
+/** Through a proxy, the proxy alone is connected to: what fails before there is a connection to the API is its failure. */
+function isOfProxy(error: Error & { code?: string }): boolean {
+  return (
+    isOfConnecting(error) ||
+    ['UND_ERR_CONNECT_TIMEOUT', 'UND_ERR_PRX_CONN', 'UND_ERR_PRX_TLS'].includes(error.code ?? '') ||
+    REFUSED_TUNNEL.test(error.message)
+  )
+}
+
+/** There was no connection, not even for a moment. */
+function isOfConnecting(error: Error): boolean {
+  const errors = error instanceof AggregateError ? (error.errors as NodeJS.ErrnoException[]) : [error as NodeJS.ErrnoException]
+  return errors.some(({ syscall }) => syscall === 'connect' || syscall === 'getaddrinfo')
+}
+
+function proxyFailure(proxy: string, error: Error, details: string): FailedAttempt {
+  const status = REFUSED_TUNNEL.exec(error.message)?.[1]
+  if (status === undefined)
+    return new FailedAttempt('proxy', `was not asked, because the proxy ${proxy} cannot be reached (${details})`, { cause: error })
+  return refusedByProxy(proxy, Number(status), error)
+}
+
+/** A proxy that does not pass a request on. */
+export function refusedByProxy(proxy: string, status: number, cause?: Error): FailedAttempt {
+  const why = status === 407 ? 'asks for a user and a password, or refuses those that it was given' : 'refused to pass the request on'
+  // What it thinks of the user does not change within seconds.
+  return new FailedAttempt('proxy', `was not asked, because the proxy ${proxy} ${why} (status ${status})`, { cause, retry: status >= 500 })
 }
 
 /** Where several addresses were tried, the sum of the errors has no message of its own. */

@@ -9,22 +9,23 @@
  * 6. redirect (undici), a few hops
  * 7. `same-origin.ts`: none of them elsewhere
  * 8. `request-limit.ts`: so many requests a second on the wire, and so many at once
- * 9. a pool of connections (undici): time-outs, and a bound on the body
+ * 9. `connections.ts`: a pool of connections (undici), straight or by a proxy: time-outs, and a bound on the body
  *
  * The cache is above the check, so nothing but a Pokémon is ever cached, whatever the headers allow; and what is cached are the 100 bytes that
  * the event carries rather than a body of 105 kB.
  */
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import type { PokemonEvent } from 'pokemon-event'
-import { buildConnector, type Dispatcher, interceptors, Pool } from 'undici'
+import { shownProxy } from 'service-kit'
+import { type Dispatcher, interceptors } from 'undici'
 import manifest from '../../../package.json' with { type: 'json' }
 import type { PokeApi } from '../../application/ports.ts'
 import type { Capture } from '../../entities/pokemon.ts'
 import { PokeApiError } from '../../errors.ts'
 import { answerCheck } from './answer-check.ts'
+import { openConnections } from './connections.ts'
 import type { Exchange } from './exchange.ts'
 import { type AttemptFailureKind, FailedAttempt } from './failed-attempt.ts'
-import { withoutInterimAnswers } from './interim-answers.ts'
 import type { PokeApiObserver, RequestOutcome } from './poke-api-observer.ts'
 import { readReducedPokemon, reducePokemonBody } from './pokemon-body.ts'
 import { type ListPage, MOST_POKEMON, readReducedList, reduceListBody } from './pokemon-list.ts'
@@ -37,6 +38,8 @@ import { sameOrigin } from './same-origin.ts'
 export interface PokeApiClientOptions {
   /** Where the API is, up to and with its version: `https://pokeapi.co/api/v2`. A slash at the end changes nothing. */
   readonly url: string
+  /** The proxy by which it is reached. Default: none. */
+  readonly proxy?: URL | null
   /** Requests a second on the wire, at most; 0: unlimited. */
   readonly maxRate: number
   /** Requests at once on the wire, at most. Default: 32. */
@@ -97,7 +100,8 @@ export class PokeApiClient implements PokeApi {
   readonly #cache: ResponseCache
   readonly #limit: RequestLimit
   readonly #longestList: number
-  readonly #pool: Pool
+  readonly #connections: Dispatcher
+  readonly #proxy: string | null
   /** Without the cache. */
   readonly #wire: Dispatcher
   readonly #dispatcher: Dispatcher
@@ -106,6 +110,7 @@ export class PokeApiClient implements PokeApi {
   constructor(options: PokeApiClientOptions) {
     const {
       url,
+      proxy = null,
       timeout = 30_000,
       maxAtOnce = 32,
       maxAttempts = 5,
@@ -118,24 +123,24 @@ export class PokeApiClient implements PokeApi {
     } = options
     this.#base = new URL(url.endsWith('/') ? url : `${url}/`)
     this.#headers = { accept: 'application/json', 'accept-encoding': 'gzip, br', 'user-agent': userAgent }
+    this.#proxy = proxy && shownProxy(proxy)
     this.#now = now
     this.#longestList = timeout * LONGEST_LIST
     this.#observer = observer
     this.#cache = new ResponseCache({ file: options.cacheFile, now, failed: (message) => observer.cacheFailed(message) })
     this.#limit = new RequestLimit({ maxRate: options.maxRate, maxAtOnce, now: options.now ?? (() => performance.now()), wait })
-    const silence = Math.min(timeout, LONGEST_SILENCE)
-    this.#pool = new Pool(this.#base.origin, {
+    this.#connections = openConnections({
+      origin: this.#base.origin,
+      proxy,
       // undici lets a connection rest after an answer until it has seen whether the other side closes it; the next request goes through a spare one.
-      connections: 2 * maxAtOnce,
-      allowH2: false, // A few connections that stay open are enough, and there is one way for them to fail.
-      connect: withoutInterimAnswers(buildConnector({ timeout: silence, allowH2: false })),
-      headersTimeout: timeout,
-      bodyTimeout: silence,
-      maxResponseSize: maxBody,
+      most: 2 * maxAtOnce,
+      silence: Math.min(timeout, LONGEST_SILENCE),
+      timeout,
+      maxBody,
     })
     const policy = retryPolicy({ maxAttempts, random, wait, leaveAlone: (ms) => this.#limit.leaveAlone(ms) })
     // undici composes from the wire to the caller.
-    this.#wire = this.#pool.compose(
+    this.#wire = this.#connections.compose(
       this.#limit.interceptor,
       sameOrigin(this.#base.origin),
       interceptors.redirect({ maxRedirections: MOST_REDIRECTS, throwOnMaxRedirect: true }),
@@ -187,7 +192,7 @@ export class PokeApiClient implements PokeApi {
 
   /** Aborts what is under way. */
   async close(): Promise<void> {
-    const closed = this.#pool.destroy()
+    const closed = this.#connections.destroy()
     this.#limit.close()
     await closed
     this.#cache.close()
@@ -213,7 +218,7 @@ export class PokeApiClient implements PokeApi {
     signal: AbortSignal,
     dispatcher: Dispatcher = this.#dispatcher,
   ): Promise<Response | null> {
-    const exchange: Exchange = { url: url.href, wanted, reduce, attempts: 0, began: 0, status: 0, distrusted: false }
+    const exchange: Exchange = { url: url.href, proxy: this.#proxy, wanted, reduce, attempts: 0, began: 0, status: 0, distrusted: false }
     try {
       const response = await dispatcher.request({
         origin: url.origin,
@@ -276,11 +281,14 @@ const ADVICE: Record<AttemptFailureKind, string> = {
   'too-large': CHECK_URL,
   'not-a-pokemon': CHECK_URL,
   'not-a-list': CHECK_URL,
+  proxy: `check the proxy, and HTTP_PROXY, HTTPS_PROXY and NO_PROXY; ${LATER}`,
 }
 
-function finalError(failure: FailedAttempt, { url, attempts }: Exchange): PokeApiError {
+function finalError(failure: FailedAttempt, { url, attempts, proxy }: Exchange): PokeApiError {
   const times = attempts > 1 ? ` in the last of ${attempts} attempts` : ''
-  return new PokeApiError(failure.kind, `PokeAPI at ${url} ${failure.message}${times}: ${ADVICE[failure.kind]}`, {
+  // A failure of the proxy names it already.
+  const by = proxy === null || failure.kind === 'proxy' ? '' : ` (by the proxy ${proxy})`
+  return new PokeApiError(failure.kind, `PokeAPI at ${url}${by} ${failure.message}${times}: ${ADVICE[failure.kind]}`, {
     cause: failure,
     reason: failure.reason,
   })

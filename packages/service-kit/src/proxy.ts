@@ -1,0 +1,116 @@
+/** The proxy of HTTP requests, from the variables that curl, Python, Go and others go by: HTTP_PROXY, HTTPS_PROXY and NO_PROXY, also in small letters. */
+import { BlockList, isIP } from 'node:net'
+import { optional, type SettingKind, text } from './setting-kinds.ts'
+import { type SettingValues, setting } from './settings.ts'
+
+export const PROXY_SETTINGS = {
+  HTTP_PROXY: setting(optional(proxyUrl()), '', 'The proxy of requests to `http://` addresses. Requests to this machine go to no proxy.'),
+  HTTPS_PROXY: setting(optional(proxyUrl()), '', 'The proxy of requests to `https://` addresses, which go through it encrypted (CONNECT).'),
+  NO_PROXY: setting(
+    optional(text(/./, 'hosts, domains (with all below them), addresses and networks, each with a port where it is meant alone; `*`: all')),
+    '',
+    'Where requests go without a proxy, separated by commas. Where `no_proxy` is set too, both hold.',
+  ),
+}
+type ProxyValues = SettingValues<typeof PROXY_SETTINGS>
+
+/** This machine, however it is called. */
+const LOOPBACK = new BlockList()
+LOOPBACK.addSubnet('127.0.0.0', 8, 'ipv4')
+LOOPBACK.addAddress('::1', 'ipv6')
+const DEFAULT_PORTS: Readonly<Record<string, string>> = { 'http:': '80', 'https:': '443' }
+
+/**
+ * The environment with the proxy's variables under one name each, as `readSettings` takes it. The name in small letters goes first, as with curl.
+ * FTP_PROXY, which is nobody's misspelling, is left out.
+ */
+export function withProxyNames(env: Readonly<Record<string, string | undefined>>): Record<string, string | undefined> {
+  const { http_proxy, https_proxy, no_proxy, ftp_proxy: _, FTP_PROXY: __, ...named } = env
+  const both = [no_proxy, env.NO_PROXY].filter((value) => value?.trim()).join()
+  return { ...named, ...first('HTTP_PROXY', http_proxy), ...first('HTTPS_PROXY', https_proxy), ...first('NO_PROXY', both) }
+}
+
+function first(name: string, value: string | undefined): Record<string, string> {
+  return value?.trim() ? { [name]: value } : {}
+}
+
+/** The proxy of requests to this URL; null where there is none, or none is meant for it. */
+export function proxyFor(target: string, { HTTP_PROXY, HTTPS_PROXY, NO_PROXY }: ProxyValues): URL | null {
+  const url = new URL(target)
+  const proxy = url.protocol === 'https:' ? HTTPS_PROXY : HTTP_PROXY
+  if (proxy === null) return null
+  const host = plainHost(url.hostname)
+  const port = url.port || (DEFAULT_PORTS[url.protocol] ?? '')
+  if (isLoopback(host)) return null
+  const exempt = (NO_PROXY ?? '').split(/[\s,]+/).some((entry) => entry !== '' && covers(entry, host, port))
+  return exempt ? null : proxy
+}
+
+/** A proxy as it may be shown: without user and password. */
+export function shownProxy(proxy: URL): string {
+  return proxy.origin
+}
+
+/** `http://user:password@host:port`; without a scheme it is http, as with curl. Nothing of it is shown: a password may stand there. */
+function proxyUrl(): SettingKind<URL> {
+  return {
+    accepts: 'http:// or https://, host and port of a proxy, with user:password@ before the host where it asks for them',
+    isSecret: true,
+    parse(given) {
+      const refuse = (why: string) => ({ ok: false, why }) as const
+      const url = URL.parse(/^[a-z][a-z0-9+.-]*:\/\//i.test(given) ? given : `http://${given}`)
+      if (/[\s"'`\p{C}]/u.test(given)) return refuse('there are spaces, quotation marks or characters in it that cannot be printed')
+      if (url === null) return refuse('it is no URL')
+      if (!/^https?:$/.test(url.protocol)) return refuse('its scheme is neither http:// nor https://')
+      const leftOver = 'of user and password, characters such as @ / ? # % need percent-encoding: %40 %2F %3F %23 %25'
+      if (given.split('@').length > 2 || url.search || url.hash || url.pathname !== '/' || !isEncoded(url)) return refuse(leftOver)
+      return { ok: true, value: url }
+    },
+  }
+}
+
+function isEncoded({ username, password }: URL): boolean {
+  try {
+    decodeURIComponent(username + password)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** @param host as `plainHost` gives it */
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host.endsWith('.localhost') || isIn(LOOPBACK, host)
+}
+
+/** Whether an entry of NO_PROXY covers this host and port. */
+function covers(entry: string, host: string, port: string): boolean {
+  const [, bracketed, plain, entryPort] = /^(?:\[([^\]]+)\]|([^:]*))(?::(\d+))?$/.exec(entry) ?? [null, null, entry, undefined]
+  if (entryPort !== undefined && entryPort !== port) return false
+  const name = bracketed ?? plain ?? ''
+  if (name === '*') return true
+  const [address = '', length] = name.split('/')
+  if (isIP(address) > 0) {
+    const list = new BlockList()
+    const family = isIP(address) === 4 ? 'ipv4' : 'ipv6'
+    const bits = length === undefined ? (family === 'ipv4' ? 32 : 128) : Number(length)
+    if (!(Number.isInteger(bits) && bits >= 0 && bits <= (family === 'ipv4' ? 32 : 128))) return false
+    list.addSubnet(address, bits, family)
+    return isIn(list, host)
+  }
+  const domain = plainHost(name.replace(/^\*?\./, ''))
+  return domain !== '' && (host === domain || host.endsWith(`.${domain}`))
+}
+
+function isIn(list: BlockList, host: string): boolean {
+  const family = isIP(host)
+  return family > 0 && list.check(host, family === 4 ? 'ipv4' : 'ipv6')
+}
+
+/** In small letters, without the brackets of an address and the dot of the root. */
+function plainHost(host: string): string {
+  return host
+    .toLowerCase()
+    .replace(/^\[(.*)\]$/, '$1')
+    .replace(/(.)\.$/, '$1')
+}

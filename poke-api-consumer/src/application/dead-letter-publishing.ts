@@ -20,7 +20,7 @@ const MOST_LETTERS = 200
 const MOST_BYTES = 4 * 1024 * 1024
 /** Waits before it is tried again, in ms: doubled each time, half of it at random. */
 const FIRST_RETRY = 200
-const LONGEST_RETRY = 30_000
+const LONGEST_RETRY = 10_000
 /** What may be wrong with the topic itself, beside what is wrong with letters of a partition. */
 const TOPIC = 'topic'
 

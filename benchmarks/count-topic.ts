@@ -73,7 +73,7 @@ const source = new KafkaRecordSource({
   brokers: options.brokers.split(','),
   topic: options.topic,
   groupId: options.groupId,
-  storeId: store.id,
+  store: { id: store.id, name: 'the benchmark’s', instance: `benchmark/${process.pid}` },
   clientId: 'benchmark',
   limits: { maxBytes: options.maxBytes, maxWait: options.maxWait },
   observer: {
@@ -82,6 +82,7 @@ const source = new KafkaRecordSource({
     waitingForTopic: () => {},
     membershipLost: warn,
     mirrorAhead: () => {},
+    groupSeen: () => {},
     logEnds: (...told) => progress.logEnds(...told),
     rebalanced: (partitions) => {
       mine = new Set(partitions)
@@ -96,6 +97,7 @@ const gated: RecordSource = {
   run: (handler, signal) =>
     source.run(
       {
+        storeIsGroups: () => handler.storeIsGroups(),
         open: async (partition, needed) => {
           await go.promise
           // Handed to somebody else while it waited: opening it now would fence them.

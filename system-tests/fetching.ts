@@ -2,11 +2,12 @@
 import { pause } from 'service-kit'
 import type { FetchHandler } from '../poke-api-consumer/src/application/ports.ts'
 import type { LogBounds } from '../poke-api-consumer/src/infrastructure/messaging/cluster.ts'
+import type { GroupView } from '../poke-api-consumer/src/infrastructure/messaging/group-members.ts'
 import { KafkaRecordSource, type KafkaRecordSourceOptions } from '../poke-api-consumer/src/infrastructure/messaging/kafka-record-source.ts'
 import { FakeHandler } from '../poke-api-consumer/test/messaging/fake-handler.ts'
 
 export type FetchingOptions = Pick<KafkaRecordSourceOptions, 'brokers' | 'topic' | 'groupId'> &
-  Partial<Pick<KafkaRecordSourceOptions, 'limits' | 'sessionTimeout' | 'clientOptions' | 'storeId'>>
+  Partial<Pick<KafkaRecordSourceOptions, 'limits' | 'sessionTimeout' | 'clientOptions'>> & { readonly storeId?: string }
 
 export class Fetching {
   readonly handler: FakeHandler
@@ -16,6 +17,8 @@ export class Fetching {
   readonly logEnds = new Map<number, LogBounds | null>()
   /** Partitions that this member has now. */
   assigned: readonly number[] = []
+  /** The group as it was looked at last. */
+  group: GroupView | null = null
   /** Settles when the source has ended. */
   readonly ended: Promise<void>
   readonly #stopping = new AbortController()
@@ -30,7 +33,7 @@ export class Fetching {
     }
     const source = new KafkaRecordSource({
       clientId: 'fetching',
-      storeId: '00000000-0000-4000-8000-000000000001',
+      store: { id: options.storeId ?? '00000000-0000-4000-8000-000000000001', name: 'sqlite:store.db', instance: 'test/1' },
       limits: { maxBytes: 1 << 20, maxWait: 200 },
       ...options,
       observer: {
@@ -45,6 +48,11 @@ export class Fetching {
         logEnds: (_, __, ends) => {
           for (const [partition, log] of ends) this.logEnds.set(partition, log)
         },
+        groupSeen: (view) => {
+          this.group = view
+          this.#changed.resolve()
+          this.#changed = Promise.withResolvers()
+        },
         rebalanced: (partitions) => {
           this.assigned = partitions
           tell(`assigned ${partitions.join(' ')}`)
@@ -54,7 +62,7 @@ export class Fetching {
       now: () => performance.now(),
       random: Math.random,
     })
-    const open: FetchHandler = { open: (partition) => handler.open(partition) }
+    const open: FetchHandler = { open: (partition) => handler.open(partition), storeIsGroups: () => tell('the store is the group’s') }
     this.ended = source.run(open, this.#stopping.signal)
     this.ended.catch(() => {})
   }

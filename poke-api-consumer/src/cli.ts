@@ -42,6 +42,12 @@ await runProgram({
       run: async (input) => await (await import('./commands/reset.ts')).resetCounts(input, terminal),
     },
     {
+      name: 'take-group',
+      meaning: 'Makes this store the one that the group counts into, in place of another one; all instances must have ended.',
+      options: { yes, json },
+      run: async (input) => await (await import('./commands/take-group.ts')).takeGroup(input, terminal),
+    },
+    {
       name: 'dead-letters list',
       meaning: 'Shows the records that could not be counted, the newest first.',
       options: { limit: { type: 'string', value: 'N', meaning: 'At most so many. [50]' }, json },

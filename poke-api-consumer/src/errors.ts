@@ -8,12 +8,25 @@ export const KAFKA_ERRORS = {
   'no-topic': retried('The topic does not exist.', 'Start the producer, which makes it, or correct `KAFKA_TOPIC`.'),
   'no-leader': retried('A partition of the topic has no leader.', 'Start the broker that keeps it.'),
   membership: retried('The place in the consumer group was lost.', 'It is joined again by itself.'),
+  'group-protocol': retried(
+    'Another program uses the group with another protocol, and keeps this service out.',
+    'End that program, which the message names, or give this service a `KAFKA_GROUP_ID` of its own; counting goes on by itself.',
+  ),
+  'foreign-member': retried(
+    'Another program is in the group, or a partition is read by nobody: what is written there is not counted.',
+    'End that program, which the message names, or give it a group of its own; counting goes on by itself.',
+  ),
   refused: retried('Kafka refused a request for another reason.', 'The message has the broker’s words; it is tried again.'),
   'bad-response': retried('A response of Kafka cannot be read.', 'It is fetched again with a new connection.'),
   'two-stores': final(
     EXIT.config,
-    'Members of one group count into two stores, each of which would have a part.',
-    'Give all members the same `STORE_URL`, or one of them another `KAFKA_GROUP_ID`.',
+    'The group counts into another store than this instance, and each would have a part. Whoever came last ends.',
+    'Set `STORE_URL` to the group’s store, which the message names, or give this instance a `KAFKA_GROUP_ID` of its own. To change the group’s store on purpose: [operations.md](operations.md).',
+  ),
+  'group-in-use': final(
+    EXIT.temporary,
+    'A command needs a group without members, and it has some.',
+    'End all instances of the group, and run the command again.',
   ),
   'not-authorised': final(
     EXIT.notAllowed,

@@ -117,7 +117,7 @@ async function consume(config: Config, logger: Logger, signal: AbortSignal, cras
   const source = new KafkaRecordSource({
     ...kafka,
     groupId,
-    storeId: store.id,
+    store: { id: store.id, name: storeUrl ?? config.STORE_URL, instance },
     sessionTimeout: config.KAFKA_SESSION_TIMEOUT,
     limits: { maxBytes: config.FETCH_MAX_BYTES, maxWait: config.FETCH_MAX_WAIT, maxBatchBytes: config.BATCH_MAX_BYTES },
     observer: {
@@ -129,6 +129,11 @@ async function consume(config: Config, logger: Logger, signal: AbortSignal, cras
       logEnds: (of, partitions, ends) => {
         progress.logEnds(of, partitions, ends)
         report.logEnds()
+      },
+      groupSeen: (view) => {
+        metrics.groupSeen(view)
+        report.groupSeen(view)
+        live.groupSeen(view)
       },
       rebalanced: (partitions) => {
         metrics.rebalanced()

@@ -6,8 +6,8 @@ import { TypeCountsExport } from '../src/application/type-counts-export.ts'
 import { MockFileHandler } from './mock-file-handler.ts'
 import { RecordingObserver } from './recording-observer.ts'
 
-/** An export whose clock and waiting a test moves. */
-function exporting(t: TestContext) {
+/** An export whose clock and waiting a test moves. @param allowed whether it may publish from the start */
+function exporting(t: TestContext, allowed = true) {
   const clock = { ms: 0 }
   const store = { revision: 0, totals: async () => ({ counts: new Map([['bug', store.revision]]), revision: store.revision }) }
   const sink = new MockFileHandler()
@@ -28,6 +28,7 @@ function exporting(t: TestContext) {
       }),
     now: () => clock.ms,
   })
+  if (allowed) types.allow()
   const running = types.run(stop.signal)
   const end = async () => {
     stop.abort()
@@ -44,7 +45,7 @@ function exporting(t: TestContext) {
     waits.at(-1)?.over()
     await settled()
   }
-  return { store, sink, observer, waits, committed, pass, end, published: () => sink.content?.get('bug') }
+  return { types, store, sink, observer, waits, committed, pass, end, published: () => sink.content?.get('bug') }
 }
 
 /** Everything that needs no time has happened. */
@@ -53,6 +54,26 @@ async function settled(): Promise<void> {
 }
 
 describe('the export of the counts', () => {
+  test('publishes nothing before it is known that the store is the group’s, at its end neither, but tells the counts', async (t) => {
+    const { observer, committed, end, published } = exporting(t, false)
+    await settled()
+    await committed(true)
+    await end()
+    assert.equal(published(), undefined)
+    assert.equal(observer.latest?.revision, 1)
+  })
+
+  test('publishes at once when that is known', async (t) => {
+    const { types, published, waits } = exporting(t, false)
+    await settled()
+    assert.equal(published(), undefined)
+    types.allow()
+    await settled()
+    assert.equal(published(), 0)
+    types.allow()
+    assert.equal(waits.at(-1)?.ms, 1000)
+  })
+
   test('while there is more to count, publishes at most every 50 ms, whatever is committed in between', async (t) => {
     const { committed, pass, published, waits } = exporting(t)
     await settled()

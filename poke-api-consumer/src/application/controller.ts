@@ -110,6 +110,10 @@ export class Controller implements FetchHandler {
     }
   }
 
+  storeIsGroups(): void {
+    this.#export.allow()
+  }
+
   /** Opens a partition at the store's position, however long the store is away, until the signal is aborted. */
   async open(partition: TopicPartition, signal: AbortSignal): Promise<PartitionReader> {
     const { store, observer, onDataLoss } = this.#options
@@ -122,6 +126,7 @@ export class Controller implements FetchHandler {
       if (state.replacedTopicId === null) {
         this.#crashPoint('opened')
         observer.opened(partition, state.position)
+        this.#export.allow()
         this.#deadLetters.own(partition)
         return this.#reader(partition, state, false)
       }

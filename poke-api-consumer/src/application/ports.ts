@@ -52,6 +52,8 @@ export interface RecordSource {
 
 /** The controller, as the source sees it. */
 export interface FetchHandler {
+  /** The group is known to count into this store: what the store has may be published, though no partition is read here. Called any number of times. */
+  storeIsGroups(): void
   /**
    * Called for each partition that this member was handed, and again after a `reopen`.
    * @param signal aborted when the partition is not needed any more

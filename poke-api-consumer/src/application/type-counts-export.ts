@@ -29,6 +29,8 @@ export interface TypeCountsExportOptions {
 
 export class TypeCountsExport {
   readonly #options: TypeCountsExportOptions
+  /** Whose store may not be the group's must not write over the file of one that is. */
+  #allowed = false
   #revision = -1
   #totals: Totals | null = null
   #writtenAt = Number.NEGATIVE_INFINITY
@@ -41,6 +43,13 @@ export class TypeCountsExport {
 
   constructor(options: TypeCountsExportOptions) {
     this.#options = options
+  }
+
+  /** From now on the document is published: a partition is read into this store, or the group is known to count into it. */
+  allow(): void {
+    if (this.#allowed) return
+    this.#allowed = true
+    this.changed(true)
   }
 
   /**
@@ -94,7 +103,7 @@ export class TypeCountsExport {
     this.#totals = totals
     observer.totals(totals)
     onTotals?.(totals)
-    await this.#replace(totals)
+    if (this.#allowed) await this.#replace(totals)
     this.#took = now() - beganAt
     if (totals.revision === this.#moved.revision || now() - this.#moved.toldAt < REST_INTERVAL) return
     this.#moved = { ...this.#moved, toldAt: now() }

@@ -1,7 +1,9 @@
 /** What happens to records, in the log and in readiness: troubles when they begin, change and end, and now and then a summary. */
 import { type Health, type Logger, Trouble } from 'service-kit'
 import type { CountedResponse, CountObserver, DataLoss, PartitionSummary, TopicPartition, Totals } from '../application/ports.ts'
+import { KafkaError } from '../errors.ts'
 import { type GroupProgress, keyOf } from './group-progress.ts'
+import type { GroupView } from './messaging/group-members.ts'
 import type { SourceObserver } from './messaging/kafka-record-source.ts'
 
 export interface CountReportOptions {
@@ -42,6 +44,7 @@ export class CountReport implements CountObserver, SourceObserver {
   readonly #deadLetterTopic: Trouble
   readonly #kafka: Trouble
   readonly #membership: Trouble
+  readonly #group: Trouble
   /** Why there is nothing to read yet; null once there was. */
   #waiting: string | null = 'has not joined the group yet'
   /** Told of. */
@@ -62,7 +65,10 @@ export class CountReport implements CountObserver, SourceObserver {
     this.#deadLetterTopic = new Trouble({ logger, now, stopping, over: 'dead letters are published again' })
     this.#kafka = new Trouble({ logger, now, stopping, over: 'Kafka answers again' })
     this.#membership = new Trouble({ logger, now, stopping, over: 'this instance is a member of the group again' })
+    const groupOver = 'every partition of the topic is read by this service again, and nobody else is in its group'
+    this.#group = new Trouble({ logger, now, stopping, over: groupOver })
     health.add('kafka', () => this.#kafka.reason ?? this.#membership.reason ?? this.#waiting)
+    health.add('group', () => this.#group.reason)
     health.add('store', () => this.#store.reason)
     health.add('output-file', () => this.#file.reason)
     health.add('dead-letters', () => this.#deadLetterTopic.reason)
@@ -194,6 +200,11 @@ export class CountReport implements CountObserver, SourceObserver {
       { partition, mirrored, position },
       `partition ${partition}: the group's offset ${mirrored} is ahead of the store's position ${position}: this store is older than what was counted before, or another one; counting goes on from the store`,
     )
+  }
+
+  groupSeen({ reasons }: GroupView): void {
+    if (reasons.length === 0) this.#group.worked()
+    else this.#group.failed(new KafkaError('foreign-member', reasons.join('; ')))
   }
 
   membershipLost(error: Error): void {

@@ -2,6 +2,7 @@
 import { Counter, Gauge, Histogram, LOCAL_SECONDS, type Registry } from 'service-kit'
 import type { CountedResponse, CountObserver, FetchPosition, TopicPartition } from '../application/ports.ts'
 import type { GroupProgress, Lag } from './group-progress.ts'
+import type { GroupView } from './messaging/group-members.ts'
 
 /** From the time in the record to its count: a poll's patience, a network, a backlog of hours. */
 const EVENT_TO_COUNT_SECONDS = [0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 60, 600, 3600]
@@ -30,6 +31,8 @@ export class ConsumerMetrics implements CountObserver {
   readonly #fileFailures: Counter
   readonly #eventToCountSeconds: Histogram
   readonly #owned: Gauge
+  readonly #foreignMembers: Gauge
+  readonly #unread: Gauge
   readonly #stopped: Gauge<'partition'>
   readonly #gaps: Counter<'kind'>
   readonly #storeFailures: Counter
@@ -95,6 +98,16 @@ export class ConsumerMetrics implements CountObserver {
       registers,
     })
     this.#owned = new Gauge({ name: 'poke_partitions_owned', help: 'Partitions that this instance reads.', registers })
+    this.#foreignMembers = new Gauge({
+      name: 'poke_foreign_members',
+      help: 'Members of the consumer group that are not instances of this service.',
+      registers,
+    })
+    this.#unread = new Gauge({
+      name: 'poke_unread_partitions',
+      help: 'Partitions of the topic that no instance of this service reads: another program of the group does, or nobody for longer than a session.',
+      registers,
+    })
     this.#stopped = byPartition(
       'poke_partition_stopped',
       '1 for a partition that is left alone because records of it are gone; it needs a decision (ON_DATA_LOSS).',
@@ -186,6 +199,11 @@ export class ConsumerMetrics implements CountObserver {
 
   fileFailed(): void {
     this.#fileFailures.inc()
+  }
+
+  groupSeen({ foreignMembers, unread }: GroupView): void {
+    this.#foreignMembers.set(foreignMembers)
+    this.#unread.set(unread.length)
   }
 
   /** This instance was given its partitions anew. */

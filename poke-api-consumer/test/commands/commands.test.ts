@@ -9,6 +9,7 @@ import { type CommandInput, ServiceError } from 'service-kit'
 import { showCounts } from '../../src/commands/counts.ts'
 import { listDeadLetters, purgeDeadLetters, replayDeadLetters } from '../../src/commands/dead-letters.ts'
 import { resetCounts } from '../../src/commands/reset.ts'
+import { takeGroup } from '../../src/commands/take-group.ts'
 import { verifyCounts } from '../../src/commands/verify.ts'
 import { openStore } from '../../src/infrastructure/storage/open-store.ts'
 import type { Store } from '../../src/infrastructure/storage/store.ts'
@@ -70,7 +71,7 @@ test('no command makes a store where there is none', async (t) => {
   t.after(() => rmSync(dir, { recursive: true }))
   const path = join(dir, 'store.db')
   const input = { options: { yes: true, 'from-beginning': true, state: 'kept' }, args: [], env: { STORE_URL: `sqlite:${path}` } }
-  for (const command of [showCounts, listDeadLetters, replayDeadLetters, purgeDeadLetters, verifyCounts, resetCounts]) {
+  for (const command of [showCounts, listDeadLetters, replayDeadLetters, purgeDeadLetters, verifyCounts, resetCounts, takeGroup]) {
     await refused(
       command(input, new RecordingTerminal()),
       65,

@@ -240,11 +240,19 @@ describe('the group’s offsets', () => {
     const member = { groupId: 'group', memberId: 'member-1', generationId: 7 }
     const positions = new Map([[0, { offset: 12, leaderEpoch: 3 }]])
     const cluster = clusterOf(t, [broker.name])
-    assert.equal(await cluster.mirror(member, positions), true)
-    assert.deepEqual(asked, [{ groupId: 'group', generationId: 7, memberId: 'member-1', topics: [['poke-topic', [[0, 12, 3, null]]]] }])
+    assert.equal(await cluster.mirror(member, positions, ['whose']), true)
+    assert.deepEqual(asked, [{ groupId: 'group', generationId: 7, memberId: 'member-1', topics: [['poke-topic', [[0, 12, 3, 'whose']]]] }])
     // ILLEGAL_GENERATION: it is somebody else's by now.
     errorCode = 22
-    assert.equal(await cluster.mirror(member, positions), false)
+    assert.equal(await cluster.mirror(member, positions, ['whose']), false)
+    // OFFSET_METADATA_TOO_LARGE: brokers may be set to take less than 4096 bytes.
+    errorCode = 12
+    asked.length = 0
+    await assert.rejects(cluster.mirror(member, positions, ['long', 'short', '']), /OFFSET_METADATA_TOO_LARGE/)
+    assert.deepEqual(
+      asked.map(({ topics }) => topics),
+      ['long', 'short', ''].map((text) => [['poke-topic', [[0, 12, 3, text]]]]),
+    )
   })
 
   test('are known for the partitions that have one', async (t) => {
@@ -263,13 +271,16 @@ describe('the group’s offsets', () => {
               w
                 .appendString('poke-topic')
                 .appendArray(offsets, (p, [partition, offset]) =>
-                  p.appendInt32(partition).appendInt64(offset).appendInt32(-1).appendString('').appendInt16(0),
+                  p.appendInt32(partition).appendInt64(offset).appendInt32(4).appendString('whose').appendInt16(0),
                 ),
             )
             .appendInt16(0),
         )
         .appendTaggedFields(),
     )
-    assert.deepEqual(await clusterOf(t, [broker.name]).mirrored('group', [0, 1]), new Map([[0, 600]]))
+    assert.deepEqual(
+      await clusterOf(t, [broker.name]).mirrored('group', [0, 1]),
+      new Map([[0, { offset: 600, leaderEpoch: 4, metadata: 'whose' }]]),
+    )
   })
 })

@@ -46,6 +46,8 @@ export class FakeHandler implements FetchHandler {
     this.#seen = seen
   }
 
+  storeIsGroups(): void {}
+
   async open(at: TopicPartition): Promise<PartitionReader> {
     this.#tell(`open ${at.partition}`)
     await this.opening(at.partition)

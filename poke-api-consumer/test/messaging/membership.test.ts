@@ -132,6 +132,8 @@ function member(t: TestContext, { broker, change }: Awaited<ReturnType<typeof gr
     groupId: 'group',
     clientId: 'test',
     storeId: STORE,
+    isGroups: async () => true,
+    usedBy: async () => null,
     cluster: {
       topic: () => ({
         topicId: '0a1b2c3d-4e5f-4a6b-8c7d-0e1f2a3b4c5d',

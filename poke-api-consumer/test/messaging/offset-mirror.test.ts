@@ -4,27 +4,30 @@ import { test } from 'node:test'
 import { KafkaError } from '../../src/errors.ts'
 import type { Member, Positions } from '../../src/infrastructure/messaging/cluster.ts'
 import { OffsetMirror } from '../../src/infrastructure/messaging/offset-mirror.ts'
+import { claimOf } from '../../src/infrastructure/messaging/store-claim.ts'
 
+const STORE = { id: '00000000-0000-4000-8000-00000000000a', name: 'sqlite:data/counts.db', instance: 'host/12' }
 const self: Member = { groupId: 'g', memberId: 'm', generationId: 3 }
 const at = (...offsets: number[]): Positions => new Map(offsets.map((offset, partition) => [partition, { offset, leaderEpoch: 1 }]))
 
 function mirrorOf(
   answer: () => boolean,
   member: () => Member | null = () => self,
-  group = new Map<number, number>(),
+  offsets = new Map<number, number>(),
   openedAt: (partition: number) => number | null = () => null,
 ) {
-  const written: [Member, Positions][] = []
+  const written: [Member, Positions, string][] = []
   const told: string[] = []
   const mirror = new OffsetMirror({
     cluster: {
-      mirror: async (by, positions) => {
-        written.push([by, positions])
+      mirror: async (by, positions, [metadata = '']) => {
+        written.push([by, positions, metadata])
         return answer()
       },
-      mirrored: async () => group,
+      mirrored: async () => new Map([...offsets].map(([partition, offset]) => [partition, { offset, leaderEpoch: 1, metadata: null }])),
     },
     groupId: 'g',
+    store: STORE,
     observer: { mirrorAhead: (partition, mirrored, position) => told.push(`${partition}: ${mirrored} > ${position}`) },
     member,
     positions: () => at(),
@@ -39,10 +42,13 @@ test('what moved is written, with the member’s id and generation', async () =>
   assert.equal(await mirror.write(at(5, 7)), true)
   assert.equal(await mirror.write(at(5, 8)), true)
   assert.equal(await mirror.write(at(5, 8)), true)
-  assert.deepEqual(written, [
-    [self, at(5, 7)],
-    [self, new Map([[1, { offset: 8, leaderEpoch: 1 }]])],
-  ])
+  assert.deepEqual(
+    written.map(([by, positions]) => [by, positions]),
+    [
+      [self, at(5, 7)],
+      [self, new Map([[1, { offset: 8, leaderEpoch: 1 }]])],
+    ],
+  )
 })
 
 test('what the group did not take is written again', async () => {
@@ -56,6 +62,24 @@ test('what the group did not take is written again', async () => {
   answer = () => true
   assert.equal(await mirror.write(at(5)), true)
   assert.equal(written.length, 3)
+})
+
+test('each position says whose it is, and again in another place in the group, or where somebody else had the partition meanwhile', async () => {
+  let place = self
+  const { mirror, written } = mirrorOf(
+    () => true,
+    () => place,
+  )
+  await mirror.write(at(5))
+  place = { ...self, memberId: 'm2' }
+  await mirror.write(at(5))
+  await mirror.write(new Map())
+  await mirror.write(at(5))
+  const members = written.map(([, , metadata]) => claimOf(metadata))
+  assert.deepEqual(
+    members,
+    ['m', 'm2', 'm2'].map((memberId) => ({ ...STORE, memberId })),
+  )
 })
 
 test('who is no member writes nothing', async () => {

@@ -185,6 +185,19 @@ test('a record that says to be of the future is of now, and not the newest for e
   assert.deepEqual(snapshot().instance.newest, { at: NOW + 5, origin: 'bundled' })
 })
 
+test('what no instance reads is shown until it is read again', () => {
+  const { state, snapshot } = setup()
+  const before = state.version
+  const view = { foreignMembers: 1, unread: [2], reasons: ['partition 2 of poke-topic is read by a program that is not this one'] }
+  state.groupSeen(view)
+  assert.deepEqual(snapshot().unread, view.reasons)
+  assert.equal(state.version, before + 1)
+  state.groupSeen({ ...view, reasons: [...view.reasons] })
+  assert.equal(state.version, before + 1)
+  state.groupSeen({ foreignMembers: 0, unread: [], reasons: [] })
+  assert.deepEqual([snapshot().unread, state.version], [[], before + 2])
+})
+
 test('troubles of the store are shown until it answers', () => {
   const { state, snapshot, looked } = setup()
   state.storeFailed(new Error('disk full'))

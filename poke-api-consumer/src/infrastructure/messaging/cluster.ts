@@ -2,10 +2,12 @@
 import {
   type API,
   type BaseOptions,
+  consumerGroupDescribeV0,
   createTopicsV7,
   describeConfigsV4,
   describeGroupsV5,
   findCoordinatorV4,
+  listGroupsV5,
   listOffsetsV7,
   metadataV12,
   offsetCommitV8,
@@ -17,6 +19,7 @@ import { KafkaError } from '../../errors.ts'
 import { type BrokerAddress, BrokerConnection } from './broker-connection.ts'
 import { NEWEST_FETCH, OLDEST_FETCH } from './fetch-response.ts'
 import { CODE, refusedBy } from './kafka-failure.ts'
+import type { GroupOffset } from './store-claim.ts'
 
 export interface ClusterOptions {
   readonly brokers: readonly string[]
@@ -67,6 +70,36 @@ export interface Member {
   readonly groupId: string
   readonly memberId: string
   readonly generationId: number
+}
+
+export interface GroupMember {
+  readonly memberId: string
+  readonly clientId: string
+  readonly host: string
+  /** What a member of a classic group says of itself, in the group's protocol; null in others. */
+  readonly metadata: Buffer | null
+  /** What the leader of a classic group handed it; null in others. */
+  readonly assignment: Buffer | null
+  /** What the coordinator handed it of the topic; empty in classic groups. */
+  readonly partitions: readonly number[]
+}
+
+/** A group as its coordinator knows it. */
+export interface DescribedGroup {
+  /** `classic`: the leader hands out partitions; `consumer`: the coordinator does (KIP-848); `other`: it has no consumers, but for instance shares. */
+  readonly kind: 'classic' | 'consumer' | 'other'
+  /** What members of a classic group are: `consumer`, `connect`; empty where nobody is there. */
+  readonly protocolType: string
+  /** By what a classic group hands out partitions; of others the coordinator's word for it. */
+  readonly protocol: string
+  /** Nobody is being handed anything just now. */
+  readonly settled: boolean
+  readonly members: readonly GroupMember[]
+}
+
+/** Who commits for a group that has no members. */
+export function nobodyOf(groupId: string): Member {
+  return { groupId, memberId: '', generationId: -1 }
 }
 
 /** By partition: the next offset to count, and the leader epoch of the last batch before it. */
@@ -244,40 +277,105 @@ export class Cluster {
 
   /**
    * Writes positions to the group, for tools that show lag by them.
-   * @returns false where the group is at another generation by now
+   * @param metadata goes with each of them: the first of these texts that the broker does not find too long
+   * @returns false where the group is at another generation by now, or has members and this is none
    * @throws KafkaError
    */
-  async mirror({ groupId, memberId, generationId }: Member, positions: Positions): Promise<boolean> {
+  async mirror(member: Member, positions: Positions, metadata: readonly string[]): Promise<boolean> {
+    for (const text of metadata) {
+      const code = await this.#mirror(member, positions, text)
+      if (code === CODE.none) return true
+      if (code === CODE.illegalGeneration || code === CODE.unknownMemberId || code === CODE.rebalanceInProgress) return false
+      if (code !== CODE.offsetMetadataTooLarge) throw refusedBy(code, this.#options)
+    }
+    throw refusedBy(CODE.offsetMetadataTooLarge, this.#options)
+  }
+
+  async #mirror({ groupId, memberId, generationId }: Member, positions: Positions, metadata: string): Promise<number> {
     const partitions = [...positions].map(([partition, { offset, leaderEpoch }]) => ({
       partitionIndex: partition,
       committedOffset: BigInt(offset),
       committedLeaderEpoch: leaderEpoch,
+      committedMetadata: metadata,
     }))
     const topics = [{ name: this.#options.topic, partitions }]
     return await this.#askCoordinator(groupId, async (coordinator) => {
       const answer = await this.#ask(coordinator, offsetCommitV8.api, 'mirroring offsets', groupId, generationId, memberId, null, topics)
-      const code = answer.topics.flatMap((topic) => topic.partitions).find(({ errorCode }) => errorCode !== CODE.none)?.errorCode
-      if (code === undefined) return true
-      if (code === CODE.illegalGeneration || code === CODE.unknownMemberId || code === CODE.rebalanceInProgress) return false
-      throw refusedBy(code, this.#options)
+      const refused = answer.topics.flatMap((topic) => topic.partitions).find(({ errorCode }) => errorCode !== CODE.none)
+      return refused?.errorCode ?? CODE.none
     })
   }
 
   /**
-   * The offsets that the group has of these partitions, by partition; those that it has none of are missing.
+   * What the group has committed of these partitions, by partition; those that it has nothing of are missing.
    * @throws KafkaError
    */
-  async mirrored(groupId: string, partitions: readonly number[]): Promise<ReadonlyMap<number, number>> {
+  async mirrored(groupId: string, partitions: readonly number[]): Promise<ReadonlyMap<number, GroupOffset>> {
     const topics = [{ name: this.#options.topic, partitionIndexes: [...partitions] }]
     const request = [{ groupId, memberId: null, memberEpoch: -1, topics }]
     return await this.#askCoordinator(groupId, async (coordinator) => {
       const answer = await this.#ask(coordinator, offsetFetchV8.api, 'asking for mirrored offsets', request, false)
       const found = answer.groups.flatMap((group) => group.topics).flatMap((topic) => topic.partitions)
-      const refused = found.find(({ errorCode }) => errorCode !== CODE.none)
+      // A group of another kind has no such offsets.
+      if (answer.groups.some(({ errorCode }) => errorCode === CODE.groupIdNotFound)) return new Map()
+      const refused = [...answer.groups, ...found].find(({ errorCode }) => errorCode !== CODE.none)
       if (refused !== undefined) throw refusedBy(refused.errorCode, this.#options)
-      const offsets = found.map(({ partitionIndex, committedOffset }) => [partitionIndex, Number(committedOffset)] as const)
-      return new Map(offsets.filter(([, offset]) => offset >= 0))
+      const offsets = found.map(({ partitionIndex, committedOffset, committedLeaderEpoch, metadata }) => {
+        return [partitionIndex, { offset: Number(committedOffset), leaderEpoch: committedLeaderEpoch, metadata: metadata ?? null }] as const
+      })
+      return new Map(offsets.filter(([, { offset }]) => offset >= 0))
     })
+  }
+
+  /** Who is in the group, and how it hands out partitions. @throws KafkaError */
+  async describeGroup(groupId: string): Promise<DescribedGroup> {
+    return await this.#askCoordinator(groupId, async (coordinator) => {
+      const answer = await this.#ask(coordinator, describeGroupsV5.api, 'looking at the group', [groupId], false)
+      const group = answer.groups[0]
+      if (group === undefined) throw new KafkaError('bad-response', `Kafka does not describe the group ${groupId}; it is asked again`)
+      if (group.errorCode !== CODE.none) throw refusedBy(group.errorCode, this.#options)
+      // Of a group of another kind this request says that it is dead, as of one that does not exist.
+      if (group.groupState === 'Dead') return await this.#describeNewer(coordinator, groupId)
+      return {
+        kind: 'classic',
+        protocolType: group.protocolType,
+        protocol: group.protocolData,
+        settled: group.groupState === 'Stable' || group.groupState === 'Empty',
+        members: group.members.map(({ memberId, clientId, clientHost, memberMetadata, memberAssignment }) => {
+          return { memberId, clientId, host: clientHost, metadata: memberMetadata, assignment: memberAssignment, partitions: [] }
+        }),
+      }
+    })
+  }
+
+  async #describeNewer(coordinator: number, groupId: string): Promise<DescribedGroup> {
+    const nobody: DescribedGroup = { kind: 'classic', protocolType: '', protocol: '', settled: true, members: [] }
+    const connection = await this.#connection(coordinator)
+    if (connection.versions(consumerGroupDescribeV0.api.key) !== null) {
+      const answer = await this.#ask(coordinator, consumerGroupDescribeV0.api, 'looking at the group', [groupId], false)
+      const group = answer.groups[0]
+      if (group?.errorCode === CODE.none) {
+        const members = group.members.map(({ memberId, clientId, clientHost, assignment }) => {
+          const mine = assignment.topicPartitions.filter(({ topicName }) => topicName === this.#options.topic)
+          return {
+            memberId,
+            clientId,
+            host: clientHost,
+            metadata: null,
+            assignment: null,
+            partitions: mine.flatMap((each) => each.partitions),
+          }
+        })
+        return { kind: 'consumer', protocolType: 'consumer', protocol: group.assignorName, settled: true, members }
+      }
+      if (group !== undefined && group.errorCode !== CODE.groupIdNotFound) throw refusedBy(group.errorCode, this.#options)
+    }
+    const newest = connection.versions(listGroupsV5.api.key)?.[1] ?? 0
+    if (newest < listGroupsV5.api.version) return nobody
+    const { groups } = await this.#ask(coordinator, listGroupsV5.api, 'looking at the kind of the group', [], [])
+    const listed = groups.find((each) => each.groupId === groupId)
+    if (listed === undefined || /^(?:classic|consumer)$/i.test(listed.groupType)) return nobody
+    return { ...nobody, kind: 'other', protocol: listed.groupType }
   }
 
   /** Closes every connection at once: whoever waits for an answer gets an error. */

@@ -17,6 +17,7 @@ export const CODE = {
   offsetOutOfRange: 1,
   corruptMessage: 2,
   unknownTopicOrPartition: 3,
+  offsetMetadataTooLarge: 12,
   illegalGeneration: 22,
   unknownMemberId: 25,
   rebalanceInProgress: 27,
@@ -70,6 +71,9 @@ function refusal(code: string, { brokers, topic }: Attempt, cause: Error | undef
       `${kafka} does not allow topic ${topic} or the group to this user (${code}): grant Read and DescribeConfigs on the topic and Read on the group; a new start names what is missing`,
       options,
     )
+  }
+  if (code === 'INCONSISTENT_GROUP_PROTOCOL') {
+    return new KafkaError('group-protocol', 'another program uses the group with another protocol; it is tried again', options)
   }
   if (code === 'LEADER_NOT_AVAILABLE') {
     return new KafkaError(

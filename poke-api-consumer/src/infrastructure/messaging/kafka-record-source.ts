@@ -9,15 +9,18 @@ import { deadLetterTopicOf } from './dead-letter-topic.ts'
 import { Decompressor } from './decompress.ts'
 import { FetchLoop } from './fetch-loop.ts'
 import { DEFAULT_MAX_BATCH_BYTES, type FetchLimits } from './fetch-response.ts'
+import { GroupMembers, type GroupMembersObserver, usersOf } from './group-members.ts'
 import { LogWatch, type LogWatchObserver } from './log-watch.ts'
 import { Membership, type MembershipObserver } from './membership.ts'
 import { OffsetMirror, type OffsetMirrorObserver } from './offset-mirror.ts'
 import { BatchCursor } from './record-batch.ts'
 import { checkRights } from './rights.ts'
 import { SourceTable } from './source-table.ts'
+import type { StoreIdentity } from './store-claim.ts'
+import { StoreOfGroup } from './store-of-group.ts'
 import { TopicWatch } from './topic-watch.ts'
 
-export interface SourceObserver extends MembershipObserver, OffsetMirrorObserver, LogWatchObserver {
+export interface SourceObserver extends MembershipObserver, OffsetMirrorObserver, LogWatchObserver, GroupMembersObserver {
   /** The topic does not exist yet; said once. */
   waitingForTopic(topic: string): void
   /** Something of Kafka does not answer, or not as it should; it is tried again. Said at each attempt. */
@@ -31,7 +34,7 @@ export interface KafkaRecordSourceOptions {
   readonly topic: string
   readonly groupId: string
   /** Of the store that this instance counts into: all of a group must have the same one (rule S5). */
-  readonly storeId: string
+  readonly store: StoreIdentity
   readonly clientId: string
   readonly clientOptions?: Pick<BaseOptions, 'tls' | 'tlsServerName' | 'sasl'>
   /** Without a heartbeat for this long a member's partitions go to others, in ms. */
@@ -84,7 +87,21 @@ export class KafkaRecordSource implements RecordSource {
         return cluster.answering
       },
     }
-    const membership = new Membership({ ...this.#options, cluster: known, doubt: () => topics.doubt() })
+    const storeOfGroup = new StoreOfGroup({
+      ...this.#options,
+      cluster,
+      troubles,
+      partitions: () => topics.current.partitions.length,
+      known: () => handler.storeIsGroups(),
+    })
+    const membership = new Membership({
+      ...this.#options,
+      storeId: this.#options.store.id,
+      cluster: known,
+      isGroups: (signal) => storeOfGroup.check(signal),
+      usedBy: async () => usersOf(await cluster.describeGroup(this.#options.groupId)),
+      doubt: () => topics.doubt(),
+    })
     const sources = new SourceTable()
     const decompressor = new Decompressor(this.#options.limits.maxBatchBytes ?? DEFAULT_MAX_BATCH_BYTES)
     const loop = new FetchLoop({
@@ -113,8 +130,17 @@ export class KafkaRecordSource implements RecordSource {
     const fetching = loop.run(handler, running)
     const mirroring = mirror.run(running)
     const measuring = new LogWatch({ ...this.#options, cluster, topics }).run(running)
+    const checking = storeOfGroup.run(running)
+    const members = new GroupMembers({
+      ...this.#options,
+      cluster,
+      troubles,
+      partitions: () => topics.current.partitions.length,
+      member: () => membership.member,
+    })
+    const watching = members.run(running)
     try {
-      await Promise.race([fetching, member, looking])
+      await Promise.race([fetching, member, looking, checking, watching])
     } finally {
       stop.abort()
       // The partitions are closed and what was committed last is mirrored before they are given away.
@@ -122,7 +148,7 @@ export class KafkaRecordSource implements RecordSource {
       if (closed.status === 'fulfilled')
         await withDeadline(mirror.write(closed.value), LAST_MIRROR, 'mirroring the last offsets').catch(() => {})
       leaving.abort()
-      await Promise.allSettled([member, looking, mirroring, measuring])
+      await Promise.allSettled([member, looking, mirroring, measuring, checking, watching])
     }
   }
 }

@@ -22,7 +22,11 @@ export interface MembershipOptions {
   readonly sessionTimeout?: number
   /** Of the store that this member counts into (rule S5). */
   readonly storeId: string
+  /** Whether the group is known to count into this store; false where that is not known. Rejects where it counts into another one. */
+  readonly isGroups: (signal: AbortSignal) => Promise<boolean>
   readonly cluster: KnownCluster
+  /** Who keeps this member out of the group, by another protocol, in words; null where that is not known. */
+  readonly usedBy: () => Promise<string | null>
   /** A broker is not where it was, or does not answer. */
   readonly doubt: () => void
   readonly observer: MembershipObserver
@@ -56,6 +60,10 @@ interface Life {
   isLeader: boolean
   /** How few partitions the leader may have known of when it handed them out. */
   partitions: number
+  /** Ours, as the group handed them out last. */
+  mine: readonly number[]
+  /** The group counts into the store of this member, as far as anybody has said: whoever comes with another one came later. */
+  wasFirst: boolean
   readonly lost: PromiseWithResolvers<never>
 }
 
@@ -92,7 +100,7 @@ export class Membership {
       try {
         await this.#beMember(assigned, signal)
       } catch (error) {
-        const failure = kafkaError(error, this.#options)
+        const failure = await this.#explained(kafkaError(error, this.#options))
         if (!failure.retriable) throw failure
         if (signal.aborted) return
         assigned(new Set())
@@ -125,6 +133,15 @@ export class Membership {
     }
   }
 
+  async #explained(failure: KafkaError): Promise<KafkaError> {
+    if (failure.kind !== 'group-protocol') return failure
+    const { groupId, usedBy } = this.#options
+    // Who it is, is asked of the same brokers: where these do not answer now, they are asked after the next attempt.
+    const who = await usedBy().catch(() => null)
+    const message = `another program uses group ${groupId} with another protocol${who === null ? '' : `: ${who}`}. End it, or give this service a KAFKA_GROUP_ID of its own; it joins by itself once the other one is gone`
+    return new KafkaError('group-protocol', message, { cause: failure.cause })
+  }
+
   async #beMember(assigned: (partitions: ReadonlySet<number>) => void, signal: AbortSignal): Promise<void> {
     const { groupId, topic } = this.#options
     const life = this.#newLife(assigned, signal)
@@ -132,6 +149,9 @@ export class Membership {
     this.#life = life
     try {
       consumer.topics.track(topic)
+      // Whose store is not the group's is not even joined by: nobody has to rebalance for it.
+      life.wasFirst = await this.#options.isGroups(signal)
+      life.heardAt = this.#options.now()
       const longest = CONNECT_TIMEOUT + this.#sessionTimeout + BEYOND_REBALANCE
       await Promise.race([withDeadline(consumer.joinGroup({}), longest, `joining group ${groupId}`, signal), life.lost.promise])
       await Promise.race([this.#watch(life, signal), life.lost.promise])
@@ -171,8 +191,21 @@ export class Membership {
         return topic
       },
     }
-    const consumer = this.#newConsumer(known, lost.reject)
-    const life: Life = { consumer, heardAt: now(), rebalancing: false, isLeader: false, partitions: Number.POSITIVE_INFINITY, lost }
+    const consumer = this.#newConsumer(known, () => life.wasFirst, lost.reject)
+    const life: Life = {
+      consumer,
+      heardAt: now(),
+      rebalancing: false,
+      isLeader: false,
+      partitions: Number.POSITIVE_INFINITY,
+      mine: [],
+      wasFirst: false,
+      lost,
+    }
+    const handOut = () => {
+      observer.rebalanced(life.mine)
+      assigned(new Set(life.mine))
+    }
     const heard = () => {
       life.heardAt = now()
       this.#heard.resolve()
@@ -193,14 +226,22 @@ export class Membership {
       life.isLeader = isLeader === true
       heard()
       this.#retry.reset()
-      const mine = (consumer.assignments?.find((assignment) => assignment.topic === topic)?.partitions ?? []).toSorted((a, b) => a - b)
-      observer.rebalanced(mine)
-      assigned(new Set(mine))
+      life.mine = (consumer.assignments?.find((assignment) => assignment.topic === topic)?.partitions ?? []).toSorted((a, b) => a - b)
+      if (life.wasFirst || life.mine.length === 0) return handOut()
+      // Nobody had said whose store the group counts into: somebody may have by now, and has counted already.
+      this.#options.isGroups(signal).then(
+        () => {
+          if (this.#life !== life) return
+          life.wasFirst = true
+          handOut()
+        },
+        (error) => lost.reject(error),
+      )
     })
     return life
   }
 
-  #newConsumer(known: KnownCluster, refused: (error: KafkaError) => void): GroupConsumer {
+  #newConsumer(known: KnownCluster, isGroups: () => boolean, refused: (error: KafkaError) => void): GroupConsumer {
     const { brokers, topic, clientOptions, clientId, groupId, storeId } = this.#options
     const requestTimeout = this.#sessionTimeout + BEYOND_REBALANCE
     const options = {
@@ -214,7 +255,7 @@ export class Membership {
       heartbeatInterval: this.#heartbeatInterval,
       autocommit: false,
       protocols: [{ ...PROTOCOL, metadata: storeId }],
-      partitionAssigner: assignWithinOneStore(groupId, refused),
+      partitionAssigner: assignWithinOneStore({ groupId, storeId, isGroups, refused }),
       // Members that come and go at the same time make each other's joins fail: then the same member tries again.
       retries: 3,
       retryDelay: 100,

@@ -1,6 +1,10 @@
-/** Copies the store's positions to the Kafka group, so that every tool that shows lag works. Nobody here reads them again. */
+/**
+ * Copies the store's positions to the Kafka group, so that every tool that shows lag works. Nobody here goes on from them again; but with each
+ * of them goes which store they are of, which every newcomer reads (rule S5).
+ */
 import type { CrashHook } from '../../application/crash-points.ts'
 import type { Cluster, Member, Positions } from './cluster.ts'
+import { claimMetadata, type GroupOffset, type StoreIdentity } from './store-claim.ts'
 
 export interface OffsetMirrorObserver {
   /**
@@ -13,6 +17,7 @@ export interface OffsetMirrorObserver {
 export interface OffsetMirrorOptions {
   readonly cluster: Pick<Cluster, 'mirror' | 'mirrored'>
   readonly groupId: string
+  readonly store: StoreIdentity
   readonly observer: OffsetMirrorObserver
   /** Brokers take offsets from members alone. */
   readonly member: () => Member | null
@@ -28,8 +33,8 @@ const INTERVAL = 1000
 
 export class OffsetMirror {
   readonly #options: OffsetMirrorOptions
-  /** What the group has, as far as this member wrote it. */
-  readonly #mirrored = new Map<number, number>()
+  /** What the group has, as far as this member wrote it: of each partition that is read here the offset, and the place in the group it is of. */
+  readonly #mirrored = new Map<number, { readonly offset: number; readonly memberId: string }>()
   readonly #compared = new Set<number>()
 
   constructor(options: OffsetMirrorOptions) {
@@ -50,19 +55,27 @@ export class OffsetMirror {
    * @returns whether the group has all of these positions now
    */
   async write(positions: Positions): Promise<boolean> {
-    const { cluster, member } = this.#options
+    const { cluster, member, store } = this.#options
     await this.#compare(positions)
-    const moved = new Map([...positions].filter(([partition, { offset }]) => this.#mirrored.get(partition) !== offset))
+    // Whoever reads a partition meanwhile says so in its place.
+    for (const partition of this.#mirrored.keys()) if (!positions.has(partition)) this.#mirrored.delete(partition)
     const self = member()
+    const moved = new Map([...positions].filter(([partition, { offset }]) => !this.#isMirrored(partition, offset, self)))
     if (moved.size === 0 || self === null) return moved.size === 0
     try {
-      if (!(await cluster.mirror(self, moved))) return false
+      if (!(await cluster.mirror(self, moved, claimMetadata({ ...store, memberId: self.memberId })))) return false
     } catch {
       return false
     }
-    for (const [partition, { offset }] of moved) this.#mirrored.set(partition, offset)
+    const { memberId } = self
+    for (const [partition, { offset }] of moved) this.#mirrored.set(partition, { offset, memberId })
     this.#options.crashPoint?.('mirrored')
     return true
+  }
+
+  #isMirrored(partition: number, offset: number, self: Member | null): boolean {
+    const mirrored = this.#mirrored.get(partition)
+    return mirrored?.offset === offset && (self === null || mirrored.memberId === self.memberId)
   }
 
   /** Looks once at what the group has of each partition, before the first of its positions is written over it. */
@@ -70,7 +83,7 @@ export class OffsetMirror {
     const { cluster, groupId, observer, openedAt } = this.#options
     const unknown = [...positions.keys()].filter((partition) => !this.#compared.has(partition))
     if (unknown.length === 0) return
-    let mirrored: ReadonlyMap<number, number>
+    let mirrored: ReadonlyMap<number, GroupOffset>
     try {
       mirrored = await cluster.mirrored(groupId, unknown)
     } catch {
@@ -80,7 +93,7 @@ export class OffsetMirror {
     for (const partition of unknown) {
       this.#compared.add(partition)
       const offset = openedAt(partition) ?? positions.get(partition)?.offset ?? 0
-      const ahead = mirrored.get(partition) ?? -1
+      const ahead = mirrored.get(partition)?.offset ?? -1
       if (ahead > offset) observer.mirrorAhead(partition, ahead, offset)
     }
   }

@@ -1,44 +1,67 @@
 /**
- * Rule S5: all members of a group count into one store, or each store would have a part. The store's id travels in what a member says when
- * it joins; the leader, who hands out the partitions, sees them all.
+ * Rule S5 among members that are there at the same time: the store's id travels in what a member says when it joins; the leader, who hands
+ * out the partitions, sees them all, and gives partitions to members of one store alone.
  */
 import { type ExtendedGroupProtocolSubscription, type GroupPartitionsAssigner, roundRobinAssigner } from '@platformatic/kafka'
 import { KafkaError } from '../../errors.ts'
+import { STORE_ID } from './store-claim.ts'
 
 /** The name is the library's for handing out partitions in turns. */
 export const PROTOCOL = { name: 'roundrobin', version: 1 } as const
 
-/** 128 bits in hexadecimal; whatever else a member says is another program's. */
-const STORE_ID = /^[0-9a-f-]{32,36}$/
+export interface OneStoreOptions {
+  readonly groupId: string
+  /** Of the leader. */
+  readonly storeId: string
+  /** Whether the leader's store is the group's already: it was there first. */
+  readonly isGroups: () => boolean
+  /** The leader came to members of another store, and must end. */
+  readonly refused: (error: KafkaError) => void
+}
 
 /**
- * Hands out partitions in turns; to nobody where members count into two stores.
- * @param groupId names the group in the error
- * @param refused told of two stores
+ * Hands out partitions in turns, and none to members of a second store: who counts goes on, and who came last ends, the leader too.
+ * Members that are other programs get their share, as the group's protocol has it.
  */
-export function assignWithinOneStore(groupId: string, refused: (error: KafkaError) => void): GroupPartitionsAssigner {
+export function assignWithinOneStore({ groupId, storeId, isGroups, refused }: OneStoreOptions): GroupPartitionsAssigner {
   return (current, members, topics, metadata) => {
     const stores = storesOf(members)
     if (stores.size < 2) return roundRobinAssigner(current, members, topics, metadata)
-    refused(twoStores(groupId, stores))
-    return [...members.keys()].map((memberId) => ({ memberId, assignments: new Map() }))
+    const chosen = isGroups() ? storeId : mostMembers(stores, storeId)
+    if (chosen !== storeId) refused(cameLast(groupId, stores.get(chosen) ?? 0))
+    const served = new Map([...members].filter(([, member]) => [null, chosen].includes(storeOf(member))))
+    const assignments = roundRobinAssigner(current, served, topics, metadata)
+    const others = [...members.keys()].filter((memberId) => !served.has(memberId))
+    return [...assignments, ...others.map((memberId) => ({ memberId, assignments: new Map() }))]
   }
+}
+
+/** The store that a member says it counts into; null: another program. */
+function storeOf({ metadata }: ExtendedGroupProtocolSubscription): string | null {
+  const id = String(metadata ?? '')
+  return STORE_ID.test(id) ? id : null
 }
 
 /** How many members count into each store, by the store's id. */
 function storesOf(members: ReadonlyMap<string, ExtendedGroupProtocolSubscription>): Map<string, number> {
   const stores = new Map<string, number>()
-  for (const { metadata } of members.values()) {
-    const id = String(metadata ?? '')
-    if (STORE_ID.test(id)) stores.set(id, (stores.get(id) ?? 0) + 1)
+  for (const member of members.values()) {
+    const id = storeOf(member)
+    if (id !== null) stores.set(id, (stores.get(id) ?? 0) + 1)
   }
   return stores
 }
 
-function twoStores(groupId: string, stores: ReadonlyMap<string, number>): KafkaError {
-  const list = [...stores].map(([id, members]) => `${members} into ${id}`).join(', ')
+/** Of the stores but one, the one with the most members. */
+function mostMembers(stores: ReadonlyMap<string, number>, except: string): string {
+  const others = [...stores].filter(([id]) => id !== except)
+  return others.reduce((most, each) => (each[1] > most[1] ? each : most))[0]
+}
+
+function cameLast(groupId: string, members: number): KafkaError {
+  const others = members === 1 ? 'another member' : `${members} other members`
   return new KafkaError(
     'two-stores',
-    `members of group ${groupId} count into ${stores.size} stores (${list}), each of which would have a part: give all of them the same STORE_URL, or one of them another KAFKA_GROUP_ID`,
+    `${others} of group ${groupId} ${members === 1 ? 'counts' : 'count'} into another store than this instance, and each store would have a part; this one came last and ends: give all instances the same STORE_URL, or this one a KAFKA_GROUP_ID of its own`,
   )
 }

@@ -87,10 +87,12 @@ export class PartitionFeed {
     this.#refusals = new BackOff(times)
   }
 
-  /** What the store has; null where nothing was read yet. */
+  /** What the store has, or where reading begins where nothing was read yet; null before it is opened. */
   get position(): { readonly offset: number; readonly leaderEpoch: number } | null {
     const position = this.#reader?.position
-    return position === undefined || position.offset === 'log-start' ? null : { offset: position.offset, leaderEpoch: position.leaderEpoch }
+    if (position === undefined) return null
+    if (position.offset !== 'log-start') return { offset: position.offset, leaderEpoch: position.leaderEpoch }
+    return this.#stoodAt < 0 ? null : { offset: this.#stoodAt, leaderEpoch: -1 }
   }
 
   /** Where the store stood at this opening; null before. */

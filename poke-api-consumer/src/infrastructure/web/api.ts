@@ -63,6 +63,9 @@ const PartitionsSchema = Type.Object(
     partitions: Type.Array(PartitionSchema, {
       description: 'All partitions of the topic, and those of other topics that the group has ever read; at most a second old.',
     }),
+    unread: Type.Array(Type.String(), {
+      description: 'Which partitions no instance of this service reads, and which other programs are in its group: a sentence each.',
+    }),
   },
   { title: 'Partitions' },
 )
@@ -107,7 +110,7 @@ export function addApi(app: FastifyInstance, { state, store, stream, document }:
     (_request, reply) => {
       const [partitions, group] = [state.partitions(), state.sums()]
       if (partitions === null || group === null) return refuse(reply, 503, 'Service Unavailable', NOT_READ_YET)
-      return { instance: state.instance, group, partitions }
+      return { instance: state.instance, group, partitions, unread: state.unread }
     },
   )
 

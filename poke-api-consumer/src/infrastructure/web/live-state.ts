@@ -3,6 +3,7 @@ import { printable } from 'service-kit'
 import type { CountedResponse, CountObserver, DataLoss, FetchPosition, TopicPartition, Totals } from '../../application/ports.ts'
 import type { TypeCounts } from '../../entities/type-counts.ts'
 import { type GroupPartition, type GroupProgress, keyOf } from '../group-progress.ts'
+import type { GroupView } from '../messaging/group-members.ts'
 import type { PartitionRow, Snapshot, Sums } from './snapshot.ts'
 
 /** A document must stay small whatever a topic holds: what is left out is counted, and the API has it. */
@@ -43,6 +44,8 @@ export class LiveState implements CountObserver {
   #newest: Snapshot['instance']['newest'] = null
   #storeTrouble: string | null = null
   #lookTrouble: string | null = null
+  /** What the group gave to other programs, or to nobody. */
+  #unread: readonly string[] = []
   #version = 0
 
   constructor(options: LiveStateOptions) {
@@ -116,6 +119,15 @@ export class LiveState implements CountObserver {
     if (this.#own.delete(keyOf(partition))) this.#version++
   }
 
+  groupSeen({ reasons }: GroupView): void {
+    if (reasons.join('\n') !== this.#unread.join('\n')) this.#version++
+    this.#unread = reasons
+  }
+
+  get unread(): string[] {
+    return [...this.#unread]
+  }
+
   storeFailed(error: Error): void {
     this.#storeTrouble = `The store fails: ${error.message}`
     this.#version++
@@ -179,6 +191,7 @@ export class LiveState implements CountObserver {
     return {
       build,
       group: this.#group(),
+      unread: [...this.#unread],
       troubles: [this.#storeTrouble, this.#lookTrouble].filter((trouble) => trouble !== null),
       instance: {
         name: this.instance,

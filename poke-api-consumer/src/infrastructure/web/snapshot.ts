@@ -67,6 +67,9 @@ export const SnapshotSchema = Type.Object(
       }),
       'Of the whole group, as the store has it, at most a second old; null until it was read.',
     ),
+    unread: Type.Array(Type.String(), {
+      description: 'Which partitions no instance of this service reads, and which other programs are in its group: a sentence each.',
+    }),
     troubles: Type.Array(Type.String(), { description: 'Why the figures of the group may be old, or are not known.' }),
     instance: Type.Object(
       {

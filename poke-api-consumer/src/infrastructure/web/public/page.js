@@ -113,11 +113,11 @@ function show(snapshot) {
   // The server is of another version than this page.
   if (shown !== null && shown.build !== snapshot.build) return location.reload()
   shown = snapshot
-  const { group, instance, troubles } = snapshot
+  const { group, instance, unread, troubles } = snapshot
   // A server that has just started may not have read its store yet: what it said before holds until it has.
   if (group !== null) showGroup(group, instance.name)
   showAge()
-  showNotices(troubles)
+  showNotices([...unread, ...troubles])
   feed(instance.recent)
   setText('instance', instance.name)
 }

@@ -1,0 +1,54 @@
+/** `take-group`: makes the store of the settings the one that the group counts into, in place of the one before. */
+import { type CommandInput, EXIT, kafkaSecurity } from 'service-kit'
+import type { Config } from '../config.ts'
+import { KafkaError } from '../errors.ts'
+import { Cluster, nobodyOf, type Positions } from '../infrastructure/messaging/cluster.ts'
+import { claimMetadata, type GroupOffset, storeOfGroup } from '../infrastructure/messaging/store-claim.ts'
+import type { Terminal } from '../infrastructure/terminal/terminal.ts'
+import { commandConfig } from './command-config.ts'
+import { DECLINED, isWanted } from './consent.ts'
+import { storeName, withExistingStore } from './existing-store.ts'
+
+/** Asks first. The group's offsets stay: only whose they are changes, so that tools that show lag by them have the store's when it counts. */
+export async function takeGroup({ options, env }: CommandInput, terminal: Terminal): Promise<number> {
+  const config = commandConfig(env, terminal)
+  const { KAFKA_GROUP_ID: groupId, KAFKA_TOPIC: topic } = config
+  const id = await withExistingStore(config, async (store) => store.id)
+  const own = { id, name: storeName(config), instance: '' }
+  const say = (taken: boolean, said: string) => terminal.out(options.json ? `${JSON.stringify({ group: groupId, taken })}\n` : `${said}\n`)
+  return await withCluster(config, async (cluster) => {
+    const found = await cluster.topic()
+    if (found === null)
+      throw new KafkaError('no-topic', `Kafka at ${config.KAFKA_BROKERS.join(', ')} has no topic ${topic}: correct KAFKA_TOPIC`)
+    const offsets = await cluster.mirrored(groupId, [...found.partitions.keys()])
+    const before = storeOfGroup(offsets)
+    if (before === null || before.id === id) {
+      const why = before === null ? 'has no other store' : 'counts into this store already'
+      say(false, `Nothing to do: group ${groupId} ${why}.`)
+      return EXIT.ok
+    }
+    const named = before.name === '' ? `the store with the id ${before.id}` : before.name
+    const question = `Group ${groupId} counts ${topic} into ${named}, and from now on into ${own.name}, which goes on from where it is itself; what counted into the other store is refused from then on. Go on?`
+    if (!(await isWanted(question, options, terminal))) return DECLINED
+    const inUse = () => new KafkaError('group-in-use', `group ${groupId} has members: end all of its instances first, and run this again`)
+    if ((await cluster.describeGroup(groupId)).members.length > 0) throw inUse()
+    if (!(await cluster.mirror(nobodyOf(groupId), positionsOf(offsets), claimMetadata({ ...own, memberId: '' })))) throw inUse()
+    say(true, `Group ${groupId} counts ${topic} into ${own.name} from now on.`)
+    return EXIT.ok
+  })
+}
+
+function positionsOf(offsets: ReadonlyMap<number, GroupOffset>): Positions {
+  return new Map([...offsets].map(([partition, { offset, leaderEpoch }]) => [partition, { offset, leaderEpoch }]))
+}
+
+/** Calls `work` with a connection to the brokers, and closes it. */
+async function withCluster<T>(config: Config, work: (cluster: Cluster) => Promise<T>): Promise<T> {
+  const { KAFKA_BROKERS: brokers, KAFKA_TOPIC: topic } = config
+  const cluster = new Cluster({ brokers, topic, clientId: 'poke-api-consumer-take-group', clientOptions: kafkaSecurity(config) })
+  try {
+    return await work(cluster)
+  } finally {
+    cluster.disconnect()
+  }
+}

@@ -1,0 +1,172 @@
+/**
+ * Looks at who is in the group besides the instances of this service, and which partitions nobody of them reads: records of these are not
+ * counted, and nothing else would say so. A partition that the group gave to another program is left to it, as the group's protocol has it, and
+ * named; when that program has gone, the group gives the partition to an instance again.
+ */
+import { printable } from 'service-kit'
+import type { Troubles } from '../../application/troubles.ts'
+import { KafkaError } from '../../errors.ts'
+import type { Cluster, DescribedGroup, GroupMember, Member } from './cluster.ts'
+import { partitionsOf, userDataOf } from './consumer-protocol.ts'
+import { claimOf, STORE_ID } from './store-claim.ts'
+
+/** What is not as it should be in the group; nothing where all is well. */
+export interface GroupView {
+  /** Members that are other programs. */
+  readonly foreignMembers: number
+  /** Partitions of the topic that no instance of this service reads: another program does, or nobody for longer than a session. */
+  readonly unread: readonly number[]
+  /** Says all of it, a sentence each, for people. */
+  readonly reasons: readonly string[]
+}
+
+export interface GroupMembersObserver {
+  /** The group was looked at. */
+  groupSeen(view: GroupView): void
+}
+
+export interface GroupMembersOptions {
+  readonly cluster: Pick<Cluster, 'describeGroup' | 'mirrored'>
+  readonly groupId: string
+  readonly topic: string
+  readonly sessionTimeout?: number
+  /** How many the topic has. */
+  readonly partitions: () => number
+  /** This instance's place in the group; null where it has none now. */
+  readonly member: () => Member | null
+  readonly troubles: Troubles
+  readonly observer: GroupMembersObserver
+  readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
+  /** A clock that never goes backwards, in ms. */
+  readonly now: () => number
+}
+
+/** In ms. */
+const LOOK_INTERVAL = 3000
+const SESSION_TIMEOUT = 10_000
+const TROUBLE = 'the members of the group'
+/** Sentences; a group may have thousands of members. */
+const MOST_REASONS = 10
+const LONGEST_NAME = 100
+
+/** Another program in the group. */
+interface Foreign {
+  readonly member: GroupMember
+  readonly partitions: number[]
+}
+
+export class GroupMembers {
+  readonly #options: GroupMembersOptions
+  /** Since when each partition has had no reader of this service. */
+  #unreadSince: ReadonlyMap<number, number> = new Map()
+
+  constructor(options: GroupMembersOptions) {
+    this.#options = options
+  }
+
+  /** Looks until the signal is aborted. @throws KafkaError where it is hopeless */
+  async run(signal: AbortSignal): Promise<void> {
+    const { wait, troubles } = this.#options
+    while (!signal.aborted) {
+      await wait(LOOK_INTERVAL, signal)
+      if (signal.aborted) return
+      try {
+        await this.look()
+        troubles.worked(TROUBLE)
+      } catch (error) {
+        if (!(error instanceof KafkaError) || !error.retriable) throw error
+        if (!signal.aborted) troubles.failed(TROUBLE, error)
+      }
+    }
+  }
+
+  /** Looks once, and tells; while the group hands out its partitions there is nothing to see. */
+  async look(): Promise<void> {
+    const { cluster, groupId, observer, partitions } = this.#options
+    const group = await cluster.describeGroup(groupId)
+    if (!group.settled) return
+    const all = Array.from({ length: partitions() }, (_, partition) => partition)
+    // Members of a group of the newer protocol say nothing of themselves; but each of ours commits who it is with its offsets.
+    const claims = group.kind === 'consumer' ? await cluster.mirrored(groupId, all) : new Map()
+    const readers = new Map<number, GroupMember>()
+    for (const member of group.members) for (const partition of this.#partitionsOf(group, member)) readers.set(partition, member)
+    const now = this.#options.now()
+    const unreadSince = new Map<number, number>()
+    const foreign = new Map<GroupMember, Foreign>()
+    if (group.kind !== 'consumer') {
+      for (const member of group.members) if (!this.#isOurs(member)) foreign.set(member, { member, partitions: [] })
+    }
+    const unread: number[] = []
+    for (const partition of all) {
+      const reader = readers.get(partition)
+      const isOurs =
+        reader !== undefined && (this.#isOurs(reader) || claimOf(claims.get(partition)?.metadata ?? null)?.memberId === reader.memberId)
+      if (isOurs) continue
+      const since = this.#unreadSince.get(partition) ?? now
+      unreadSince.set(partition, since)
+      const known = reader === undefined ? undefined : foreign.get(reader)
+      // Whoever is known at once is named at once; one of ours may not have committed anything yet, or not have joined.
+      if (known === undefined && now - since <= this.#session) continue
+      unread.push(partition)
+      if (reader === undefined) continue
+      const other = known ?? { member: reader, partitions: [] }
+      foreign.set(reader, other)
+      other.partitions.push(partition)
+    }
+    this.#unreadSince = unreadSince
+    observer.groupSeen({ foreignMembers: foreign.size, unread, reasons: this.#reasons([...foreign.values()], unread, readers) })
+  }
+
+  get #session(): number {
+    return this.#options.sessionTimeout ?? SESSION_TIMEOUT
+  }
+
+  #isOurs({ memberId, metadata }: GroupMember): boolean {
+    if (memberId === this.#options.member()?.memberId) return true
+    const said = metadata === null ? null : userDataOf(metadata)
+    return said !== null && STORE_ID.test(said.toString())
+  }
+
+  #partitionsOf({ kind }: DescribedGroup, { assignment, partitions }: GroupMember): readonly number[] {
+    if (kind === 'consumer') return partitions
+    return (assignment === null ? null : partitionsOf(assignment, this.#options.topic)) ?? []
+  }
+
+  #reasons(foreign: readonly Foreign[], unread: readonly number[], readers: ReadonlyMap<number, GroupMember>): string[] {
+    const { topic, groupId } = this.#options
+    const idle = unread.filter((partition) => !readers.has(partition))
+    const reasons = foreign
+      .toSorted((a, b) => b.partitions.length - a.partitions.length)
+      .map(({ member, partitions }) => {
+        const advice = 'end it, or give it a group of its own'
+        if (partitions.length > 0)
+          return `${named(partitions)} of ${topic} ${partitions.length === 1 ? 'is' : 'are'} read by a program that is not this one: ${clientOf(member)}, in the same group ${groupId}; what it reads is not counted: ${advice}`
+        return `a program that is not this one is in group ${groupId}: ${clientOf(member)}; the group may give it partitions of ${topic} at any time: ${advice}`
+      })
+    if (idle.length > 0)
+      reasons.unshift(
+        `${named(idle)} of ${topic} ${idle.length === 1 ? 'has' : 'have'} been read by nobody for longer than ${this.#session} ms: group ${groupId} has given ${idle.length === 1 ? 'it' : 'them'} to no member`,
+      )
+    return reasons.length <= MOST_REASONS ? reasons : [...reasons.slice(0, MOST_REASONS), `and ${reasons.length - MOST_REASONS} more`]
+  }
+}
+
+/** Whoever uses the group with a protocol that keeps this service out, in words; null where that is not known. */
+export function usersOf(group: DescribedGroup): string | null {
+  const clients = group.members.slice(0, 3).map(clientOf).join(', ')
+  const members = clients === '' ? '' : ` (${clients}${group.members.length > 3 ? `, and ${group.members.length - 3} more` : ''})`
+  if (group.kind === 'other') return `it is a ${printable(group.protocol, LONGEST_NAME).toLowerCase()} group${members}`
+  if (group.kind === 'classic' && group.protocolType !== '' && group.protocolType !== 'consumer')
+    return `its members speak the protocol "${printable(group.protocolType, LONGEST_NAME)}" and are no consumers${members}`
+  if (clients === '') return null
+  return `its members hand out partitions by "${printable(group.protocol, LONGEST_NAME)}", this service by "roundrobin"${members}`
+}
+
+function clientOf({ clientId, host }: GroupMember): string {
+  return `client ${printable(clientId, LONGEST_NAME)} at ${printable(host.replace(/^\//, ''), LONGEST_NAME)}`
+}
+
+function named(partitions: readonly number[]): string {
+  const shown = partitions.slice(0, 20).join(', ')
+  return `partition${partitions.length === 1 ? '' : 's'} ${shown}${partitions.length > 20 ? ` and ${partitions.length - 20} more` : ''}`
+}

@@ -352,14 +352,11 @@ export function testDeadLetterStore(name: string, create: CreateStore): void {
       assert.deepEqual((await store.snapshot())[0]?.letters, [])
       assert.equal((await query('SELECT * FROM dead_letters WHERE value IS NOT NULL')).length, 3)
 
-      await keep(store, [2, 3, 4], P0, { value: Buffer.from('bytes') })
+      const cut = { key: { bytes: 2_000_000, sha256: 'ab'.repeat(32) } }
+      await keep(store, [2, 3, 4], P0, { value: Buffer.from('bytes'), timestamp: 1_764_353_000_123_456_789n, cut })
       assert.deepEqual(
-        (await store.unpublished(P0, 10, MUCH)).map(({ offset, value }) => [offset, value?.toString()]),
-        [
-          [2, 'bytes'],
-          [3, 'bytes'],
-          [4, 'bytes'],
-        ],
+        (await store.unpublished(P0, 10, MUCH)).map(({ offset, value, timestamp, cut }) => [offset, value?.toString(), timestamp, cut]),
+        [2, 3, 4].map((offset) => [offset, 'bytes', 1_764_353_000_123_456_789n, cut]),
       )
       assert.equal(await store.replay(two, new Map([['bug', 1]])), true)
       assert.equal((await store.partitions())[0]?.deadLetters, 2)

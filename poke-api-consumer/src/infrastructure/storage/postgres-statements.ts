@@ -75,15 +75,16 @@ export const STATEMENTS = named({
           ORDER BY updated_at DESC, source OFFSET greatest(0, $17::integer - cardinality($14::bytea[]))))
       RETURNING $25 AND known.updated_at < now() - $16 * interval '1 ms' AS silent
     ), letters AS (
-      -- One that is met again after a reset is kept anew.
+      -- One that is met again after a reset is kept anew, its timestamp too: earlier versions have rounded it.
       INSERT INTO dead_letters (partition_id, record_offset, leader_epoch, record_timestamp, reason, state, kept_at, key, headers, value, cut)
       SELECT moved.id, given.record_offset, given.leader_epoch, given.record_timestamp, given.reason, 'kept', now(), given.key, given.headers,
         given.value, given.cut
       FROM moved, unnest($18::bigint[], $19::integer[], $20::bigint[], $21::text[], $22::bytea[], $23::bytea[], $24::bytea[],
           $26::text[]) AS given (record_offset, leader_epoch, record_timestamp, reason, key, headers, value, cut)
       ORDER BY given.record_offset
-      ON CONFLICT (partition_id, record_offset, leader_epoch) DO UPDATE SET reason = excluded.reason, state = 'kept',
-        kept_at = excluded.kept_at, purged_at = NULL, key = excluded.key, headers = excluded.headers, value = excluded.value, cut = excluded.cut
+      ON CONFLICT (partition_id, record_offset, leader_epoch) DO UPDATE SET record_timestamp = excluded.record_timestamp,
+        reason = excluded.reason, state = 'kept', kept_at = excluded.kept_at, purged_at = NULL, key = excluded.key, headers = excluded.headers,
+        value = excluded.value, cut = excluded.cut
     )
     SELECT (SELECT count(*) FROM moved) AS moved, (SELECT count(*) FROM forgotten WHERE silent) AS silent,
       (SELECT count(*) FROM forgotten WHERE NOT silent) AS too_many`,

@@ -79,12 +79,12 @@ function prepareStatements(database: SqliteDatabase) {
   const bytes = 'coalesce(length(key), 0) + coalesce(length(value), 0) + length(headers)'
   const ofGroup = 'partition_id IN (SELECT id FROM partitions WHERE group_id = ?)'
   return {
-    // One that is met again after a reset is kept anew.
+    // One that is met again after a reset is kept anew, its timestamp too: earlier versions have rounded it.
     keep: database.prepare(`
       INSERT INTO dead_letters (partition_id, record_offset, leader_epoch, record_timestamp, reason, state, kept_at, key, headers, value, cut)
       VALUES (?, ?, ?, ?, ?, 'kept', ?, ?, ?, ?, ?)
-      ON CONFLICT DO UPDATE SET reason = excluded.reason, state = 'kept', kept_at = excluded.kept_at, purged_at = NULL,
-        key = excluded.key, headers = excluded.headers, value = excluded.value, cut = excluded.cut`),
+      ON CONFLICT DO UPDATE SET record_timestamp = excluded.record_timestamp, reason = excluded.reason, state = 'kept',
+        kept_at = excluded.kept_at, purged_at = NULL, key = excluded.key, headers = excluded.headers, value = excluded.value, cut = excluded.cut`),
     markCounted: database.prepare(`
       UPDATE dead_letters SET state = 'counted' WHERE id = ? AND state IN ('kept', 'published') AND ${ofGroup} RETURNING partition_id`),
     markPublished: database.prepare(`UPDATE dead_letters SET state = 'published' WHERE id = ? AND state = 'kept' AND ${ofGroup}`),

@@ -12,6 +12,8 @@ export interface Holder {
   readonly since: string
   /** The address of its page, once it has one. */
   readonly page?: string
+  /** What its services count with, by environment variables: for the commands that are given beside it. No secrets. */
+  readonly settings?: Readonly<Record<string, string>>
   /** The processes it runs, by name. */
   readonly processes?: Readonly<Record<string, number>>
 }

@@ -3,6 +3,7 @@ import { existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { SETTINGS as CONSUMER_SETTINGS } from 'poke-api-consumer/src/config.ts'
 import { PROXY_SETTINGS, proxyFor, readSettings, withProxyNames } from 'service-kit'
 import { type FolderLock, type Holder, lockFolder } from './folder-lock.ts'
 import { freePort, isPortFree } from './free-port.ts'
@@ -115,6 +116,21 @@ export class OneMachine implements Stoppable {
     await this.#startKafka()
     this.#api = await api
     say(`PokeAPI   ${this.#api.what}`)
+    say(`Store     ${this.store}`)
+    this.tell({ settings: this.#settingsForOthers() })
+  }
+
+  /** The store, as it may be shown. */
+  get store(): string {
+    return shownStore(String(this.consumerEnv().STORE_URL))
+  }
+
+  /** What a command beside this one needs to find store and topic; none where the URL of the store has something that is not shown. */
+  #settingsForOthers(): Record<string, string> {
+    const env = this.consumerEnv()
+    const names = ['KAFKA_BROKERS', 'STORE_URL', 'KAFKA_TOPIC', 'KAFKA_GROUP_ID']
+    const settings = Object.fromEntries(names.filter((name) => env[name]).map((name) => [name, String(env[name])]))
+    return settings.STORE_URL === this.store ? settings : {}
   }
 
   /** The consumer's settings, for its other commands too. */
@@ -279,13 +295,19 @@ export class OneMachine implements Stoppable {
 
   #serviceEnv(own: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
     const NODE_COMPILE_CACHE = join(PROJECT, '.cache', 'compiled')
-    return { NODE_COMPILE_CACHE, ...own, ...this.#given(), KAFKA_BROKERS: this.brokers, POKE_API_URL: this.api.url }
+    // What the user has set to nothing stays so: a service reads .env itself.
+    const emptied = Object.fromEntries(Object.entries(this.#env).filter(([, value]) => value === ''))
+    return { NODE_COMPILE_CACHE, ...emptied, ...own, ...this.#given(), KAFKA_BROKERS: this.brokers, POKE_API_URL: this.api.url }
   }
 
   /** What the user has set; an empty variable is one that is not set. */
   #given(): NodeJS.ProcessEnv {
     return Object.fromEntries(Object.entries(this.#env).filter(([, value]) => value !== ''))
   }
+}
+
+function shownStore(url: string): string {
+  return CONSUMER_SETTINGS.STORE_URL.kind.show?.(url) ?? url
 }
 
 async function usualPort(port: number): Promise<number> {

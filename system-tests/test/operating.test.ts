@@ -65,7 +65,7 @@ async function operated(t: TestContext): Promise<Operated> {
 
 async function verdictOf({ command }: Operated): Promise<Verdict & { readonly exitCode: number }> {
   const { exitCode, out, error } = await command('verify', '--json')
-  assert.equal(error, '')
+  assert.match(error, /^Store: sqlite:.*, group poke-api-consumer\n$/)
   return { ...(JSON.parse(out) as Verdict), exitCode }
 }
 
@@ -130,7 +130,7 @@ describe('verify', () => {
     const env = { KAFKA_BROKERS: servers.kafka.brokers, KAFKA_TOPIC: 'no-such-topic', STORE_URL: `sqlite:${it.database}` }
     const { exitCode, out, error } = await consumerCommand(env, 'verify')
     assert.deepEqual([exitCode, out], [75, ''])
-    assert.match(error, /^poke-api-consumer: Kafka at localhost:\d+ has no topic no-such-topic: correct KAFKA_TOPIC\n$/)
+    assert.match(error, /\npoke-api-consumer: Kafka at localhost:\d+ has no topic no-such-topic: correct KAFKA_TOPIC\n$/)
   })
 })
 
@@ -151,8 +151,9 @@ describe('reset', () => {
     const database = new DatabaseSync(it.database)
     database.exec('UPDATE counts SET count = count + 1000')
     database.close()
+    const store = `Store: sqlite:${it.database}, group poke-api-consumer\n`
     const done = await it.command('reset', '--from-beginning', '--yes')
-    assert.deepEqual([done.exitCode, done.error], [0, ''])
+    assert.deepEqual([done.exitCode, done.error], [0, store])
     assert.match(done.out, /^Everything that group poke-api-consumer counted is forgotten/)
     // At rest too: no record has to come.
     while ((await verdictOf(it)).records < 601);
@@ -163,7 +164,7 @@ describe('reset', () => {
 
     await removeUpTo(it.topic, 2, 10)
     const warned = await it.command('reset', '--from-beginning', '--yes', '--json')
-    assert.equal(warned.error, `Offsets 0 to 9 of ${it.topic}-2 are not counted again: retention removed them.\n`)
+    assert.equal(warned.error, `${store}Offsets 0 to 9 of ${it.topic}-2 are not counted again: retention removed them.\n`)
     assert.equal(warned.out, '{"group":"poke-api-consumer","reset":true}\n')
   })
 })

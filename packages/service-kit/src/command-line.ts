@@ -1,5 +1,6 @@
 /** The command line of a service: which commands there are, their options and help, and what the process answers. */
 import { parseArgs } from 'node:util'
+import { environmentHere } from './environment-here.ts'
 import { failureOf } from './failure.ts'
 import { printableLines } from './foreign-text.ts'
 import { ownError } from './own-errors.ts'
@@ -49,7 +50,7 @@ export interface Output {
 
 /**
  * Finds the command, parses its options and runs it. Every error ends here: one message for what was expected, the stack as well for a
- * mistake in the program.
+ * mistake in the program. The command's environment is completed by that of the working directory: see `environmentHere`.
  * @param argv without the program's own name
  * @returns the exit code
  */
@@ -69,7 +70,10 @@ export async function runCommandLine(
       output.out(`${line.name} ${line.version}\n`)
       return EXIT.ok
     }
-    return await command.run({ ...parse(command, rest), env })
+    const input = parse(command, rest)
+    const here = environmentHere(env, Object.keys(line.settings))
+    if (here.said !== null) output.error(`${here.said}\n`)
+    return await command.run({ ...input, env: here.env })
   } catch (error) {
     const { message, expected, exitCode } = failureOf(error)
     output.error(`${line.name}: ${printableLines(message)}\n`)

@@ -8,7 +8,7 @@ import { withExistingStore } from './existing-store.ts'
 
 /** `--json` gives the document of `type-counts.json`. */
 export async function showCounts({ options, env }: CommandInput, terminal: Terminal): Promise<number> {
-  const { counts } = await withExistingStore(commandConfig(env, terminal), (store) => store.totals())
+  const { counts } = await withExistingStore(commandConfig(env, terminal), terminal, (store) => store.totals())
   terminal.out(options.json ? typeCountsDocument(counts) : `${renderCounts(counts, terminal.look)}\n`)
   return EXIT.ok
 }

@@ -20,7 +20,7 @@ const END_OF_TIME = Number.MAX_SAFE_INTEGER
 /** Newest first. `--json` gives one object a line, with all bytes. */
 export async function listDeadLetters({ options, env }: CommandInput, terminal: Terminal): Promise<number> {
   const limit = parseOption('limit', options.limit, integer({ min: 1, max: 1_000_000 })) ?? DEFAULT_LIMIT
-  await withExistingStore(commandConfig(env, terminal), async (store) => {
+  await withExistingStore(commandConfig(env, terminal), terminal, async (store) => {
     // A table needs all of its rows for the widths of its columns, but only the beginning of each value.
     const rows: DeadLetterView[] = []
     let shown = 0
@@ -44,7 +44,7 @@ export async function listDeadLetters({ options, env }: CommandInput, terminal: 
 
 /** Counts those that can be counted by now. */
 export async function replayDeadLetters({ options, env }: CommandInput, terminal: Terminal): Promise<number> {
-  const report = await withExistingStore(commandConfig(env, terminal), (store) => replay(store, () => {}))
+  const report = await withExistingStore(commandConfig(env, terminal), terminal, (store) => replay(store, () => {}))
   const { counted, left, cut, gone } = report
   const stay = sum(left)
   if (options.json) terminal.out(`${JSON.stringify({ counted, left: Object.fromEntries(left), cut, gone })}\n`)
@@ -66,7 +66,7 @@ export async function purgeDeadLetters(input: CommandInput, terminal: Terminal):
   const states = parseStates(options.state)
   const age = parseOption('older-than', options['older-than'], duration({ min: '0s', max: '36500d' }))
   const config = commandConfig(env, terminal)
-  const purged = await withExistingStore(config, async (store) => {
+  const purged = await withExistingStore(config, terminal, async (store) => {
     const which = `${states.join(', ')}${age === null ? '' : `, older than ${options['older-than']}`}`
     const question = `The bytes of the dead letters of group ${config.KAFKA_GROUP_ID} in ${storeName(config)} (${which}) are dropped for good, and cannot be looked at or replayed then. Go on?`
     if (!(await isWanted(question, options, terminal))) return null

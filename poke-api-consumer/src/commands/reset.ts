@@ -14,7 +14,7 @@ export async function resetCounts({ options, env }: CommandInput, terminal: Term
     throw usageError('reset needs --from-beginning: it forgets what was counted, so that the topic is counted anew from its beginning')
   const config = commandConfig(env, terminal)
   const group = config.KAFKA_GROUP_ID
-  const done = await withExistingStore(config, async (store) => {
+  const done = await withExistingStore(config, terminal, async (store) => {
     const snapshot = await store.snapshot()
     for (const warning of await whatIsGone(config, snapshot)) terminal.error(`${warning}\n`)
     const counted = snapshot.reduce((sum, partition) => sum + partition.counted, 0)

@@ -1,5 +1,5 @@
 /** `take-group`: makes the store of the settings the one that the group counts into, in place of the one before. */
-import { type CommandInput, EXIT, kafkaSecurity } from 'service-kit'
+import { type CommandInput, EXIT, kafkaSecurity, printable } from 'service-kit'
 import type { Config } from '../config.ts'
 import { KafkaError } from '../errors.ts'
 import { Cluster, nobodyOf, type Positions } from '../infrastructure/messaging/cluster.ts'
@@ -13,7 +13,7 @@ import { storeName, withExistingStore } from './existing-store.ts'
 export async function takeGroup({ options, env }: CommandInput, terminal: Terminal): Promise<number> {
   const config = commandConfig(env, terminal)
   const { KAFKA_GROUP_ID: groupId, KAFKA_TOPIC: topic } = config
-  const id = await withExistingStore(config, async (store) => store.id)
+  const id = await withExistingStore(config, terminal, async (store) => store.id)
   const own = { id, name: storeName(config), instance: '' }
   const say = (taken: boolean, said: string) => terminal.out(options.json ? `${JSON.stringify({ group: groupId, taken })}\n` : `${said}\n`)
   return await withCluster(config, async (cluster) => {
@@ -27,7 +27,7 @@ export async function takeGroup({ options, env }: CommandInput, terminal: Termin
       say(false, `Nothing to do: group ${groupId} ${why}.`)
       return EXIT.ok
     }
-    const named = before.name === '' ? `the store with the id ${before.id}` : before.name
+    const named = before.name === '' ? `the store with the id ${before.id}` : printable(before.name, 200)
     const question = `Group ${groupId} counts ${topic} into ${named}, and from now on into ${own.name}, which goes on from where it is itself; what counted into the other store is refused from then on. Go on?`
     if (!(await isWanted(question, options, terminal))) return DECLINED
     const inUse = () => new KafkaError('group-in-use', `group ${groupId} has members: end all of its instances first, and run this again`)

@@ -19,7 +19,7 @@ export async function verifyCounts({ options, env }: CommandInput, terminal: Ter
   const now = () => performance.now()
   const bar = new ProgressBar(terminal, 'offsets', now)
   const patience = { wait: (ms: number) => pause(ms, NEVER), now }
-  const verdict = await withExistingStore(config, (store) =>
+  const verdict = await withExistingStore(config, terminal, (store) =>
     withTopicReader(config, async (reader) => {
       try {
         return await verify(store, reader, topic, (progress) => bar.show(progress), patience)

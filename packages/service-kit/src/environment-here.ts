@@ -1,0 +1,70 @@
+/** The settings of the folder in which a program is started: those of its file `.env`, and those of a pipeline that runs there. */
+import { readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { parseEnv } from 'node:util'
+import { printable } from './foreign-text.ts'
+import { ownError } from './own-errors.ts'
+
+type Environment = Readonly<Record<string, string | undefined>>
+
+/** Where `make start` says what it runs; from the project's folder. */
+export const RUNNING_FILE = join('data', 'running.json')
+
+/** Of what `make start` says, the part that other programs need. */
+interface Running {
+  readonly command: string
+  readonly pid: number
+  readonly settings: Readonly<Record<string, string>>
+}
+
+export interface EnvironmentHere {
+  readonly env: Environment
+  /** What was taken from a pipeline that runs here, in a sentence; null where nothing was. */
+  readonly said: string | null
+}
+
+/**
+ * Adds to the environment what the file `.env` has; what the environment has itself wins, also where it is empty. Where one of `make start` and
+ * its like runs here and the user has set none of what it has set (its brokers, its store), all of that is added, too: the counts of a store
+ * are of one Kafka alone.
+ * @param names of the settings that the program has
+ * @param folder the working directory
+ * @throws ServiceError (exit code 78) where `.env` cannot be read
+ */
+export function environmentHere(given: Environment, names: readonly string[], folder = '.'): EnvironmentHere {
+  const env = { ...readEnvFile(join(folder, '.env')), ...given }
+  const running = readRunning(join(folder, RUNNING_FILE))
+  if (running === null) return { env, said: null }
+  const all = Object.keys(running.settings)
+  if (all.some((name) => env[name])) return { env, said: null }
+  const taken = Object.fromEntries(all.filter((name) => names.includes(name)).map((name) => [name, running.settings[name]]))
+  if (Object.keys(taken).length === 0) return { env, said: null }
+  const said = `${running.command} runs here (process ${running.pid}), and these are its settings: ${Object.entries(taken)
+    .map(([name, value]) => `${name}=${value}`)
+    .join(' ')}`
+  return { env: { ...env, ...taken }, said: printable(said) }
+}
+
+function readEnvFile(path: string): Environment {
+  // A folder of that name is another program's.
+  if (!statSync(path, { throwIfNoEntry: false })?.isFile()) return {}
+  try {
+    return parseEnv(readFileSync(path, 'utf8'))
+  } catch (error) {
+    throw ownError('config/wrong', `the file .env cannot be read (${(error as NodeJS.ErrnoException).code}): let this user read it`)
+  }
+}
+
+/** Null where nothing runs: the file of one that was killed stays. */
+function readRunning(path: string): Running | null {
+  try {
+    const { command, pid, settings } = JSON.parse(readFileSync(path, 'utf8')) as Partial<Running>
+    if (typeof command !== 'string' || !Number.isSafeInteger(pid) || typeof settings !== 'object' || settings === null) return null
+    if (!Object.values(settings).every((value) => typeof value === 'string')) return null
+    process.kill(pid as number, 0)
+    return { command, pid: pid as number, settings }
+  } catch {
+    // No file, half of one, or its process is gone.
+    return null
+  }
+}

@@ -1,0 +1,68 @@
+/** What the working directory adds to the environment: its `.env`, and the settings of a pipeline that runs there. */
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import { environmentHere, RUNNING_FILE } from 'service-kit'
+
+const NAMES = ['KAFKA_BROKERS', 'STORE_URL', 'LOG_LEVEL']
+const SETTINGS = { KAFKA_BROKERS: 'localhost:9093', STORE_URL: 'sqlite:data/dev/type-counts.db' }
+
+function folder(t: TestContext, files: Readonly<Record<string, string>> = {}): string {
+  const dir = mkdtempSync(join(tmpdir(), 'environment-'))
+  t.after(() => rmSync(dir, { recursive: true }))
+  for (const [name, content] of Object.entries(files)) {
+    mkdirSync(dirname(join(dir, name)), { recursive: true })
+    writeFileSync(join(dir, name), content)
+  }
+  return dir
+}
+
+const running = (pid: number, settings: unknown = SETTINGS) => ({
+  [RUNNING_FILE]: JSON.stringify({ command: 'make start', pid, settings }),
+})
+
+test('an empty folder adds nothing', (t) => {
+  assert.deepEqual(environmentHere({ HOME: '/home' }, NAMES, folder(t)), { env: { HOME: '/home' }, said: null })
+})
+
+test('.env is read; what the environment has wins, also where it is empty', (t) => {
+  const dir = folder(t, { '.env': '# a comment\nLOG_LEVEL=debug\nSTORE_URL=sqlite:a\nKAFKA_BROKERS="a:1"\n' })
+  const { env } = environmentHere({ STORE_URL: 'sqlite:b', LOG_LEVEL: '' }, NAMES, dir)
+  assert.deepEqual(env, { LOG_LEVEL: '', STORE_URL: 'sqlite:b', KAFKA_BROKERS: 'a:1' })
+})
+
+test('a folder that is called .env is left in peace', (t) => {
+  assert.deepEqual(environmentHere({}, NAMES, folder(t, { '.env/bin/python': '' })).env, {})
+})
+
+test('the settings of what runs here are taken, and that is said', (t) => {
+  const { env, said } = environmentHere({ LOG_LEVEL: 'warn' }, NAMES, folder(t, running(process.pid)))
+  assert.deepEqual(env, { LOG_LEVEL: 'warn', ...SETTINGS })
+  assert.equal(
+    said,
+    `make start runs here (process ${process.pid}), and these are its settings: KAFKA_BROKERS=localhost:9093 STORE_URL=sqlite:data/dev/type-counts.db`,
+  )
+  assert.deepEqual(environmentHere({}, ['KAFKA_BROKERS'], folder(t, running(process.pid))).env, { KAFKA_BROKERS: 'localhost:9093' })
+})
+
+test('who has set brokers or store gets none of them: counts belong to their Kafka', (t) => {
+  for (const env of [{ KAFKA_BROKERS: 'a:1' }, { STORE_URL: 'sqlite:a' }]) {
+    assert.deepEqual(environmentHere(env, NAMES, folder(t, running(process.pid))), { env, said: null })
+  }
+  const dir = folder(t, { ...running(process.pid), '.env': 'KAFKA_BROKERS=a:1\n' })
+  assert.deepEqual(environmentHere({}, NAMES, dir), { env: { KAFKA_BROKERS: 'a:1' }, said: null })
+})
+
+test('what a killed one left, half a file, and another program’s are nothing', (t) => {
+  const { pid } = spawnSync(process.execPath, ['--version'])
+  for (const files of [
+    running(pid),
+    { [RUNNING_FILE]: '{"command":' },
+    running(process.pid, { KAFKA_BROKERS: 1 }),
+    running(process.pid, null),
+  ])
+    assert.deepEqual(environmentHere({}, NAMES, folder(t, files)), { env: {}, said: null })
+})

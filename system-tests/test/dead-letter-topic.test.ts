@@ -263,6 +263,16 @@ test('a topic that takes no letter at all is named, with what to do, and takes t
   }
 })
 
+test('the topic is made for a source of messages as large as can be set', async (t) => {
+  const source = 'poke-topic-of-giants'
+  const configs = [{ name: 'max.message.bytes', value: String(2 ** 31 - 1) }]
+  await withAdmin((admin) => createTopic(admin, { topics: [source], partitions: 1, replicas: 1, configs }))
+  const letters = new KafkaDeadLetterTopic({ brokers: [servers.kafka.brokers], topic: source, clientId: 'test' })
+  t.after(() => letters.close())
+  await letters.publish([letterOf(source, 0)])
+  assert.equal((await read(source)).length, 1)
+})
+
 test('a topic with a name as long as Kafka allows has a topic of dead letters too', async (t) => {
   const source = 'p'.repeat(249)
   await withAdmin((admin) => createTopic(admin, { topics: [source], partitions: 1, replicas: 1 }))
@@ -287,7 +297,9 @@ test('the topic is made like its source and kept for ever', async (t) => {
   const { source, letters } = await setUp(t)
   await letters.publish([letterOf(source, 0)])
   const name = `${source}.dead-letters`
-  const resources = [{ resourceType: 2 as const, resourceName: name, configurationKeys: ['retention.ms', 'max.message.bytes'] }]
+  const resources = [
+    { resourceType: 2 as const, resourceName: name, configurationKeys: ['cleanup.policy', 'retention.ms', 'max.message.bytes'] },
+  ]
   const { partitions, configs } = await withAdmin(async (admin) => ({
     partitions: (await admin.metadata({ topics: [name] })).topics.get(name)?.partitionsCount,
     configs: (await admin.describeConfigs({ resources }))[0]?.configs.map(({ name, value }) => [name, value]),
@@ -296,6 +308,7 @@ test('the topic is made like its source and kept for ever', async (t) => {
   assert.deepEqual(
     new Map(configs as [string, string][]),
     new Map([
+      ['cleanup.policy', 'delete'],
       ['retention.ms', '-1'],
       ['max.message.bytes', String(1_048_588 + 1024 * 1024)],
     ]),

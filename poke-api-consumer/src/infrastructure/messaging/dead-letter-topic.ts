@@ -56,6 +56,8 @@ const LARGEST_LETTER = 32 * 1024 * 1024
 /** Room beyond the largest record of the source for the headers of a letter. */
 const HEADROOM = 1024 * 1024
 const DEFAULT_MAX_MESSAGE = 1_048_588
+/** The largest number that a topic takes for its `max.message.bytes`. */
+const LARGEST_MAX_MESSAGE = 2 ** 31 - 1
 /** https://kafka.apache.org/protocol: a topic's configuration. */
 const TOPIC_RESOURCE = 2 as const
 
@@ -194,8 +196,10 @@ export class KafkaDeadLetterTopic implements DeadLetterTopic {
         partitions: source?.partitionsCount ?? 1,
         replicas: source?.partitions[0]?.replicas.length ?? 1,
         configs: [
+          // Whatever the brokers do by default: a compacted topic takes no letter without a key.
+          { name: 'cleanup.policy', value: 'delete' },
           { name: 'retention.ms', value: '-1' },
-          { name: 'max.message.bytes', value: String(largest + HEADROOM) },
+          { name: 'max.message.bytes', value: String(Math.min(largest + HEADROOM, LARGEST_MAX_MESSAGE)) },
         ],
       })
     } catch (error) {

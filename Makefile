@@ -15,11 +15,16 @@ TEST_ALONE = $(NODE) --test --test-concurrency=1 --test-reporter=spec
 # Whether or not the local PokeAPI was started.
 COMPOSE = docker compose -f compose.yaml -f compose.bundled.yaml
 
-# PokeAPI itself where it answers from here, else the local one. POKE_API_URL goes before both, from the environment or .env.
+# PokeAPI itself where it answers, else the local one; whether it does is asked in the producer's container, by its proxy. POKE_API_URL goes before both,
+# from the environment or .env.
 define COMPOSE_UP
-if [ -n "$$POKE_API_URL" ] || grep -qs '^POKE_API_URL=.' .env || curl -fsSo /dev/null --max-time 5 https://pokeapi.co/api/v2/pokemon/1 2>/dev/null; \
-then files='-f compose.yaml'; \
-else files='-f compose.yaml -f compose.bundled.yaml'; echo 'PokeAPI does not answer from here: the Pokémon come from the bundled Pokédex.'; fi; \
+if [ -n "$$POKE_API_URL" ] || grep -qs '^POKE_API_URL=.' .env; then answers=0; \
+else docker compose -f compose.yaml run --build --rm --no-deps --no-TTY poke-api-producer check-api; answers=$$?; fi; \
+case $$answers in \
+0) files='-f compose.yaml' ;; \
+75) files='-f compose.yaml -f compose.bundled.yaml'; echo 'PokeAPI does not answer from here: the Pokémon come from the bundled Pokédex.' ;; \
+*) exit $$answers ;; \
+esac; \
 docker compose $$files up --detach --build --remove-orphans --scale poke-api-consumer=$(or $(CONSUMERS),1) && \
 ports=$${CONSUMER_PORTS:-8080}; echo "The page: http://127.0.0.1:$${ports%%-*}   The counts: output/type-counts.json"
 endef

@@ -1,13 +1,11 @@
 /** Chooses where Pokémon come from: what the user says, the live PokeAPI where it answers, otherwise the bundled Pokédex. */
 import { PokeApiError } from 'poke-api-producer/src/errors.ts'
-import { PokeApiClient } from 'poke-api-producer/src/infrastructure/poke-api/poke-api-client.ts'
+import { probePokeApi } from 'poke-api-producer/src/infrastructure/poke-api/probe.ts'
 import { shownProxy } from 'service-kit'
 import { type PokeApiServer, servePokeApi } from './poke-api-server.ts'
 
 export const LIVE_POKE_API = 'https://pokeapi.co/api/v2'
 const USUAL_PORT = 8082
-/** In ms: whoever starts the pipeline waits for it. */
-const LONGEST_ANSWER = 3000
 
 export interface PokeApiChoice {
   readonly url: string
@@ -49,27 +47,13 @@ async function serveBundled(): Promise<PokeApiServer> {
   }
 }
 
-/**
- * Why an API cannot be used; null where it gives a real Pokémon. Being reachable is not enough: captive networks answer everything. It is asked as the
- * producer asks, so that what answers here answers there.
- */
+/** Why an API cannot be used; null where it gives a real Pokémon. */
 async function whyNot(url: string, proxy: URL | null): Promise<string | null> {
-  const client = new PokeApiClient({
-    url,
-    proxy,
-    maxRate: 0,
-    cacheFile: ':memory:',
-    timeout: LONGEST_ANSWER,
-    maxAttempts: 1,
-    userAgent: 'poke-api-pipeline (asks once at its start whether the API answers)',
-  })
   try {
-    const answers = await client.capture(1, new AbortController().signal)
-    return answers === null ? 'answered with status 404' : null
+    await probePokeApi({ url, proxy })
+    return null
   } catch (error) {
     if (!(error instanceof PokeApiError)) throw error
-    return (error.cause as Error).message
-  } finally {
-    await client.close()
+    return error.cause instanceof Error ? error.cause.message : error.reason
   }
 }

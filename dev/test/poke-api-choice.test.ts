@@ -34,6 +34,7 @@ for (const [name, answer, why] of [
     (_, response) => response.end('{"id":25,"name":"pikachu","types":[{"slot":1,"type":{"name":"electric"}}]}'),
     /gave Pokémon 25 \(pikachu\) instead of 1/,
   ],
+  ['an API without Pokémon', (_, response) => response.writeHead(404).end(), /answered with status 404/],
   ['a failing API', (_, response) => response.writeHead(503).end(), /answered with status 503/],
 ] as [string, RequestListener, RegExp][]) {
   test(`${name} is not taken for PokeAPI: the bundled Pokédex is served instead`, async (t) => {
@@ -51,6 +52,18 @@ test('where nobody answers, that is the reason', async (t) => {
   const choice = await choosePokeApi(undefined, { live: 'http://127.0.0.1:1/api/v2' })
   t.after(() => choice.close())
   assert.match(choice.what, /^the bundled Pokédex at http:\/\/127\.0\.0\.1:\d+\/api\/v2 \(the live one /)
+})
+
+test('the live one is asked by the proxy that the producer would ask, and its refusal is the reason', async (t) => {
+  const asked: (string | undefined)[] = []
+  const proxy = await serve(t, (request, response) => {
+    asked.push(request.url)
+    response.writeHead(407).end()
+  })
+  const choice = await choosePokeApi(undefined, { live: 'http://pokeapi.example/api/v2', proxy: new URL(proxy) })
+  t.after(() => choice.close())
+  assert.deepEqual(asked, ['http://pokeapi.example/api/v2/pokemon/1/'])
+  assert.match(choice.what, /\(the live one was not asked, because the proxy http:\/\/127\.0\.0\.1:\d+ asks for a user and a password/)
 })
 
 async function serve(t: TestContext, answer: RequestListener): Promise<string> {

@@ -22,5 +22,13 @@ await runProgram({
         return await run(mode === undefined ? env : { ...env, CAPTURE_MODE: mode })
       },
     },
+    {
+      name: 'check-api',
+      meaning: 'Asks PokeAPI for one Pokémon, as the service would, and says whether it answers: exit code 0, or 75 where it does not.',
+      async run({ env }) {
+        const { checkApi } = await import('./check-api.ts')
+        return await checkApi(env)
+      },
+    },
   ],
 })

@@ -1,5 +1,6 @@
 /** The producer as a process: what its user sees where something is wrong, and how it ends. No broker runs here. */
 import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { type AddressInfo, createServer } from 'node:net'
@@ -7,8 +8,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, type TestContext, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import { RunningService, type RunOptions } from 'service-kit/testing'
-import { LocalPokeApi } from './local-poke-api.ts'
+import { bodyOf, LocalPokeApi, ok } from './local-poke-api.ts'
+import { LocalProxy } from './local-proxy.ts'
+import { pokemon } from './pokemon.ts'
 
 const PROGRAM = fileURLToPath(new URL('../src/cli.ts', import.meta.url))
 
@@ -66,6 +70,35 @@ test('wrong settings: one message, exit code 78, and nothing is made', async (t)
       '  CAPTURE_INTERVAL is "often"; accepted: a duration with its unit (ms, s, m, h, d), from 0ms to 7d\n',
   )
   assert.equal(existsSync(join(folder, 'data')), false)
+})
+
+test('check-api says whether PokeAPI answers: exit code 0, or 75 and why', async (t) => {
+  const api = await LocalPokeApi.start(t)
+  api.answer('pokemon/1/', ok(bodyOf(pokemon(1))))
+  const { stdout } = await promisify(execFile)(process.execPath, [PROGRAM, 'check-api'], { env: { POKE_API_URL: api.url } })
+  assert.equal(stdout, `PokeAPI answers at ${api.url}.\n`)
+  const { service: away } = await start(t, {}, { args: ['check-api'] })
+  assert.equal(await away.ends(), 75)
+  assert.match(away.error, /^poke-api-producer: PokeAPI at http:\/\/127\.0\.0\.1:\d+\/pokemon\/1\/ could not be reached/)
+})
+
+test('a proxy of the environment is gone by, and its password is shown nowhere', async (t) => {
+  const proxy = await LocalProxy.start(t)
+  proxy.refusal = 407
+  const env = { POKE_API_URL: 'http://pokeapi.example/api/v2', http_proxy: `http://ash:pika%40chu@127.0.0.1:${proxy.port}` }
+  const { service: check } = await start(t, env, { args: ['check-api'] })
+  assert.equal(await check.ends(), 75)
+  assert.match(check.error, /the proxy http:\/\/127\.0\.0\.1:\d+ asks for a user and a password/)
+  const { service } = await start(t, env)
+  await service.says(/^captures .* from http:\/\/pokeapi\.example\/api\/v2 by the proxy http:\/\/127\.0\.0\.1:\d+ into/)
+  await service.says(/the proxy http:\/\/127\.0\.0\.1:\d+ asks for a user and a password/)
+  const port = await service.listens()
+  const ready = await (await fetch(`http://127.0.0.1:${port}/health/ready`)).text()
+  assert.match(ready, /poke-api: PokeAPI at .* the proxy http:/)
+  service.child.kill('SIGTERM')
+  assert.equal(await service.ends(), 0)
+  for (const shown of [check.error, ready, JSON.stringify(service.lines), service.error]) assert.doesNotMatch(shown, /pika/)
+  assert.ok(proxy.asked.includes('GET http://pokeapi.example/api/v2/pokemon/1/'))
 })
 
 test('a misspelt setting is warned of', async (t) => {

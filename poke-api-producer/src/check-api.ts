@@ -1,0 +1,14 @@
+/** The command `check-api`: whether PokeAPI answers from here, before anything is started that needs it. */
+import { EXIT, proxyFor, shownProxy } from 'service-kit'
+import { readConfig } from './config.ts'
+import { probePokeApi } from './infrastructure/poke-api/probe.ts'
+
+/** @returns the exit code @throws ServiceError where settings are wrong, and PokeApiError where it does not answer */
+export async function checkApi(env: Readonly<Record<string, string | undefined>>): Promise<number> {
+  const { config } = readConfig(env)
+  const url = config.POKE_API_URL
+  const proxy = proxyFor(url, config)
+  await probePokeApi({ url, proxy })
+  console.log(`PokeAPI answers at ${url}${proxy === null ? '' : ` by the proxy ${shownProxy(proxy)}`}.`)
+  return EXIT.ok
+}

@@ -1,0 +1,35 @@
+/** Looks whether PokeAPI answers, once and quickly, in the same way in which the service asks: what answers here answers there. */
+import { PokeApiError } from '../../errors.ts'
+import { PokeApiClient } from './poke-api-client.ts'
+
+export interface ProbeOptions {
+  /** As for the client. */
+  readonly url: string
+  readonly proxy: URL | null
+}
+
+/** In ms: somebody waits for it before anything is started. */
+const LONGEST_ANSWER = 3000
+
+/**
+ * Asks for a real Pokémon: being reachable is not enough, for captive networks answer everything.
+ * @throws PokeApiError where there is none
+ */
+export async function probePokeApi({ url, proxy }: ProbeOptions): Promise<void> {
+  const client = new PokeApiClient({
+    url,
+    proxy,
+    maxRate: 0,
+    cacheFile: ':memory:',
+    timeout: LONGEST_ANSWER,
+    maxAttempts: 1,
+    userAgent: 'poke-api-pipeline (asks once at its start whether the API answers)',
+  })
+  try {
+    if ((await client.capture(1, new AbortController().signal)) !== null) return
+    const reason = 'answered with status 404'
+    throw new PokeApiError('status', `PokeAPI at ${url}/pokemon/1/ ${reason}: check POKE_API_URL`, { reason })
+  } finally {
+    await client.close()
+  }
+}

@@ -79,6 +79,8 @@ const source = new KafkaRecordSource({
   observer: {
     brokerAway: warn,
     brokerBack: () => {},
+    throttled: warn,
+    notThrottled: () => {},
     waitingForTopic: () => {},
     membershipLost: warn,
     mirrorAhead: () => {},

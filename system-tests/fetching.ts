@@ -40,6 +40,8 @@ export class Fetching {
         waitingForTopic: (topic) => tell(`waiting for ${topic}`),
         brokerAway: (error) => tell(`away: ${error.message}`),
         brokerBack: () => tell('back'),
+        throttled: (error) => tell(`throttled: ${error.message}`),
+        notThrottled: () => tell('not throttled'),
         membershipLost: (error) => {
           this.assigned = []
           tell(`membership lost: ${error.message}`)

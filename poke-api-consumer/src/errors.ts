@@ -3,8 +3,16 @@ import { type ErrorKind, EXIT, final, retried, ServiceError } from 'service-kit'
 
 /** Kafka did not give records, or a place in the group. */
 export const KAFKA_ERRORS = {
-  unreachable: retried('No broker can be reached.', 'Start Kafka, or correct `KAFKA_BROKERS`; counting goes on by itself.'),
+  unreachable: retried(
+    'No broker can be reached, or not the one that is needed.',
+    'Start Kafka, or correct `KAFKA_BROKERS`; where the message says so, correct `advertised.listeners` of the broker. Counting goes on by itself.',
+  ),
   deadline: retried('Kafka did not answer in time.', 'It is tried again with a new connection.'),
+  quota: retried(
+    'Kafka enforces a quota on this service, which makes it wait.',
+    'Raise the quota of its user or client id, or leave it: nothing is lost, and it goes on by itself.',
+  ),
+  'no-password': retried('The file of the password for Kafka is gone.', 'Put the file of `KAFKA_PASSWORD_FILE` back.'),
   'no-topic': retried('The topic does not exist.', 'Start the producer, which makes it, or correct `KAFKA_TOPIC`.'),
   'no-leader': retried('A partition of the topic has no leader.', 'Start the broker that keeps it.'),
   membership: retried('The place in the consumer group was lost.', 'It is joined again by itself.'),
@@ -37,7 +45,13 @@ export const KAFKA_ERRORS = {
     'Kafka does not allow the dead-letter topic to this user.',
     'Grant what the message names: dead letters are kept in the store, and published then.',
   ),
-  tls: final(EXIT.config, 'Kafka and this service disagree about TLS.', 'Correct `KAFKA_SECURITY`.'),
+  tls: {
+    ...retried(
+      'TLS with a broker failed, for the reason in the message.',
+      'Do what the message says. A certificate that is renewed at the broker, or a port that is set right there, is found by itself; settings of this service need a new start.',
+    ),
+    exitCode: EXIT.config,
+  },
   'unsupported-broker': final(EXIT.config, 'The broker is too old for topic ids.', 'Use Kafka 3.1 or newer.'),
 } as const satisfies Record<string, ErrorKind>
 export type KafkaErrorKind = keyof typeof KAFKA_ERRORS

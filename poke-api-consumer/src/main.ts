@@ -124,6 +124,8 @@ async function consume(config: Config, logger: Logger, signal: AbortSignal, cras
       waitingForTopic: (name) => report.waitingForTopic(name),
       brokerAway: (error) => report.brokerAway(error),
       brokerBack: () => report.brokerBack(),
+      throttled: (error) => report.throttled(error),
+      notThrottled: () => report.notThrottled(),
       membershipLost: (error) => report.membershipLost(error),
       mirrorAhead: (partition, mirrored, position) => report.mirrorAhead(partition, mirrored, position),
       logEnds: (of, partitions, ends) => {

@@ -8,6 +8,7 @@ export const POKE_API_ERRORS = {
     'The proxy cannot be reached, or does not pass requests on to PokeAPI.',
     'Check the proxy, and `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`: its address, user and password; it is tried again.',
   ),
+  tls: retried('TLS with PokeAPI failed, for the reason in the message.', 'Do what the message says; it is tried again.'),
   deadline: retried('PokeAPI did not answer in time.', 'It is tried again; `POKE_API_TIMEOUT` is how long it may take.'),
   status: retried('PokeAPI answered with an error.', 'It is tried again later.'),
   'rate-limited': retried(
@@ -73,8 +74,16 @@ export class OutboxError extends ServiceError {
 
 /** Kafka did not take events. What was sent stays in the outbox and is sent again. */
 export const PUBLISH_ERRORS = {
-  unreachable: retried('No broker can be reached.', 'Start Kafka, or correct `KAFKA_BROKERS`; captures wait in the outbox.'),
+  unreachable: retried(
+    'No broker can be reached, or not the one that is needed.',
+    'Start Kafka, or correct `KAFKA_BROKERS`; where the message says so, correct `advertised.listeners` of the broker. Captures wait in the outbox.',
+  ),
   deadline: retried('Kafka did not answer in time.', 'It is tried again with a new connection.'),
+  quota: retried(
+    'Kafka enforces a quota on this service, which makes it wait.',
+    'Raise the quota of its user or client id, or leave it: nothing is lost, and it goes on by itself.',
+  ),
+  'no-password': retried('The file of the password for Kafka is gone.', 'Put the file of `KAFKA_PASSWORD_FILE` back.'),
   'no-topic': retried('The topic is gone.', 'It is made again.'),
   'no-leader': retried('A partition of the topic has no leader.', 'Start the broker that keeps it.'),
   'not-enough-brokers': retried(
@@ -103,7 +112,13 @@ export const PUBLISH_ERRORS = {
     'Kafka refuses the login, or does not allow the topic to this user.',
     'Check user and password, and grant what the message names.',
   ),
-  tls: final(EXIT.config, 'Kafka and this service disagree about TLS.', 'Correct `KAFKA_SECURITY`.'),
+  tls: {
+    ...retried(
+      'TLS with a broker failed, for the reason in the message.',
+      'Do what the message says. A certificate that is renewed at the broker, or a port that is set right there, is found by itself; settings of this service need a new start.',
+    ),
+    exitCode: EXIT.config,
+  },
   'unsupported-broker': final(EXIT.config, 'The broker is too old.', 'Use Kafka 3.1 or newer.'),
 } as const satisfies Record<string, ErrorKind>
 export type PublishErrorKind = keyof typeof PUBLISH_ERRORS

@@ -88,6 +88,7 @@ async function produce(config: Config, logger: Logger, signal: AbortSignal): Pro
     replication: config.KAFKA_TOPIC_REPLICATION,
     sendDeadline: config.KAFKA_SEND_TIMEOUT,
     clientOptions: kafkaSecurity(config),
+    throttled: (error) => report.throttled(error),
   })
 
   const summaries = setInterval(() => report.summarise(), SUMMARY_INTERVAL)

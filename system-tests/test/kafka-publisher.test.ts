@@ -168,7 +168,7 @@ describe('on a real broker', () => {
       { ...event(3, 1), time: times[0] },
     ]
     const refused = failure('timestamp-refused', topic, 'within', 'ce_time', 'message.timestamp.before.max.ms')
-    await assert.rejects(publisher.publish(events), refused)
+    await assert.rejects(publishToLeaders(publisher, events), refused)
     await publisher.publish(events)
     const [[old, young], [other]] = (await readTopic(kafka.brokers, topic)) as [[ReadRecord, ReadRecord], [ReadRecord]]
     assert.deepEqual(
@@ -289,7 +289,7 @@ describe('on a real broker', () => {
 
   test('TLS against a broker without it is tried again, and says so', async (t) => {
     const publisher = publisherOf(t, { clientOptions: { tls: {} } })
-    await assert.rejects(publisher.prepare(never), failure('unreachable', 'TLS'))
+    await assert.rejects(publisher.prepare(never), failure('tls', 'speaks TLS'))
   })
 
   test('a broker that does not answer does not hold up the others: each new client begins with another one', async (t) => {
@@ -311,6 +311,17 @@ async function eventually(work: () => Promise<void>): Promise<void> {
       return await work()
     } catch (error) {
       if (!(error instanceof PublishError && error.retriable) || performance.now() > end) throw error
+    }
+  }
+}
+
+/** Publishes once; the leaders of a topic that was just made may not know for a moment that they are. */
+async function publishToLeaders(publisher: KafkaEventPublisher, events: Parameters<KafkaEventPublisher['publish']>[0]): Promise<void> {
+  for (;;) {
+    try {
+      return await publisher.publish(events)
+    } catch (error) {
+      if (!(error instanceof PublishError && error.kind === 'no-leader')) throw error
     }
   }
 }

@@ -45,6 +45,7 @@ export class CountReport implements CountObserver, SourceObserver {
   readonly #kafka: Trouble
   readonly #membership: Trouble
   readonly #group: Trouble
+  readonly #quota: Trouble
   /** Why there is nothing to read yet; null once there was. */
   #waiting: string | null = 'has not joined the group yet'
   /** Told of. */
@@ -67,6 +68,7 @@ export class CountReport implements CountObserver, SourceObserver {
     this.#membership = new Trouble({ logger, now, stopping, over: 'this instance is a member of the group again' })
     const groupOver = 'every partition of the topic is read by this service again, and nobody else is in its group'
     this.#group = new Trouble({ logger, now, stopping, over: groupOver })
+    this.#quota = new Trouble({ logger, now, stopping, over: 'no quota of Kafka makes this service wait any more' })
     health.add('kafka', () => this.#kafka.reason ?? this.#membership.reason ?? this.#waiting)
     health.add('group', () => this.#group.reason)
     health.add('store', () => this.#store.reason)
@@ -186,6 +188,15 @@ export class CountReport implements CountObserver, SourceObserver {
 
   brokerBack(): void {
     this.#kafka.worked()
+  }
+
+  /** Readiness stays: records are counted, if slowly. */
+  throttled(error: Error): void {
+    this.#quota.failed(error)
+  }
+
+  notThrottled(): void {
+    this.#quota.worked()
   }
 
   rebalanced(partitions: readonly number[]): void {

@@ -64,6 +64,7 @@ async function play(t: TestContext, partitions: number, { compacted = false, lon
     longestSilence,
     newCursor: () => new BatchCursor(new Decompressor(1 << 20), sources),
     troubles: new Troubles({ failed: (error) => troubles.push(error.message), over: () => troubles.push('back') }),
+    quotas: new Troubles({ failed: (error) => troubles.push(error.message), over: () => troubles.push('no quota any more') }),
     confirmed: async () => {},
     wait: (_, signal) => {
       played.waits++
@@ -579,7 +580,7 @@ describe('trouble', () => {
     assert.ok(broker.connections >= 2)
   })
 
-  test('a broker that enforces a quota is waited for as long as it said', async (t) => {
+  test('a broker that enforces a quota is waited for as long as it said, which is called a quota until it is over', async (t) => {
     const { broker, loop, handler, troubles } = await play(t, 1, { longestSilence: 100 })
     loop.assign(all(1))
     ;(await broker.asked()).answer([{ partition: 0, records: record('a', 0) }], { throttleMs: 60_000 })
@@ -587,7 +588,8 @@ describe('trouble', () => {
     // Longer than it may be silent otherwise.
     setTimeout(() => throttled.answer([{ partition: 0, records: record('b', 1) }]), 400)
     await handler.until(() => handler.counted.length === 2)
-    assert.deepEqual([troubles, broker.connections], [[], 1])
+    assert.match(troubles.shift() ?? '', /broker 1 enforces a quota on this service and makes it wait 60\.0 s/)
+    assert.deepEqual([troubles, broker.connections], [['no quota any more'], 1])
   })
 
   test('an answer that takes its time, but keeps coming, is waited for', async (t) => {

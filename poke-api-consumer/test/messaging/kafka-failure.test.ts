@@ -10,7 +10,7 @@ import {
   TimeoutError,
   UserError,
 } from '@platformatic/kafka'
-import { DeadlinePassed } from 'service-kit'
+import { DeadlinePassed, ownError } from 'service-kit'
 import { KafkaError } from '../../src/errors.ts'
 import { kafkaError, refusedBy } from '../../src/infrastructure/messaging/kafka-failure.ts'
 
@@ -39,7 +39,7 @@ for (const [what, error, kind, words] of [
   ],
   ['no permission for the group', response(30), 'not-authorised', /poke-topic or the group .*GROUP_AUTHORIZATION_FAILED/],
   ['no permission for the topic', response(29), 'not-authorised', /TOPIC_AUTHORIZATION_FAILED/],
-  ['TLS is wanted', new UserError('Broker requires TLS.'), 'tls', /disagree about TLS/],
+  ['TLS is wanted', new UserError('Broker requires TLS.'), 'tls', /wants TLS on this port.*KAFKA_SECURITY to tls/],
   ['an old broker', response(35), 'unsupported-broker', /Kafka 3.1/],
   ['no leader', response(5), 'no-leader', /no leader/],
   ['an unknown topic', new UserError('Unknown topic poke-topic.'), 'no-topic', /does not know topic poke-topic/],
@@ -54,6 +54,27 @@ for (const [what, error, kind, words] of [
     assert.equal(failure.cause, error)
   })
 }
+
+const refusedAt = (address: string) => new NetworkError(`Connection to ${address} failed.`, { cause: refused })
+
+test('an address that was not asked for was named by a broker, where a client finds brokers by itself', () => {
+  const { kind, message } = kafkaError(refusedAt('10.0.0.1:9092'), { ...attempt, findsBrokers: true })
+  assert.equal(kind, 'unreachable')
+  assert.match(message, /Kafka at kafka:9092 answers, and names 10\.0\.0\.1:9092 .*ECONNREFUSED.*advertised\.listeners/)
+  for (const [error, findsBrokers] of [
+    [refusedAt('kafka:9092'), true],
+    [refusedAt('10.0.0.1:9092'), false],
+  ] as const)
+    assert.doesNotMatch(kafkaError(error, { ...attempt, findsBrokers }).message, /advertised/)
+})
+
+test('a password whose file is gone is waited for', () => {
+  const gone = ownError('config/secret-unreadable', 'the file that KAFKA_PASSWORD_FILE names cannot be read any more')
+  const error = new AuthenticationError('The SASL/PLAIN password provider threw an error.', { cause: gone })
+  const { kind, message, retriable } = kafkaError(error, attempt)
+  assert.deepEqual([kind, retriable], ['no-password', true])
+  assert.match(message, /^logging in to Kafka at kafka:9092 needs a password, and the file that KAFKA_PASSWORD_FILE names/)
+})
 
 test('what is said already is said no other way', () => {
   const error = new KafkaError('membership', 'thrown out')

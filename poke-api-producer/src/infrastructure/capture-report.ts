@@ -27,6 +27,7 @@ export class CaptureReport implements CaptureObserver, Pick<PokeApiObserver, 'ca
   readonly #api: Trouble
   readonly #kafka: Trouble
   readonly #outbox: Trouble
+  readonly #quota: Trouble
   #depth = 0
   #paused = false
   #sweeping = false
@@ -41,6 +42,7 @@ export class CaptureReport implements CaptureObserver, Pick<PokeApiObserver, 'ca
     this.#api = new Trouble({ logger, now, stopping, over: 'PokeAPI answers again' })
     this.#kafka = new Trouble({ logger, now, stopping, over: 'Kafka takes events again' })
     this.#outbox = new Trouble({ logger, now, stopping, over: 'the outbox stores again' })
+    this.#quota = new Trouble({ logger, now, stopping, over: 'no quota of Kafka makes this service wait any more' })
     health.add('poke-api', () => this.#api.reason)
     health.add('kafka', () => this.#kafka.reason)
     health.add('outbox', () => this.#outbox.reason ?? (this.#paused ? this.#full() : null))
@@ -77,6 +79,12 @@ export class CaptureReport implements CaptureObserver, Pick<PokeApiObserver, 'ca
 
   publishFailed(error: Error): void {
     this.#kafka.failed(error)
+  }
+
+  /** Readiness stays: events are published, if slowly. @param error null: it does not, or hardly */
+  throttled(error: Error | null): void {
+    if (error === null) this.#quota.worked()
+    else this.#quota.failed(error)
   }
 
   storeFailed(error: Error): void {

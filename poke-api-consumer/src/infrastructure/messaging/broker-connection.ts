@@ -1,5 +1,5 @@
 /** A connection to one broker for everything but records: which versions of each request it understands, and a deadline for each answer. */
-import { type API, apiVersionsV3, type BaseOptions, Connection, ResponseError } from '@platformatic/kafka'
+import { type API, apiVersionsV3, type BaseOptions, Connection, NetworkError, ResponseError } from '@platformatic/kafka'
 import { withDeadline } from 'service-kit'
 import { KafkaError } from '../../errors.ts'
 import { CODE, kafkaError } from './kafka-failure.ts'
@@ -25,6 +25,8 @@ export class BrokerConnection {
   readonly #address: BrokerAddress
   readonly #options: BrokerConnectionOptions
   readonly #connection: Connection
+  /** What broke it. */
+  #broken: Error | null = null
   #versions: ReadonlyMap<number, readonly [min: number, max: number]> = new Map()
 
   /**
@@ -56,8 +58,10 @@ export class BrokerConnection {
       connectTimeout: options.timeout,
       requestTimeout: NEVER,
     })
-    // Whoever waits for an answer is told; but an `error` event that nobody listens to would end the process.
-    this.#connection.on('error', () => {})
+    // Whoever waits for an answer is told that the connection closed, and not why.
+    this.#connection.on('error', (error) => {
+      this.#broken ??= error
+    })
   }
 
   get isOpen(): boolean {
@@ -106,7 +110,8 @@ export class BrokerConnection {
   }
 
   #failure(error: unknown): KafkaError {
-    return kafkaError(error, { brokers: [this.#name], topic: this.#options.topic })
+    const lost = error instanceof NetworkError && error.cause === undefined && this.#broken !== null
+    return kafkaError(lost ? this.#broken : error, { brokers: [this.#name], topic: this.#options.topic })
   }
 
   get #name(): string {

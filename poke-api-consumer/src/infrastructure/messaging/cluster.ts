@@ -14,7 +14,7 @@ import {
   offsetFetchV8,
   parseBroker,
 } from '@platformatic/kafka'
-import { NOTHING_ALLOWED } from 'service-kit'
+import { errorsIn, NOTHING_ALLOWED, unreachableListener } from 'service-kit'
 import { KafkaError } from '../../errors.ts'
 import { type BrokerAddress, BrokerConnection } from './broker-connection.ts'
 import { NEWEST_FETCH, OLDEST_FETCH } from './fetch-response.ts'
@@ -445,7 +445,7 @@ export class Cluster {
     for (;;) {
       let opening = this.#connections.get(node)
       if (opening === undefined) {
-        opening = node === ANY ? this.#openAny() : this.#open(this.address(node))
+        opening = node === ANY ? this.#openAny() : this.#openNamed(this.address(node))
         this.#connections.set(node, opening)
       }
       try {
@@ -480,6 +480,18 @@ export class Cluster {
     throw failure ?? new KafkaError('unreachable', 'all connections to Kafka were closed')
   }
 
+  /** At an address that brokers have named, and perhaps nobody else. */
+  async #openNamed(address: BrokerAddress): Promise<BrokerConnection> {
+    try {
+      return await this.#open(address)
+    } catch (error) {
+      const isKnown = this.#bootstrap.some(({ host, port }) => host === address.host && port === address.port)
+      if (isKnown || !(error instanceof KafkaError) || (error.kind !== 'unreachable' && error.kind !== 'deadline')) throw error
+      const [answered, named] = [this.#answering, address].map(({ host, port }) => `${host}:${port}`) as [string, string]
+      throw new KafkaError('unreachable', unreachableListener(answered, named, rootCause(error)), { cause: error })
+    }
+  }
+
   #open(address: BrokerAddress): Promise<BrokerConnection> {
     const { topic, clientId, clientOptions } = this.#options
     const options = { topic, clientId, timeout: this.#timeout, ...(clientOptions && { clientOptions }) }
@@ -495,4 +507,9 @@ export class Cluster {
       () => {},
     )
   }
+}
+
+/** In the words of whoever said it first. */
+function rootCause(error: Error): string {
+  return [...errorsIn(error)].findLast(({ message }) => message !== '')?.message ?? error.message
 }

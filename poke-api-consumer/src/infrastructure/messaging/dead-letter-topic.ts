@@ -233,15 +233,18 @@ export class KafkaDeadLetterTopic implements DeadLetterTopic {
     const { brokers } = this.#options
     for (const [apiId, why] of REFUSALS) {
       if (findErrorBy(error as Error, 'apiId', apiId) === null) continue
-      const message = `topic ${this.#name} of Kafka at ${brokers.join(', ')} ${why}; the dead letters are kept, and it is tried again`
-      return new KafkaError('refused', message, { cause: error })
+      return this.#refusal(`${why}; dead letters are kept, and it is tried again`, error)
     }
-    const failure = kafkaError(error, { brokers, topic: this.#name })
-    if (!isNotAllowed(error)) return failure
+    const failure = kafkaError(error, { brokers, topic: this.#name, findsBrokers: true })
+    if (!isNotAllowed(error)) return failure.kind === 'refused' ? this.#refusal(`refuses dead letters: ${failure.message}`, error) : failure
     return (
       (await this.refused()) ??
       new KafkaError('dead-letters-not-authorised', `${failure.message}; dead letters are kept`, { cause: failure })
     )
+  }
+
+  #refusal(why: string, cause: unknown): KafkaError {
+    return new KafkaError('refused', `topic ${this.#name} of Kafka at ${this.#options.brokers.join(', ')} ${why}`, { cause })
   }
 }
 
@@ -259,6 +262,15 @@ const REFUSALS: readonly (readonly [apiId: string, why: string])[] = [
     'INVALID_TIMESTAMP',
     "does not take this machine's time: correct the clock, or raise its message.timestamp.before.max.ms and message.timestamp.after.max.ms",
   ],
+  [
+    'NOT_ENOUGH_REPLICAS',
+    'has fewer in-sync replicas than its min.insync.replicas asks for: start the brokers that are missing, or lower it',
+  ],
+  [
+    'INVALID_REPLICATION_FACTOR',
+    'cannot be made with as many replicas as the topic of the records: start the brokers that are missing, or make it',
+  ],
+  ['POLICY_VIOLATION', 'may not be made like this by a policy of the brokers: make it'],
 ]
 
 /** Letters that go out together, in their order. */

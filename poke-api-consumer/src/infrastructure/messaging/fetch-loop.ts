@@ -19,6 +19,8 @@ export interface FetchLoopOptions {
   readonly limits: FetchLimits
   readonly newCursor: () => BatchCursor
   readonly troubles: Troubles
+  /** Quotas that make this client wait, by broker. */
+  readonly quotas: Troubles
   /** Resolves when the group has lately confirmed that this member is one. */
   readonly confirmed: () => Promise<void>
   readonly wait: (ms: number, signal: AbortSignal) => Promise<void>

@@ -1,6 +1,6 @@
 /** Says in a sentence why Kafka did not answer as asked, and whether trying again can help. */
 import { AuthenticationError, NetworkError, ProtocolError, protocolErrorsCodesById, UnsupportedApiError } from '@platformatic/kafka'
-import { DeadlinePassed, printable } from 'service-kit'
+import { DeadlinePassed, errorsIn, kafkaTlsFailure, missingPassword, namedAddress, printable, unreachableListener } from 'service-kit'
 import { KafkaError } from '../../errors.ts'
 
 /** Characters of what others say. */
@@ -9,6 +9,8 @@ const MOST_DETAILS = 500
 export interface Attempt {
   readonly brokers: readonly string[]
   readonly topic: string
+  /** Whether the client library finds other brokers by itself, from these. */
+  readonly findsBrokers?: boolean
 }
 
 /** Error codes that something is decided on here (https://kafka.apache.org/protocol#protocol_error_codes). */
@@ -28,15 +30,19 @@ export const CODE = {
 } as const
 
 /** @param error what the Kafka client threw; a KafkaError is given back as it is */
-export function kafkaError(error: unknown, { brokers, topic }: Attempt): KafkaError {
+export function kafkaError(error: unknown, { brokers, topic, findsBrokers = false }: Attempt): KafkaError {
   const cause = error as Error
   if (cause instanceof KafkaError) return cause
   const kafka = `Kafka at ${brokers.join(', ')}`
   if (cause instanceof DeadlinePassed)
     return new KafkaError('deadline', `${kafka} did not answer in time: ${cause.message}; it is tried again`, { cause })
-  const errors = [...chain(cause)]
+  const errors = [...errorsIn(cause)]
   const details = printable(errors.findLast(({ message }) => message !== '')?.message ?? String(error), MOST_DETAILS)
   const codes = errors.filter((e) => e instanceof ProtocolError).map((e) => String(e.apiId))
+  const password = missingPassword(errors, kafka)
+  if (password !== null) return new KafkaError('no-password', password, { cause })
+  const tls = kafkaTlsFailure(errors, kafka)
+  if (tls !== null) return new KafkaError('tls', tls, { cause })
   // The library calls a login failed too where the connection broke meanwhile.
   if (codes.some((code) => code.includes('SASL')) || (errors.some((e) => e instanceof AuthenticationError) && !isLost(errors))) {
     return new KafkaError('not-authorised', `${kafka} refused the login (${details}): check user and password`, { cause })
@@ -47,9 +53,8 @@ export function kafkaError(error: unknown, { brokers, topic }: Attempt): KafkaEr
   const code = codes[0]
   if (code !== undefined) return refusal(code, { brokers, topic }, cause)
   if (errors.some((e) => e.message.startsWith('Unknown topic '))) return refusal('UNKNOWN_TOPIC_OR_PARTITION', { brokers, topic }, cause)
-  if (/requires TLS/.test(details)) {
-    return new KafkaError('tls', `${kafka} and this service disagree about TLS (${details}): check the settings for TLS`, { cause })
-  }
+  const named = findsBrokers ? namedAddress(errors, brokers) : null
+  if (named !== null) return new KafkaError('unreachable', unreachableListener(brokers.join(', '), named, details), { cause })
   if (isLost(errors)) return new KafkaError('unreachable', `${kafka} cannot be reached (${details}); it is tried again`, { cause })
   if (errors.some((e) => e instanceof RangeError))
     return new KafkaError('bad-response', `what ${kafka} answered cannot be read (${details}); it is asked again`, { cause })
@@ -90,12 +95,4 @@ function refusal(code: string, { brokers, topic }: Attempt, cause: Error | undef
 /** Whether the connection was lost, or not to be had, by the library's word or the system's. */
 function isLost(errors: readonly Error[]): boolean {
   return errors.some((e) => (e as NodeJS.ErrnoException).code === NetworkError.code || (e as NodeJS.ErrnoException).syscall !== undefined)
-}
-
-/** The error and everything inside it, the root cause last. */
-function* chain(error: unknown): Generator<Error> {
-  if (!(error instanceof Error)) return
-  yield error
-  if (error instanceof AggregateError) for (const inner of error.errors) yield* chain(inner)
-  yield* chain(error.cause)
 }

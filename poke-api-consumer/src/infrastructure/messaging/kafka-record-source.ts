@@ -27,6 +27,10 @@ export interface SourceObserver extends MembershipObserver, OffsetMirrorObserver
   brokerAway(error: Error): void
   /** Everything answers again. */
   brokerBack(): void
+  /** Quotas make this client wait; said with each answer. */
+  throttled(error: Error): void
+  /** No quota makes it wait any more, or hardly. */
+  notThrottled(): void
 }
 
 export interface KafkaRecordSourceOptions {
@@ -78,6 +82,7 @@ export class KafkaRecordSource implements RecordSource {
   }
 
   async #read(handler: FetchHandler, cluster: Cluster, topics: TopicWatch, troubles: Troubles, signal: AbortSignal): Promise<void> {
+    const { observer } = this.#options
     const known = {
       topic: () => topics.current,
       get addresses() {
@@ -109,6 +114,7 @@ export class KafkaRecordSource implements RecordSource {
       cluster,
       topics,
       troubles,
+      quotas: new Troubles({ failed: (error) => observer.throttled(error), over: () => observer.notThrottled() }),
       newCursor: () => new BatchCursor(decompressor, sources),
       confirmed: () => membership.confirmed(),
     })

@@ -2,7 +2,9 @@
  * Fetches from one broker, for as long as it leads partitions of ours. The next fetch is under way while the last response is counted, so
  * at most two responses of a leader are in memory; while neither is counted, nothing is asked for.
  */
+import { quotaText } from 'service-kit'
 import type { Troubles } from '../../application/troubles.ts'
+import { KafkaError } from '../../errors.ts'
 import { BackOff } from './back-off.ts'
 import type { FetchResponse } from './fetch-response.ts'
 import { kafkaError, refusedBy } from './kafka-failure.ts'
@@ -15,11 +17,16 @@ export interface LeaderLoopOptions extends LeaderConnectionOptions {
   readonly feeds: () => readonly PartitionFeed[]
   readonly topicId: () => string
   readonly troubles: Troubles
+  /** Quotas that make this client wait, by broker. */
+  readonly quotas: Troubles
   /** The broker does not answer: perhaps it does not lead any more. */
   readonly doubt: () => void
   readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
   readonly random: () => number
 }
+
+/** Brokers that enforce quotas make clients wait for moments all the time; from so many ms on it is told. */
+const NOTABLE_THROTTLE = 1000
 
 export class LeaderLoop {
   readonly #options: LeaderLoopOptions
@@ -47,6 +54,7 @@ export class LeaderLoop {
     this.#closing.abort()
     this.#connection.close()
     this.#options.troubles.worked(this.#name)
+    this.#options.quotas.worked(this.#name)
     this.wake()
   }
 
@@ -75,6 +83,7 @@ export class LeaderLoop {
         const response = await arriving
         this.#retry.reset()
         this.#options.troubles.worked(this.#name)
+        this.#lookAtQuota(response)
         before = last
         counting = this.#answered(topicId, questions, response)
       } catch (error) {
@@ -87,6 +96,12 @@ export class LeaderLoop {
 
   get #name(): string {
     return `broker ${this.#options.node}`
+  }
+
+  #lookAtQuota({ throttleMs }: FetchResponse): void {
+    const { quotas } = this.#options
+    if (throttleMs < NOTABLE_THROTTLE) quotas.worked(this.#name)
+    else quotas.failed(this.#name, new KafkaError('quota', quotaText([this.#name], throttleMs)))
   }
 
   #questions(): Question[] {

@@ -100,7 +100,7 @@ export class Membership {
       try {
         await this.#beMember(assigned, signal)
       } catch (error) {
-        const failure = await this.#explained(kafkaError(error, this.#options))
+        const failure = await this.#explained(kafkaError(error, { ...this.#options, findsBrokers: true }))
         if (!failure.retriable) throw failure
         if (signal.aborted) return
         assigned(new Set())

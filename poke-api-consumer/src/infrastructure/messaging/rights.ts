@@ -16,6 +16,8 @@ export interface RightsOptions extends Pick<ClusterOptions, 'brokers' | 'topic' 
 }
 
 const RIGHTS = 'rights'
+/** So many refusals are not worth a word: a group gets its coordinator when it is asked for first. */
+const PASSING = 6
 
 /**
  * Waits until the brokers have said what they allow, and finds out whether that is enough to count.
@@ -25,7 +27,7 @@ const RIGHTS = 'rights'
 export async function checkRights(options: RightsOptions, signal: AbortSignal): Promise<boolean> {
   const { troubles, wait, random } = options
   const retry = new BackOff({ first: 50, longest: 5000, random })
-  while (!signal.aborted) {
+  for (let attempt = 1; !signal.aborted; attempt++) {
     try {
       const missing = await missingToCount(options)
       if (missing.length > 0) throw notAuthorised('not-authorised', missing, options)
@@ -34,7 +36,7 @@ export async function checkRights(options: RightsOptions, signal: AbortSignal): 
     } catch (error) {
       if (!(error instanceof KafkaError && error.retriable)) throw error
       if (signal.aborted) break
-      troubles.failed(RIGHTS, error)
+      if (error.kind !== 'refused' || attempt > PASSING) troubles.failed(RIGHTS, error)
     }
     await wait(retry.next(), signal)
   }

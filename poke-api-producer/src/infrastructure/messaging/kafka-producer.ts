@@ -1,7 +1,7 @@
 /** Publishes the outbox's events to the topic: rules P3 and P4. */
 import { type BaseOptions, type ClusterTopicMetadata, ProduceAcks, Producer } from '@platformatic/kafka'
 import { encodeHeaders } from 'pokemon-event'
-import { closeByForce, withDeadline } from 'service-kit'
+import { ConnectionWatch, closeByForce, quotaText, withDeadline } from 'service-kit'
 import type { EventPublisher, OutboxEvent } from '../../application/ports.ts'
 import { PublishError } from '../../errors.ts'
 import { partitionerFor } from './partitioner.ts'
@@ -20,12 +20,23 @@ export interface KafkaEventPublisherOptions {
   readonly sendDeadline?: number
   /** How to connect: TLS, SASL. */
   readonly clientOptions?: Pick<BaseOptions, 'tls' | 'tlsServerName' | 'sasl'>
+  /** A quota makes this client wait; told with each answer, with null where it does not, or hardly. */
+  readonly throttled?: (error: PublishError | null) => void
 }
 
 type KafkaProducer = Producer<Buffer, Buffer, Buffer, Buffer>
 
+interface Client {
+  readonly producer: KafkaProducer
+  readonly watch: ConnectionWatch
+}
+
 const CLIENT_ID = 'poke-api-producer'
 const SEND_DEADLINE = 10_000
+/** Of Node's timers, in ms. */
+const LONGEST_TIMER = 2 ** 31 - 1
+/** Brokers that enforce quotas make clients wait for moments all the time; from so many ms on it is told. */
+const NOTABLE_THROTTLE = 1000
 
 /**
  * One send is exactly one Produce request to each leader, acknowledged by all in-sync replicas. The library's retries and its
@@ -36,7 +47,7 @@ export class KafkaEventPublisher implements EventPublisher {
   readonly #options: KafkaEventPublisherOptions
   readonly #deadline: number
   readonly #timestamps = new RecordTimestamps()
-  #producer: KafkaProducer | null = null
+  #client: Client | null = null
   /** After each failure another broker is asked first, so that a frozen one cannot hold up all attempts. */
   #failures = 0
   #partitions = 0
@@ -52,27 +63,29 @@ export class KafkaEventPublisher implements EventPublisher {
   }
 
   async prepare(signal: AbortSignal): Promise<void> {
-    const producer = this.#connect()
+    const { producer, watch } = this.#connect()
     try {
       await withDeadline(this.#prepare(producer, signal), this.#deadline, `looking for topic ${this.#options.topic}`, signal)
     } catch (error) {
       await this.#giveUp()
       signal.throwIfAborted()
-      throw publishError(error, { ...this.#options, events: 0 })
+      throw publishError(error, { ...this.#options, events: 0, broken: watch.broken })
     }
   }
 
   async publish(events: readonly OutboxEvent[]): Promise<void> {
     const messages = events.map((event) => messageOf(event, this.#options.topic, this.#timestamps.of(event.time)))
-    const producer = this.#connect()
+    const { producer, watch } = this.#connect()
+    // What the broker has made this client wait for is not its silence.
+    const deadline = Math.min(this.#deadline + watch.throttle, LONGEST_TIMER)
     try {
-      await withDeadline(this.#send(producer, messages), this.#deadline, `sending ${events.length} events`)
+      await withDeadline(this.#send(producer, messages), deadline, `sending ${events.length} events`)
     } catch (error) {
       // The outcome is unknown, and so is this client's state: the same events go out through a new one (rule P4).
       await this.#giveUp()
       const words = refusedTimestamp(error)
       if (words !== null) this.#timestamps.refused(words)
-      throw publishError(error, { ...this.#options, events: events.length })
+      throw publishError(error, { ...this.#options, events: events.length, broken: watch.broken, throttle: watch.throttle })
     }
   }
 
@@ -115,9 +128,16 @@ export class KafkaEventPublisher implements EventPublisher {
     this.#partitionOf = partitionerFor(metadata.partitionsCount)
   }
 
-  #connect(): KafkaProducer {
-    this.#producer ??= new Producer({ ...this.#clientOptions(), idempotent: false, repeatOnStaleMetadata: false })
-    return this.#producer
+  #connect(): Client {
+    if (this.#client !== null) return this.#client
+    const producer: KafkaProducer = new Producer({ ...this.#clientOptions(), idempotent: false, repeatOnStaleMetadata: false })
+    this.#client = { producer, watch: new ConnectionWatch(producer, (ms) => this.#throttled(ms)) }
+    return this.#client
+  }
+
+  #throttled(ms: number): void {
+    const { throttled, brokers } = this.#options
+    throttled?.(ms < NOTABLE_THROTTLE ? null : new PublishError('quota', quotaText(brokers, ms)))
   }
 
   async #giveUp(): Promise<void> {
@@ -126,9 +146,9 @@ export class KafkaEventPublisher implements EventPublisher {
   }
 
   async #disconnect(): Promise<void> {
-    const producer = this.#producer
-    this.#producer = null
-    if (producer !== null) await closeByForce(producer)
+    const client = this.#client
+    this.#client = null
+    if (client !== null) await closeByForce(client.producer)
   }
 
   #clientOptions(): BaseOptions {
@@ -140,7 +160,8 @@ export class KafkaEventPublisher implements EventPublisher {
       bootstrapBrokers: [...brokers.slice(first), ...brokers.slice(0, first)],
       retries: 0,
       timeout: this.#deadline,
-      requestTimeout: this.#deadline,
+      // Each send has a deadline of its own, which grows by what a quota makes it wait.
+      requestTimeout: LONGEST_TIMER,
     }
   }
 }

@@ -1,6 +1,18 @@
 /** Says in a sentence why Kafka did not take the events, and whether trying again can help. */
 import { AuthenticationError, type BaseOptions, NetworkError, ProtocolError, UnsupportedApiError } from '@platformatic/kafka'
-import { DeadlinePassed, missingRightsText, type Operation, principalOf, printable } from 'service-kit'
+import {
+  DeadlinePassed,
+  errorsIn,
+  kafkaTlsFailure,
+  missingPassword,
+  missingRightsText,
+  namedAddress,
+  type Operation,
+  principalOf,
+  printable,
+  quotaText,
+  unreachableListener,
+} from 'service-kit'
 import { PublishError } from '../../errors.ts'
 
 /** Characters of what others say. */
@@ -12,6 +24,10 @@ export interface Attempt {
   /** How many events were sent; 0: none, the topic was being prepared. */
   readonly events: number
   readonly clientOptions?: Pick<BaseOptions, 'sasl'>
+  /** What broke a connection meanwhile: the library does not tell it to whoever waits for an answer. */
+  readonly broken?: Error | null
+  /** For how long a quota was to keep the broker silent, in ms. */
+  readonly throttle?: number
 }
 
 /** @param operations that Kafka does not allow */
@@ -29,11 +45,20 @@ export function publishError(error: unknown, attempt: Attempt): PublishError {
   const cause = error as Error
   if (cause instanceof PublishError) return cause
   const kafka = `Kafka at ${attempt.brokers.join(', ')}`
+  if (cause instanceof DeadlinePassed && attempt.throttle)
+    return new PublishError('quota', `${quotaText(attempt.brokers, attempt.throttle)}; ${cause.message}; it is tried again`, { cause })
   if (cause instanceof DeadlinePassed)
     return new PublishError('deadline', `${kafka} did not answer in time: ${cause.message}; it is tried again`, { cause })
-  const errors = [...chain(cause)]
+  const errors = [...errorsIn(cause)]
+  if (attempt.broken && isLost(errors)) errors.push(...errorsIn(attempt.broken))
   const details = printable((errors.at(-1) ?? cause).message, MOST_DETAILS)
-  if (errors.some((e) => e instanceof AuthenticationError)) {
+  const password = missingPassword(errors, kafka)
+  if (password !== null) return new PublishError('no-password', password, { cause })
+  const tls = kafkaTlsFailure(errors, kafka)
+  if (tls !== null) return new PublishError('tls', tls, { cause })
+  const isRefusedLogin = brokerErrors(errors).some(({ apiId }) => apiId.includes('SASL'))
+  // The library calls a login failed too where the connection broke meanwhile.
+  if (isRefusedLogin || (errors.some((e) => e instanceof AuthenticationError) && !isLost(errors))) {
     return new PublishError('not-authorised', `${kafka} refused the login (${details}): check user and password`, { cause })
   }
   if (errors.some((e) => e instanceof UnsupportedApiError)) {
@@ -41,25 +66,18 @@ export function publishError(error: unknown, attempt: Attempt): PublishError {
   }
   const refused = brokerErrors(errors)[0]
   if (refused !== undefined) return refusal(refused, kafka, attempt, cause)
-  if (errors.some((e) => e.message === 'Broker requires TLS.')) {
-    return new PublishError('tls', `${kafka} wants TLS, and this service connects without: set it up, or name a port without TLS`, {
-      cause,
-    })
-  }
-  if (!errors.some((e) => (e as { code?: unknown }).code === NetworkError.code)) {
+  if (!isLost(errors)) {
     // The library throws plain TypeErrors where an answer is not what it expects, as while a topic is being made.
     return new PublishError('refused', `the Kafka client failed (${details}); it is tried again`, { cause })
   }
-  // A broker that dies during the handshake looks like one without TLS, so this is no reason to end.
-  const handshake = errors.find((e) => e.message.startsWith('TLS handshake failed'))
-  if (handshake !== undefined)
-    return new PublishError('unreachable', `${kafka} cannot be reached: ${handshake.message} It is tried again`, { cause })
+  const named = namedAddress(errors, attempt.brokers)
+  if (named !== null) return new PublishError('unreachable', unreachableListener(attempt.brokers.join(', '), named, details), { cause })
   return new PublishError('unreachable', `${kafka} cannot be reached (${details}); it is tried again`, { cause })
 }
 
 /** The broker's words where it refused the events because of a timestamp; null where it did not. */
 export function refusedTimestamp(error: unknown): string | null {
-  const errors = brokerErrors([...chain(error)])
+  const errors = brokerErrors([...errorsIn(error)])
   if (!errors.some(({ apiId }) => apiId === 'INVALID_TIMESTAMP')) return null
   // One record's words are enough: there may be as many as records.
   return errors.at(-1)?.serverErrorMessage ?? ''
@@ -122,6 +140,8 @@ function refusal(broker: BrokerError, kafka: string, attempt: Attempt, cause: Er
       )
     case 'UNSUPPORTED_VERSION':
       return new PublishError('unsupported-broker', `${kafka} is too old (${details}): use Kafka 3.1 or newer`, { cause })
+    case 'THROTTLING_QUOTA_EXCEEDED':
+      return new PublishError('quota', `${kafka} enforces a quota on making topics (${details}); it is tried again`, { cause })
     case 'INVALID_REPLICATION_FACTOR':
       return new PublishError(
         'not-enough-brokers',
@@ -156,10 +176,7 @@ function refusal(broker: BrokerError, kafka: string, attempt: Attempt, cause: Er
   }
 }
 
-/** The error and everything inside it, the root cause last. */
-function* chain(error: unknown): Generator<Error> {
-  if (!(error instanceof Error)) return
-  yield error
-  if (error instanceof AggregateError) for (const inner of error.errors) yield* chain(inner)
-  yield* chain(error.cause)
+/** Whether the connection was lost, or not to be had. */
+function isLost(errors: readonly Error[]): boolean {
+  return errors.some((e) => (e as { code?: unknown }).code === NetworkError.code)
 }

@@ -1,5 +1,5 @@
 /** Why one attempt on the wire brought no answer, and whether another may. */
-import { printable } from 'service-kit'
+import { printable, tlsFailure } from 'service-kit'
 import type { PokeApiErrorKind } from '../../errors.ts'
 import type { Exchange } from './exchange.ts'
 
@@ -7,6 +7,7 @@ export type AttemptFailureKind = Exclude<PokeApiErrorKind, 'cache'>
 
 /** Characters of what others say. */
 const MOST_DETAILS = 500
+const AUTHORITY = 'name a file with the certificate of that authority in NODE_EXTRA_CA_CERTS'
 
 export interface FailedAttemptOptions extends ErrorOptions {
   /** Whether it is worth to try once more at once. Default: true. */
@@ -73,6 +74,8 @@ export function failedAttempt(error: Error & { code?: string }, { wanted, proxy 
   // zlib's codes.
   if (/^(Z_|ERR_.*DECOMPRESSION|ERR__ERROR_|ZSTD_)/.test(error.code))
     return unfit(wanted, `a body that cannot be decompressed (${details})`, options)
+  const tls = tlsFailure([error, ...(error instanceof AggregateError ? error.errors : [])], AUTHORITY)
+  if (tls !== null) return new FailedAttempt('tls', tls, options)
   return new FailedAttempt('unreachable', `could not be reached, or broke off (${details})`, options)
 }
 

@@ -274,6 +274,7 @@ const CHECK_URL = 'check what answers there, and POKE_API_URL'
 const LATER = 'it is tried again later'
 const ADVICE: Record<AttemptFailureKind, string> = {
   unreachable: `check the network and POKE_API_URL; ${LATER}`,
+  tls: LATER,
   deadline: LATER,
   status: LATER,
   'rate-limited': `lower POKE_API_MAX_RATE; ${LATER}`,

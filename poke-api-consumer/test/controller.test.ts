@@ -655,6 +655,7 @@ describe('nothing is skipped in silence', () => {
       deadLetters: [],
       counted: 1,
       duplicates: 0,
+      newest: null,
       caughtUp: true,
     })
     await until(() => sink.content?.has('of another instance') === true)

@@ -51,7 +51,16 @@ async function count(
   const cursor = new MockCursor(log, start, log.length, EPOCH)
   while (cursor.next()) tally.add(cursor)
   const to = { offset: log.length, leaderEpoch: EPOCH }
-  const change = { ...tally.take(), partition, token: state.token, from: state.position, to, firstOffset: start, caughtUp: true }
+  const change = {
+    ...tally.take(),
+    partition,
+    token: state.token,
+    from: state.position,
+    to,
+    firstOffset: start,
+    newest: null,
+    caughtUp: true,
+  }
   assert.equal(await store.commit(wrong(change)), 'committed')
 }
 

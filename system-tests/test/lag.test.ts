@@ -89,6 +89,13 @@ describe('lag is what the brokers have and the group has not counted', { timeout
     holder.exec('ROLLBACK')
     await assertPublished(consumer, feed.counts)
     for (const member of members) await eventuallyAllSee(member.consumer, member.snapshots, { lag: 0, heldBack: 0 })
+    // And both show what was counted last, whichever of them counted it.
+    await feed.send(1)
+    const last = feed.events.at(-1)?.name
+    const before = Date.now() - 60_000
+    for (const { snapshots } of members) {
+      await snapshots.until('what was counted last', ({ group }) => group?.recent[0]?.name === last && (group?.newest?.at ?? 0) > before)
+    }
   })
 
   test('while the PostgreSQL store neither takes commits nor can be read', async (t) => {

@@ -6,6 +6,7 @@
  */
 import type { TallyDelta } from '../entities/tally.ts'
 import type { CrashHook } from './crash-points.ts'
+import { newestOf } from './newest-event.ts'
 import type { CountedResponse, CountObserver, FetchPosition, PartitionState, TallyStore, TopicPartition } from './ports.ts'
 import type { Troubles } from './troubles.ts'
 
@@ -143,6 +144,7 @@ export class PartitionCommits {
         from: this.#position,
         to,
         firstOffset,
+        newest: newestOf(responses),
         caughtUp,
       })
       crashPoint('committing')

@@ -1,6 +1,7 @@
 /** What the controller needs of the world. Each port says its duties and what is not its job; one contract suite runs against each implementation. */
 import type { ServiceError } from 'service-kit'
 import type { DeadLetter } from '../entities/dead-letter.ts'
+import type { Pokemon } from '../entities/pokemon.ts'
 import type { RecordView, TallySummary } from '../entities/tally.ts'
 import type { TypeCounts } from '../entities/type-counts.ts'
 
@@ -126,6 +127,8 @@ export interface PartitionChange {
   /** The sources whose last sequence changed, and their new last sequences. */
   readonly lastSequences: ReadonlyMap<string, number>
   readonly deadLetters: readonly DeadLetter[]
+  /** The event counted last by this; null where none was. */
+  readonly newest: NewestEvent | null
   /** Records added to: counted, duplicate. (Dead letters are `deadLetters.length`.) */
   readonly counted: number
   readonly duplicates: number
@@ -145,6 +148,14 @@ export interface Totals {
   readonly revision: number
 }
 
+/** The event that was counted last, for people to see. */
+export interface NewestEvent extends Pokemon {
+  /** The timestamp of its record, ms since 1970; null where no clock can show it. */
+  readonly at: number | null
+  /** What its `ce_origin` says; null where it says nothing that we know. */
+  readonly origin: 'live' | 'bundled' | null
+}
+
 /** One partition as operators see it. */
 export interface PartitionSummary {
   readonly topic: string
@@ -156,6 +167,8 @@ export interface PartitionSummary {
   readonly deadLetters: number
   /** The instance that opened it last, by the name the store was given; null or absent where it is not known. */
   readonly owner?: string | null
+  /** The event counted last in it, and when that was committed, by the store's clock, ms since 1970; absent where it is not known. */
+  readonly newest?: { readonly event: NewestEvent; readonly countedAt: number }
 }
 
 /** Keeps positions and counts of one consumer group, and moves them together or not at all. It never retries and never decides. */

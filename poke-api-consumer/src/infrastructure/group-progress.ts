@@ -5,6 +5,7 @@
  * The store is read once a second. What this instance commits in between is added at once, and never twice: counts and position move
  * together, so the position that was read tells which commits it includes.
  */
+import { newestOf } from '../application/newest-event.ts'
 import type { CountedResponse, CountObserver, FetchPosition, PartitionSummary, TopicPartition } from '../application/ports.ts'
 import type { LogBounds } from './messaging/cluster.ts'
 import type { LogWatchObserver } from './messaging/log-watch.ts'
@@ -32,6 +33,9 @@ export interface Lag {
 /** What a leader said counts for so long, in ms: it is asked once a second. */
 const LONGEST_SILENCE = 4000
 
+/** What was committed here since the store was read was counted after whatever the store had then: later than any time. */
+const OWN_TIME = 2 ** 52
+
 type Amounts = Pick<PartitionSummary, 'counted' | 'duplicates' | 'deadLetters'>
 const NOTHING: Amounts = { counted: 0, duplicates: 0, deadLetters: 0 }
 
@@ -43,6 +47,8 @@ interface OwnPartition {
   position: FetchPosition | null
   /** The position was heard of since the look at the store that is under way began. */
   isNewer: boolean
+  /** The event counted last by what is committed since; null: the store's. */
+  newest: GroupPartition['newest'] | null
   /** Committed before the look at the store that is under way began. */
   before: Amounts
   /** Committed since then, each with the position after it. */
@@ -59,6 +65,7 @@ export class GroupProgress implements CountObserver, LogWatchObserver {
   /** Of its partitions. */
   readonly #logs = new Map<number, LogBounds & { readonly toldAt: number }>()
   #version = 0
+  #commits = 0
 
   /** @param now a clock that never goes backwards, in ms */
   constructor(now: () => number) {
@@ -96,6 +103,7 @@ export class GroupProgress implements CountObserver, LogWatchObserver {
       own.since = own.since.filter(({ position }) => position > offset)
       if (own.since.length > 0 || own.isNewer) continue
       own.position = null
+      own.newest = null
       if (!own.here) this.#own.delete(key)
     }
     if (before === null || isChanged(before, this.#stored)) this.#version++
@@ -106,8 +114,8 @@ export class GroupProgress implements CountObserver, LogWatchObserver {
     const known = this.#own.get(key)
     // Opened again at an earlier position, it was reset: what was committed before does not count any more.
     const wasReset = typeof known?.position?.offset === 'number' && !(Number(position.offset) >= known.position.offset)
-    const { before, since } = known === undefined || wasReset ? { before: NOTHING, since: [] } : known
-    this.#own.set(key, { here: true, position, isNewer: true, before, since })
+    const { before, since, newest } = known === undefined || wasReset ? { before: NOTHING, since: [], newest: null } : known
+    this.#own.set(key, { here: true, position, isNewer: true, newest, before, since })
     this.#version++
   }
 
@@ -120,6 +128,8 @@ export class GroupProgress implements CountObserver, LogWatchObserver {
     if (counted + duplicates + deadLetters > 0 || (typeof offset === 'number' && position > offset)) {
       own.position = { offset: position, leaderEpoch: -1 }
       own.isNewer = true
+      const event = newestOf([response])
+      if (event !== null) own.newest = { event, countedAt: OWN_TIME + ++this.#commits }
       // The look at the store that was just done may have it already.
       if (position > this.#storedOffset(keyOf(partition))) own.since.push({ counted, duplicates, deadLetters, position })
       this.#version++
@@ -207,7 +217,8 @@ export class GroupProgress implements CountObserver, LogWatchObserver {
       const lag = this.lagOf(stored)
       if (own === undefined) return { ...stored, here: false, lag }
       const amounts = own.since.reduce(plus, plus(own.before, stored))
-      return { ...stored, ...amounts, position: own.position ?? stored.position, here: own.here, lag }
+      const newest = own.newest ?? stored.newest
+      return { ...stored, ...amounts, position: own.position ?? stored.position, here: own.here, lag, ...(newest && { newest }) }
     })
     const { topic = '', topicId = '', partitions = 0 } = this.#topic ?? {}
     for (let partition = 0; partition < partitions; partition++) {

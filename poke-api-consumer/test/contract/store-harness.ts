@@ -49,6 +49,7 @@ export function changeOf(
     counts: new Map(Object.entries(counts)),
     lastSequences: new Map(Object.entries(lastSequences)),
     deadLetters: [],
+    newest: null,
     counted: 0,
     duplicates: 0,
     caughtUp: true,

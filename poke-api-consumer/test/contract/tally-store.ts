@@ -69,6 +69,30 @@ export function testTallyStore(name: string, create: CreateStore): void {
       assert.equal((await store.totals(one)).counts.size, 0)
     })
 
+    test('the event counted last in a partition is kept, bounded, until another one is counted or all is reset', async (t) => {
+      const { open } = await create(t)
+      const store = await open()
+      const event = { id: 25, name: 'pikachu', types: ['electric'], at: 1_700_000_000_000, origin: 'live' as const }
+      const newest = async () => (await store.partitions()).map((partition) => partition.newest?.event ?? null)
+      let state = await commitTo(store, P0, await store.open(P0), 10, { newest: event, counted: 1 })
+      assert.deepEqual(await newest(), [event])
+      assert.ok(((await store.partitions())[0]?.newest?.countedAt ?? 0) > 0)
+      state = await commitTo(store, P0, state, 11, { duplicates: 1 })
+      assert.deepEqual(await newest(), [event], 'a commit that counts nothing')
+      const endless = {
+        ...event,
+        name: '\u0000\ud800'.repeat(1000),
+        types: Array.from({ length: 1000 }, (_, i) => `type-${i}`),
+        at: null,
+        origin: null,
+      }
+      await commitTo(store, P0, state, 12, { newest: endless, counted: 1 })
+      const [kept] = await newest()
+      assert.deepEqual([kept?.id, kept?.name, kept?.types.length, kept?.at, kept?.origin], [25, '\u0000\ud800'.repeat(50), 8, null, null])
+      await store.reset()
+      assert.deepEqual(await newest(), [null])
+    })
+
     test('counts add up over commits, partitions and instances; the revision rises with each commit', async (t) => {
       const { open } = await create(t)
       const [one, other] = [await open(), await open()]

@@ -156,33 +156,73 @@ test('a store that counts less than before has no negative rate', () => {
   assert.equal(group().rate, 0)
 })
 
+const bulbasaur = { id: 1, name: 'bulbasaur', types: ['grass', 'poison'] }
+
 test('what was counted last comes newest first, numbered, and at most twelve', () => {
-  const { state, snapshot } = setup()
-  const bulbasaur = { id: 1, name: 'bulbasaur', types: ['grass', 'poison'] }
-  state.counted(partition(0), response({ recent: [bulbasaur, pikachu], newestTimestamp: 5, newestOrigin: 'bundled' }))
-  assert.deepEqual(snapshot().instance.recent, [
+  const { state, opened, counted, looked, group } = setup()
+  state.totals(NO_TOTALS)
+  opened(0)
+  looked([summary(0, 0)])
+  counted(0, { counted: 2, position: 2, recent: [bulbasaur, pikachu], newestTimestamp: 5, newestOrigin: 'bundled' })
+  assert.deepEqual(group().recent, [
     { seen: 2, ...pikachu },
     { seen: 1, ...bulbasaur },
   ])
-  for (let i = 0; i < 20; i++) state.counted(partition(0), response({ recent: [pikachu] }))
-  assert.equal(snapshot().instance.recent.length, 12)
-  assert.equal(snapshot().instance.recent[0]?.seen, 22)
+  for (let i = 0; i < 20; i++) counted(0, { counted: 1, position: 3 + i, recent: [pikachu] })
+  assert.equal(group().recent.length, 12)
+  assert.equal(group().recent[0]?.seen, 22)
 })
 
-test('the newest event is the one with the latest timestamp, whichever partition it is in', () => {
-  const { state, snapshot } = setup()
-  state.counted(partition(0), response({ newestTimestamp: 2000, newestOrigin: 'live' }))
-  state.counted(partition(1), response({ newestTimestamp: 1000, newestOrigin: 'bundled' }))
-  assert.deepEqual(snapshot().instance.newest, { at: 2000, origin: 'live' })
+test('what other instances have counted, and this one before its start, is shown as the store tells it, each once', () => {
+  const { state, opened, counted, looked, group } = setup()
+  state.totals(NO_TOTALS)
+  const newest = (at: number, countedAt: number, pokemon = pikachu) => ({
+    newest: { event: { ...pokemon, at, origin: 'live' as const }, countedAt },
+  })
+  opened(0)
+  looked([summary(0, 7, newest(50, 500, bulbasaur)), summary(1, 9, newest(70, 400))])
+  assert.deepEqual(
+    group().recent.map(({ name }) => name),
+    ['bulbasaur', 'pikachu'],
+  )
+  assert.deepEqual(group().newest, { at: 50, origin: 'live' }, 'the one that was counted last')
+  looked([summary(0, 7, newest(50, 500, bulbasaur)), summary(1, 10, newest(80, 600))])
+  assert.deepEqual(
+    group().recent.map(({ name }) => name),
+    ['pikachu', 'bulbasaur', 'pikachu'],
+  )
+  assert.deepEqual(group().newest, { at: 80, origin: 'live' })
+  counted(0, { counted: 1, position: 8, recent: [bulbasaur], newestTimestamp: 60, newestOrigin: 'bundled' })
+  assert.deepEqual(group().newest, { at: 60, origin: 'bundled' })
+  assert.equal(group().recent.length, 4)
+  looked([summary(0, 8, newest(60, 700, bulbasaur)), summary(1, 10, newest(80, 600))])
+  assert.equal(group().recent.length, 4, 'it is told already')
+  assert.equal(group().newest?.at, 60)
 })
 
-test('a record that says to be of the future is of now, and not the newest for ever', () => {
-  const { state, snapshot, clock } = setup()
-  state.counted(partition(0), response({ newestTimestamp: 8.64e15, newestOrigin: 'live' }))
-  assert.deepEqual(snapshot().instance.newest, { at: NOW, origin: 'live' })
+test('the newest event is the one that was counted last, whichever partition it is in', () => {
+  const { state, opened, counted, looked, group } = setup()
+  state.totals(NO_TOTALS)
+  for (const n of [0, 1]) opened(n)
+  looked([summary(0, 0), summary(1, 0)])
+  assert.equal(group().newest, null)
+  counted(1, { counted: 1, position: 1, recent: [pikachu], newestTimestamp: 2000, newestOrigin: 'live' })
+  counted(0, { counted: 1, position: 1, recent: [pikachu], newestTimestamp: 1000, newestOrigin: 'bundled' })
+  assert.deepEqual(group().newest, { at: 1000, origin: 'bundled' })
+})
+
+test('a record that says to be of the future is of now, and not the newest for ever; one whose time no clock shows has none', () => {
+  const { state, opened, counted, looked, group, clock } = setup()
+  state.totals(NO_TOTALS)
+  opened(0)
+  looked([summary(0, 0)])
+  counted(0, { counted: 1, position: 1, recent: [pikachu], newestTimestamp: 8.64e15, newestOrigin: 'live' })
+  assert.deepEqual(group().newest, { at: NOW, origin: 'live' })
   clock.now = 10
-  state.counted(partition(0), response({ newestTimestamp: NOW + 5, newestOrigin: 'bundled' }))
-  assert.deepEqual(snapshot().instance.newest, { at: NOW + 5, origin: 'bundled' })
+  counted(0, { counted: 1, position: 2, recent: [pikachu], newestTimestamp: NOW + 5, newestOrigin: 'bundled' })
+  assert.deepEqual(group().newest, { at: NOW + 5, origin: 'bundled' })
+  counted(0, { counted: 1, position: 3, recent: [pikachu] })
+  assert.deepEqual(group().newest, { at: null, origin: null })
 })
 
 test('what no instance reads is shown until it is read again', () => {

@@ -50,7 +50,8 @@ export const STATEMENTS = named({
   commit: `
     WITH moved AS (
       UPDATE partitions SET position = $7, leader_epoch = $8, first_offset = coalesce(first_offset, $9), revision = revision + 1,
-        counted = counted + $10, duplicates = duplicates + $11, dead_letters = dead_letters + cardinality($18::bigint[]), committed_at = now()
+        counted = counted + $10, duplicates = duplicates + $11, dead_letters = dead_letters + cardinality($18::bigint[]), committed_at = now(),
+        newest = coalesce($27, newest)
       WHERE group_id = $1 AND topic_id = $2 AND partition = $3 AND token = $4 AND position IS NOT DISTINCT FROM $5 AND leader_epoch = $6
         AND $7 > coalesce(position, $9)
       RETURNING id
@@ -99,7 +100,8 @@ export const STATEMENTS = named({
     WHERE partitions.group_id = $1 GROUP BY counts.type`,
 
   partitions: `
-    SELECT id, topic, topic_id, partition, owner, position, leader_epoch, first_offset, counted, duplicates, dead_letters
+    SELECT id, topic, topic_id, partition, owner, position, leader_epoch, first_offset, counted, duplicates, dead_letters, newest,
+      ${time('committed_at')} AS committed_at
     FROM partitions WHERE group_id = $1 ORDER BY topic COLLATE "C", topic_id COLLATE "C", partition`,
 
   // Behind the gap, or, where there is no place behind it ($9 null), where it was.
@@ -133,7 +135,7 @@ export const STATEMENTS = named({
   // First the rows that every commit and replay needs; what follows sees all that was committed before they were had.
   resetPartitions: `
     UPDATE partitions SET token = token + 1, revision = revision + 1, position = NULL, leader_epoch = -1, first_offset = NULL,
-      counted = 0, duplicates = 0, dead_letters = 0
+      counted = 0, duplicates = 0, dead_letters = 0, newest = NULL
     WHERE group_id = $1 RETURNING id`,
   resetCounts: 'DELETE FROM counts WHERE partition_id = ANY ($1::bigint[])',
   resetSequences: 'DELETE FROM last_sequences WHERE partition_id = ANY ($1::bigint[])',

@@ -15,7 +15,7 @@ import type {
 import type { DeadLetter, DeadLetterReason } from '../../entities/dead-letter.ts'
 import { PostgresDatabase } from './postgres-database.ts'
 import { STATEMENTS } from './postgres-statements.ts'
-import { columnOfCut, cutOf, letterOf, offsetOf, positionOf, type Row, summaryOf } from './rows.ts'
+import { columnOfCut, columnOfNewest, cutOf, letterOf, offsetOf, positionOf, type Row, summaryOf } from './rows.ts'
 import { type FullStoreOptions, LETTERS_AT_ONCE, type Store } from './store.ts'
 
 /** More dead letters, or more bytes of them, than can be written within the deadline of one statement on a busy server. */
@@ -78,6 +78,7 @@ export class PostgresTallyStore implements Store {
       deadLetters.map(({ value }) => value),
       change.caughtUp,
       deadLetters.map(({ cut }) => columnOfCut(cut)),
+      columnOfNewest(change.newest),
     ]
     const [row] = isLarge(deadLetters)
       ? await this.#database.transaction('read committed', async (client) => (await client.query(STATEMENTS.commit, values)).rows as Row[])

@@ -1,5 +1,5 @@
 /** What the columns of a store mean: the same in both databases. */
-import type { DeadLetterState, FetchPosition, KeptDeadLetter, PartitionSummary } from '../../application/ports.ts'
+import type { DeadLetterState, FetchPosition, KeptDeadLetter, NewestEvent, PartitionSummary } from '../../application/ports.ts'
 import type { CutParts, DeadLetterReason } from '../../entities/dead-letter.ts'
 
 export type Row = Record<string, unknown>
@@ -23,7 +23,21 @@ export function summaryOf(row: Row): PartitionSummary {
     duplicates: row.duplicates as number,
     deadLetters: row.dead_letters as number,
     owner: row.owner as string | null,
+    ...(typeof row.newest === 'string' && {
+      newest: { event: JSON.parse(row.newest) as NewestEvent, countedAt: row.committed_at as number },
+    }),
   }
+}
+
+/** What is kept of a name, in characters, and of how many types: the column is written with each commit, and events may be large. */
+const KEPT = { name: 100, types: 8 }
+
+/** The column of the event counted last. */
+export function columnOfNewest(newest: NewestEvent | null): string | null {
+  if (newest === null) return null
+  const { id, name, types, at, origin } = newest
+  const cut = (text: string) => text.slice(0, KEPT.name)
+  return JSON.stringify({ at, origin, id, name: cut(name), types: types.slice(0, KEPT.types).map(cut) })
 }
 
 export function letterOf(row: Row): KeptDeadLetter {

@@ -11,7 +11,7 @@ import type {
   TopicPartition,
   Totals,
 } from '../../application/ports.ts'
-import { offsetOf, positionOf, type Row, summaryOf } from './rows.ts'
+import { columnOfNewest, offsetOf, positionOf, type Row, summaryOf } from './rows.ts'
 import { SqliteDatabase } from './sqlite-database.ts'
 import { SqliteDeadLetters } from './sqlite-dead-letters.ts'
 import { type FullStoreOptions, LETTERS_AT_ONCE, type Store } from './store.ts'
@@ -84,6 +84,7 @@ export class SqliteTallyStore implements Store {
         change.duplicates,
         change.deadLetters.length,
         time,
+        columnOfNewest(change.newest),
         groupId,
         partition.topicId,
         partition.partition,
@@ -271,7 +272,8 @@ function prepareStatements(database: SqliteDatabase) {
       WHERE group_id = ?1 AND topic_id = ?2 AND accepted IS NULL`),
     move: database.prepare(`
       UPDATE partitions SET position = ?, leader_epoch = ?, first_offset = coalesce(first_offset, ?), revision = revision + 1,
-        counted = counted + ?, duplicates = duplicates + ?, dead_letters = dead_letters + ?, committed_at = ?
+        counted = counted + ?, duplicates = duplicates + ?, dead_letters = dead_letters + ?, committed_at = ?,
+        newest = coalesce(?, newest)
       WHERE ${at} AND ? > coalesce(position, ?)
       RETURNING id`),
     addCount: database.prepare('INSERT INTO counts VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET count = count + excluded.count'),
@@ -301,7 +303,7 @@ function prepareStatements(database: SqliteDatabase) {
     reset: [
       database.prepare(`
         UPDATE partitions SET token = token + 1, revision = revision + 1, position = NULL, leader_epoch = -1, first_offset = NULL,
-          counted = 0, duplicates = 0, dead_letters = 0
+          counted = 0, duplicates = 0, dead_letters = 0, newest = NULL
         WHERE group_id = ?`),
       database.prepare(`DELETE FROM counts WHERE ${ofGroup}`),
       database.prepare(`DELETE FROM last_sequences WHERE ${ofGroup}`),

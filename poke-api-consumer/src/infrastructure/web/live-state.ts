@@ -1,6 +1,16 @@
 /** What the page shows, kept in memory: fed by the controller's observer and by looks at the store, read by the stream of events. */
 import { printable } from 'service-kit'
-import type { CountedResponse, CountObserver, DataLoss, FetchPosition, TopicPartition, Totals } from '../../application/ports.ts'
+import { newestOf } from '../../application/newest-event.ts'
+import type {
+  CountedResponse,
+  CountObserver,
+  DataLoss,
+  FetchPosition,
+  NewestEvent,
+  TopicPartition,
+  Totals,
+} from '../../application/ports.ts'
+import type { Pokemon } from '../../entities/pokemon.ts'
 import type { TypeCounts } from '../../entities/type-counts.ts'
 import { type GroupPartition, type GroupProgress, keyOf } from '../group-progress.ts'
 import type { GroupView } from '../messaging/group-members.ts'
@@ -16,7 +26,8 @@ const ENOUGH_FOR_A_RATE = 20
 /** Characters of a name that are shown. */
 const MAX_NAME = 100
 
-type Recent = Snapshot['instance']['recent'][number]
+type Group = NonNullable<Snapshot['group']>
+type Recent = Group['recent'][number]
 
 export interface LiveStateOptions {
   /** This instance's name, as the store's `owner` has it. */
@@ -41,7 +52,8 @@ export class LiveState implements CountObserver {
   #reasons: ReadonlyMap<string, number> | null = null
   #recent: readonly Recent[] = []
   #seen = 0
-  #newest: Snapshot['instance']['newest'] = null
+  /** By partition: which event was shown last. */
+  readonly #told = new Map<string, string>()
   #storeTrouble: string | null = null
   #lookTrouble: string | null = null
   /** What the group gave to other programs, or to nobody. */
@@ -75,6 +87,7 @@ export class LiveState implements CountObserver {
     if (rate !== this.#rate() || this.#lookTrouble !== null || reasons !== this.#reasons) this.#version++
     this.#lookTrouble = null
     this.#reasons = reasons
+    this.#tellOfOthers()
   }
 
   /** The look failed: what is shown stays, and says why. */
@@ -94,20 +107,11 @@ export class LiveState implements CountObserver {
     this.#version++
   }
 
-  counted(_: TopicPartition, response: CountedResponse): void {
-    // A record may carry any time: none of the future is newer than now, lest it be the newest one for ever.
-    const at = Math.min(response.newestTimestamp, this.#timeOfDay())
-    if (at >= 0 && at >= (this.#newest?.at ?? 0)) {
-      this.#newest = { at, origin: response.newestOrigin }
-      this.#version++
-    }
-    if (response.recent.length > 0) {
-      const newer = response.recent.map(
-        ({ id, name, types }): Recent => ({ seen: ++this.#seen, id, name: nameOf(name), types: types.map(nameOf) }),
-      )
-      this.#recent = [...newer.reverse(), ...this.#recent].slice(0, MAX_RECENT)
-      this.#version++
-    }
+  counted(partition: TopicPartition, response: CountedResponse): void {
+    const newest = newestOf([response])
+    if (newest === null) return
+    this.#told.set(keyOf(partition), labelOf(newest))
+    this.#tell(response.recent)
   }
 
   stopped(partition: TopicPartition, loss: DataLoss): void {
@@ -196,8 +200,6 @@ export class LiveState implements CountObserver {
       instance: {
         name: this.instance,
         partitions: this.#own.size,
-        recent: [...this.#recent],
-        newest: this.#newest,
       },
     }
   }
@@ -218,7 +220,40 @@ export class LiveState implements CountObserver {
       moreTypes: Math.max(0, types.length - MAX_TYPES),
       partitions: partitions.slice(0, MAX_PARTITIONS),
       morePartitions: Math.max(0, partitions.length - MAX_PARTITIONS),
+      recent: [...this.#recent],
+      newest: this.#newest(),
     }
+  }
+
+  #newest(): Group['newest'] {
+    const event = this.#newestEvents().at(-1)?.newest.event
+    if (event === undefined) return null
+    // A record may carry any time: none of the future is newer than now.
+    return { at: event.at === null ? null : Math.min(event.at, this.#timeOfDay()), origin: event.origin }
+  }
+
+  /** Partitions in which an event was counted, the one that was counted last at the end. */
+  #newestEvents() {
+    const partitions = (this.#progress.partitions() ?? []).flatMap(({ newest, ...partition }) => (newest ? [{ ...partition, newest }] : []))
+    return partitions.sort((a, b) => (a.newest.countedAt < b.newest.countedAt ? -1 : 1))
+  }
+
+  /** What other instances have counted, as far as the store tells it: the last event of each of their partitions. And of ours, from before the start. */
+  #tellOfOthers(): void {
+    for (const { here, newest, ...partition } of this.#newestEvents()) {
+      const key = keyOf(partition)
+      const label = labelOf(newest.event)
+      if (this.#told.get(key) === label || (here && this.#told.has(key))) continue
+      this.#told.set(key, label)
+      this.#tell([newest.event])
+    }
+  }
+
+  /** @param pokemon oldest first */
+  #tell(pokemon: readonly Pokemon[]): void {
+    const newer = pokemon.map(({ id, name, types }): Recent => ({ seen: ++this.#seen, id, name: nameOf(name), types: types.map(nameOf) }))
+    this.#recent = [...newer.reverse(), ...this.#recent].slice(0, MAX_RECENT)
+    this.#version++
   }
 
   #rate(): number | null {
@@ -235,6 +270,11 @@ export class LiveState implements CountObserver {
     }
     return rate
   }
+}
+
+/** Tells one event of a partition from the one before. */
+function labelOf({ id, at }: NewestEvent): string {
+  return `${id}/${at}`
 }
 
 /** A name as the page may show it. */

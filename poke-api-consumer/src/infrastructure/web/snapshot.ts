@@ -64,6 +64,19 @@ export const SnapshotSchema = Type.Object(
         moreTypes: count('Types left out of `types`.'),
         partitions: Type.Array(PartitionSchema),
         morePartitions: count('Partitions left out of `partitions`.'),
+        recent: Type.Array(
+          Type.Object({ seen: Type.Integer(), id: Type.Integer(), name: Type.String(), types: Type.Array(Type.String()) }),
+          {
+            description: 'Some of the Pokémon counted last, whichever instance counted them, newest first; `seen` rises by one for each.',
+          },
+        ),
+        newest: orNull(
+          Type.Object({
+            at: orNull(Type.Number(), 'Timestamp of the record, ms since 1970; null where no clock can show it.'),
+            origin: orNull(Type.Union([Type.Literal('live'), Type.Literal('bundled')]), 'What its `ce_origin` says.'),
+          }),
+          'The record counted last, whichever instance counted it; null where none was yet.',
+        ),
       }),
       'Of the whole group, as the store has it, at most a second old; null until it was read.',
     ),
@@ -75,19 +88,6 @@ export const SnapshotSchema = Type.Object(
       {
         name: Type.String(),
         partitions: count('Partitions that this instance reads.'),
-        recent: Type.Array(
-          Type.Object({ seen: Type.Integer(), id: Type.Integer(), name: Type.String(), types: Type.Array(Type.String()) }),
-          {
-            description: 'Some of the Pokémon counted last, newest first; `seen` rises by one for each.',
-          },
-        ),
-        newest: orNull(
-          Type.Object({
-            at: Type.Number({ description: 'Timestamp of the record, ms since 1970.' }),
-            origin: orNull(Type.Union([Type.Literal('live'), Type.Literal('bundled')]), 'What its `ce_origin` says.'),
-          }),
-          'The record counted last; null where none was since the start.',
-        ),
       },
       { description: 'What this instance alone can tell.' },
     ),

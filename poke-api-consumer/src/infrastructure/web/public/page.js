@@ -118,7 +118,6 @@ function show(snapshot) {
   if (group !== null) showGroup(group, instance.name)
   showAge()
   showNotices([...unread, ...troubles])
-  feed(instance.recent)
   setText('instance', instance.name)
 }
 
@@ -137,6 +136,7 @@ function showGroup(group, instance) {
   showTypes(group, typeTotal)
   showPartitions(group, instance)
   showDeadLetters(group, before?.deadLetters ?? 0)
+  feed(group.recent)
 }
 
 /** @param {Group} group */
@@ -150,8 +150,8 @@ function showLag({ lag, heldBack, partitions, morePartitions }) {
 }
 
 function showAge() {
-  const newest = shown?.instance.newest ?? null
-  if (newest === null) return
+  const newest = known?.newest ?? null
+  if (newest === null || newest.at === null) return
   const [figure, unit] = formatAge(Date.now() + clockSkew - newest.at)
   setText('age', figure)
   setText('age-unit', unit)
@@ -285,7 +285,7 @@ function letter({ topic, partition, offset, reason, value }) {
 
 // ---- what was just counted
 
-/** @typedef {Snapshot['instance']['recent'][number]} Recent */
+/** @typedef {Group['recent'][number]} Recent */
 /** @type {Recent[]} */ let waiting = []
 let lastSeen = 0
 let feedTimer = 0

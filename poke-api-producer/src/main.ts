@@ -42,14 +42,14 @@ export async function run(env: NodeJS.ProcessEnv): Promise<number> {
     logger,
     shutdownTimeout: config.SHUTDOWN_TIMEOUT,
     start: async (signal) => {
-      isComplete = await produce(config, logger, signal)
+      isComplete = await produce(config, env, logger, signal)
     },
   })
   return exitCode === EXIT.ok && !isComplete ? EXIT.incomplete : exitCode
 }
 
 /** @returns false where its sweep is finished and has left Pokémon out */
-async function produce(config: Config, logger: Logger, signal: AbortSignal): Promise<boolean> {
+async function produce(config: Config, env: NodeJS.ProcessEnv, logger: Logger, signal: AbortSignal): Promise<boolean> {
   await using parts = new AsyncDisposableStack()
   const now = () => performance.now()
 
@@ -86,6 +86,14 @@ async function produce(config: Config, logger: Logger, signal: AbortSignal): Pro
     topic: config.KAFKA_TOPIC,
     partitions: config.KAFKA_TOPIC_PARTITIONS,
     replication: config.KAFKA_TOPIC_REPLICATION,
+    onExisting({ partitions, replication }) {
+      // A default is nobody's wish.
+      for (const [name, has] of [
+        ['KAFKA_TOPIC_PARTITIONS', partitions],
+        ['KAFKA_TOPIC_REPLICATION', replication],
+      ] as const)
+        if (env[name]?.trim() && config[name] !== has) report.settingUnused(name, config[name], config.KAFKA_TOPIC, has)
+    },
     sendDeadline: config.KAFKA_SEND_TIMEOUT,
     clientOptions: kafkaSecurity(config),
     throttled: (error) => report.throttled(error),

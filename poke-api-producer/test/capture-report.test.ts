@@ -36,6 +36,14 @@ suite('the report', () => {
     assert.deepEqual(said, ['info: captured 5, published 3, 2 wait for Kafka'], 'nothing happened since the first')
   })
 
+  test('a setting for a topic that is there already is said to change nothing, and what would', () => {
+    const { said, report } = setUp()
+    report.settingUnused('KAFKA_TOPIC_PARTITIONS', 12, 'poke-topic', 3)
+    assert.deepEqual(said, [
+      'warn: KAFKA_TOPIC_PARTITIONS=12 changes nothing: topic poke-topic is there already, with 3. To change it, use kafka-topics.sh --alter (partitions can only be added) or kafka-reassign-partitions.sh (replicas)',
+    ])
+  })
+
   test('PokeAPI failing is not ready, until it answers again', () => {
     const { said, health, report } = setUp()
     assert.deepEqual(health.reasons(), [])

@@ -12,6 +12,7 @@ import { PublishError, type PublishErrorKind } from '../../poke-api-producer/src
 import {
   KafkaEventPublisher,
   type KafkaEventPublisherOptions,
+  type MadeTopic,
 } from '../../poke-api-producer/src/infrastructure/messaging/kafka-producer.ts'
 import { arrivals, event, testEventPublisher } from '../../poke-api-producer/test/contract/event-publisher.ts'
 import { silentServer } from '../../poke-api-producer/test/silent-server.ts'
@@ -101,7 +102,7 @@ describe('on a real broker', () => {
   test('the topic is made with its partitions, replicas and a retention without end, and can be written at once', async (t) => {
     for (let i = 0; i < 5; i++) {
       const topic = newTopic()
-      const publisher = publisherOf(t, { topic, partitions: 4 })
+      const publisher = publisherOf(t, { topic, partitions: 4, onExisting: () => assert.fail('it was not there') })
       await publisher.prepare(never)
       await publisher.publish([0, 1, 2, 3].map((partition) => event(partition + 1, partition)))
       const metadata = await withAdmin((admin) => admin.metadata({ topics: [topic] }))
@@ -129,9 +130,12 @@ describe('on a real broker', () => {
     await withAdmin((admin) =>
       createTopic(admin, { topics: [topic], partitions: 7, replicas: 1, configs: [{ name: 'retention.ms', value: '60000' }] }),
     )
-    const publisher = publisherOf(t, { topic, partitions: 3 })
+    const found: MadeTopic[] = []
+    const publisher = publisherOf(t, { topic, partitions: 3, onExisting: (made) => found.push(made) })
     await eventually(() => publisher.prepare(never))
+    await publisher.prepare(never)
     assert.equal(publisher.partitionOf?.('25'), 2125006797 % 7)
+    assert.deepEqual(found, [{ partitions: 7, replication: 1 }], 'told once')
   })
 
   test('the time of capture is the record’s timestamp', async (t) => {

@@ -1,5 +1,6 @@
 /** What every store must do with positions and counts: SQLite and PostgreSQL run this suite by a short file each. */
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import { describe, test } from 'node:test'
 import type { DataLoss } from '../../src/application/ports.ts'
 import type { Store } from '../../src/infrastructure/storage/store.ts'
@@ -7,6 +8,7 @@ import { at, type CreateStore, changeOf, commitTo, letterOf, OTHER_TOPIC_ID, par
 
 const P0 = partitionOf(0)
 const P1 = partitionOf(1)
+const README = new URL('../../../README.md', import.meta.url)
 
 export function testTallyStore(name: string, create: CreateStore): void {
   describe(`${name}: positions and counts`, () => {
@@ -265,6 +267,18 @@ export function testTallyStore(name: string, create: CreateStore): void {
         ['poke-topic', 10],
       ])
       await commitTo(store, other, opened, 10, { counts: { bug: 2 } })
+    })
+
+    test('the query of the README gives the counts of one group, whichever others the database has', async (t) => {
+      const [, sql = ''] = /`(SELECT type, count FROM type_counts[^`]*)`/.exec(readFileSync(README, 'utf8')) ?? []
+      const { open, query } = await create(t)
+      const [own, other] = [await open({ groupId: 'poke-api-consumer' }), await open({ groupId: 'another' })]
+      await commitTo(own, P0, await own.open(P0), 10, { counts: { bug: 3 } })
+      await commitTo(other, P0, await other.open(P0), 10, { counts: { bug: 40, water: 1 } })
+      assert.deepEqual(
+        (await query(sql)).map(({ type, count }) => [type, Number(count)]),
+        [['bug', 3]],
+      )
     })
 
     test('anybody may read the view type_counts: group_id, type, count', async (t) => {

@@ -72,6 +72,14 @@ export class CaptureReport implements CaptureObserver, Pick<PokeApiObserver, 'ca
     this.#logger.warn(message)
   }
 
+  /** A setting for a topic that is still to be made changes nothing of one that is there. */
+  settingUnused(setting: string, wanted: number, topic: string, has: number): void {
+    this.#logger.warn(
+      { topic, setting, wanted, has },
+      `${setting}=${wanted} changes nothing: topic ${topic} is there already, with ${has}. To change it, use kafka-topics.sh --alter (partitions can only be added) or kafka-reassign-partitions.sh (replicas)`,
+    )
+  }
+
   published(events: number): void {
     this.#published += events
     this.#kafka.worked()

@@ -16,12 +16,20 @@ export interface KafkaEventPublisherOptions {
   /** Partitions and replicas of the topic where it has to be made; an existing topic is left as it is. */
   readonly partitions: number
   readonly replication: number
+  /** The topic was there already, and this is how it was made: told once. */
+  readonly onExisting?: (made: MadeTopic) => void
   /** For how long a send, or preparing the topic, may take, in ms. */
   readonly sendDeadline?: number
   /** How to connect: TLS, SASL. */
   readonly clientOptions?: Pick<BaseOptions, 'tls' | 'tlsServerName' | 'sasl'>
   /** A quota makes this client wait; told with each answer, with null where it does not, or hardly. */
   readonly throttled?: (error: PublishError | null) => void
+}
+
+/** How a topic is made. */
+export interface MadeTopic {
+  readonly partitions: number
+  readonly replication: number
 }
 
 type KafkaProducer = Producer<Buffer, Buffer, Buffer, Buffer>
@@ -101,6 +109,9 @@ export class KafkaEventPublisher implements EventPublisher {
     if (metadata === null) {
       await createTopic(this.#clientOptions(), this.#options, signal)
       metadata = await this.#topicOf(producer)
+    } else if (this.#partitions === 0) {
+      const replication = Math.max(...metadata.partitions.map(({ replicas }) => replicas.length))
+      this.#options.onExisting?.({ partitions: metadata.partitionsCount, replication })
     }
     this.#learn(metadata)
   }

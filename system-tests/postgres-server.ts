@@ -1,9 +1,9 @@
 /** A real PostgreSQL for tests: the one that TEST_POSTGRES_URL names, or one of our own on a free port with its data in a temporary folder. */
-import { execFileSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
+import { execFileSync, spawnSync } from 'node:child_process'
+import { appendFileSync, chownSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
-import { setImmediate as nextTurn } from 'node:timers/promises'
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { freePort } from 'dev/free-port.ts'
 import pg from 'pg'
@@ -23,6 +23,19 @@ export interface OwnPostgresServer extends PostgresServer {
   kill(): Promise<void>
   /** After a kill. Resolves when it answers. */
   start(): Promise<void>
+  /**
+   * Starts a copy of it that follows it by streaming replication.
+   * @param port where it shall answer; any free one where none is said
+   */
+  startStandby(port?: number): Promise<PostgresStandby>
+  readonly port: number
+}
+
+export interface PostgresStandby extends OwnPostgresServer {
+  /** It follows nobody any more, and can be written. */
+  promote(): Promise<void>
+  /** What is committed from now on does not reach it. */
+  stopFollowing(): Promise<void>
 }
 
 /** Runs SQL as anybody would who has the URL. */
@@ -72,8 +85,18 @@ async function embeddedPostgres() {
 /** As `startPostgres`, whatever TEST_POSTGRES_URL names. */
 export async function startOwnPostgres(settings: readonly string[] = []): Promise<OwnPostgresServer> {
   linkLibraries()
+  return await startServer({ settings, port: await freePort(), copy: null })
+}
+
+interface ServerPlan {
+  readonly settings: readonly string[]
+  readonly port: number
+  /** Fills its data folder with those of another server, which it then follows; null: its data are new. */
+  readonly copy: ((folder: string) => Promise<void>) | null
+}
+
+async function startServer({ settings, port, copy }: ServerPlan): Promise<OwnPostgresServer> {
   const folder = mkdtempSync(join(tmpdir(), 'postgres-'))
-  const port = await freePort()
   const log: string[] = []
   const EmbeddedPostgres = await embeddedPostgres()
   const server = new EmbeddedPostgres({
@@ -88,26 +111,34 @@ export async function startOwnPostgres(settings: readonly string[] = []): Promis
     onLog: (message) => log.push(message),
     onError: (error) => log.push(String(error)),
   })
+  const url = `postgres://poke:pikachu@127.0.0.1:${port}/postgres`
   const remove = () => rmSync(folder, { recursive: true, force: true })
   let running = false
   const start = async () => {
-    try {
-      await server.start()
-      running = true
-    } catch (error) {
-      throw new Error(`PostgreSQL did not start: ${error ?? 'it ended'}\n${log.join('')}`)
-    }
+    let failure: Error | null = null
+    const started = server.start().then(
+      () => {},
+      (error) => {
+        failure = new Error(`PostgreSQL did not start: ${error ?? 'it ended'}\n${log.join('')}`)
+      },
+    )
+    // The package waits for a server that can be written.
+    if (copy === null) await started
+    else while (failure === null && !(await answers(url))) await sleep(20)
+    if (failure !== null) throw failure
+    running = true
   }
   try {
-    await server.initialise()
+    if (copy === null) await server.initialise()
+    else await copy(folder)
     await start()
   } catch (error) {
     remove()
     throw error
   }
-  const url = `postgres://poke:pikachu@127.0.0.1:${port}/postgres`
   let databases = 0
-  return {
+  const own: OwnPostgresServer = {
+    port,
     createDatabase: async () => {
       const name = `poke_${++databases}`
       await query(url, `CREATE DATABASE ${name}`)
@@ -125,10 +156,67 @@ export async function startOwnPostgres(settings: readonly string[] = []): Promis
     start,
     stop: async () => {
       // The package waits for the end of what has ended already.
-      if (running) await server.stop()
+      const wasRunning = running
+      running = false
+      if (wasRunning) await server.stop()
       remove()
     },
+    startStandby: async (standbyPort) => {
+      const standbyAt = standbyPort ?? (await freePort())
+      const standby = await startServer({ settings, port: standbyAt, copy: (target) => copyOf({ url, port, folder }, target) })
+      const standbyUrl = withPort(url, standbyAt)
+      return {
+        ...standby,
+        promote: async () => {
+          await query(standbyUrl, 'SELECT pg_promote()')
+        },
+        stopFollowing: async () => {
+          await query(standbyUrl, "ALTER SYSTEM SET primary_conninfo = ''")
+          await query(standbyUrl, 'SELECT pg_reload_conf()')
+          while ((await query(standbyUrl, 'SELECT FROM pg_stat_wal_receiver')).length > 0) await nextTurn()
+        },
+      }
+    },
   }
+  return own
+}
+
+/** Copies the data of a running server, as https://www.postgresql.org/docs/current/continuous-archiving.html says. */
+async function copyOf(original: { url: string; port: number; folder: string }, folder: string): Promise<void> {
+  const client = new pg.Client({ connectionString: original.url })
+  await client.connect()
+  try {
+    await client.query("SELECT pg_backup_start('standby', true)")
+    // The owner stays, too. A file that the server removes meanwhile is needed by nobody.
+    spawnSync('cp', ['-a', `${original.folder}/.`, folder])
+    const { rows } = await client.query('SELECT labelfile FROM pg_backup_stop()')
+    rmSync(join(folder, 'postmaster.pid'), { force: true })
+    const conninfo = `host=127.0.0.1 port=${original.port} user=poke password=pikachu`
+    const { uid, gid } = statSync(original.folder)
+    for (const [name, content] of [
+      ['backup_label', rows[0].labelfile],
+      ['standby.signal', ''],
+    ]) {
+      writeFileSync(join(folder, name), content)
+      chownSync(join(folder, name), uid, gid)
+    }
+    appendFileSync(join(folder, 'postgresql.auto.conf'), `primary_conninfo = '${conninfo}'\n`)
+  } finally {
+    await client.end()
+  }
+}
+
+function answers(url: string): Promise<boolean> {
+  return query(url, 'SELECT 1').then(
+    () => true,
+    () => false,
+  )
+}
+
+function withPort(url: string, port: number): string {
+  const other = new URL(url)
+  other.port = String(port)
+  return other.href
 }
 
 /**

@@ -10,6 +10,7 @@ import {
   optional,
   path,
   processSettings,
+  readSecret,
   readSettings,
   type SettingRule,
   type SettingValues,
@@ -17,8 +18,12 @@ import {
   setting,
   size,
   text,
+  textFile,
   url,
 } from 'service-kit'
+import { StoreError } from './errors.ts'
+import { connectionWays, isCertain } from './infrastructure/storage/postgres-tls.ts'
+import { parsePostgresUrl } from './infrastructure/storage/postgres-url.ts'
 
 export const SETTINGS = {
   ...KAFKA_SETTINGS,
@@ -52,6 +57,17 @@ export const SETTINGS = {
     'Where counts and positions are kept.',
   ),
   STORE_PASSWORD_FILE: setting(optional(secretFile()), '', 'A file with the password of PostgreSQL’s user in it.'),
+  STORE_CA_FILE: setting(
+    optional(textFile(/-----BEGIN CERTIFICATE-----/, 'the path of a readable file of certificates (PEM)')),
+    '',
+    'Certificates of the authority that signed PostgreSQL’s own, for `sslmode` in `STORE_URL`; the same as `sslrootcert` there.',
+  ),
+  STORE_CERT_FILE: setting(
+    optional(textFile(/-----BEGIN CERTIFICATE-----/, 'the path of a readable file of certificates (PEM)')),
+    '',
+    'The certificate that this service shows to PostgreSQL; the same as `sslcert`.',
+  ),
+  STORE_KEY_FILE: setting(optional(secretFile()), '', 'A file with the private key of `STORE_CERT_FILE` (PEM); the same as `sslkey`.'),
   SOURCE_MAX_AGE: setting(
     duration({ min: '1m', max: '366d' }),
     '7d',
@@ -83,17 +99,45 @@ export const SETTINGS = {
 
 export type Config = SettingValues<typeof SETTINGS>
 
-/** A password for a store that has none would be silently unused. */
-const passwordRule: SettingRule<typeof SETTINGS> = ({ STORE_URL, STORE_PASSWORD_FILE }) =>
-  STORE_PASSWORD_FILE !== null && STORE_URL.startsWith('sqlite:')
-    ? 'STORE_PASSWORD_FILE is set, and STORE_URL is an SQLite file, which has no password: leave one of them out'
-    : null
+/** What logs in to the store: read when it is opened, so that it can be changed under a running service. */
+export function storeLogin({ STORE_PASSWORD_FILE, STORE_CA_FILE, STORE_CERT_FILE, STORE_KEY_FILE }: Config) {
+  const secret = (file: string | null, name: string) => (file === null ? null : readSecret(file, name))
+  return {
+    password: secret(STORE_PASSWORD_FILE, 'STORE_PASSWORD_FILE'),
+    certificates: { authority: STORE_CA_FILE, certificate: STORE_CERT_FILE, key: secret(STORE_KEY_FILE, 'STORE_KEY_FILE') },
+  }
+}
+
+/** What opens a store of PostgreSQL and would be silently unused by an SQLite file. */
+const SERVER_SETTINGS = ['STORE_PASSWORD_FILE', 'STORE_CA_FILE', 'STORE_CERT_FILE', 'STORE_KEY_FILE'] as const
+
+/** Everything that can be known of the store before it is opened. @param environment for what PostgreSQL's own client reads there */
+function storeRule(environment: Readonly<Record<string, string | undefined>>): SettingRule<typeof SETTINGS> {
+  return (values) => {
+    if (values.STORE_URL.startsWith('sqlite:')) {
+      const unused = SERVER_SETTINGS.find((name) => values[name] !== null)
+      if (unused === undefined) return null
+      return `${unused} is set, and STORE_URL is an SQLite file, which has no server to log in to: leave one of them out`
+    }
+    try {
+      const url = parsePostgresUrl(values.STORE_URL, environment)
+      connectionWays(url, storeLogin(values).certificates)
+      if (values.STORE_CA_FILE !== null && !isCertain(url.sslMode)) {
+        return `STORE_CA_FILE is set, and sslmode is ${url.sslMode}, which goes on without encryption: add sslmode=verify-full to STORE_URL`
+      }
+      return null
+    } catch (error) {
+      if (error instanceof StoreError) return error.message
+      throw error
+    }
+  }
+}
 
 /** @throws ServiceError (exit code 78) which names every wrong setting */
 export function readConfig(env: Readonly<Record<string, string | undefined>>): {
   readonly config: Config
   readonly warnings: readonly string[]
 } {
-  const { values, warnings } = readSettings(SETTINGS, env, [...CONNECTION_RULES, passwordRule])
+  const { values, warnings } = readSettings(SETTINGS, env, [...CONNECTION_RULES, storeRule(env)])
   return { config: values, warnings: [...warnings, ...connectionWarnings(values)] }
 }

@@ -98,6 +98,10 @@ export const STORE_ERRORS = {
     'The database refuses the login, or does not allow its tables to this user.',
     'Check `STORE_URL` and the password, and grant what the message names.',
   ),
+  tls: retried(
+    'TLS with the database failed, for the reason in the message.',
+    'Do what the message says. A certificate that is renewed at the server is found by itself; settings of this service need a new start.',
+  ),
   unsupported: final(
     EXIT.config,
     'The database is too old, or set up so that it cannot keep the promises.',

@@ -8,14 +8,13 @@ import {
   kafkaSecurity,
   type Logger,
   pause,
-  readSecret,
   runServiceProcess,
   startHttpServer,
   tellParent,
 } from 'service-kit'
 import { Controller } from './application/controller.ts'
 import type { CrashHook } from './application/crash-points.ts'
-import { type Config, readConfig, SETTINGS } from './config.ts'
+import { type Config, readConfig, SETTINGS, storeLogin } from './config.ts'
 import { allObservers } from './infrastructure/all-observers.ts'
 import { CountReport } from './infrastructure/count-report.ts'
 import { TypeCountsFile, typeCountsDocument } from './infrastructure/file-handling/type-counts-file.ts'
@@ -74,7 +73,7 @@ async function consume(config: Config, logger: Logger, signal: AbortSignal, cras
           metrics.sourcesForgotten(why, sources)
           if (why === 'too-many') report.tooManySources(partition, sources)
         },
-        password: config.STORE_PASSWORD_FILE === null ? null : readSecret(config.STORE_PASSWORD_FILE, 'STORE_PASSWORD_FILE'),
+        ...storeLogin(config),
       }),
     failed: (error) => report.storeFailed(error),
     wait: pause,

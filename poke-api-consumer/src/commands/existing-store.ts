@@ -1,8 +1,7 @@
 /** The store that a command works on. Unlike the service, a command makes none: an empty one would answer every question wrongly. */
 import { existsSync, globSync } from 'node:fs'
 import { resolve } from 'node:path'
-import { readSecret } from 'service-kit'
-import { type Config, SETTINGS } from '../config.ts'
+import { type Config, SETTINGS, storeLogin } from '../config.ts'
 import { StoreError } from '../errors.ts'
 import { openStore } from '../infrastructure/storage/open-store.ts'
 import type { Store } from '../infrastructure/storage/store.ts'
@@ -21,7 +20,7 @@ export async function withExistingStore<T>(config: Config, terminal: Terminal, w
     groupId: config.KAFKA_GROUP_ID,
     sourceMaxAge: config.SOURCE_MAX_AGE,
     sourceMaxCount: config.SOURCE_MAX_COUNT,
-    password: config.STORE_PASSWORD_FILE === null ? null : readSecret(config.STORE_PASSWORD_FILE, 'STORE_PASSWORD_FILE'),
+    ...storeLogin(config),
   })
   try {
     return await work(store)

@@ -81,7 +81,10 @@ export class PostgresTallyStore implements Store {
       columnOfNewest(change.newest),
     ]
     const [row] = isLarge(deadLetters)
-      ? await this.#database.transaction('read committed', async (client) => (await client.query(STATEMENTS.commit, values)).rows as Row[])
+      ? await this.#database.transaction(
+          'read committed',
+          async (client) => (await client.query(STATEMENTS.commit.text, values)).rows as Row[],
+        )
       : await this.#database.query(STATEMENTS.commit, values)
     if (row?.moved !== 1) return 'fenced'
     this.#tellForgotten(partition, row)

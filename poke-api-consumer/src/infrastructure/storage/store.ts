@@ -1,5 +1,6 @@
 /** What a store is, whichever database is below it, and what it must be told. */
 import type { DeadLetterStore, GapStore, ResettableStore, SnapshotStore, TallyStore, TopicPartition } from '../../application/ports.ts'
+import type { StoreCertificates } from './postgres-tls.ts'
 
 /** Everything that is kept of one consumer group. Closing it twice does no harm. */
 export interface Store extends TallyStore, GapStore, DeadLetterStore, SnapshotStore, ResettableStore {
@@ -23,6 +24,10 @@ export interface StoreOptions {
   readonly password?: string | null
   /** How long PostgreSQL may take for one operation, connecting included, in ms. Default: 5 s. */
   readonly deadline?: number
+  /** For TLS to PostgreSQL, where the URL names no files. Default: none. */
+  readonly certificates?: StoreCertificates
+  /** Where PostgreSQL's own client looks for what the URL leaves out (PGSSLMODE and the like). Default: the environment of this process. */
+  readonly environment?: Readonly<Record<string, string | undefined>>
 }
 
 /** Dead letters read at once by whoever does not say how much it can hold, in bytes. */
@@ -38,6 +43,8 @@ export function withDefaults(options: StoreOptions) {
     onSourcesForgotten: () => {},
     password: null,
     deadline: 5000,
+    certificates: { authority: null, certificate: null, key: null },
+    environment: process.env,
     ...options,
   } satisfies StoreOptions
 }

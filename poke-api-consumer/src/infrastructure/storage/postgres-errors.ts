@@ -1,0 +1,100 @@
+/** What went wrong between the store and its PostgreSQL, in the words of the closed list. */
+import pg from 'pg'
+import { printable } from 'service-kit'
+import { StoreError, type StoreErrorKind } from '../../errors.ts'
+
+/** Characters of what the server says. */
+const MOST_DETAILS = 500
+
+/** https://www.postgresql.org/docs/current/errcodes-appendix.html */
+const KINDS: Readonly<Record<string, readonly [kind: StoreErrorKind, what: string]>> = {
+  '28000': ['not-authorised', 'refuses the login'],
+  '28P01': ['not-authorised', 'refuses the login'],
+  '42501': ['not-authorised', 'does not allow this user what the store needs'],
+  '3D000': ['unusable', 'does not exist: create the database, or correct STORE_URL'],
+  '42P01': ['damaged', 'has lost a table'],
+  '42703': ['damaged', 'has lost a column'],
+  '53100': ['full', 'cannot grow, its disk is full: make room'],
+  '53300': ['unreachable', 'has no connection left'],
+  '55P03': ['busy', 'has a lock that another instance holds, or a commit that waits for a missing standby'],
+  '57014': ['busy', 'took too long'],
+  '25006': ['unreachable', 'is read-only: it is a standby now, or default_transaction_read_only is on'],
+  '40001': ['busy', 'had too many changes at once'],
+  '40P01': ['busy', 'had too many changes at once'],
+}
+
+/** What a pooler answers where it is set up so that no transaction passes. */
+const POOLER_REFUSALS: readonly (readonly [form: RegExp, what: string])[] = [
+  [
+    /transaction blocks not allowed in statement pooling mode/,
+    'is behind pgbouncer with pool_mode=statement, which allows no transactions: set pool_mode to transaction or session for this database',
+  ],
+  [
+    /unsupported startup parameter/,
+    'is behind pgbouncer, which refuses what every client sends when it connects: add the name to its ignore_startup_parameters',
+  ],
+]
+
+/** By the codes of Node's TLS; the first that fits. */
+const TLS_FAILURES: readonly (readonly [form: RegExp, what: string])[] = [
+  [/^ERR_TLS_CERT_ALTNAME_INVALID$/, 'shows a certificate for another host name: correct the host in STORE_URL, or its certificate'],
+  [/^CERT_HAS_EXPIRED$/, 'shows a certificate that has expired: renew it'],
+  [/^CERT_NOT_YET_VALID$/, 'shows a certificate that is not valid yet: correct the clock, or the certificate'],
+  [
+    /SELF_SIGNED|UNABLE_TO_(GET|VERIFY)|CERT_UNTRUSTED/,
+    'shows a certificate that the authority in STORE_CA_FILE or sslrootcert has not signed',
+  ],
+  [/^ERR_SSL_|^ERR_TLS_|^EPROTO$|CERT/, 'and this service disagree about TLS'],
+]
+
+/** @param name of the store, for the message */
+export function storeError(name: string, error: unknown): StoreError {
+  if (error instanceof StoreError) return error
+  const state = sqlState(error)
+  const { message, code = '' } = error as NodeJS.ErrnoException
+  // Where several addresses were tried, the error has a code alone.
+  const [kind, what] = meaningOf(error, state)
+  return new StoreError(kind, `the store ${name} ${what} (${printable(message || code, MOST_DETAILS)}${state && `, ${state}`})`, {
+    cause: error,
+  })
+}
+
+function meaningOf(error: unknown, state: string): readonly [kind: StoreErrorKind, what: string] {
+  const { message, code = '' } = error as NodeJS.ErrnoException
+  const refusal = POOLER_REFUSALS.find(([form]) => form.test(message))
+  if (refusal !== undefined) return ['unsupported', refusal[1]]
+  if (state === '') {
+    const tls = TLS_FAILURES.find(([form]) => form.test(code))
+    if (tls !== undefined) return ['tls', tls[1]]
+    if (/server does not support SSL/.test(message))
+      return ['tls', 'has no TLS, and sslmode asks for it: turn it on (ssl = on), or change sslmode']
+  }
+  // The client's own errors have no state: connections that could not be made or that broke, but also what cannot be put into a message.
+  const isAway = (state === '' && !(error instanceof RangeError) && !(error instanceof TypeError)) || /^(08|57P)/.test(state)
+  return KINDS[state] ?? (isAway ? ['unreachable', 'cannot be reached'] : ['io', 'failed'])
+}
+
+/** One error for all servers: it is worth another try where one of them is. */
+export function failureOf(name: string, failures: readonly { readonly server: string; readonly error: StoreError }[]): StoreError {
+  const [first] = failures
+  if (first === undefined) return unreachable(name)
+  if (failures.length === 1) return first.error
+  const { error } = failures.find((failure) => failure.error.retriable) ?? first
+  const prefix = `the store ${name} `
+  const each = failures.map((failure) => `${failure.server} ${failure.error.message.replace(prefix, '')}`)
+  return new StoreError(error.kind, `${prefix}has no server that can be used: ${each.join('; ')}`, { cause: error.cause })
+}
+
+export function unreachable(name: string): StoreError {
+  return new StoreError('unreachable', `the store ${name} cannot be reached`)
+}
+
+/** Whether the server has refused a statement: then nothing of it was done. */
+export function isRefusal(error: unknown): boolean {
+  return error instanceof pg.DatabaseError
+}
+
+/** The five characters by which PostgreSQL names an error; empty where it is not PostgreSQL's. */
+export function sqlState(error: unknown): string {
+  return (error instanceof pg.DatabaseError && error.code) || ''
+}

@@ -1,0 +1,206 @@
+/** Connections to the servers that a PostgreSQL URL names: to the first one that answers and can be written, by the first way that it allows. */
+import pg from 'pg'
+import { printable } from 'service-kit'
+import { StoreError } from '../../errors.ts'
+import { failureOf, sqlState, storeError, unreachable } from './postgres-errors.ts'
+import type { ConnectionWay } from './postgres-tls.ts'
+import type { PostgresUrl } from './postgres-url.ts'
+
+/** A connection that is lent; whoever has it releases it. */
+export interface PostgresSession {
+  readonly client: pg.PoolClient
+  /**
+   * Whether a pooler such as pgbouncer stands between: then each transaction may be had by another server process, and nothing that is set
+   * or prepared lasts longer than a transaction.
+   */
+  readonly pooled: boolean
+}
+
+export interface PostgresServersOptions {
+  readonly url: PostgresUrl
+  readonly ways: readonly ConnectionWay[]
+  readonly password: string | null
+  /** For one operation, connecting included, in ms. */
+  readonly deadline: number
+  /** Settings of each session. */
+  readonly settings: ReadonlyMap<string, string>
+}
+
+/** Partitions commit side by side; a server allows about a hundred connections, to all instances together. */
+const CONNECTIONS = 4
+
+interface Server {
+  /** For messages. */
+  readonly name: string
+  /** One pool for each way to connect. */
+  readonly pools: readonly pg.Pool[]
+  /** The way that worked last is tried first. */
+  working: number
+}
+
+export class PostgresServers {
+  readonly #options: PostgresServersOptions
+  readonly #servers: readonly Server[]
+  readonly #sessions = new WeakMap<pg.PoolClient, PostgresSession>()
+  readonly #greeting: string
+  readonly #greetingValues: readonly string[]
+  /** The server that worked last is tried first: after a failover its connections are the ones in use. */
+  #current = 0
+  #closing: Promise<unknown> | null = null
+
+  constructor(options: PostgresServersOptions) {
+    const { url, ways, settings } = options
+    this.#options = options
+    this.#servers = url.hosts.map((host) => ({
+      name: `${host.host}:${host.port}`,
+      pools: (host.host.startsWith('/') ? ([false] as const) : ways).map((way) => this.#newPool(host, way)),
+      working: 0,
+    }))
+    const names = [...settings.keys()]
+    this.#greeting = greeting(names.length)
+    this.#greetingValues = names.flatMap((name) => [name, settings.get(name) as string])
+  }
+
+  /**
+   * Lends a connection. Every server is tried before this fails, beginning with the one that worked last.
+   * @throws StoreError
+   */
+  async connect(): Promise<PostgresSession> {
+    const failures: { readonly server: string; readonly error: StoreError }[] = []
+    for (let i = 0; i < this.#servers.length; i++) {
+      const at = (this.#current + i) % this.#servers.length
+      const server = this.#servers[at] as Server
+      try {
+        const session = await this.#connectTo(server)
+        this.#current = at
+        return session
+      } catch (error) {
+        // A pool that is busy says nothing of its server.
+        if (isBusy(error)) throw storeError(this.#options.url.name, error)
+        failures.push({ server: server.name, error: storeError(this.#options.url.name, error) })
+      }
+    }
+    // The time for all may be over before the last one was tried: the next connection begins there.
+    this.#current = (this.#current + 1) % this.#servers.length
+    throw failureOf(this.#options.url.name, failures)
+  }
+
+  /** Connections that are lent go when they come back. */
+  async close(): Promise<void> {
+    this.#closing ??= Promise.all(this.#servers.flatMap(({ pools }) => pools.map((pool) => pool.end())))
+    await this.#closing
+  }
+
+  async #connectTo(server: Server): Promise<PostgresSession> {
+    const order = [server.working, ...server.pools.keys().filter((way) => way !== server.working)]
+    for (const [i, way] of order.entries()) {
+      try {
+        const client = await (server.pools[way] as pg.Pool).connect()
+        const session = this.#sessions.get(client) ?? (await this.#greet(client))
+        server.working = way
+        return session
+      } catch (error) {
+        if (i === order.length - 1 || !isAboutTheWay(error)) throw error
+      }
+    }
+    throw unreachable(this.#options.url.name)
+  }
+
+  /** Looks at what answers at the other end of a new connection, and sets what every statement on it needs. */
+  async #greet(client: pg.PoolClient): Promise<PostgresSession> {
+    const { url, deadline } = this.#options
+    try {
+      // A pooler gives a number of its own for the server process, because the process may be another one each time.
+      const { processID } = client as unknown as { processID: number | null }
+      const greeting = { text: this.#greeting, values: [processID, ...this.#greetingValues], query_timeout: deadline }
+      const { rows } = await client.query(greeting as pg.QueryConfig)
+      const [{ pooled, standby, read_only: readOnly }] = rows
+      if (url.writable && (standby || readOnly)) {
+        throw new StoreError('unreachable', standby ? 'it is a standby' : 'it is read-only: default_transaction_read_only is on')
+      }
+      const session = { client, pooled }
+      this.#sessions.set(client, session)
+      return session
+    } catch (error) {
+      client.release(true)
+      if (SETTING_REFUSED.has(sqlState(error))) {
+        const why = `the store ${url.name} refuses a setting in the options of STORE_URL (${printable((error as Error).message)}, ${sqlState(error)})`
+        throw new StoreError('unusable', why, { cause: error })
+      }
+      throw error
+    }
+  }
+
+  #newPool({ host, port }: PostgresUrl['hosts'][number], way: ConnectionWay): pg.Pool {
+    const { url, deadline, password } = this.#options
+    // A server that does not answer at all leaves time for the others.
+    const share = Math.floor(deadline / url.hosts.length)
+    const config = {
+      host,
+      port,
+      user: url.user,
+      database: url.database,
+      // A function, because without a password the client would look for a file of its own, and print a warning.
+      password: () => password ?? url.password ?? '',
+      ssl: way,
+      sslnegotiation: way !== false && url.sslDirect ? 'direct' : 'postgres',
+      enableChannelBinding: url.channelBinding,
+      application_name: url.applicationName ?? 'poke-api-consumer',
+      connectionTimeoutMillis: Math.min(url.connectTimeout ?? share, share),
+      keepAlive: true,
+      keepAliveInitialDelayMillis: 10_000,
+      types: { getTypeParser: parserOf },
+    }
+    class Client extends pg.Client {
+      constructor() {
+        super(config)
+        // Filled from PGOPTIONS otherwise: a pooler refuses options at the start of a connection.
+        ;(this as unknown as { connectionParameters: { options: string } }).connectionParameters.options = ''
+      }
+    }
+    const pool = new pg.Pool({
+      Client,
+      max: CONNECTIONS,
+      idleTimeoutMillis: 30_000,
+      // For a new connection as well as for one that is free again.
+      connectionTimeoutMillis: deadline,
+    })
+    // A connection that breaks fails the statement under way, if there is one, and the next operation opens another connection.
+    // The events say the same once more, and would end the process where nobody listened.
+    pool.on('error', () => {})
+    pool.on('connect', (client) => client.on('error', () => {}))
+    return pool
+  }
+}
+
+/**
+ * One statement, whose settings last as long as the session where the server process is ours alone, and else as long as this statement.
+ * Nothing is asked for at the start of a connection: poolers refuse that.
+ */
+function greeting(settings: number): string {
+  const pooled = 'pg_backend_pid() IS DISTINCT FROM $1::integer'
+  const set = Array.from({ length: settings }, (_, i) => `set_config($${2 * i + 2}, $${2 * i + 3}, ${pooled})`)
+  const looks = [`${pooled} AS pooled`, 'pg_is_in_recovery() AS standby', `current_setting('transaction_read_only') = 'on' AS read_only`]
+  return `SELECT ${[...looks, ...set].join(', ')}`
+}
+
+/** 64-bit integers as numbers: offsets, sequences and counts stay below 2^53. */
+const INT8 = 20
+const parserOf = ((oid: number, format: 'text') =>
+  oid === INT8 ? Number : pg.types.getTypeParser(oid, format)) as typeof pg.types.getTypeParser
+
+/** An unknown setting, a value that it cannot have, one that cannot be changed once connected. */
+const SETTING_REFUSED: ReadonlySet<string> = new Set(['42704', '22023', '55P02', '42602'])
+
+/** Whether the other way (with TLS, or without) may fare better: the server has no TLS, or no entry for connections of this kind. */
+function isAboutTheWay(error: unknown): boolean {
+  const state = sqlState(error)
+  if (state !== '') return state === '28000' || /\bSSL\b/i.test((error as Error).message)
+  const { code = '', message } = error as NodeJS.ErrnoException
+  return /SSL|TLS|CERT|EPROTO/.test(code) || /SSL/.test(message)
+}
+
+/** The pool's own words for: all connections are lent. */
+function isBusy(error: unknown): boolean {
+  return (error as Error).message === 'timeout exceeded when trying to connect'
+}

@@ -1,0 +1,147 @@
+/** The PostgreSQL store behind a real pgbouncer: in session and transaction mode it keeps every promise, in statement mode it says why it cannot. */
+import assert from 'node:assert/strict'
+import { join } from 'node:path'
+import { after, before, describe, type TestContext, test } from 'node:test'
+import { StoreError } from '../../poke-api-consumer/src/errors.ts'
+import { openStore } from '../../poke-api-consumer/src/infrastructure/storage/open-store.ts'
+import type { StoreOptions } from '../../poke-api-consumer/src/infrastructure/storage/store.ts'
+import { testDeadLetterStore } from '../../poke-api-consumer/test/contract/dead-letter-store.ts'
+import { commitTo, partitionOf, type StoreHarness } from '../../poke-api-consumer/test/contract/store-harness.ts'
+import { testStoreProcesses } from '../../poke-api-consumer/test/contract/store-processes.ts'
+import { testTallyStore } from '../../poke-api-consumer/test/contract/tally-store.ts'
+import { ConsumerProcess } from '../consumer-process.ts'
+import { EventFeed } from '../event-feed.ts'
+import { assertPublished, assertVerified } from '../exactly-once.ts'
+import { type Pgbouncer, startPgbouncer, withoutPgbouncer } from '../pgbouncer.ts'
+import { type PostgresServer, query, startPostgres } from '../postgres-server.ts'
+import { serversOfFile } from '../servers.ts'
+
+const skip = withoutPgbouncer()
+const servers = serversOfFile('postgres-pooler')
+
+describe('the PostgreSQL store behind pgbouncer', { skip }, () => {
+  let postgres: PostgresServer
+  before(async () => {
+    postgres = await startPostgres(['max_connections=200'])
+  })
+  after(() => postgres.stop())
+
+  for (const mode of ['session', 'transaction'] as const) {
+    describe(`pool_mode=${mode}`, () => {
+      let pooler: Pgbouncer
+      before(async () => {
+        const url = await postgres.createDatabase()
+        // Fewer server processes than clients, so that a client meets another one each time.
+        pooler = await startPgbouncer(url, { pool_mode: mode, default_pool_size: mode === 'transaction' ? 3 : 100, max_client_conn: 500 })
+      })
+      after(() => pooler.stop())
+
+      const create = async (t: TestContext): Promise<StoreHarness> => {
+        const url = await postgres.createDatabase()
+        const pooled = pooler.urlOf(url)
+        return {
+          url: pooled,
+          open: async (options: Partial<StoreOptions> = {}) => {
+            const store = await openStore(pooled, { groupId: 'group', ...options })
+            t.after(() => store.close())
+            return store
+          },
+          query: (sql) => query(url, sql),
+          age: async (ms) => {
+            await query(url, `UPDATE last_sequences SET updated_at = updated_at - $1 * interval '1 ms'`, [ms])
+            await query(url, `UPDATE dead_letters SET kept_at = kept_at - $1 * interval '1 ms'`, [ms])
+          },
+          now: () => Date.now(),
+        }
+      }
+      // What holds where every transaction may meet another server process holds where none does.
+      if (mode === 'transaction') {
+        testTallyStore('PostgreSQL behind pgbouncer', create)
+        testDeadLetterStore('PostgreSQL behind pgbouncer', create)
+        testStoreProcesses('PostgreSQL behind pgbouncer', create)
+      }
+
+      test('its settings hold in every transaction, and none of them is left to whoever gets the server process next', async (t) => {
+        const url = await postgres.createDatabase()
+        const names = ['synchronous_commit', 'lock_timeout', 'statement_timeout', 'idle_in_transaction_session_timeout', 'search_path']
+        const database = new URL(url).pathname.slice(1)
+        await query(url, `ALTER DATABASE ${database} SET synchronous_commit = off; CREATE SCHEMA counting`)
+        const pooled = new URL(pooler.urlOf(url))
+        pooled.searchParams.set('options', '-c search_path=counting')
+        const store = await openStore(pooled.href, { groupId: 'group' })
+        t.after(() => store.close())
+        await query(
+          url,
+          `CREATE TABLE public.seen (name text, setting text);
+           CREATE FUNCTION public.look() RETURNS trigger LANGUAGE plpgsql AS $$
+           BEGIN INSERT INTO public.seen SELECT name, setting FROM pg_settings WHERE name IN ('${names.join("','")}'); RETURN NULL; END $$;
+           CREATE TRIGGER look AFTER INSERT ON counting.counts FOR EACH STATEMENT EXECUTE FUNCTION public.look()`,
+        )
+        await commitTo(store, partitionOf(0), await store.open(partitionOf(0)), 10, { counts: { bug: 1 } })
+        const seen = await query(url, 'SELECT * FROM public.seen')
+        assert.deepEqual(Object.fromEntries(seen.map(({ name, setting }) => [name, setting])), {
+          synchronous_commit: 'on',
+          lock_timeout: '2000',
+          statement_timeout: '4000',
+          idle_in_transaction_session_timeout: '5000',
+          search_path: 'counting',
+        })
+        const left = await query(
+          pooler.urlOf(url),
+          `SELECT current_setting('statement_timeout') AS statement_timeout, current_setting('search_path') AS search_path, count(*)::integer AS prepared
+           FROM pg_prepared_statements WHERE from_sql = false GROUP BY 1, 2
+           UNION ALL SELECT current_setting('statement_timeout'), current_setting('search_path'), 0`,
+        )
+        assert.deepEqual(left, [{ statement_timeout: '0', search_path: '"$user", public', prepared: 0 }])
+      })
+
+      test('two consumers count every event once, while PostgreSQL ends their server processes, and verify agrees', async (t) => {
+        const topic = `pooled-${mode}`
+        const { brokers } = servers.kafka
+        const url = await postgres.createDatabase()
+        const feed = await EventFeed.create({ brokers, topic, partitions: 4 })
+        const options = { brokers, topic, env: { STORE_URL: pooler.urlOf(url), KAFKA_GROUP_ID: topic } }
+        const consumers = [
+          await ConsumerProcess.start({ ...options, dir: join(servers.dir, `${topic}-one`) }),
+          await ConsumerProcess.start({ ...options, dir: join(servers.dir, `${topic}-other`) }),
+        ]
+        t.after(async () => {
+          for (const each of consumers) await each.end('SIGTERM')
+          await feed.close()
+        })
+        for (let i = 0; i < 5; i++) {
+          await feed.send(2000)
+          await query(
+            url,
+            'SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()',
+          )
+        }
+        for (const each of consumers) await assertPublished(each, feed.counts)
+        await assertVerified(consumers[0] as ConsumerProcess)
+      })
+    })
+  }
+
+  test('pool_mode=statement: refused at once, with what to change', async (t) => {
+    const url = await postgres.createDatabase()
+    const pooler = await startPgbouncer(url, { pool_mode: 'statement' })
+    t.after(() => pooler.stop())
+    await assert.rejects(openStore(pooler.urlOf(url), { groupId: 'group' }), (error) => {
+      assert.ok(error instanceof StoreError && error.kind === 'unsupported', String(error))
+      assert.match(
+        error.message,
+        /is behind pgbouncer with pool_mode=statement, which allows no transactions: set pool_mode to transaction or session/,
+      )
+      return true
+    })
+  })
+
+  test('a pooler that was told to ignore start-up parameters: the options of the URL hold all the same', async (t) => {
+    const url = await postgres.createDatabase()
+    const pooler = await startPgbouncer(url, { pool_mode: 'transaction', ignore_startup_parameters: 'options,statement_timeout' })
+    t.after(() => pooler.stop())
+    const missing = new URL(pooler.urlOf(url))
+    missing.searchParams.set('options', '-c search_path=missing')
+    await assert.rejects(openStore(missing.href, { groupId: 'group' }), /no schema of the search_path exists/)
+  })
+})

@@ -96,6 +96,11 @@ export class Topics {
     return new Map(partitions.map(({ partitionIndex, committedOffset }) => [partitionIndex, Number(committedOffset)]))
   }
 
+  /** The ids of all groups, of every kind. */
+  async groups(): Promise<string[]> {
+    return [...(await this.#admin.listGroups({ types: ['share', 'classic', 'consumer'] })).keys()]
+  }
+
   async close(): Promise<void> {
     for (const client of [this.#producer, this.#admin]) {
       const connections = [...client.connections]

@@ -151,7 +151,10 @@ test('who keeps this service out of a group is said by the group’s kind, proto
     usersOf({ ...range, protocolType: 'connect', protocol: 'sessioned' }),
     'its members speak the protocol "connect" and are no consumers (client client-java at 10.0.0.7)',
   )
-  assert.equal(usersOf({ kind: 'other', protocolType: '', protocol: 'Share', settled: true, members: [] }), 'it is a share group')
+  assert.equal(
+    usersOf({ kind: 'other', protocolType: '', protocol: 'Share', settled: true, members: [] }),
+    'it is a share group, which stays until it is deleted (kafka-groups.sh --list shows it)',
+  )
   assert.equal(usersOf({ ...STABLE, members: [] }), null)
 })
 

@@ -155,7 +155,9 @@ export class GroupMembers {
 export function usersOf(group: DescribedGroup): string | null {
   const clients = group.members.slice(0, 3).map(clientOf).join(', ')
   const members = clients === '' ? '' : ` (${clients}${group.members.length > 3 ? `, and ${group.members.length - 3} more` : ''})`
-  if (group.kind === 'other') return `it is a ${printable(group.protocol, LONGEST_NAME).toLowerCase()} group${members}`
+  // Such a group is there whether or not anybody is in it.
+  if (group.kind === 'other')
+    return `it is a ${printable(group.protocol, LONGEST_NAME).toLowerCase()} group, which stays until it is deleted (kafka-groups.sh --list shows it)${members}`
   if (group.kind === 'classic' && group.protocolType !== '' && group.protocolType !== 'consumer')
     return `its members speak the protocol "${printable(group.protocolType, LONGEST_NAME)}" and are no consumers${members}`
   if (clients === '') return null

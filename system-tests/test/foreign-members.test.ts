@@ -1,0 +1,206 @@
+/** Other programs in the group, on a real broker: what they read is named and not counted, and all goes on by itself when they have gone. */
+import assert from 'node:assert/strict'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { describe, type TestContext, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { FakeHandler } from '../../poke-api-consumer/test/messaging/fake-handler.ts'
+import { ConsumerProcess } from '../consumer-process.ts'
+import { EventFeed } from '../event-feed.ts'
+import { assertPublished, assertVerified, total } from '../exactly-once.ts'
+import { Fetching } from '../fetching.ts'
+import { ForeignMember } from '../foreign-member.ts'
+import { serversOfFile } from '../servers.ts'
+import { Topics } from '../topics.ts'
+
+const servers = serversOfFile('foreign-members')
+const LIMIT = { timeout: 180_000 }
+const PARTITIONS = [0, 1, 2]
+const noKcat = spawnSync('kcat', ['-V']).error !== undefined && 'kcat is not installed (Debian: kafkacat)'
+
+/** An instance's record source on a topic of three partitions. */
+async function sourceOf(t: TestContext, topic: string, members = 1) {
+  const topics = new Topics(servers.kafka.brokers)
+  await topics.make(topic, PARTITIONS.length)
+  const handler = new FakeHandler()
+  const options = { brokers: [servers.kafka.brokers], topic, groupId: topic, sessionTimeout: 6000 }
+  const sources = Array.from({ length: members }, () => new Fetching(options, handler))
+  t.after(async () => {
+    for (const source of sources) await source.stop().catch(() => {})
+    await topics.close()
+  })
+  const foreign = async (more: { clientId?: string; protocolType?: string; protocol?: string } = {}) =>
+    await ForeignMember.join({ broker: servers.kafka.brokers, groupId: topic, topic, ...more })
+  return { topics, handler, sources, source: sources[0] as Fetching, foreign }
+}
+
+/** A program of the Java distribution, in a group. Ends when the test does. */
+function java(t: TestContext, program: string, ...args: string[]): ChildProcess {
+  const child = spawn('java', ['-XX:TieredStopAtLevel=1', '-Xmx128m', '-cp', servers.kafka.jars, program, ...args], { stdio: 'ignore' })
+  t.after(() => child.kill('SIGKILL'))
+  return child
+}
+
+/** It leaves the group. */
+async function end(child: ChildProcess): Promise<void> {
+  child.kill('SIGTERM')
+  if (child.exitCode === null && child.signalCode === null) await once(child, 'exit')
+}
+
+const well = ({ group }: Fetching) => group?.reasons.length === 0
+
+describe('a program that joins the group', () => {
+  test('kcat: readiness, metrics and API name it, verify calls nothing equal, and when it ends everything is counted', {
+    ...LIMIT,
+    skip: noKcat,
+  }, async (t) => {
+    const topic = 'kcat'
+    const { brokers } = servers.kafka
+    const feed = await EventFeed.create({ brokers, topic, partitions: PARTITIONS.length })
+    const env = { KAFKA_GROUP_ID: topic, KAFKA_SESSION_TIMEOUT: '6s' }
+    const consumer = await ConsumerProcess.start({ brokers, topic, dir: servers.dir, env })
+    const kcat = spawn('kcat', ['-b', brokers, '-X', 'client.id=kcat', '-G', topic, '-q', '-u', topic], { stdio: 'ignore' })
+    t.after(async () => {
+      kcat.kill('SIGKILL')
+      await consumer.end('SIGTERM')
+      await feed.close()
+    })
+    const named = new RegExp(
+      `^group: partitions? [0-2](?:, [0-2])? of ${topic} (?:is|are) read by a program that is not this one: client kcat at 127\\.0\\.0\\.1`,
+    )
+    while (!(await consumer.reasons()).some((reason) => named.test(reason))) await sleep(100)
+    assert.equal(await consumer.metric('poke_foreign_members'), 1)
+    assert.ok(((await consumer.metric('poke_unread_partitions')) ?? 0) > 0)
+    const { unread } = (await (await fetch(`${consumer.url}/api/partitions`)).json()) as { unread: string[] }
+    assert.match(`group: ${unread[0]}`, named)
+    await feed.send(300)
+    const { exitCode, out } = await consumer.command('verify')
+    assert.deepEqual([exitCode, out.split('.')[0]], [2, 'verify: unread'], out)
+    assert.ok(total(await consumer.published()) < total(feed.counts))
+    await end(kcat)
+    await assertPublished(consumer, feed.counts)
+    await assertVerified(consumer)
+    while ((await consumer.reasons()).length > 0) await sleep(100)
+    assert.equal(await consumer.metric('poke_unread_partitions'), 0)
+    const said = consumer.log.filter(({ msg }) => /is not this one/.test(msg))
+    assert.ok(said.length <= 2, said.map(({ msg }) => msg).join('\n'))
+  })
+
+  test('with the client id and the assignor of this one is named all the same, by each instance, and has its share', LIMIT, async (t) => {
+    const { topics, handler, sources, foreign } = await sourceOf(t, 'look-alike', 2)
+    for (const source of sources) await source.until(() => source.assigned.length > 0)
+    const member = await foreign({ clientId: 'poke-api-consumer' })
+    for (const source of sources) {
+      await source.until(() => source.group?.foreignMembers === 1 && source.group.unread.length === 1)
+      assert.match(source.group?.reasons[0] ?? '', /partition \d of look-alike is read by .*: client poke-api-consumer at 127\.0\.0\.1/)
+    }
+    await member.leave()
+    for (const source of sources) await source.until(() => well(source))
+    for (const partition of PARTITIONS) await topics.write('look-alike', partition, `of ${partition}`)
+    await handler.until(() => handler.counted.length === PARTITIONS.length)
+  })
+
+  test('of the newer protocol takes its share and is named, and other instances are not', { ...LIMIT }, async (t) => {
+    if (servers.kafka.jars === '') return t.skip('Kafka runs in a container: its Java client is not at hand')
+    const { topics, handler, sources } = await sourceOf(t, 'newer', 2)
+    for (const source of sources) await source.until(() => source.assigned.length > 0)
+    const newer = ['--consumer-property', 'group.protocol=consumer', '--consumer-property', 'client.id=newer-one']
+    const consumer = java(
+      t,
+      'org.apache.kafka.tools.consumer.ConsoleConsumer',
+      '--bootstrap-server',
+      servers.kafka.brokers,
+      '--topic',
+      'newer',
+      '--group',
+      'newer',
+      ...newer,
+    )
+    for (const source of sources) {
+      await source.until(() => source.group?.foreignMembers === 1)
+      assert.deepEqual(source.group?.unread.length, 1)
+      assert.match(source.group?.reasons[0] ?? '', /^partition \d of newer is read by .*: client newer-one at 127\.0\.0\.1/)
+      assert.equal(source.group?.reasons.length, 1)
+    }
+    await end(consumer)
+    for (const source of sources) await source.until(() => well(source))
+    for (const partition of PARTITIONS) await topics.write('newer', partition, `of ${partition}`)
+    await handler.until(() => handler.counted.length === PARTITIONS.length)
+  })
+})
+
+describe('a program that keeps this one out of the group', () => {
+  const lost = ({ told }: Fetching) => told.findLast((event) => /uses group/.test(event)) ?? ''
+
+  test('by another assignor is named, and when it leaves the group is joined', LIMIT, async (t) => {
+    const topics = new Topics(servers.kafka.brokers)
+    await topics.make('range', PARTITIONS.length)
+    const member = await ForeignMember.join({ broker: servers.kafka.brokers, groupId: 'range', topic: 'range', protocol: 'range' })
+    const source = new Fetching({ brokers: [servers.kafka.brokers], topic: 'range', groupId: 'range', sessionTimeout: 6000 })
+    t.after(async () => {
+      await source.stop().catch(() => {})
+      await topics.close()
+    })
+    await source.until(() => lost(source) !== '')
+    assert.match(
+      lost(source),
+      /another program uses group range with another protocol: its members hand out partitions by "range".*client foreign at 127\.0\.0\.1.*KAFKA_GROUP_ID/,
+    )
+    await source.until(() => source.group?.foreignMembers === 1)
+    await member.leave()
+    await source.until(() => source.assigned.length === PARTITIONS.length)
+    await source.until(() => well(source))
+  })
+
+  test('because the group is one of workers of another kind is named', LIMIT, async (t) => {
+    const topics = new Topics(servers.kafka.brokers)
+    await topics.make('workers', PARTITIONS.length)
+    const options = {
+      broker: servers.kafka.brokers,
+      groupId: 'workers',
+      topic: 'workers',
+      clientId: 'worker-1',
+      protocolType: 'connect',
+      protocol: 'sessioned',
+    }
+    const member = await ForeignMember.join(options)
+    const source = new Fetching({ brokers: [servers.kafka.brokers], topic: 'workers', groupId: 'workers', sessionTimeout: 6000 })
+    t.after(async () => {
+      await source.stop().catch(() => {})
+      await topics.close()
+    })
+    await source.until(() => lost(source) !== '')
+    assert.match(lost(source), /its members speak the protocol "connect" and are no consumers \(client worker-1 at 127\.0\.0\.1\)/)
+    await member.leave()
+    await source.until(() => source.assigned.length === PARTITIONS.length)
+  })
+
+  test('because the group shares records is named, with how to be rid of it', { ...LIMIT }, async (t) => {
+    if (servers.kafka.jars === '') return t.skip('Kafka runs in a container: its Java client is not at hand')
+    const topics = new Topics(servers.kafka.brokers)
+    await topics.make('shared', PARTITIONS.length)
+    java(
+      t,
+      'org.apache.kafka.tools.consumer.ConsoleShareConsumer',
+      '--bootstrap-server',
+      servers.kafka.brokers,
+      '--topic',
+      'shared',
+      '--group',
+      'shared',
+    )
+    const source = new Fetching({ brokers: [servers.kafka.brokers], topic: 'other', groupId: 'shared', sessionTimeout: 6000 })
+    t.after(async () => {
+      await source.stop().catch(() => {})
+      await topics.close()
+    })
+    // Whoever comes first has the group: the source joins when there is a topic for it.
+    while (!(await topics.groups()).includes('shared')) await sleep(100)
+    await topics.make('other', PARTITIONS.length)
+    await source.until(() => lost(source) !== '')
+    assert.match(
+      lost(source),
+      /uses group shared with another protocol: it is a share group, which stays until it is deleted .*kafka-groups/,
+    )
+  })
+})

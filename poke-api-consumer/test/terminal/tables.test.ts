@@ -46,6 +46,11 @@ test('no counts and no dead letters are said in words', () => {
   assert.equal(renderDeadLetters([], plain), 'No dead letters.')
 })
 
+test('a record without a timestamp has none', () => {
+  const letter = deadLetter(1, { timestamp: -1n })
+  assert.match(renderDeadLetters([viewDeadLetter(letter)], { columns: 1000, colours: false }), /at 10 +none +not-json/)
+})
+
 test('a value that is not kept whole says how much of it is', () => {
   const value = { bytes: 2_000_000, sha256: 'ab'.repeat(32) }
   const letter = deadLetter(1, { reason: 'too-large', value: Buffer.alloc(65_536, 'v'), cut: { value } })

@@ -28,8 +28,12 @@ function sizeOf({ bytes, kept }: NonNullable<DeadLetterView['value']>): string {
   return kept === undefined ? size : `${size}, the first ${kept.toLocaleString('en')} kept`
 }
 
+/** What Kafka writes where a record has no timestamp. */
+const NO_TIMESTAMP = -1
+
 /** A record may carry any number as its timestamp: one that is no time is shown as it is. */
 function timeOf({ timestamp, timestampText }: DeadLetterView): string {
+  if (timestamp === NO_TIMESTAMP) return 'none'
   const time = new Date(timestamp ?? Number.NaN)
   return Number.isNaN(time.getTime()) ? timestampText : time.toISOString()
 }

@@ -7,6 +7,7 @@ import { after, before, describe, type TestContext, test } from 'node:test'
 import { Admin } from '@platformatic/kafka'
 import { type Kafka, startKafka } from 'dev'
 import { freePort } from 'dev/free-port.ts'
+import { KafkaDeadLetterTopic } from '../../poke-api-consumer/src/infrastructure/messaging/dead-letter-topic.ts'
 import { FakeHandler } from '../../poke-api-consumer/test/messaging/fake-handler.ts'
 import { PublishError } from '../../poke-api-producer/src/errors.ts'
 import { KafkaEventPublisher } from '../../poke-api-producer/src/infrastructure/messaging/kafka-producer.ts'
@@ -116,6 +117,30 @@ describe('a quota', () => {
     assert.ok(performance.now() - began > 1500, 'it was not made to wait')
     const offsets = await admin.listOffsets({ topics: [{ name: topic, partitions: [{ partitionIndex: 0, timestamp: -1n }] }] })
     assert.equal(Number(offsets[0]?.partitions[0]?.offset), 1001)
+  })
+
+  test('makes dead letters wait for longer than an answer may take, and none is sent twice', async (t) => {
+    const topic = await newTopic()
+    await limit('letters', 'producer_byte_rate', 20_000)
+    t.after(() => limit('letters', 'producer_byte_rate', 0, true))
+    const letters = new KafkaDeadLetterTopic({ brokers: [kafka.brokers], topic, clientId: 'letters', deadline: 1500 })
+    t.after(() => letters.close())
+    const partition = { topic, topicId: '0a1b2c3d-4e5f-4a6b-8c7d-0e1f2a3b4c5d', partition: 0 }
+    const kept = { partition, state: 'kept' as const, leaderEpoch: 0, timestamp: 0n, reason: 'not-json' as const, key: null }
+    const letter = (offset: number) => ({
+      ...kept,
+      id: offset + 1,
+      offset,
+      value: Buffer.alloc(300_000),
+      headers: Buffer.from([0]),
+      cut: {},
+    })
+    const began = performance.now()
+    await letters.publish([letter(0), letter(1)])
+    assert.ok(performance.now() - began > 1500, 'they were not made to wait')
+    const name = `${topic}.dead-letters`
+    const offsets = await admin.listOffsets({ topics: [{ name, partitions: [{ partitionIndex: 0, timestamp: -1n }] }] })
+    assert.equal(Number(offsets[0]?.partitions[0]?.offset), 2)
   })
 
   test('makes the consumer wait, which it calls a quota, and reads everything', async (t) => {

@@ -1,7 +1,7 @@
 /** Publishes dead letters to a topic of their own, for people and programs to look at: original bytes, and where they were and why they are here. */
 import { createHash } from 'node:crypto'
 import { Admin, type BaseOptions, findErrorBy, ListOffsetTimestamps, ProduceAcks, Producer } from '@platformatic/kafka'
-import { closeByForce, UNSETTLED_TOPIC, withDeadline } from 'service-kit'
+import { ConnectionWatch, closeByForce, UNSETTLED_TOPIC, withDeadline } from 'service-kit'
 import type { DeadLetterTopic, KeptDeadLetter } from '../../application/ports.ts'
 import { type CutParts, LETTER_PARTS, type LetterPart, type WholePart, wholePart } from '../../entities/dead-letter.ts'
 import { copyHeaders, countHeaders, MOST_HEADERS } from '../../entities/record-headers.ts'
@@ -47,6 +47,8 @@ type LetterProducer = Producer<Buffer | null, Buffer | null, Buffer, Buffer | nu
 type Message = Parameters<LetterProducer['send']>[0]['messages'][number]
 
 const DEADLINE = 10_000
+/** Of Node's timers, in ms: what is sent has a deadline of its own. */
+const LONGEST_TIMER = 2 ** 31 - 1
 /** Between two looks at a topic that was just made, in ms. */
 const LOOK_AGAIN = 100
 /** At most so many bytes of letters in one send, unless one alone has more: far below what any topic takes. */
@@ -81,6 +83,7 @@ export class KafkaDeadLetterTopic implements DeadLetterTopic {
   readonly #name: string
   readonly #deadline: number
   #producer: LetterProducer | null = null
+  #watch: ConnectionWatch | null = null
   #partitions = 0
   #clients = 0
 
@@ -136,8 +139,10 @@ export class KafkaDeadLetterTopic implements DeadLetterTopic {
     }
   }
 
+  /** What a quota makes this client wait for is not the brokers' silence. */
   #within<T>(promise: Promise<T>, what: string): Promise<T> {
-    return withDeadline(promise, this.#deadline, what, this.#options.hurry)
+    const deadline = Math.min(this.#deadline + (this.#watch?.throttle ?? 0), LONGEST_TIMER)
+    return withDeadline(promise, deadline, what, this.#options.hurry)
   }
 
   #message(letter: KeptDeadLetter): Message {
@@ -211,7 +216,9 @@ export class KafkaDeadLetterTopic implements DeadLetterTopic {
   }
 
   #connect(): LetterProducer {
-    this.#producer ??= new Producer({ ...this.#clientOptions(), idempotent: false, repeatOnStaleMetadata: false })
+    if (this.#producer !== null) return this.#producer
+    this.#producer = new Producer({ ...this.#clientOptions(), idempotent: false, repeatOnStaleMetadata: false })
+    this.#watch = new ConnectionWatch(this.#producer)
     return this.#producer
   }
 
@@ -224,7 +231,7 @@ export class KafkaDeadLetterTopic implements DeadLetterTopic {
       bootstrapBrokers: [...brokers.slice(first), ...brokers.slice(0, first)],
       retries: 0,
       timeout: this.#deadline,
-      requestTimeout: this.#deadline,
+      requestTimeout: LONGEST_TIMER,
     }
   }
 

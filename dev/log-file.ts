@@ -1,5 +1,6 @@
 /** Logs of what runs in the background: kept small, and their last words shown where something dies. */
 import { closeSync, existsSync, fstatSync, openSync, readSync, renameSync, statSync } from 'node:fs'
+import { printable } from 'service-kit'
 
 const LARGEST = 10 * 1024 * 1024
 /** Enough for the last lines of any log of ours. */
@@ -38,7 +39,7 @@ export function sizeOf(file: string): number {
 
 function readable(line: string): string {
   const entry = parseEntry(line)
-  return withoutControls(entry === null ? line : `${entry.time.slice(11, 19)} ${entry.level} ${entry.msg}`)
+  return printable(entry === null ? line : `${entry.time.slice(11, 19)} ${entry.level} ${entry.msg}`)
 }
 
 function parseEntry(line: string): { time: string; level: string; msg: string } | null {
@@ -48,9 +49,4 @@ function parseEntry(line: string): { time: string; level: string; msg: string } 
   } catch {
     return null
   }
-}
-
-/** A log may quote anything; a terminal obeys some of it. */
-function withoutControls(text: string): string {
-  return text.replace(/\p{Cc}/gu, ' ')
 }

@@ -1,4 +1,5 @@
 /** Draws what happens while the pipeline runs on one machine. */
+import { printable } from 'service-kit'
 import type { Reading } from './readings.ts'
 import { sum } from './sweep-check.ts'
 import { bold, count, cut, dim, type Look, red, typeBar } from './terminal-look.ts'
@@ -47,13 +48,18 @@ function wrap(title: string, figures: readonly string[], columns: number): strin
 
 const WIDEST_BAR = 50
 const LINES_SAID = 4
+/** The most frequent type first. A type has the name that somebody put into a record. */
+function byCount(counts: ReadonlyMap<string, number>): [string, number][] {
+  return [...counts].sort(([a, x], [b, y]) => y - x || (a < b ? -1 : 1)).map(([type, n]) => [printable(type), n])
+}
+
 /** Lines, in two columns. */
 const ENOUGH_FOR_ALL_TYPES = 9
 
 /** At most `room` lines; in two columns where one is too long. */
 export function drawCounts(counts: ReadonlyMap<string, number>, look: Look, room: number): string[] {
   if (counts.size === 0) return [dim('Nothing is counted yet.', look)]
-  const rows = [...counts].sort(([a, x], [b, y]) => y - x || (a < b ? -1 : 1))
+  const rows = byCount(counts)
   const most = Math.max(...counts.values())
   const name = Math.max(...rows.map(([type]) => type.length))
   const number = count(most).length
@@ -79,7 +85,7 @@ export function drawCounts(counts: ReadonlyMap<string, number>, look: Look, room
 /** The same in one line, for logs and pipes. */
 export function sceneInALine({ reading }: Scene): string {
   const { troubles, counts } = reading
-  const most = [...counts].sort(([a, x], [b, y]) => y - x || (a < b ? -1 : 1)).slice(0, 5)
+  const most = byCount(counts).slice(0, 5)
   const types = most.map(([type, n]) => `${type} ${n}`).join(', ')
   const inAll = `types in all ${count(sum(counts))}${types === '' ? '' : `: ${types}${counts.size > most.length ? ', …' : ''}`}`
   return [`${SINCE}: ${figuresOf(reading).join(', ')}`, inAll, ...troubles].join('; ')

@@ -1,6 +1,7 @@
 /** Looks at the running services from outside, as an operator would: what they say of outbox and group, their readiness, and the file of counts. */
 import { readFile } from 'node:fs/promises'
 import type { Sums } from 'poke-api-consumer/src/infrastructure/web/snapshot.ts'
+import { printable } from 'service-kit'
 import { parseMetrics, type Sample, sumOf } from './prometheus-text.ts'
 
 /**
@@ -113,7 +114,7 @@ async function troublesOf(service: Readable): Promise<string[]> {
   const answer = await ask(service, '/health/ready')
   if (answer === null) return []
   const { reasons } = JSON.parse(answer) as { reasons: string[] }
-  return reasons.map((reason) => `${service.name}: ${reason}`)
+  return reasons.map((reason) => `${service.name}: ${printable(reason)}`)
 }
 
 /** What it answers; null where it does not, because it starts, is being stopped or was killed: the one who runs it says so. */

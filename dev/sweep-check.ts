@@ -1,4 +1,5 @@
 /** Compares what was captured with what was counted, type by type. */
+import { printable } from 'service-kit'
 
 export type Counts = ReadonlyMap<string, number>
 
@@ -37,7 +38,7 @@ export function renderDifferences(rows: readonly Difference[], counted = 'counte
     line('type', 'captured', counted, 'difference'),
     ...rows.map((row) => {
       const by = row.counted - row.captured
-      return line(row.type, String(row.captured), String(row.counted), by > 0 ? `+${by}` : String(by))
+      return line(printable(row.type), String(row.captured), String(row.counted), by > 0 ? `+${by}` : String(by))
     }),
   ].join('\n')
 }

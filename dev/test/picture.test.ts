@@ -185,3 +185,12 @@ describe('parts of pictures', () => {
     assert.deepEqual([cut('Pokémon', 7), cut('Pokémon', 5), cut('Pokémon', 0)], ['Pokémon', 'Poké…', '…'])
   })
 })
+
+test('whatever a type is called, the picture has nothing in it that a terminal obeys', () => {
+  const counts = new Map([['\u001b[2J\u202ered\n', 3]])
+  const shown = String.raw`\u001b[2J\u202ered\u000a`
+  for (const text of [drawCounts(counts, plain, 5).join('|'), sceneInALine({ reading: { ...running, counts }, places })]) {
+    assert.ok(text.includes(shown), text)
+    assert.doesNotMatch(text, /[\p{Cc}\p{Cf}]/u)
+  }
+})

@@ -84,7 +84,7 @@ describe('a service', () => {
     const { next } = await runService(t, `console.log('${words}'); process.exit(70)`)
     assert.partialDeepStrictEqual(await next('died'), {
       how: 'ended with exit code 70',
-      lastLines: ['10:11:12 fatal the outbox [31m is away'],
+      lastLines: [String.raw`10:11:12 fatal the outbox\u001b[31m is away`],
       again: 250,
     })
     assert.partialDeepStrictEqual(await next('died'), { again: 500 })

@@ -1,5 +1,5 @@
 /** The closed list of the producer's errors: each kind with a code, whether waiting helps, and the exit code where it ends the service. */
-import { type ErrorKind, EXIT, final, retried, ServiceError } from 'service-kit'
+import { type ErrorKind, EXIT, final, printable, retried, ServiceError } from 'service-kit'
 
 /** PokeAPI did not give what was asked for. */
 export const POKE_API_ERRORS = {
@@ -39,7 +39,7 @@ export class PokeApiError extends ServiceError {
   constructor(kind: PokeApiErrorKind, message: string, { reason = message, ...options }: ErrorOptions & { readonly reason?: string } = {}) {
     super(message, { ...options, ...POKE_API_ERRORS[kind], code: `poke-api/${kind}` })
     this.kind = kind
-    this.reason = reason
+    this.reason = printable(reason)
   }
 }
 

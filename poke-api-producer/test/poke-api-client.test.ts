@@ -506,6 +506,10 @@ describe('a body that is no Pokémon', () => {
     ['[]', '2 bytes that begin with "[]"'],
     ['', 'it is empty'],
     [bodyOf(pokemon(26, 'electric')), 'the body is Pokémon 26 (pokemon-26) instead of 25'],
+    [
+      bodyOf({ ...pokemon(26, 'electric'), name: '\u001b[2JPWNED\r\n{"level":"fatal"}\u202e\u009b31m' }),
+      String.raw`the body is Pokémon 26 (\u001b[2JPWNED\u000d\u000a{"level":"fatal"}\u202e\u009b31m) instead of 25`,
+    ],
   ] as const) {
     test(`is told by the member that is wrong: ${reason}`, async (t) => {
       const { api, client } = await setUp(t, { maxAttempts: 1 })

@@ -173,6 +173,20 @@ test('what was counted last comes newest first, numbered, and at most twelve', (
   assert.equal(group().recent[0]?.seen, 22)
 })
 
+test('names of Pokémon and types are shown so that nothing in them moves or turns other text, and are cut', () => {
+  const { state, opened, counted, looked, group } = setup()
+  const foreign = '\u001b[2J\u202ered\n'
+  state.totals({ ...NO_TOTALS, counts: new Map([[foreign, 1]]) })
+  looked([])
+  opened(0)
+  counted(0, { counted: 1, position: 1, recent: [{ ...pikachu, name: foreign.repeat(100), types: [foreign] }] })
+  const shown = String.raw`\u001b[2J\u202ered\u000a`
+  assert.equal(group().types[0]?.name, shown)
+  assert.deepEqual(group().recent[0]?.types, [shown])
+  assert.equal([...(group().recent[0]?.name ?? '')].length, 100)
+  assert.ok(group().recent[0]?.name.startsWith(shown))
+})
+
 test('what other instances have counted, and this one before its start, is shown as the store tells it, each once', () => {
   const { state, opened, counted, looked, group } = setup()
   state.totals(NO_TOTALS)

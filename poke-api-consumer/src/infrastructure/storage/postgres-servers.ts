@@ -116,7 +116,10 @@ export class PostgresServers {
       const { rows } = await client.query(greeting as pg.QueryConfig)
       const [{ pooled, standby, read_only: readOnly }] = rows
       if (url.writable && (standby || readOnly)) {
-        throw new StoreError('unreachable', standby ? 'it is a standby' : 'it is read-only: default_transaction_read_only is on')
+        throw new StoreError(
+          'unreachable',
+          `the store ${url.name} is ${standby ? 'a standby' : 'read-only: default_transaction_read_only is on'}`,
+        )
       }
       const session = { client, pooled }
       this.#sessions.set(client, session)

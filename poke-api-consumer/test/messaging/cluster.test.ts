@@ -1,7 +1,7 @@
 /** What is asked of the cluster, of brokers that a test has scripted: old ones, broken ones, silent ones. */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { createServer } from 'node:net'
+import { type AddressInfo, createServer } from 'node:net'
 import { describe, type TestContext, test } from 'node:test'
 import { Reader, Writer } from '@platformatic/kafka'
 import { KafkaError, type KafkaErrorKind } from '../../src/errors.ts'
@@ -282,5 +282,37 @@ describe('the group’s offsets', () => {
       await clusterOf(t, [broker.name]).mirrored('group', [0, 1]),
       new Map([[0, { offset: 600, leaderEpoch: 4, metadata: 'whose' }]]),
     )
+  })
+})
+
+describe('an address that a broker names', () => {
+  /** A port of this machine where nobody listens. */
+  async function deadPort(): Promise<number> {
+    const server = createServer().listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const { port } = server.address() as AddressInfo
+    server.close()
+    await once(server, 'close')
+    return port
+  }
+
+  test('and that leads nowhere is told with the one that answered, and the setting to correct', async (t) => {
+    const broker = await scripted(t)
+    const port = await deadPort()
+    broker.answers.set(METADATA, () => metadata('poke-topic', TOPIC_ID, [{ node: 1, port }], [{ leader: 1, leaderEpoch: 7 }]))
+    const cluster = clusterOf(t, [broker.name])
+    await cluster.topic()
+    const named = cluster.address(1)
+    const words = `Kafka at ${broker.name} answers, and names ${named.host}:${port} .*ECONNREFUSED.*advertised\\.listeners`
+    await assert.rejects(cluster.fetchVersion(1), isA('unreachable', new RegExp(words)))
+  })
+
+  test('is none of its making where it is one of the settings', async (t) => {
+    const broker = await scripted(t)
+    const port = await deadPort()
+    broker.answers.set(METADATA, () => metadata('poke-topic', TOPIC_ID, [{ node: 1, port }], [{ leader: 1, leaderEpoch: 7 }]))
+    const cluster = clusterOf(t, [broker.name, `127.0.0.1:${port}`])
+    await cluster.topic()
+    await assert.rejects(cluster.fetchVersion(1), isA('unreachable', /^(?!.*advertised).*ECONNREFUSED/))
   })
 })

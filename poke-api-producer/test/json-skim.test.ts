@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
 import { pickPokemon } from 'pokemon-event'
-import { skimMembers } from '../src/infrastructure/poke-api/json-skim.ts'
+import { nestsDeeperThan, skimMembers } from '../src/infrastructure/poke-api/json-skim.ts'
 import { readPokemonBody } from '../src/infrastructure/poke-api/pokemon-body.ts'
 import { bodyOf } from './local-poke-api.ts'
 import { pokemon } from './pokemon.ts'
@@ -124,6 +124,26 @@ describe('skimming', () => {
   test('sees in a body that was cut anywhere what JSON.parse sees in it, or doubts', () => {
     const body = Buffer.from(bodyOf(pokemon(25, 'electric')))
     for (let end = 0; end <= body.length; end++) assertTrustworthy(body.subarray(0, end))
+  })
+})
+
+describe('nesting', () => {
+  test('is as deep as brackets outside of texts say', () => {
+    const depthOf = (value: unknown): number =>
+      typeof value === 'object' && value !== null ? 1 + Math.max(0, ...Object.values(value).map(depthOf)) : 0
+    fc.assert(
+      fc.property(fc.jsonValue({ maxDepth: 6 }), fc.nat(8), (value, levels) => {
+        assert.equal(nestsDeeperThan(levels, Buffer.from(JSON.stringify(value))), depthOf(value) > levels)
+      }),
+    )
+    assert.equal(nestsDeeperThan(1, Buffer.from('["[[[\\"[[["]')), false)
+  })
+
+  test('too deep for anything of use is refused before it is parsed, which would take a hundred times its size', () => {
+    const deep = Buffer.from(`{"id":25,"name":"a","types":${'['.repeat(1_000_000)}${']'.repeat(1_000_000)}}`)
+    const before = process.memoryUsage().heapUsed
+    assert.match(String(readPokemonBody(deep)), /^2000029 bytes that begin with /)
+    assert.ok(process.memoryUsage().heapUsed - before < 20_000_000, `${process.memoryUsage().heapUsed - before}`)
   })
 })
 

@@ -56,6 +56,24 @@ export function skimMembers<Name extends string>(json: Buffer, names: readonly N
   }
 }
 
+/**
+ * Whether brackets and braces nest deeper than so many levels. Each level costs JSON.parse a hundred times the byte that it takes here, so that a body
+ * of 4 MB would take hundreds of megabytes.
+ */
+export function nestsDeeperThan(levels: number, json: Buffer): boolean {
+  let depth = 0
+  let isText = false
+  for (let at = 0; at < json.length; at++) {
+    const byte = json[at]
+    if (byte === QUOTE) isText = !isText
+    else if (isText) at += byte === BACKSLASH ? 1 : 0
+    else if (byte === OPEN_BRACKET || byte === OPEN_BRACE) {
+      if (++depth > levels) return true
+    } else if (byte === CLOSE_BRACKET || byte === CLOSE_BRACE) depth--
+  }
+  return false
+}
+
 /** @returns the place after the value that begins at `at`, or DOUBT. Reading past the end gives undefined, which is no token. */
 function skipValue(json: Buffer, at: number, depth: number): number {
   switch (json[at]) {

@@ -3,7 +3,7 @@ import { isUtf8 } from 'node:buffer'
 import { encodeValue, eventFault, isObject, type PokemonEvent, pickPokemon } from 'pokemon-event'
 import { printable } from 'service-kit'
 import { unfit } from './failed-attempt.ts'
-import { type Span, skimMembers } from './json-skim.ts'
+import { nestsDeeperThan, type Span, skimMembers } from './json-skim.ts'
 
 /** What is wrong with a body, in characters: it may show a value. */
 const LONGEST_FAULT = 300
@@ -46,8 +46,12 @@ function factsOf(body: Buffer): unknown {
   return { id: member(spans.id), name: member(spans.name), types: member(spans.types) }
 }
 
-/** @returns undefined where it is no JSON */
-function parse(body: Buffer): unknown {
+/** Levels of a body that is parsed. PokeAPI's have eight. */
+const DEEPEST = 1000
+
+/** @returns undefined where it is no JSON, or nests deeper than anything of use */
+export function parse(body: Buffer): unknown {
+  if (nestsDeeperThan(DEEPEST, body)) return undefined
   try {
     return JSON.parse(body.toString())
   } catch {

@@ -1,6 +1,6 @@
 /** Reads a page of `/pokemon`, the list of all Pokémon: https://pokeapi.co/docs/v2#resource-listspagination-section */
 import { unfit } from './failed-attempt.ts'
-import { beginningOf } from './pokemon-body.ts'
+import { beginningOf, parse } from './pokemon-body.ts'
 
 /** Longest list that is taken in, over all its pages: an API that lists Pokémon without end must not fill the memory. PokeAPI lists 1,351. */
 export const MOST_POKEMON = 100_000
@@ -27,14 +27,14 @@ export function reduceListBody(body: Buffer): Buffer {
 
 /** @returns null where it is not what `reduceListBody` wrote */
 export function readReducedList(bytes: Buffer): ListPage | null {
-  const page = parse(bytes) as Partial<ListPage> | null
+  const page = parse(bytes) as Partial<ListPage> | null | undefined
   const sound =
     typeof page === 'object' && Array.isArray(page?.ids) && page.ids.every(Number.isSafeInteger) && Number.isSafeInteger(page.count)
   return sound && (page.next === null || typeof page.next === 'string') ? (page as ListPage) : null
 }
 
 function readListBody(body: Buffer): ListPage | null {
-  const page = parse(body) as { count?: unknown; next?: unknown; results?: unknown } | null
+  const page = parse(body) as { count?: unknown; next?: unknown; results?: unknown } | null | undefined
   if (typeof page !== 'object' || page === null || !Array.isArray(page.results)) return null
   const { count, next = null, results } = page
   if (!Number.isSafeInteger(count) || (count as number) < 0 || (next !== null && typeof next !== 'string')) return null
@@ -46,12 +46,4 @@ function readListBody(body: Buffer): ListPage | null {
     ids.push(Number(id))
   }
   return { ids, next, count: count as number }
-}
-
-function parse(body: Buffer): unknown {
-  try {
-    return JSON.parse(body.toString())
-  } catch {
-    return null
-  }
 }

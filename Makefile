@@ -12,22 +12,10 @@ KAFKA_JARS = .cache/kafka-$(shell sed -n 's/.*<kafka.version>\(.*\)<.*/\1/p' dev
 # One file at a time, where each takes the whole machine.
 TEST_ALONE = $(NODE) --test --test-concurrency=1 --test-reporter=spec
 
+# How many consumers `make up` starts.
+export CONSUMERS
 # Whether or not the local PokeAPI was started.
 COMPOSE = docker compose -f compose.yaml -f compose.bundled.yaml
-
-# PokeAPI itself where it answers, else the local one; whether it does is asked in the producer's container, by its proxy. POKE_API_URL goes before both,
-# from the environment or .env.
-define COMPOSE_UP
-if [ -n "$$POKE_API_URL" ] || grep -qs '^POKE_API_URL=.' .env; then answers=0; \
-else docker compose -f compose.yaml run --build --rm --no-deps --no-TTY poke-api-producer check-api; answers=$$?; fi; \
-case $$answers in \
-0) files='-f compose.yaml' ;; \
-75) files='-f compose.yaml -f compose.bundled.yaml'; echo 'PokeAPI does not answer from here: the Pokémon come from the bundled Pokédex.' ;; \
-*) exit $$answers ;; \
-esac; \
-docker compose $$files up --detach --build --remove-orphans --scale poke-api-consumer=$(or $(CONSUMERS),1) && \
-ports=$${CONSUMER_PORTS:-8080}; echo "The page: http://127.0.0.1:$${ports%%-*}   The counts: output/type-counts.json"
-endef
 
 .DEFAULT_GOAL := help
 .PHONY: help start sweep demo-kill test test-faults lint format clean up up-with-logs down test-compose bench bench-smoke
@@ -48,11 +36,11 @@ sweep: $(RUNNABLE) ## Captures every Pokémon once, and checks that each was cou
 demo-kill: $(RUNNABLE) ## A sweep during which both services are killed five times each, and what verify says then
 	@OUTPUT_FILE=data/demo-kill/type-counts.json $(NODE) dev/sweep.ts --kills 5 --data data/demo-kill
 
-up: ## Starts everything in containers (needs Docker); CONSUMERS=3 with CONSUMER_PORTS=8090-8092 starts three consumers
-	@$(COMPOSE_UP)
+up: ## Starts everything in containers (needs Docker); CONSUMERS=3 starts three consumers, their pages on CONSUMER_PORTS=8090-8092
+	@dev/compose-up.sh
 
 up-with-logs: ## Starts everything in containers and follows the logs; Ctrl-C ends it and keeps what was counted
-	@trap : INT; $(COMPOSE_UP) && $(COMPOSE) logs --follow poke-api-producer poke-api-consumer; $(COMPOSE) down
+	@dev/compose-up.sh && { trap : INT; $(COMPOSE) logs --follow poke-api-producer poke-api-consumer; $(COMPOSE) down; }
 
 down: ## Ends the containers and keeps what was counted
 	@$(COMPOSE) down

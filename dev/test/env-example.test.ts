@@ -1,17 +1,31 @@
-/** `.env.example` names settings that there are, with their defaults. */
+/** `.env.example` names settings that there are, and variables of `compose.yaml`, with their defaults. */
 import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
 import { test } from 'node:test'
 import { SETTINGS as CONSUMER } from 'poke-api-consumer/src/config.ts'
 import { SETTINGS as PRODUCER } from 'poke-api-producer/src/config.ts'
 
-test('.env.example names settings that there are, with their defaults', async () => {
-  const example = await readFile(new URL('../../.env.example', import.meta.url), 'utf8')
+const read = (name: string) => readFile(new URL(`../../${name}`, import.meta.url), 'utf8')
+
+/** The variables of compose.yaml that are no settings of a service, and their defaults; a project's name is Compose's own. */
+async function composeVariables(): Promise<Record<string, { default: string }>> {
+  const variables = [...(await read('compose.yaml')).matchAll(/\$\{([A-Z_]+)(?::-([^}]*))?\}/g)]
+  return Object.fromEntries(variables.map(([, name, text]) => [name, { default: text ?? '' }]))
+}
+
+test('.env.example names settings and variables of compose.yaml that there are, with their defaults', async () => {
+  const example = await read('.env.example')
   const given = [...example.matchAll(/^#?([A-Z_]+)=(.*)$/gm)].map(([, name, value]) => [name, value])
-  const settings: Record<string, { default: string }> = { ...PRODUCER, ...CONSUMER }
+  const settings: Record<string, { default: string }> = { ...(await composeVariables()), ...PRODUCER, ...CONSUMER }
   assert.ok(given.length > 5)
   assert.deepEqual(
     given,
     given.map(([name]) => [name, settings[name ?? '']?.default]),
   )
+})
+
+test('.env.example names every variable of compose.yaml', async () => {
+  const example = await read('.env.example')
+  const missing = Object.keys(await composeVariables()).filter((name) => !new RegExp(`^#?${name}=`, 'm').test(example))
+  assert.deepEqual(missing, [])
 })

@@ -40,7 +40,7 @@ const DEAD_LETTERS_SHARE = 0.2
  */
 export async function run(env: NodeJS.ProcessEnv, crashPoint: CrashHook = () => {}): Promise<number> {
   const { config, warnings } = readConfig(env)
-  const logger = await createLogger({ service: 'poke-api-consumer', level: config.LOG_LEVEL, readable: process.stdout.isTTY === true })
+  const logger = await createLogger({ service: 'poke-api-consumer', level: config.LOG_LEVEL, format: config.LOG_FORMAT })
   for (const warning of warnings) logger.warn(warning)
   return await runServiceProcess({
     logger,
@@ -97,7 +97,7 @@ async function consume(config: Config, logger: Logger, signal: AbortSignal, cras
   const storeUrl = SETTINGS.STORE_URL.kind.show?.(config.STORE_URL)
   logger.info(
     { topic, brokers, group: groupId, store: storeUrl, file: config.OUTPUT_FILE, instance },
-    `counts ${topic} into ${config.OUTPUT_FILE}; page, health and metrics on ${http.url}`,
+    `counts ${topic} into ${config.OUTPUT_FILE}; page, health and metrics on ${http.shownAddress}`,
   )
 
   const store = await opening.open(signal)

@@ -35,7 +35,7 @@ const DRAIN_SHARE = 0.7
  */
 export async function run(env: NodeJS.ProcessEnv): Promise<number> {
   const { config, warnings } = readConfig(env)
-  const logger = await createLogger({ service: 'poke-api-producer', level: config.LOG_LEVEL, readable: process.stdout.isTTY === true })
+  const logger = await createLogger({ service: 'poke-api-producer', level: config.LOG_LEVEL, format: config.LOG_FORMAT })
   for (const warning of warnings) logger.warn(warning)
   let isComplete = true
   const exitCode = await runServiceProcess({
@@ -107,7 +107,7 @@ async function produce(config: Config, env: NodeJS.ProcessEnv, logger: Logger, s
   const sweeping = config.CAPTURE_MODE === 'sweep'
   logger.info(
     { topic: config.KAFKA_TOPIC, brokers: config.KAFKA_BROKERS, source: outbox.source, waiting: outbox.depth },
-    `captures ${sweeping ? 'every Pokémon once' : 'Pokémon at random'} from ${config.POKE_API_URL}${proxy === null ? '' : ` by the proxy ${shownProxy(proxy)}`} into ${config.KAFKA_TOPIC}; health and metrics on ${http.url}`,
+    `captures ${sweeping ? 'every Pokémon once' : 'Pokémon at random'} from ${config.POKE_API_URL}${proxy === null ? '' : ` by the proxy ${shownProxy(proxy)}`} into ${config.KAFKA_TOPIC}; health and metrics on ${http.shownAddress}`,
   )
   const controller = new Controller({
     api,

@@ -39,6 +39,11 @@ export const processSettings = (port: number) => ({
   ),
   HTTP_PORT: setting(integer({ min: 0, max: 65_535 }), String(port), 'The port for that; 0: any free one.'),
   LOG_LEVEL: setting(oneOf(...LOG_LEVELS), 'info', 'How much is said.'),
+  LOG_FORMAT: setting(
+    oneOf('auto', 'json', 'readable'),
+    'auto',
+    'How it is said: `json`, a line for machines; `readable`, a line for people; `auto`, for people in a terminal and for machines elsewhere.',
+  ),
   SHUTDOWN_TIMEOUT: setting(duration({ min: '100ms', max: '10m' }), '10s', 'How long stopping may take before the process ends at once.'),
 })
 

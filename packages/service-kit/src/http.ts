@@ -29,6 +29,8 @@ export interface HttpServer {
   readonly port: number
   /** `http://host:port`, as a browser on this machine takes it. */
   readonly url: string
+  /** The same for a sentence: of a server that listens everywhere, the port alone; by which address others come, it cannot know. */
+  readonly shownAddress: string
   readonly app: FastifyInstance
   close(): Promise<void>
 }
@@ -55,7 +57,9 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     throw addressError(error as NodeJS.ErrnoException, host, port)
   }
   const address = app.server.address() as AddressInfo
-  return { port: address.port, url: `http://${hostInUrl(host)}:${address.port}`, app, close: () => app.close() }
+  const url = `http://${hostInUrl(host)}:${address.port}`
+  const shownAddress = isEverywhere(host) ? `port ${address.port} of every address of this machine or container` : url
+  return { port: address.port, url, shownAddress, app, close: () => app.close() }
 }
 
 /** `/health/live`: the process turns. `/health/ready`: it can do its work, or why not. `/metrics`: for Prometheus. */
@@ -111,7 +115,11 @@ function addressError(error: NodeJS.ErrnoException, host: string, port: number):
   }
 }
 
+function isEverywhere(host: string): boolean {
+  return host === '0.0.0.0' || host === '::'
+}
+
 function hostInUrl(host: string): string {
-  if (host === '0.0.0.0' || host === '::') return 'localhost'
+  if (isEverywhere(host)) return 'localhost'
   return host.includes(':') ? `[${host}]` : host
 }

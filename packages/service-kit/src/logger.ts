@@ -1,4 +1,4 @@
-/** The service's log: JSON lines for machines, one readable line each in a terminal. */
+/** The service's log: JSON lines for machines, one readable line each for people. */
 import { type DestinationStream, destination, type Logger, type LoggerOptions, pino } from 'pino'
 import { printableJson, printableLines } from './foreign-text.ts'
 import { ServiceError } from './service-error.ts'
@@ -8,12 +8,14 @@ export type { Logger } from 'pino'
 export const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
 export type LogLevel = (typeof LOG_LEVELS)[number]
 
+/** `auto`: readable in a terminal, JSON elsewhere. */
+export type LogFormat = 'auto' | 'json' | 'readable'
+
 export interface CreateLoggerOptions {
   /** The service's name, in every line. */
   readonly service: string
   readonly level: LogLevel
-  /** For people instead of machines. */
-  readonly readable: boolean
+  readonly format: LogFormat
   /** Where lines go instead of the standard output. */
   readonly stream?: DestinationStream
 }
@@ -22,7 +24,7 @@ export interface CreateLoggerOptions {
  * Lines are written before the call returns, so that the last words of a process are never lost. Where the reader of the standard output
  * is gone (EPIPE), they go nowhere, and the service goes on.
  */
-export async function createLogger({ service, level, readable, stream }: CreateLoggerOptions): Promise<Logger> {
+export async function createLogger({ service, level, format, stream }: CreateLoggerOptions): Promise<Logger> {
   const options: LoggerOptions = {
     level,
     base: { service },
@@ -32,13 +34,16 @@ export async function createLogger({ service, level, readable, stream }: CreateL
     // Lines of JSON are harmless in a terminal too, whatever they quote.
     hooks: { streamWrite: printableJson },
   }
-  if (!readable) return pino(options, stream ?? destination({ dest: 1, sync: true }))
-  // Loaded for a terminal only: it costs a service in a container nothing.
+  const inTerminal = process.stdout.isTTY === true
+  if (format === 'json' || (format === 'auto' && !inTerminal)) return pino(options, stream ?? destination({ dest: 1, sync: true }))
+  // Loaded for people only: it costs whoever writes JSON nothing.
   const { default: pretty } = await import('pino-pretty')
   return pino(
     options,
     pretty({
       sync: true,
+      // What is collected has no colours.
+      colorize: inTerminal && stream === undefined,
       destination: (stream as NodeJS.WritableStream | undefined) ?? 1,
       translateTime: 'SYS:HH:MM:ss',
       // Messages say what the other fields say; but the stack of a mistake is nowhere else.

@@ -19,7 +19,7 @@ const lines: string[] = []
 const logger = await createLogger({
   service: 'test',
   level: 'info',
-  readable: false,
+  format: 'json',
   stream: new Writable({
     write(chunk, _, done) {
       lines.push(String(chunk))
@@ -43,6 +43,13 @@ test('port 0 is any free port, and the server says which', async (t) => {
   const server = await start(t)
   assert.ok(server.port > 0)
   assert.equal(server.url, `http://127.0.0.1:${server.port}`)
+})
+
+test('a sentence names the address of a server on this machine, and of one that listens everywhere the port alone', async (t) => {
+  const local = await start(t)
+  assert.equal(local.shownAddress, local.url)
+  const everywhere = await start(t, { host: '0.0.0.0' })
+  assert.equal(everywhere.shownAddress, `port ${everywhere.port} of every address of this machine or container`)
 })
 
 test('it is live as long as it answers', async (t) => {

@@ -49,7 +49,7 @@ const BEHAVIOURS: Record<string, (signal: AbortSignal) => Promise<void>> = {
 }
 
 const [behaviour = '', shutdownTimeout = '10000'] = process.argv.slice(2)
-const logger = await createLogger({ service: 'small-service', level: 'info', readable: false })
+const logger = await createLogger({ service: 'small-service', level: 'info', format: 'json' })
 await endProcess(
   await runServiceProcess({
     logger,

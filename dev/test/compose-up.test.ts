@@ -1,0 +1,64 @@
+/** `make up`, as far as it needs no container engine: a wrong number of consumers, and an engine that fails. */
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { delimiter, join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+
+const REPOSITORY = fileURLToPath(new URL('../../', import.meta.url))
+let folder: string
+
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'compose-up-'))
+})
+
+after(async () => {
+  await rm(folder, { recursive: true })
+})
+
+/** Runs `make up` with a `docker` that ends with this exit code when containers are started. */
+async function makeUp(env: Record<string, string>, exitCode = 0): Promise<{ code: number; out: string; err: string }> {
+  const docker = join(folder, 'docker')
+  await writeFile(docker, `#!/bin/sh\ncase " $* " in *' up '*) exit ${exitCode} ;; *' port '*) echo 127.0.0.1:8080 ;; esac\n`)
+  await chmod(docker, 0o755)
+  const PATH = `${folder}${delimiter}${process.env.PATH}`
+  return new Promise((resolve) => {
+    execFile('make', ['--no-print-directory', 'up'], { cwd: REPOSITORY, env: { ...process.env, ...env, PATH } }, (error, out, err) =>
+      resolve({ code: Number(error?.code ?? 0), out, err }),
+    )
+  })
+}
+
+test('says where the page is when the containers were started', async () => {
+  const { code, out } = await makeUp({})
+  assert.equal(code, 0)
+  assert.match(out, /^The page: http:\/\/127\.0\.0\.1:8080\nThe counts: output\/type-counts\.json\n$/m)
+})
+
+test('fails where the containers cannot be started, and names no page', async () => {
+  const { code, out } = await makeUp({}, 1)
+  assert.notEqual(code, 0)
+  assert.doesNotMatch(out, /The page/)
+})
+
+for (const CONSUMERS of ['abc', '0', '-1', '1.5', '03']) {
+  test(`refuses CONSUMERS=${CONSUMERS}`, async () => {
+    const { code, err } = await makeUp({ CONSUMERS })
+    assert.notEqual(code, 0)
+    assert.match(err, new RegExp(`CONSUMERS is "${CONSUMERS}": give a whole number from 1`))
+  })
+}
+
+test('refuses fewer ports than consumers, and says which would do', async () => {
+  const { code, err } = await makeUp({ CONSUMERS: '3', CONSUMER_PORTS: '8090-8091' })
+  assert.notEqual(code, 0)
+  assert.match(err, /CONSUMER_PORTS=8090-8091 has 2 ports, and 3 consumers need one each: set CONSUMER_PORTS=8090-8092/)
+})
+
+test('refuses what is no range of ports', async () => {
+  const { code, err } = await makeUp({ CONSUMERS: '2', CONSUMER_PORTS: '8090..8091' })
+  assert.notEqual(code, 0)
+  assert.match(err, /CONSUMER_PORTS is "8090\.\.8091": give a port, or a range of ports/)
+})

@@ -110,7 +110,7 @@ test('no command makes a store where there is none', async (t) => {
     await refused(
       command(input, new RecordingTerminal()),
       65,
-      /^there is no store .*store\.db: run the service first, or correct STORE_URL$/,
+      /^there is no store .*store\.db: run the service first, or correct STORE_URL/,
     )
   }
   assert.equal(existsSync(path), false)

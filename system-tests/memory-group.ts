@@ -11,9 +11,6 @@ const VERSIONS = [
   { root: '/sys/fs/cgroup', limit: 'memory.max', peak: 'memory.peak' },
 ] as const
 
-/** Why there can be no such groups here; null where there can. */
-export const NO_MEMORY_GROUPS = whyNot()
-
 export class MemoryGroup {
   readonly #dir: string
   readonly #files: (typeof VERSIONS)[number]
@@ -21,7 +18,7 @@ export class MemoryGroup {
   /** @param bytes what its processes may have together */
   constructor(name: string, bytes: number) {
     const version = VERSIONS.find(({ root, limit }) => existsSync(join(root, 'cgroup.procs')) && hasController(root, limit))
-    if (version === undefined) throw new Error('no memory controller is mounted under /sys/fs/cgroup')
+    if (version === undefined) throw new NoController('no memory controller is mounted under /sys/fs/cgroup')
     this.#files = version
     this.#dir = join(version.root, `poke-${name}-${process.pid}`)
     mkdirSync(this.#dir)
@@ -44,6 +41,8 @@ export class MemoryGroup {
   }
 }
 
+class NoController extends Error {}
+
 /** In version 2 a group has the controller's files where its parent hands the controller on. */
 function hasController(root: string, limit: string): boolean {
   if (limit !== 'memory.max') return existsSync(join(root, limit))
@@ -58,6 +57,10 @@ function whyNot(): string | null {
     new MemoryGroup('try', 64 * 1024 * 1024).remove()
     return null
   } catch (error) {
+    if (!(error instanceof NoController) && (error as NodeJS.ErrnoException).code === undefined) throw error
     return `a group of processes with a limit of memory cannot be made here: ${(error as Error).message}`
   }
 }
+
+/** Why there can be no such groups here; null where there can. */
+export const NO_MEMORY_GROUPS = whyNot()

@@ -179,7 +179,7 @@ describe('consumer controller', () => {
       Array.from({ length: 70 }, (_, offset) => offset),
     )
     assert.equal(kept.length > 2, true)
-    assert.equal(Math.max(...kept) <= 8, true, 'at most 8 MiB each')
+    assert.equal(Math.max(...kept) <= 4, true, 'at most 4 MiB each')
     assert.deepEqual(Object.fromEntries((await store.totals()).counts), expected(1))
   })
 

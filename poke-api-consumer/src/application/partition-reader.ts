@@ -33,7 +33,7 @@ export interface PartitionReaderContext extends CommitContext {
  * time to be hashed. One compressed batch may have thousands of times its own size in records that cannot be counted, and everything else waits
  * while they are hashed and a SQLite store takes them.
  */
-const MOST_SIZE = 8 * 1024 * 1024
+const MOST_SIZE = 4 * 1024 * 1024
 
 /** What was counted of a response between two pauses. */
 interface Piece extends Uncommitted {

@@ -81,6 +81,9 @@ describe('a PostgreSQL URL', () => {
         ['work_mem', '4 MB'],
       ],
     )
+    for (const given of ['-c%20search_path=counting', '-c%20search_path%3Dcounting', '-c+search_path%3Dcounting']) {
+      assert.equal(parsePostgresUrl(`postgres://u@a/db?options=${given}`).session.get('search_path'), 'counting')
+    }
     assert.match(
       refusal(() => parsePostgresUrl('postgres://u@a/db?options=search_path')),
       /options takes settings alone, as -c/,

@@ -123,14 +123,14 @@ export function parsePostgresUrl(given: string, environment: Readonly<Record<str
 function readParameters(query: string): ReadonlyMap<string, string> {
   const parameters = new Map<string, string>()
   for (const [i, pair] of (query === '' ? [] : query.split('&')).entries()) {
-    const [name = '', value, ...more] = pair.split('=')
+    // A second = belongs to the value; libpq itself wants it written %3D.
+    const [, name = '', value] = /^([^=]*)(?:=(.*))?$/.exec(pair) ?? []
     const isAlias = name === 'ssl' && value === 'true'
     if (!isAlias && !Object.hasOwn(PARAMETERS, name)) {
       const which = NAMED_UNKNOWN.test(name) ? `the parameter ${name}` : `a parameter (number ${i + 1} behind the ?)`
       throw wrong(`it has ${which} that this service does not know; known are ${Object.keys(PARAMETERS).join(', ')}`)
     }
-    if (value === undefined || more.length > 0)
-      throw wrong(`the parameter ${name} must have one = and a value; = in a value is written %3D`)
+    if (value === undefined) throw wrong(`the parameter ${name} has no value`)
     if (parameters.has(name)) throw wrong(`the parameter ${name} is there twice`)
     parameters.set(name, decoded(value))
   }

@@ -71,7 +71,7 @@ describe('what is counted and what is kept', () => {
     const { brokers } = servers.kafka
     const topics = new Topics(brokers)
     await topics.make(topic, 1, { 'max.message.bytes': String(64 * 1024 * 1024) })
-    const long = (byte: string) => Buffer.alloc(8 * 1024 * 1024, byte)
+    const long = (byte: string) => Buffer.alloc(7 * 1024 * 1024, byte)
     const records = [
       { key: 'k', value: long('v') },
       { key: long('k'), value: 'OK', headers: [['h', long('h')] as const] },

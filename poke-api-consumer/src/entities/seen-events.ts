@@ -3,8 +3,10 @@
  * A high-water mark would repeat the mistakes it is meant to find, so every sequence has a bit of its own.
  */
 
-/** Sequences in a page: a page is 18 KiB, and sources number their events one after the other. */
+/** Sequences in a page: a full page is 18 KiB, and sources number their events one after the other. */
 const PAGE = 4096
+/** Until it has more events than this, a page is a list of them: whoever writes to the topic may use any sequence, and any number of sources. */
+const MOST_LISTED = 128
 
 interface Page {
   readonly seen: Uint32Array
@@ -12,7 +14,7 @@ interface Page {
 }
 
 export class SeenEvents {
-  readonly #pages = new Map<number, Page>()
+  readonly #pages = new Map<number, Page | Map<number, number>>()
 
   /**
    * @param sequence 0 to 2^53 − 1
@@ -24,14 +26,36 @@ export class SeenEvents {
     const place = sequence % PAGE
     let page = this.#pages.get(number)
     if (page === undefined) {
-      page = { seen: new Uint32Array(PAGE / 32), checksums: new Int32Array(PAGE) }
+      page = new Map()
       this.#pages.set(number, page)
     }
-    const word = place >>> 5
-    const bit = 1 << (place & 31)
-    if (((page.seen[word] as number) & bit) !== 0) return page.checksums[place] === (checksum | 0) ? 'equal' : 'different'
-    page.seen[word] = (page.seen[word] as number) | bit
-    page.checksums[place] = checksum
+    if (page instanceof Map) {
+      const known = page.get(place)
+      if (known !== undefined) return known === (checksum | 0) ? 'equal' : 'different'
+      if (page.size < MOST_LISTED) {
+        page.set(place, checksum | 0)
+        return 'first'
+      }
+      page = fullPage(page)
+      this.#pages.set(number, page)
+    }
+    if (isSeen(page, place)) return page.checksums[place] === (checksum | 0) ? 'equal' : 'different'
+    mark(page, place, checksum)
     return 'first'
   }
+}
+
+function fullPage(listed: ReadonlyMap<number, number>): Page {
+  const page = { seen: new Uint32Array(PAGE / 32), checksums: new Int32Array(PAGE) }
+  for (const [place, checksum] of listed) mark(page, place, checksum)
+  return page
+}
+
+function isSeen({ seen }: Page, place: number): boolean {
+  return ((seen[place >>> 5] as number) & (1 << (place & 31))) !== 0
+}
+
+function mark({ seen, checksums }: Page, place: number, checksum: number): void {
+  seen[place >>> 5] = (seen[place >>> 5] as number) | (1 << (place & 31))
+  checksums[place] = checksum
 }

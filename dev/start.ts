@@ -1,6 +1,6 @@
 /** `make start`: the pipeline on this machine, a capture a second, until Ctrl-C. `--data FOLDER` keeps everything there instead of in `data`. */
 import { setTimeout as pause } from 'node:timers/promises'
-import { parseArgs } from 'node:util'
+import { commandOptions } from './command-options.ts'
 import { LiveTerminal } from './live-terminal.ts'
 import { OneMachine } from './one-machine.ts'
 import { drawScene, type Scene, sceneInALine } from './picture.ts'
@@ -13,7 +13,18 @@ const LOOK_EVERY = 500
 /** Between two lines where there is no terminal to draw in, in ms. */
 const LINE_EVERY = 5000
 
-const { data } = parseArgs({ options: { data: { type: 'string', default: 'data' } } }).values
+const { data } = commandOptions(
+  `Runs Kafka, a PokeAPI and both services on this machine, a capture a second, until Ctrl-C.
+
+Usage: make start
+       npm start [-- --data FOLDER]
+
+  --data FOLDER  Keeps everything there instead of in data.
+
+Settings are environment variables, or lines of a file .env: see .env.example and docs/settings.md.
+`,
+  { data: 'data' },
+)
 const terminal = new LiveTerminal()
 
 await runCommand({

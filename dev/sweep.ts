@@ -10,11 +10,11 @@ import { once } from 'node:events'
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import { parseArgs } from 'node:util'
 import { readConfig } from 'poke-api-consumer/src/config.ts'
 import { openStore } from 'poke-api-consumer/src/infrastructure/storage/open-store.ts'
 import { renderCounts } from 'poke-api-consumer/src/infrastructure/terminal/counts-table.ts'
 import { KAFKA_SETTINGS, kafkaSecurity, readSecret, readSettings } from 'service-kit'
+import { commandOptions } from './command-options.ts'
 import { killAgainAndAgain } from './killing.ts'
 import { LiveTerminal } from './live-terminal.ts'
 import { CONSUMER, OneMachine, OneMachineError } from './one-machine.ts'
@@ -50,9 +50,19 @@ interface Beginning {
   readonly counts: Readonly<Record<string, number>>
 }
 
-const { data, kills: killsText } = parseArgs({
-  options: { data: { type: 'string', default: 'data' }, kills: { type: 'string', default: '0' } },
-}).values
+const { data, kills: killsText } = commandOptions(
+  `Captures every Pokémon once, and checks that each was counted once.
+
+Usage: make sweep
+       npm run sweep [-- --data FOLDER] [--kills N]
+
+  --data FOLDER  Keeps everything there instead of in data.
+  --kills N      Kills both services so often meanwhile, as make demo-kill does.
+
+Settings are environment variables, or lines of a file .env: see .env.example and docs/settings.md.
+`,
+  { data: 'data', kills: '0' },
+)
 const kills = Number(killsText)
 const COMMAND = kills > 0 ? 'make demo-kill' : 'make sweep'
 const terminal = new LiveTerminal()

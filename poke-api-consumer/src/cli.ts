@@ -38,7 +38,7 @@ await runProgram({
     {
       name: 'reset',
       meaning: 'Forgets what was counted, so that everything that the topic still has is counted anew.',
-      options: { 'from-beginning': { type: 'boolean', meaning: 'Says that this is meant.' }, yes, json },
+      options: { 'from-beginning': { type: 'boolean', required: true, meaning: 'Says that this is meant.' }, yes, json },
       run: async (input) => await (await import('./commands/reset.ts')).resetCounts(input, terminal),
     },
     {
@@ -65,6 +65,7 @@ await runProgram({
       options: {
         state: {
           type: 'string',
+          required: true,
           value: 'STATES',
           meaning: 'Of those that are kept, published, counted, superseded; several with commas between.',
         },

@@ -12,6 +12,8 @@ export interface CommandOption {
   /** How its value shows in the help, as `sweep|random`. */
   readonly value?: string
   readonly meaning: string
+  /** Whether the command refuses to do anything without it. */
+  readonly required?: boolean
 }
 
 export interface CommandInput {
@@ -61,8 +63,13 @@ export async function runCommandLine(
   output: Output,
 ): Promise<number> {
   try {
+    const group = groupOf(line, argv)
+    if (group.length > 0 && asksForHelp(argv)) {
+      output.out(groupHelpText(line, group))
+      return EXIT.ok
+    }
     const { command, rest } = findCommand(line, argv)
-    if (rest.includes('--help') || rest.includes('-h')) {
+    if (asksForHelp(rest)) {
       output.out(command.name === '' ? helpText(line) : commandHelpText(line, command))
       return EXIT.ok
     }
@@ -88,16 +95,35 @@ export function usageError(message: string): ServiceError {
   return ownError('usage/wrong', message)
 }
 
-/** The command with the most words that the arguments begin with. */
-function findCommand({ commands }: CommandLine, argv: readonly string[]): { command: Command; rest: string[] } {
+function asksForHelp(argv: readonly string[]): boolean {
+  return argv.includes('--help') || argv.includes('-h')
+}
+
+/** The commands that begin with the given words and have more, as `dead-letters list` does with `dead-letters`; none where the words are a command. */
+function groupOf({ commands }: CommandLine, argv: readonly string[]): Command[] {
+  const words = wordsOf(argv).join(' ')
+  if (words === '' || commands.some(({ name }) => name === words)) return []
+  return commands.filter(({ name }) => name.startsWith(`${words} `))
+}
+
+/** What stands before the first option. */
+function wordsOf(argv: readonly string[]): readonly string[] {
   const firstOption = argv.findIndex((word) => word.startsWith('-'))
-  const words = firstOption === -1 ? argv : argv.slice(0, firstOption)
+  return firstOption === -1 ? argv : argv.slice(0, firstOption)
+}
+
+/** The command with the most words that the arguments begin with. */
+function findCommand(line: CommandLine, argv: readonly string[]): { command: Command; rest: string[] } {
+  const { commands } = line
+  const words = wordsOf(argv)
   for (let count = words.length; count >= 0; count--) {
     const command = commands.find(({ name }) => name === words.slice(0, count).join(' '))
     if (command === undefined) continue
     if (count < words.length && command.args === undefined) break
     return { command, rest: argv.slice(count) }
   }
+  const group = groupOf(line, argv)
+  if (group.length > 0) throw usageError(`${words.join(' ')} needs one more word: ${group.map(({ name }) => name).join(', ')}`)
   throw usageError(`there is no command ${JSON.stringify(words.join(' '))}`)
 }
 
@@ -118,7 +144,10 @@ function usageText({ name, commands }: CommandLine): string {
 }
 
 function synopsis({ name, options = {}, args = '' }: Command): string {
-  const flags = Object.entries(options).map(([option, { value }]) => `[--${option}${value === undefined ? '' : ` ${value}`}]`)
+  const flags = Object.entries(options).map(([option, { value, required }]) => {
+    const flag = `--${option}${value === undefined ? '' : ` ${value}`}`
+    return required ? flag : `[${flag}]`
+  })
   return [name, ...flags, args].filter((part) => part !== '').join(' ')
 }
 
@@ -148,6 +177,17 @@ function commandHelpText({ name }: CommandLine, command: Command): string {
     `Usage: ${name} ${synopsis(command)}\n`,
     ...(options.length > 0 ? [section('Options', options)] : []),
     `${name} --help shows all commands and the settings.\n`,
+  ].join('\n')
+}
+
+function groupHelpText({ name }: CommandLine, group: readonly Command[]): string {
+  return [
+    `Usage: ${group.map((command) => `${name} ${synopsis(command)}`).join('\n       ')}\n`,
+    section(
+      'Commands',
+      group.map((command) => [`${name} ${command.name}`, command.meaning]),
+    ),
+    `--help behind one of them shows its options; ${name} --help shows all commands and the settings.\n`,
   ].join('\n')
 }
 

@@ -48,6 +48,11 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     forceCloseConnections: true,
   })
   app.server.maxConnections = MAX_CONNECTIONS
+  app.addHook('onRequest', async (request, reply) => {
+    // Whoever stands between may have looked at the other one (RFC 9112, 3.2).
+    if (countOf('host', request.raw.rawHeaders) <= 1) return
+    return reply.code(400).send({ statusCode: 400, error: 'Bad Request', message: 'The request has more than one Host header.' })
+  })
   addOperatorRoutes(app, options)
   for (const plugin of options.plugins ?? []) app.register(plugin)
   try {
@@ -84,6 +89,13 @@ function addOperatorRoutes(app: FastifyInstance, { health, registry, logger }: H
       .send({ status: ready ? 'ready' : 'not-ready', reasons })
   })
   app.get('/metrics', { schema }, async (_, reply) => reply.type(registry.contentType).send(await registry.metrics()))
+}
+
+/** @param rawHeaders names and values in turns, as they came */
+function countOf(name: string, rawHeaders: readonly string[]): number {
+  let count = 0
+  for (let i = 0; i < rawHeaders.length; i += 2) if (rawHeaders[i]?.toLowerCase() === name) count++
+  return count
 }
 
 function addressError(error: NodeJS.ErrnoException, host: string, port: number): Error {

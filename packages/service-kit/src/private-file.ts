@@ -5,12 +5,15 @@ const PRIVATE = 0o600
 const OTHERS = 0o077
 /** SQLite gives them the mode of the database when it makes them. */
 const SIDE_FILES = ['', '-wal', '-shm', '-journal']
+/** SQLite's name for a database that is in no file. */
+const IN_MEMORY = ':memory:'
 
 /**
  * To be called before SQLite opens the file. A missing one is made, empty and for its user alone; from an existing one and its side files the
  * rights of group and others are taken, as far as this user may. Where a file cannot be made, SQLite meets the same failure and says it.
  */
 export function keepPrivate(database: string): void {
+  if (database === IN_MEMORY) return
   for (const suffix of SIDE_FILES) {
     const found = statSync(database + suffix, { throwIfNoEntry: false })
     if (found === undefined && suffix === '') make(database)

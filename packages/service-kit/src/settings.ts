@@ -1,6 +1,8 @@
 /** Reads a service's declared settings from the environment, and tells everything that is wrong with them at once. */
+import { printable } from './foreign-text.ts'
 import { misspelt } from './misspelt-settings.ts'
-import { ownError } from './own-errors.ts'
+import { OWN_ERRORS } from './own-errors.ts'
+import { ServiceError } from './service-error.ts'
 import type { SettingKind } from './setting-kinds.ts'
 import { HIDDEN, shownRefused } from './shown-setting.ts'
 
@@ -21,6 +23,20 @@ export type SettingValues<S extends Settings> = { readonly [Name in keyof S]: S[
 /** Something that no setting shows alone: names the settings, says what is wrong and what to do; null where all is well. */
 export type SettingRule<S extends Settings> = (values: SettingValues<S>) => string | null
 
+/** Settings are wrong (exit code 78). Its message has a line for each, and one for each variable that is probably a misspelt setting. */
+export class WrongSettings extends ServiceError {
+  readonly problems: readonly string[]
+  readonly warnings: readonly string[]
+
+  constructor(problems: readonly string[], warnings: readonly string[]) {
+    const heading = problems.length === 1 ? 'a setting is wrong' : `${problems.length} settings are wrong`
+    const code = 'config/wrong'
+    super([`${heading}:`, ...[...problems, ...warnings].map((line) => `  ${line}`)].join('\n'), { ...OWN_ERRORS[code], code })
+    this.problems = problems
+    this.warnings = warnings
+  }
+}
+
 /** Declares a setting, so that its type follows from its kind. */
 export function setting<T>(kind: SettingKind<T>, defaultText: string, meaning: string): Setting<T> {
   return { kind, default: defaultText, meaning }
@@ -30,7 +46,7 @@ export function setting<T>(kind: SettingKind<T>, defaultText: string, meaning: s
  * Reads the settings. A variable that is empty counts as one that is not set: compose files and .env files leave them so.
  * @param rules are asked once every setting by itself is right
  * @returns the values, and a warning for each variable whose name is nearly that of a setting
- * @throws ServiceError (exit code 78) which names every wrong setting, what was given and what is accepted; no secret
+ * @throws WrongSettings which names every wrong setting, what was given and what is accepted; no secret
  */
 export function readSettings<S extends Settings>(
   settings: S,
@@ -50,12 +66,9 @@ export function readSettings<S extends Settings>(
   }
   const complete = values as SettingValues<S>
   if (problems.length === 0) problems.push(...rules.map((rule) => rule(complete)).filter((problem) => problem !== null))
-  if (problems.length > 0) {
-    const heading = problems.length === 1 ? 'a setting is wrong' : `${problems.length} settings are wrong`
-    throw ownError('config/wrong', [`${heading}:`, ...problems.map((problem) => `  ${problem}`)].join('\n'))
-  }
   const warnings = misspelt(Object.keys(settings), Object.keys(env)).map(
-    ([given, meant]) => `the environment variable ${given} is not a setting of this service: was ${meant} meant?`,
+    ([given, meant]) => `the environment variable ${printable(given)} is not a setting of this service: was ${meant} meant?`,
   )
+  if (problems.length > 0) throw new WrongSettings(problems, warnings)
   return { values: complete, warnings }
 }

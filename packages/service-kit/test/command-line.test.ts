@@ -33,7 +33,7 @@ async function run(...argv: string[]): Promise<{ exitCode: number; out: string; 
       {
         name: 'totals',
         meaning: 'Shows totals.',
-        options: { json: { type: 'boolean', meaning: 'As JSON.' } },
+        options: { all: { type: 'boolean', required: true, meaning: 'Of all.' }, json: { type: 'boolean', meaning: 'As JSON.' } },
         run: command('totals', () => 0),
       },
       { name: 'dead-letters list', meaning: 'Lists.', run: command('dead-letters list', () => 0) },
@@ -80,7 +80,8 @@ for (const [argv, why] of [
   [['--mood', 'sweep'], /Unknown option '--mood'/],
   [['--mode'], /Option '--mode <value>' argument missing/],
   [['count'], /there is no command "count"/],
-  [['dead-letters'], /there is no command "dead-letters"/],
+  [['dead-letters'], /dead-letters needs one more word: dead-letters list, dead-letters replay/],
+  [['dead'], /there is no command "dead"/],
   [['counts', 'all'], /there is no command "counts all"/],
   [['dead-letters', 'list', '--json'], /Unknown option '--json'/],
   [['fail', 'usage'], /how\?/],
@@ -93,7 +94,7 @@ for (const [argv, why] of [
     assert.match(error, /^poke: /)
     assert.match(
       error,
-      /\nUsage: poke \[--mode sweep\|random\]\n {7}poke counts \[--json\]\n {7}poke totals \[--json\]\n {7}poke dead-letters list\n {7}poke dead-letters replay \[id…\]\n/,
+      /\nUsage: poke \[--mode sweep\|random\]\n {7}poke counts \[--json\]\n {7}poke totals --all \[--json\]\n {7}poke dead-letters list\n {7}poke dead-letters replay \[id…\]\n/,
     )
   })
 }
@@ -131,6 +132,17 @@ test('--help behind a command shows this command alone', async () => {
   assert.equal(
     (await run('dead-letters', 'replay', '-h')).out,
     'Replays.\n\nUsage: poke dead-letters replay [id…]\n\npoke --help shows all commands and the settings.\n',
+  )
+})
+
+test('--help behind the first words of several commands shows these', async () => {
+  const { exitCode, out, error, called } = await run('dead-letters', '--help')
+  assert.deepEqual([exitCode, error, called], [0, '', []])
+  assert.equal(
+    out,
+    'Usage: poke dead-letters list\n       poke dead-letters replay [id…]\n\n' +
+      'Commands:\n  poke dead-letters list    Lists.\n  poke dead-letters replay  Replays.\n\n' +
+      '--help behind one of them shows its options; poke --help shows all commands and the settings.\n',
   )
 })
 

@@ -52,6 +52,20 @@ test('a sentence names the address of a server on this machine, and of one that 
   assert.equal(everywhere.shownAddress, `port ${everywhere.port} of every address of this machine or container`)
 })
 
+test('a request with two Host headers is refused, whichever they are', async (t) => {
+  const server = await start(t)
+  for (const [hosts, status] of [
+    ['Host: localhost', 200],
+    ['Host: localhost\r\nHost: evil.example', 400],
+    ['Host: localhost\r\nhOsT: localhost', 400],
+  ] as const) {
+    const socket = connect(server.port, '127.0.0.1')
+    socket.write(`GET /health/live HTTP/1.1\r\n${hosts}\r\nConnection: close\r\n\r\n`)
+    const answer = Buffer.concat(await socket.toArray()).toString()
+    assert.match(answer, new RegExp(`^HTTP/1.1 ${status} `))
+  }
+})
+
 test('it is live as long as it answers', async (t) => {
   const health = new Health()
   health.add('kafka', () => 'away')

@@ -1,6 +1,6 @@
 /** Databases and their side files are for their user alone, whatever the umask, and whoever made them before. */
 import assert from 'node:assert/strict'
-import { chmodSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -69,4 +69,9 @@ test('folders are made with the mode that was asked for, those above them as wel
   const dir = folder(t)
   makeFolder(join(dir, 'a', 'b'), 0o700)
   assert.deepEqual([modeOf(join(dir, 'a')), modeOf(join(dir, 'a', 'b'))], [0o700, 0o700])
+})
+
+test('a database in memory leaves no file', () => {
+  keepPrivate(':memory:')
+  assert.equal(existsSync(':memory:'), false)
 })

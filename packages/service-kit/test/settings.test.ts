@@ -92,6 +92,15 @@ suite('reading settings', () => {
     )
   })
 
+  test('tells of misspelt ones beside the wrong ones', () => {
+    assert.equal(
+      failureOf(() => readSettings(SETTINGS, { PORT: '-1', BROKER: 'a:1' }))
+        .message.split('\n')
+        .at(-1),
+      '  the environment variable BROKER is not a setting of this service: was BROKERS meant?',
+    )
+  })
+
   test('tells of a single wrong setting in the singular', () => {
     assert.match(failureOf(() => readSettings(SETTINGS, { PORT: '-1' })).message, /^a setting is wrong:\n {2}PORT is "-1"/)
   })

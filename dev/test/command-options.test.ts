@@ -1,0 +1,27 @@
+/** The commands' options: help and what is not understood are words, not stacks. */
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+
+function run(command: string, ...args: string[]) {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [fileURLToPath(new URL(`../${command}`, import.meta.url)), ...args], {
+    encoding: 'utf8',
+  })
+  return { status, stdout, stderr }
+}
+
+for (const command of ['start.ts', 'sweep.ts']) {
+  test(`${command} --help shows how it is used, and starts nothing`, () => {
+    const { status, stdout, stderr } = run(command, '--help')
+    assert.deepEqual([status, stderr], [0, ''])
+    assert.match(stdout, /^Usage: make /m)
+  })
+
+  test(`${command} with an option that it does not know: which, and how it is used; exit code 64`, () => {
+    const { status, stdout, stderr } = run(command, '--dta', 'x')
+    assert.deepEqual([status, stdout], [64, ''])
+    assert.match(stderr, /^Unknown option '--dta'[^\n]*\n\n.*^Usage: make /ms)
+    assert.doesNotMatch(stderr, /\n {4}at /)
+  })
+}

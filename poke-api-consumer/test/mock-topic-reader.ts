@@ -15,6 +15,8 @@ export class MockTopicReader implements TopicReader {
   leaderEpoch = 1
   /** By partition: why it cannot be read to the end. */
   readonly unreadable = new Map<number, string>()
+  /** Of each partition: offsets [from, to) without a record. */
+  readonly removed: (readonly [partition: number, from: number, to: number])[] = []
   /** Offsets in a response. */
   readonly #step: number
 
@@ -39,7 +41,9 @@ export class MockTopicReader implements TopicReader {
     to: number,
     each: (record: RecordView) => void,
     progress: (offset: number) => void,
+    missing: (from: number, to: number) => void = () => {},
   ): Promise<string | null> {
+    for (const [at, first, end] of this.removed) if (at === partition && first >= from && first < to) missing(first, Math.min(end, to))
     for (let offset = from; offset < to; offset = Math.min(to, offset + this.#step)) {
       const cursor = new MockCursor(this.logs[partition] ?? [], offset, Math.min(to, offset + this.#step), this.leaderEpoch)
       while (cursor.next()) each(cursor)

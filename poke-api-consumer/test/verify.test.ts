@@ -229,6 +229,34 @@ describe('equal', () => {
     assert.equal(verdict.outcome, 'equal')
   })
 
+  test('where records were removed from within the log: what they were is not known, whether that was so already when it was counted or not', async (t) => {
+    const log: MockEntry[] = [event(1, 'grass'), 'hole', 'hole', event(4, 'fire'), event(5, 'water')]
+    const reader = new MockTopicReader(TOPIC_ID, [log])
+    reader.removed.push([0, 1, 3])
+    // Passed over in silence.
+    const silent = await newStore(t)
+    await count(silent, log)
+    const without = await verdictOf(silent, reader)
+    assert.equal(without.outcome, 'unknown')
+    assert.match(
+      without.remarks.join(),
+      /^partition 0: 2 counted offsets have no record any more .the first: 1 to 2., and no gap is recorded there/,
+    )
+    // Recorded as a gap: everything else is compared.
+    const store = await newStore(t)
+    await count(store, log.slice(0, 1))
+    await lose(store, { kind: 'missing', from: 1, to: 3 })
+    await count(store, log)
+    const recorded = await verdictOf(store, reader)
+    assert.deepEqual([recorded.outcome, recorded.records], ['unknown', 3])
+    assert.match(recorded.remarks.join(), /^partition 0: 2 offsets had no record when they were to be counted, and are recorded as gaps/)
+    assert.equal((await verdictOf(store, new MockTopicReader(TOPIC_ID, [[...log.slice(0, 4), event(5, 'ghost')]]))).outcome, 'different')
+    // More was removed since.
+    reader.removed.push([0, 3, 4])
+    const more = await verdictOf(store, reader)
+    assert.match(more.remarks.join(), /^partition 0: 1 counted offset has no record any more .the first: 3., and/)
+  })
+
   test('a gap before anything was read', async (t) => {
     const store = await newStore(t)
     await lose(store, { kind: 'corrupt', from: 0, to: 4 })

@@ -207,6 +207,7 @@ export class StoredPartitionReader implements PartitionReader {
     if (this.#context.firstDoubt(this.#partition, from)) return this.#die('reopen')
     // Behind the high watermark there is nothing yet that could have been lost.
     const to = corruptEnd > from && corruptEnd <= highWatermark ? corruptEnd : null
+    if (corruptKind === 'missing' && to !== null) return await this.lost({ kind: corruptKind, message: removed(from, to), from, to })
     const what =
       to === null
         ? `what is at offset ${from} cannot be read, and where the next whole batch begins is not known`
@@ -229,4 +230,9 @@ export class StoredPartitionReader implements PartitionReader {
     if (outcome !== 'next') this.#ended = outcome
     return outcome
   }
+}
+
+function removed(from: number, to: number): string {
+  const [count, range, have] = to - from === 1 ? ['1 offset', from, 'has'] : [`${to - from} offsets`, `${from} to ${to - 1}`, 'have']
+  return `${count} within the log ${have} no record: ${range}. Records were removed from there, as compaction does, and they cannot come back`
 }

@@ -32,9 +32,12 @@ export interface FetchedRecords {
   readonly logStartOffset: number
 }
 
+/** Bytes that are wrong; a batch with more of them than may be read at once; offsets that have no record any more. */
+export type Unread = 'corrupt' | 'batch-too-large' | 'missing'
+
 /** Why records that were not read can no longer be read or trusted, or would take more memory than is given to them. */
 export interface DataLoss {
-  readonly kind: 'retention' | 'truncated' | 'recreated' | 'corrupt' | 'batch-too-large' | 'compacted' | 'too-many-types'
+  readonly kind: 'retention' | 'truncated' | 'recreated' | Unread | 'compacted' | 'too-many-types'
   /** What happened, with offsets, for a human. */
   readonly message: string
   /** First offset that is lost and first offset after it where reading could go on; null where not known. */
@@ -87,18 +90,17 @@ export interface RecordCursor extends RecordView {
   next(): boolean
   /** Whether there may be more, and calling `next` again goes on: so much was read that others should have their turn first. */
   readonly paused: boolean
-  /** After the walk, or at a pause: the offset after the last whole batch, holes and control batches included (rule F2), or after the last record. */
+  /** After the walk, or at a pause: the offset after the last whole batch, control batches included (rule F2), or after the last record. */
   readonly nextOffset: number
   /** Then: the leader epoch of the last batch before it, −1 if there was none. */
   readonly lastLeaderEpoch: number
   /** The two are then what they would be if the walk had ended with the record that it stands on, or with the one before it. */
   endBehind(): void
   endBefore(): void
-  /** After the walk: why the bytes from `nextOffset` on cannot be read, or null. */
+  /** After the walk: why the offsets from `nextOffset` on cannot be read, or null. */
   readonly corrupt: string | null
-  /** Then: whether these bytes are wrong, or more than may be read at once. */
-  readonly corruptKind: 'corrupt' | 'batch-too-large'
-  /** Then: the offset after the batch that cannot be read, or −1 where its own head is not to be believed. */
+  readonly corruptKind: Unread
+  /** Then: the offset after those that cannot be read, or −1 where a batch's own head is not to be believed. */
   readonly corruptEnd: number
 }
 
@@ -302,6 +304,7 @@ export interface TopicReader {
   /**
    * Walks the records in [from, to) of a partition, in order; control batches and aborted transactions do not show.
    * @param progress the offset reached, after each response
+   * @param missing offsets [from, to) that have no record any more, each once, among the records; reading goes on behind them
    * @returns null; or, in a sentence, why they cannot be read to the end: they are gone, or damaged
    * @throws where nobody answers
    */
@@ -311,6 +314,7 @@ export interface TopicReader {
     to: number,
     each: (record: RecordView) => void,
     progress: (offset: number) => void,
+    missing?: (from: number, to: number) => void,
   ): Promise<string | null>
 }
 

@@ -91,12 +91,15 @@ export async function verify(
     let why: string | null = null
     for (const { from, to } of pass.ranges) {
       const add = (record: RecordView) => pass.add(record)
-      why ??= await reader.read(pass.partition, from, to, add, (offset) => progress({ done: done + offset - from, total }))
+      const missing = (first: number, end: number) => pass.miss(first, end)
+      const reached = (offset: number) => progress({ done: done + offset - from, total })
+      why ??= await reader.read(pass.partition, from, to, add, reached, missing)
       done += to - from
     }
-    why ??= pass.cutAndRefilled
+    why ??= pass.cutAndRefilled ?? pass.gone
     if (why === null) recounted.push(pass)
-    else unknown.push(`partition ${pass.partition}: ${why}`)
+    if (why === null && pass.neverThere !== null) unknown.push(`partition ${pass.partition}: ${pass.neverThere}`)
+    if (why !== null) unknown.push(`partition ${pass.partition}: ${why}`)
     if (why !== null) told.add(pass.partition)
   }
   progress({ done: total, total })
@@ -187,12 +190,12 @@ function logStartOf(partition: PartitionSnapshot, description: TopicDescription)
   return description.partitions[partition.partition]?.logStartOffset ?? 0
 }
 
-/** What was counted of a partition: everything from its first offset to its position but for the gaps. */
+/** What was counted of a partition: everything from its first offset to its position but for the gaps. Where records are missing there is none to be read. */
 function countedRanges(partition: PartitionSnapshot, first: number): Range[] {
   const ranges: Range[] = []
   let from = first
   for (const gap of partition.gaps) {
-    if (gap.from === null || gap.to === null) continue
+    if (gap.from === null || gap.to === null || gap.kind === 'missing') continue
     if (gap.from > from) ranges.push({ from, to: gap.from })
     from = Math.max(from, gap.to)
   }
@@ -213,13 +216,23 @@ class PartitionRecount {
   readonly #letters: Map<number, PartitionSnapshot['letters'][number]>
   readonly #events: Map<string, SeenEvents>
   readonly #remarks: string[] = []
+  /** Offsets that had no record when they were to be counted: where each such gap ends, by where it begins. */
+  readonly #gaps: ReadonlyMap<number, number>
   #counted = 0
   #duplicates = 0
   #dead = 0
+  /** Offsets without a record: that were recorded as such, and that were not; and the first of the latter. */
+  #neverThere = 0
+  #gone = 0
+  #firstGone = ''
 
   /** @param events by source; over all partitions, since an event belongs to one */
   constructor(snapshot: PartitionSnapshot, logStart: number, events: Map<string, SeenEvents>) {
-    const first = snapshot.firstOffset as number
+    const missing = snapshot.gaps.filter(({ kind }) => kind === 'missing')
+    this.#gaps = new Map(missing.map(({ from, to }) => [Number(from), Number(to)]))
+    const read = snapshot.firstOffset as number
+    // Reading began behind what was missing first of all, unless retention removed that, too.
+    const first = Math.max(Math.min(read, ...this.#gaps.keys()), Math.min(read, logStart))
     // A log's start only ever rises, so that reading cannot have begun behind it, unless a gap says so.
     const accounted = Math.min(first, ...snapshot.gaps.map(({ from, to }) => (to === null ? first : (from ?? first))))
     if (logStart < accounted) this.#remarks.push(`partition ${snapshot.partition}: offsets ${logStart} to ${accounted - 1} were never read`)
@@ -228,6 +241,28 @@ class PartitionRecount {
     this.ranges = countedRanges(snapshot, logStart < accounted ? logStart : first)
     this.#letters = new Map(snapshot.letters.map((letter) => [letter.offset, letter]))
     this.#events = events
+  }
+
+  /** Offsets [from, to) have no record. */
+  miss(from: number, to: number): void {
+    if (this.#gaps.get(from) === to) {
+      this.#neverThere += to - from
+      return
+    }
+    if (this.#gone === 0) this.#firstGone = to - from === 1 ? String(from) : `${from} to ${to - 1}`
+    this.#gone += to - from
+  }
+
+  /** Why the log does not have all that was counted; null where nothing says so. */
+  get gone(): string | null {
+    if (this.#gone === 0) return null
+    return `${this.#gone} counted ${this.#gone === 1 ? 'offset has' : 'offsets have'} no record any more (the first: ${this.#firstGone}), and no gap is recorded there: records were removed from within the log, as compaction does`
+  }
+
+  /** What was missing before it could be counted; null where nothing was. */
+  get neverThere(): string | null {
+    if (this.#neverThere === 0) return null
+    return `${this.#neverThere} ${this.#neverThere === 1 ? 'offset' : 'offsets'} had no record when they were to be counted, and are recorded as gaps: records were removed from there before, as compaction does`
   }
 
   add(record: RecordView): void {

@@ -277,7 +277,7 @@ export class CountReport implements CountObserver, SourceObserver {
 
 /** What an operator can do. A gap needs an end, or a log of its own to begin in. */
 function whatNext({ kind, to }: DataLoss): string {
-  if (kind === 'compacted') return 'ON_DATA_LOSS=continue does not count it either'
+  if (kind === 'compacted') return 'ON_DATA_LOSS=continue does not count it either while it is compacted'
   if (kind === 'too-many-types')
     return 'Raise TYPE_MAX_COUNT, with 1 kB of memory for each name, and start this instance again: it goes on from here'
   if (kind === 'batch-too-large') {

@@ -55,6 +55,10 @@ interface Log {
   readonly starts: number[]
   readonly records: SeenRecord[]
   readonly nextOffset: number
+  /** Each batch with the first offset of it, and the one after it. */
+  readonly parts: readonly { readonly bytes: Buffer; readonly start: number; readonly end: number }[]
+  /** Offsets of control batches. */
+  readonly markers: readonly number[]
 }
 
 /** Lays batches one behind the other, and says what is to be seen of them. */
@@ -62,6 +66,8 @@ function logOf(batches: readonly (typeof batch extends fc.Arbitrary<infer T> ? T
   const parts: Buffer[] = []
   const starts: number[] = []
   const records: SeenRecord[] = []
+  const markers: number[] = []
+  const ends: number[] = []
   let offset = 0
   let length = 0
   for (const { records: written, codec, leaderEpoch, hole, rest, producer } of batches) {
@@ -96,14 +102,18 @@ function logOf(batches: readonly (typeof batch extends fc.Arbitrary<infer T> ? T
     offset += lastOffsetDelta + 1
     starts.push(length)
     parts.push(batchOf(spec))
+    ends.push(offset)
     length += parts.at(-1)?.length ?? 0
     if (producer !== null) {
       starts.push(length)
+      markers.push(offset)
       parts.push(marker('commit', producer, offset++))
+      ends.push(offset)
       length += parts.at(-1)?.length ?? 0
     }
   }
-  return { bytes: Buffer.concat(parts), starts, records, nextOffset: offset }
+  const placed = parts.map((bytes, i) => ({ bytes, start: ends[i - 1] ?? 0, end: ends[i] ?? 0 }))
+  return { bytes: Buffer.concat(parts), starts, records, nextOffset: offset, parts: placed, markers }
 }
 
 const logs = fc.array(batch, { minLength: 1, maxLength: 5 }).map(logOf)
@@ -123,6 +133,58 @@ test('what was written is what is seen', () => {
       assert.deepEqual([seen.nextOffset, seen.corrupt], [nextOffset, null])
     }),
     { numRuns: 300 },
+  )
+})
+
+/** Ranges of the offsets in [from, to) that nothing takes, each as long as it can be within a batch or between two. */
+function holesOf(taken: ReadonlySet<number>, ends: ReadonlySet<number>, from: number, to: number): [number, number][] {
+  const holes: [number, number][] = []
+  for (let offset = from; offset < to; offset++) {
+    const last = holes.at(-1)
+    if (taken.has(offset)) continue
+    if (last?.[1] === offset && !ends.has(offset)) last[1]++
+    else holes.push([offset, offset + 1])
+  }
+  return holes
+}
+
+test('offsets without a record are told, all of them and no others: a walk ends in front of each, or goes on behind it', () => {
+  const passed: [number, number][] = []
+  const stopping = newCursor(1 << 20, 64, null)
+  const passing = newCursor(1 << 20, 64, (from, to) => passed.push([from, to]))
+  fc.assert(
+    fc.property(logs, fc.nat(20), fc.array(fc.boolean(), { minLength: 5, maxLength: 5 }), ({ parts, records, markers }, from, left) => {
+      // Whole batches are missing too, as compaction removes them; the last one never is.
+      const kept = parts.filter((_, i) => left[i % left.length] || i === parts.length - 1)
+      const inKept = ({ offset }: { readonly offset: number }) => kept.some(({ start, end }) => offset >= start && offset < end)
+      const there = records.filter(inKept)
+      const end = kept.at(-1)?.end ?? 0
+      const fetchOffset = Math.min(from, end - 1)
+      const seen = there.filter(({ offset }) => offset >= fetchOffset)
+      const bytes = Buffer.concat(kept.map((part) => part.bytes))
+      const taken = new Set([...there, ...markers.map((offset) => ({ offset })).filter(inKept)].map(({ offset }) => offset))
+      // A hole between two batches is one; one within a batch begins anew at its base.
+      const ends = new Set(kept.flatMap((part) => [part.start, part.end]))
+      const holes = holesOf(taken, ends, fetchOffset, end)
+
+      passed.length = 0
+      const passedBy = walk(skipTo(Buffer.from(bytes), fetchOffset), { fetchOffset }, passing)
+      assert.deepEqual([passedBy.records, passedBy.nextOffset, passed], [seen, end, holes])
+
+      const stopped: [number, number][] = []
+      const shown: SeenRecord[] = []
+      for (let offset = fetchOffset; offset < end; ) {
+        const { records: next, nextOffset, corrupt } = walk(skipTo(Buffer.from(bytes), offset), { fetchOffset: offset }, stopping)
+        shown.push(...next)
+        offset = nextOffset
+        if (corrupt === null) continue
+        assert.equal(stopping.corruptKind, 'missing')
+        stopped.push([offset, stopping.corruptEnd])
+        offset = stopping.corruptEnd
+      }
+      assert.deepEqual([shown, stopped], [seen, holes])
+    }),
+    { numRuns: 500 },
   )
 })
 

@@ -178,6 +178,54 @@ describe('rule F2', () => {
     assert.deepEqual(walk(bytes), { records: [], nextOffset: 5, lastLeaderEpoch: 0, corrupt: null })
   })
 
+  test('a walk that passes over nothing ends in front of offsets without a record: between batches, in one, at its end, and where it begins', () => {
+    const cursor = newCursor(1 << 20, undefined, null)
+    const within = [
+      { value: 'a', offsetDelta: 2 },
+      { value: 'b', offsetDelta: 5 },
+    ]
+    const bytes = Buffer.concat([
+      batchOf({ baseOffset: 10, leaderEpoch: 3, lastOffsetDelta: 9, records: within }),
+      batchOf({ baseOffset: 30, leaderEpoch: 4, records: letters('c') }),
+    ])
+    const ends = [8, 10, 12, 13, 15, 16, 20, 30].map((fetchOffset) => {
+      const from = fetchOffset < 20 ? bytes : bytes.subarray(12 + bytes.readInt32BE(8))
+      const { records, nextOffset, lastLeaderEpoch } = walk(from, { fetchOffset }, cursor)
+      const hole = cursor.corrupt === null ? null : `${cursor.corruptKind} to ${cursor.corruptEnd}`
+      return [fetchOffset, records.map(({ value }) => value).join(''), nextOffset, hole, lastLeaderEpoch]
+    })
+    assert.deepEqual(ends, [
+      [8, '', 8, 'missing to 10', -1],
+      [10, '', 10, 'missing to 12', -1],
+      [12, 'a', 13, 'missing to 15', 3],
+      [13, '', 13, 'missing to 15', -1],
+      [15, 'b', 16, 'missing to 20', 3],
+      [16, '', 16, 'missing to 20', -1],
+      [20, '', 20, 'missing to 30', -1],
+      [30, 'c', 31, null, 4],
+    ])
+  })
+
+  test('in a batch of more records than are kept at a time, too', () => {
+    const records = Array.from({ length: 40_000 }, (_, i) => ({ value: String(i), offsetDelta: i < 30_000 ? i : i + 7 }))
+    const cursor = newCursor(1 << 26, undefined, null)
+    const first = walk(batchOf({ records }), {}, cursor)
+    assert.deepEqual([first.records.length, first.nextOffset, cursor.corruptEnd], [30_000, 30_000, 30_007])
+    const rest = walk(batchOf({ records }), { fetchOffset: 30_007 }, cursor)
+    assert.deepEqual([rest.records.length, rest.nextOffset, rest.corrupt], [10_000, 40_007, null])
+  })
+
+  test('of an aborted transaction, and of a control batch, no record is missing', () => {
+    const bytes = Buffer.concat([
+      batchOf({ baseOffset: 0, producerId: 5n, attributes: TRANSACTIONAL, lastOffsetDelta: 4, records: [] }),
+      marker('abort', 5n, 5),
+      batchOf({ baseOffset: 6, records: letters('a') }),
+    ])
+    const cursor = newCursor(1 << 20, undefined, null)
+    const seen = walk(bytes, { aborted: [{ producerId: 5n, firstOffset: 0 }] }, cursor)
+    assert.deepEqual([seen.records.map(({ value }) => value), seen.nextOffset, seen.corrupt], [['a'], 7, null])
+  })
+
   test('a batch that is cut off is ignored, wherever it is cut', () => {
     const whole = batchOf({ records: letters('a') })
     const next = batchOf({ baseOffset: 1, records: letters('b') })

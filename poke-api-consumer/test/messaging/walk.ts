@@ -34,11 +34,14 @@ export interface WalkOptions {
 
 export const nothingAborted = NONE_ABORTED
 
-export function newCursor(maxBatchBytes = 1 << 20, workBetweenPauses?: number): BatchCursor {
-  return new BatchCursor(new Decompressor(maxBatchBytes), new SourceTable(), workBetweenPauses)
+/** Passes over offsets that have no record. */
+export function newCursor(maxBatchBytes = 1 << 20, workBetweenPauses?: number, onHole: OnHole | null = () => {}): BatchCursor {
+  return new BatchCursor(new Decompressor(maxBatchBytes), new SourceTable(), workBetweenPauses, onHole)
 }
 
-/** Walks batches that stand one after the other, with strange bytes before and behind them. */
+type OnHole = (from: number, to: number) => void
+
+/** Walks batches that stand one after the other, with strange bytes before and behind them, through every pause. */
 export function walk(bytes: Buffer, options: WalkOptions = {}, cursor = newCursor(options.maxBatchBytes)): Walk {
   const response = Buffer.concat([Buffer.alloc(7, 0xff), bytes, Buffer.alloc(5, 0xff)])
   const aborted = new AbortedTransactions(
@@ -50,7 +53,11 @@ export function walk(bytes: Buffer, options: WalkOptions = {}, cursor = newCurso
   )
   cursor.reset(response, 7, 7 + bytes.length, options.fetchOffset ?? 0, aborted)
   const records: SeenRecord[] = []
-  while (cursor.next()) {
+  for (;;) {
+    if (!cursor.next()) {
+      if (cursor.paused) continue
+      break
+    }
     const part = (start: number, end: number) => (start < 0 ? null : cursor.bytes.toString('latin1', start, end))
     records.push({
       offset: cursor.offset,

@@ -34,6 +34,8 @@ export class KafkaTopicReader implements TopicReader {
   readonly #options: KafkaTopicReaderOptions
   readonly #cluster: Cluster
   readonly #cursor: BatchCursor
+  /** Told of offsets without a record. */
+  #missing: (from: number, to: number) => void = () => {}
   readonly #closing = new AbortController()
   #topic: Topic | null = null
   /** To the leader that was asked last. */
@@ -42,7 +44,8 @@ export class KafkaTopicReader implements TopicReader {
   constructor(options: KafkaTopicReaderOptions) {
     this.#options = options
     const { maxBatchBytes = DEFAULT_MAX_BATCH_BYTES } = options.limits
-    this.#cursor = new BatchCursor(new Decompressor(maxBatchBytes), new SourceTable())
+    const onHole = (from: number, to: number) => this.#missing(from, to)
+    this.#cursor = new BatchCursor(new Decompressor(maxBatchBytes), new SourceTable(), undefined, onHole)
     this.#cluster = new Cluster(options)
   }
 
@@ -68,7 +71,11 @@ export class KafkaTopicReader implements TopicReader {
     to: number,
     each: (record: RecordView) => void,
     progress: (offset: number) => void,
+    missing: (from: number, to: number) => void = () => {},
   ): Promise<string | null> {
+    this.#missing = (from, end) => {
+      if (from < to) missing(from, Math.min(end, to))
+    }
     const topicId = (this.#topic ?? (await this.#patiently(() => this.#look()))).topicId
     let offset = from
     let doubted = -1

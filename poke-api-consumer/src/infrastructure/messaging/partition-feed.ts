@@ -356,7 +356,7 @@ const ignore = () => {}
 function compacted({ topic }: TopicPartition): DataLoss {
   return {
     kind: 'compacted',
-    message: `topic ${topic} is compacted: it forgets records that have a newer one of the same key, and counts of it would mean nothing; set its cleanup.policy to delete`,
+    message: `topic ${topic} is compacted: it forgets records that have a newer one of the same key, and counts of it would mean nothing. Set its cleanup.policy to delete; what was removed by then cannot come back, and is told of as missing: count a new topic to which the records are sent again, or accept the gaps with ON_DATA_LOSS=continue`,
     from: null,
     to: null,
   }

@@ -10,7 +10,7 @@
  */
 import { crc32c } from '@node-rs/crc32'
 import { CE_TYPE, HEADER, SEQUENCE_DIGITS } from 'pokemon-event'
-import type { RecordCursor } from '../../application/ports.ts'
+import type { RecordCursor, Unread } from '../../application/ports.ts'
 import type { EventSource } from '../../entities/tally.ts'
 import { type AbortedTransactions, NONE_ABORTED } from './aborted-transactions.ts'
 import {
@@ -106,13 +106,14 @@ export class BatchCursor implements RecordCursor {
   nextOffset = Number.NaN
   lastLeaderEpoch = -1
   corrupt: string | null = null
-  corruptKind: 'corrupt' | 'batch-too-large' = 'corrupt'
+  corruptKind: Unread = 'corrupt'
   corruptEnd = Number.NaN
   paused = false
 
   readonly #decompressor: Decompressor
   readonly #sourceTable: SourceTable
   readonly #workBetweenPauses: number
+  readonly #onHole: ((from: number, to: number) => void) | null
 
   // The response: this partition's part ends at #end, and the batch to enter next begins at #nextBatch.
   #response: Buffer = this.bytes
@@ -147,6 +148,11 @@ export class BatchCursor implements RecordCursor {
   #lastDelta = -1
   /** How many of them were shown from earlier rows. */
   #shown = 0
+  /** In a batch that is not dense: the delta that a record which is to be shown next should have. */
+  #expectedDelta = 0
+  /** The hole that the walk ends at, behind the rows that there are; −1: none. */
+  #holeFrom = -1
+  #holeTo = -1
   /** What was done since the last pause. */
   #work = 0
 
@@ -161,11 +167,18 @@ export class BatchCursor implements RecordCursor {
    * @param decompressor may be shared with other cursors
    * @param sourceTable shared by all cursors whose records one counter counts
    * @param workBetweenPauses bytes of records, and 64 for each record, after which a walk pauses
+   * @param onHole is told of offsets without a record, [from, to), which are passed over; null: a walk ends there
    */
-  constructor(decompressor: Decompressor, sourceTable: SourceTable, workBetweenPauses = WORK_BETWEEN_PAUSES) {
+  constructor(
+    decompressor: Decompressor,
+    sourceTable: SourceTable,
+    workBetweenPauses = WORK_BETWEEN_PAUSES,
+    onHole: ((from: number, to: number) => void) | null = null,
+  ) {
     this.#decompressor = decompressor
     this.#sourceTable = sourceTable
     this.#workBetweenPauses = workBetweenPauses
+    this.#onHole = onHole
   }
 
   /**
@@ -190,6 +203,7 @@ export class BatchCursor implements RecordCursor {
     this.#left = 0
     this.#row = 0
     this.#rows = 0
+    this.#holeFrom = -1
     this.nextOffset = fetchOffset
     this.lastLeaderEpoch = -1
     this.corrupt = null
@@ -270,7 +284,7 @@ export class BatchCursor implements RecordCursor {
 
   /** Pauses between two batches, or within one of which some records were shown. */
   #isTired(): boolean {
-    if (this.#work < this.#workBetweenPauses || this.corrupt !== null) return false
+    if (this.#work < this.#workBetweenPauses || this.corrupt !== null || this.#holeFrom >= 0) return false
     if (this.#left === 0) {
       this.#leaveBatch()
       this.bytes = NO_BYTES
@@ -299,12 +313,58 @@ export class BatchCursor implements RecordCursor {
   /** Reads on; false where nothing is left. There may be no row all the same: not every batch has records that are to be seen. */
   #advance(): boolean {
     if (this.corrupt !== null) return false
+    if (this.#holeFrom >= 0) return this.#refuseHole()
     if (this.#left === 0) return this.#enterBatch()
     // The batch was read through when it was entered, so nothing is wrong with it.
     this.#shown += this.#rows
     this.#readRecords()
     this.#work += this.#rows * WORK_OF_RECORD
+    if (!this.#isDense) this.#findHoles()
     return true
+  }
+
+  /**
+   * Looks for offsets without a record among the rows of a batch that has fewer records than offsets. Nothing that is appended leaves such: brokers
+   * refuse a batch whose number of records is not that of its offsets, and a transaction's marker, and records of one that was aborted, stay where
+   * they are. Compaction is what removes records from within a log.
+   */
+  #findHoles(): void {
+    const places = this.#places
+    const base = this.#baseOffset
+    let expected = this.#expectedDelta
+    for (let row = 0; row < this.#rows; row++) {
+      const delta = places[row * PLACES + OFFSET_DELTA] as number
+      if (delta > expected && this.#endsAtHole(base + expected, base + delta)) {
+        this.#rows = row
+        this.#left = 0
+        return
+      }
+      expected = delta + 1
+    }
+    this.#expectedDelta = expected
+    if (this.#left === 0 && expected <= this.#lastOffsetDelta) this.#endsAtHole(base + expected, base + this.#lastOffsetDelta + 1)
+  }
+
+  /** Offsets [from, to) have no record: whether the walk ends there. */
+  #endsAtHole(from: number, to: number): boolean {
+    if (this.#onHole !== null) {
+      this.#onHole(from, to)
+      return false
+    }
+    this.#holeFrom = from
+    this.#holeTo = to
+    return true
+  }
+
+  /** All that stands before the hole was shown. */
+  #refuseHole(): boolean {
+    // Of the batch that it is in there was a record; or the end of the batch before is known already.
+    if (this.#shown + this.#rows > 0 && this.#holeFrom > this.#baseOffset) {
+      this.nextOffset = this.#holeFrom
+      this.lastLeaderEpoch = this.#batchEpoch
+    }
+    this.corruptKind = 'missing'
+    return this.#refuse('they have no record', this.#holeTo)
   }
 
   /** Leaves the batch that was entered, and enters the next one, of which it makes sure as a whole. False where there is none. */
@@ -338,6 +398,12 @@ export class BatchCursor implements RecordCursor {
     if (!follows || offset < 0 || lastOffsetDelta < 0 || nextOffset > Number.MAX_SAFE_INTEGER) {
       return this.#refuse(`a batch of the offsets ${offset} to ${nextOffset - 1} stands where ${this.nextOffset} is expected`)
     }
+    if (offset > this.nextOffset && this.#endsAtHole(this.nextOffset, offset)) {
+      this.#shown = 0
+      this.#rows = 0
+      this.#row = 0
+      return this.#refuseHole()
+    }
     const epoch = view.getInt32(batch + LEADER_EPOCH)
     const attributes = view.getInt16(batch + ATTRIBUTES)
     this.#baseOffset = offset
@@ -346,7 +412,8 @@ export class BatchCursor implements RecordCursor {
     this.#hasAppendTime = (attributes & LOG_APPEND_TIME) !== 0
     this.#appendTime = int64(view, batch + MAX_TIMESTAMP)
     this.#batch = batch
-    const fault = this.#isHidden(batch, end, attributes, nextOffset - 1) ? null : this.#openRecords(batch, end, attributes & CODEC)
+    const isHidden = this.#isHidden(batch, end, attributes, nextOffset - 1)
+    const fault = isHidden ? null : this.#openRecords(batch, end, attributes & CODEC)
     if (fault === TOO_LARGE) return this.#refuseLarge(`the batch at offset ${offset} decompresses to more bytes`, batch, end)
     if (fault !== null) {
       this.#rows = this.#row
@@ -357,6 +424,7 @@ export class BatchCursor implements RecordCursor {
     this.#nextBatch = end
     this.#batchNextOffset = nextOffset
     this.#batchEpoch = epoch
+    if (!this.#isDense && !isHidden) this.#findHoles()
     return true
   }
 
@@ -449,6 +517,9 @@ export class BatchCursor implements RecordCursor {
     this.#left = count
     this.#lastDelta = -1
     this.#shown = 0
+    this.#row = 0
+    this.#rows = 0
+    this.#expectedDelta = Math.max(0, this.#fetchOffset - this.#baseOffset)
     this.#work += end - start + Math.min(count, MOST_ROWS) * WORK_OF_RECORD
     while (this.#left > 0) if (!this.#readRecords()) return `a malformed record among its ${count}`
     if (this.#at !== end) return `${end - this.#at} bytes behind its last record`

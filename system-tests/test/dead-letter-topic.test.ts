@@ -12,7 +12,7 @@ import { deadLetterTopicOf, KafkaDeadLetterTopic } from '../../poke-api-consumer
 import { KafkaTopicReader } from '../../poke-api-consumer/src/infrastructure/messaging/kafka-topic-reader.ts'
 import { headerBytes } from '../../poke-api-consumer/test/header-bytes.ts'
 import { serversOfFile } from '../servers.ts'
-import { createTopic } from '../topics.ts'
+import { createTopic, deleteTopic } from '../topics.ts'
 
 const TOPIC_ID = '0783f83b-a070-4d0a-961a-44c080267800'
 const servers = serversOfFile('dead-letter-topic')
@@ -219,6 +219,21 @@ test('a letter that the store has not whole says so, with the length and hash of
     ['dead_letter_headers_bytes', '2000002'],
     ['dead_letter_headers_sha256', '2'.repeat(64)],
   ])
+})
+
+test('a topic that cannot be made beside one whose name differs in dots and underscores is named with it, and made once that one is gone', async (t) => {
+  const { source, letters } = await setUp(t)
+  const other = `${source}_dead-letters`
+  await withAdmin((admin) => createTopic(admin, { topics: [other], partitions: 1, replicas: 1 }))
+  await assert.rejects(letters.publish([letterOf(source, 0)]), (error) => {
+    assert.ok(error instanceof KafkaError && error.retriable, String(error))
+    assert.match(error.message, /cannot be made.*delete it.*collides with existing topic/)
+    assert.ok(error.message.includes(deadLetterTopicOf(source)) && error.message.includes(other), error.message)
+    return true
+  })
+  await withAdmin((admin) => deleteTopic(admin, other))
+  await letters.publish([letterOf(source, 0)])
+  assert.equal((await read(source)).length, 1)
 })
 
 test('a topic that takes no letter at all is named, with what to do, and takes them once that is done', async (t) => {

@@ -43,6 +43,9 @@ for (const [what, error, kind, words] of [
   ['an old broker', response(35), 'unsupported-broker', /Kafka 3.1/],
   ['no leader', response(5), 'no-leader', /no leader/],
   ['an unknown topic', new UserError('Unknown topic poke-topic.'), 'no-topic', /does not know topic poke-topic/],
+  ['a session time-out that it does not take', response(26), 'refused', /KAFKA_SESSION_TIMEOUT .*group\.max\.session\.timeout\.ms/],
+  ['a group that is full', response(81), 'refused', /no more members .*group\.max\.size/],
+  ['a group without a coordinator', response(15), 'refused', /no coordinator .*offsets\.topic\.replication\.factor/],
   ['anything else that it says', new ProtocolError(27), 'refused', /REBALANCE_IN_PROGRESS/],
   ['an answer that ends too early', new RangeError('Offset is outside the bounds of the DataView'), 'bad-response', /cannot be read/],
   ['a mistake', new TypeError('x is not a function'), 'refused', /x is not a function/],
@@ -83,7 +86,7 @@ test('what is said already is said no other way', () => {
 
 test('codes within answers, also those that are newer than the client library', () => {
   assert.equal(refusedBy(29, attempt).kind, 'not-authorised')
-  assert.match(refusedBy(56, attempt).message, /KAFKA_STORAGE_ERROR/)
+  assert.match(refusedBy(56, attempt).message, /see to the disk of the broker.*KAFKA_STORAGE_ERROR/)
   assert.match(refusedBy(12_345, attempt).message, /error 12345/)
   assert.equal(refusedBy(12_345, attempt).retriable, true)
 })

@@ -1,7 +1,7 @@
 /** Publishes dead letters to a topic of their own, for people and programs to look at: original bytes, and where they were and why they are here. */
 import { createHash } from 'node:crypto'
 import { Admin, type BaseOptions, findErrorBy, ListOffsetTimestamps, ProduceAcks, Producer } from '@platformatic/kafka'
-import { ConnectionWatch, closeByForce, UNSETTLED_TOPIC, withDeadline } from 'service-kit'
+import { ConnectionWatch, closeByForce, printable, UNSETTLED_TOPIC, withDeadline } from 'service-kit'
 import type { DeadLetterTopic, KeptDeadLetter } from '../../application/ports.ts'
 import { type CutParts, LETTER_PARTS, type LetterPart, type WholePart, wholePart } from '../../entities/dead-letter.ts'
 import { copyHeaders, countHeaders, MOST_HEADERS } from '../../entities/record-headers.ts'
@@ -239,8 +239,10 @@ export class KafkaDeadLetterTopic implements DeadLetterTopic {
   async #failure(error: unknown): Promise<KafkaError> {
     const { brokers } = this.#options
     for (const [apiId, why] of REFUSALS) {
-      if (findErrorBy(error as Error, 'apiId', apiId) === null) continue
-      return this.#refusal(`${why}; dead letters are kept, and it is tried again`, error)
+      const refused = findErrorBy(error as Error, 'apiId', apiId) as BrokerError | null
+      if (refused === null) continue
+      const words = refused.serverErrorMessage ? ` (${printable(refused.serverErrorMessage, MOST_DETAILS)})` : ''
+      return this.#refusal(`${why}${words}; dead letters are kept, and it is tried again`, error)
     }
     const failure = kafkaError(error, { brokers, topic: this.#name, findsBrokers: true })
     if (!isNotAllowed(error)) return failure.kind === 'refused' ? this.#refusal(`refuses dead letters: ${failure.message}`, error) : failure
@@ -254,6 +256,14 @@ export class KafkaDeadLetterTopic implements DeadLetterTopic {
     return new KafkaError('refused', `topic ${this.#name} of Kafka at ${this.#options.brokers.join(', ')} ${why}`, { cause })
   }
 }
+
+/** What the library's ProtocolError carries and does not declare. */
+interface BrokerError extends Error {
+  readonly serverErrorMessage?: string | null
+}
+
+/** Characters of what brokers say. */
+const MOST_DETAILS = 500
 
 /** By the broker's code: refusals of any letter, which have their reason in how the topic is set up. */
 const TOO_LARGE = ['MESSAGE_TOO_LARGE', 'RECORD_LIST_TOO_LARGE'] as const
@@ -278,6 +288,10 @@ const REFUSALS: readonly (readonly [apiId: string, why: string])[] = [
     'cannot be made with as many replicas as the topic of the records: start the brokers that are missing, or make it',
   ],
   ['POLICY_VIOLATION', 'may not be made like this by a policy of the brokers: make it'],
+  [
+    'INVALID_TOPIC_EXCEPTION',
+    'cannot be made: where it collides with a topic whose name has underscores in place of dots, copy what that one has, and delete it',
+  ],
 ]
 
 /** Letters that go out together, in their order. */

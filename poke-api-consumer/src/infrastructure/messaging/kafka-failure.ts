@@ -89,7 +89,20 @@ function refusal(code: string, { brokers, topic }: Attempt, cause: Error | undef
   }
   if (code === 'UNKNOWN_TOPIC_OR_PARTITION')
     return new KafkaError('no-topic', `${kafka} does not know topic ${topic}; it is tried again`, options)
+  const setUp = SET_UP[code]
+  if (setUp !== undefined) return new KafkaError('refused', `${kafka} ${setUp} (${code}); it is tried again`, options)
   return new KafkaError('refused', `${kafka} refused a request (${code}); it is tried again`, options)
+}
+
+/** Refusals that have their reason in how the brokers are set up: what is wrong, and what to do. */
+const SET_UP: Readonly<Record<string, string>> = {
+  INVALID_SESSION_TIMEOUT:
+    'does not take the session time-out of this service: set KAFKA_SESSION_TIMEOUT to one between group.min.session.timeout.ms and group.max.session.timeout.ms of the brokers',
+  GROUP_MAX_SIZE_REACHED: 'lets no more members into the group: end one of them, or raise group.max.size of the brokers',
+  INVALID_GROUP_ID: 'does not take the name of the group: correct KAFKA_GROUP_ID',
+  COORDINATOR_NOT_AVAILABLE:
+    'has no coordinator for the group: its topic __consumer_offsets has no leader, or could not be made because offsets.topic.replication.factor is larger than the number of brokers: start the brokers that are missing, or lower it',
+  KAFKA_STORAGE_ERROR: 'cannot use the disk of a partition: see to the disk of the broker, whose log names the folder',
 }
 
 /** Whether the connection was lost, or not to be had, by the library's word or the system's. */

@@ -591,6 +591,20 @@ describe('publishing', () => {
     assert.equal(publisher.sends.filter((send) => send.length > 10).length, 4, 'after 100, 50, 25 and 12 no send was too large')
   })
 
+  test('fewer events are sent where the broker closes the connection on so many, until it takes them', async (t) => {
+    const dir = folder(t)
+    leave(dir, ...range(1, 100))
+    const publisher = new MockKafkaProducer()
+    publisher.publish = limitedTo(publisher, 10, publishFailed('unreachable'))
+    const { ended } = setUp(t, { dir, publisher, mode: SWEEP, api: { ids: [] } })
+    await ended()
+    assert.deepEqual(countedIds(publisher.logs), range(1, 100))
+    assert.deepEqual(
+      publisher.sends.slice(0, 6).map((send) => send.length),
+      [100, 100, 50, 25, 12, 6],
+    )
+  })
+
   test('a send holds at most 2000 events and half a mebibyte', async (t) => {
     const dir = folder(t)
     leave(dir, ...range(1, 5000))
@@ -777,11 +791,15 @@ function alternating(numbers: readonly number[]): () => number {
   return () => numbers[next++ % numbers.length] as number
 }
 
-/** A topic that takes so many events at once and no more. */
-function limitedTo(publisher: MockKafkaProducer, most: number): MockKafkaProducer['publish'] {
+/** A topic, or a broker, that takes so many events at once and no more. */
+function limitedTo(
+  publisher: MockKafkaProducer,
+  most: number,
+  error = new PublishError('too-large', 'too many events at once'),
+): MockKafkaProducer['publish'] {
   const publish = publisher.publish.bind(publisher)
   return async (events) => {
-    if (events.length > most) publisher.fates.push({ appended: 'none', error: new PublishError('too-large', 'too many events at once') })
+    if (events.length > most) publisher.fates.push({ appended: 'none', error })
     await publish(events)
   }
 }

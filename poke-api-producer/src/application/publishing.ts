@@ -32,6 +32,8 @@ export class Publishing {
   #highestLimit = MOST_EVENTS
   /** So many of the oldest may have arrived already: until they are acknowledged, nothing newer goes out. */
   #inDoubt = 0
+  /** Sends in a row that ended with their connection. */
+  #lost = 0
 
   constructor(options: PublishingOptions) {
     this.#options = options
@@ -79,6 +81,7 @@ export class Publishing {
       writer.sending = false
     }
     crashPoint('acknowledged')
+    this.#lost = 0
     this.#inDoubt = Math.max(0, this.#inDoubt - events.length)
     this.#limit = Math.min(this.#limit + Math.ceil(this.#limit / 4), this.#highestLimit)
     observer.published(events.length, (now() - began) / 1000)
@@ -116,8 +119,10 @@ export class Publishing {
 
   #sendFewer(error: unknown, events: number): void {
     if (!(error instanceof PublishError)) return
-    // A slow connection may become fast again; a topic's largest size stays.
-    if (error.kind === 'deadline' || error.kind === 'too-large') this.#limit = Math.max(1, Math.floor(events / 2))
+    this.#lost = error.kind === 'unreachable' ? this.#lost + 1 : 0
+    // A slow connection may become fast again; a topic's largest size stays. A broker that gets more at once than its socket.request.max.bytes
+    // closes the connection without a word.
+    if (error.kind === 'deadline' || error.kind === 'too-large' || this.#lost > 1) this.#limit = Math.max(1, Math.floor(events / 2))
     if (error.kind === 'too-large') this.#highestLimit = this.#limit
   }
 

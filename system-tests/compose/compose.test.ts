@@ -109,6 +109,32 @@ describe('the stack in containers', { skip, timeout: 60 * 60_000 }, () => {
     }
   })
 
+  test('logs are lines for people without colours, or JSON where that is set', async () => {
+    for (const service of ['poke-api-producer', 'poke-api-consumer'] as const) {
+      const lines = await stack.compose('logs', '--no-log-prefix', service)
+      assert.ok(!lines.includes('\x1b'), lines)
+      assert.match(lines, /^\[\d\d:\d\d:\d\d\] INFO: .*port \d+ of every address of this machine or container/m)
+    }
+  })
+
+  test('a second start says why it fails where a port is taken, and names no page', async (t) => {
+    const second = await Stack.create()
+    t.after(() => second.down({ volumes: true }))
+    const { code, out, err } = await second.makeUp({ PRODUCER_PORT: new URL(await stack.address('poke-api-producer', 8081)).port })
+    assert.notEqual(code, 0)
+    assert.match(err, /port is already allocated|address already in use/)
+    assert.doesNotMatch(out, /The page/)
+  })
+
+  test('a service that is killed as the README says is started again', async () => {
+    await healthy('poke-api-consumer')
+    const { RestartCount } = await stack.inspect('poke-api-consumer')
+    // The connection to the process may end with it.
+    await stack.compose('exec', '--no-TTY', 'poke-api-consumer', 'sh', '-c', 'kill -9 $(pidof node)').catch(() => {})
+    await eventually(async () => assert.equal((await stack.inspect('poke-api-consumer')).RestartCount, RestartCount + 1))
+    await healthy('poke-api-consumer')
+  })
+
   test('down and up keep the counts', async () => {
     await stack.compose('stop', 'poke-api-producer')
     const before = await eventually(async () => {

@@ -55,6 +55,14 @@ export class Stack {
     return this.compose('up', '--detach', '--build')
   }
 
+  /** Runs `make up` as a user would, with these variables besides. @returns how it ended and what it printed; it may fail */
+  makeUp(env: Readonly<Record<string, string>>): Promise<{ readonly code: number; readonly out: string; readonly err: string }> {
+    const options = { cwd: REPOSITORY, env: { ...this.#env, COMPOSE_PROJECT_NAME: this.project, ...env }, maxBuffer: 1 << 30 }
+    return new Promise((resolve) => {
+      execFile('make', ['--no-print-directory', 'up'], options, (error, out, err) => resolve({ code: Number(error?.code ?? 0), out, err }))
+    })
+  }
+
   /** Starts what does not run. */
   up(): Promise<string> {
     return this.compose('up', '--detach')
@@ -74,8 +82,12 @@ export class Stack {
     const first = await freePort()
     this.#env.CONSUMER_PORTS = `${first}-${first + consumers - 1}`
     await this.compose('up', '--detach', '--scale', `poke-api-consumer=${consumers}`)
-    const ports = Array.from({ length: consumers }, (_, i) => this.compose('port', '--index', String(i + 1), 'poke-api-consumer', '8080'))
-    return (await Promise.all(ports)).map((address) => `http://${address.trim()}`)
+    return await Promise.all(Array.from({ length: consumers }, (_, i) => this.address('poke-api-consumer', 8080, i + 1)))
+  }
+
+  /** Where a container's port is on this machine. */
+  async address(service: Service, port: number, index = 1): Promise<string> {
+    return `http://${(await this.compose('port', '--index', String(index), service, String(port))).trim()}`
   }
 
   /** What the engine says of a service's container. */

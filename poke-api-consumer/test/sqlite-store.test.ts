@@ -348,3 +348,38 @@ test('both databases have the same versions of the schema', () => {
   assert.deepEqual(versions('sqlite'), versions('postgres'))
   assert.ok(versions('sqlite').length > 0)
 })
+
+test('of very many dead letters a few are found, published and counted in the time of a few', async (t) => {
+  const { open, url } = await create(t)
+  const p0 = partitionOf(0)
+  const stores = { few: await open({ groupId: 'few' }), many: await open({ groupId: 'many' }) }
+  const database = new DatabaseSync(url.slice('sqlite:'.length))
+  for (const [group, letters, state] of [
+    ['few', 100, 'kept'],
+    ['many', 100_000, 'published'],
+    ['many', 100_100, 'kept'],
+  ] as const) {
+    await stores[group].open(p0)
+    database
+      .prepare(`
+        WITH RECURSIVE offsets (n) AS (SELECT count(*) FROM dead_letters WHERE partition_id = :id UNION ALL SELECT n + 1 FROM offsets WHERE n + 1 < :letters)
+        INSERT INTO dead_letters (partition_id, record_offset, leader_epoch, record_timestamp, reason, state, kept_at, headers)
+        SELECT :id, n, 0, 0, 'not-json', :state, 0, x'00' FROM offsets`)
+      .run({ id: database.prepare('SELECT id FROM partitions WHERE group_id = ?').get(group)?.id ?? null, letters, state })
+  }
+  database.close()
+  assert.deepEqual(await stores.many.deadLetterReasons(), new Map([['not-json', 100_100]]))
+  const time = async (store: SqliteTallyStore) => {
+    const before = performance.now()
+    for (let i = 0; i < 20; i++) {
+      assert.equal((await store.deadLetters(null, 16)).length, 16)
+      assert.equal((await store.unpublished(p0, 16, 1 << 20)).length, 16)
+      await store.deadLetterReasons()
+    }
+    return performance.now() - before
+  }
+  // Others work on this machine too: the best of some tries is what it takes.
+  const best = async (store: SqliteTallyStore) => Math.min(...(await Array.fromAsync({ length: 8 }, () => time(store))))
+  const [ofFew, ofMany] = [await best(stores.few as SqliteTallyStore), await best(stores.many as SqliteTallyStore)]
+  assert.ok(ofMany < 10 * ofFew, `${ofMany.toFixed(1)} ms of 100,100 letters, ${ofFew.toFixed(1)} ms of 100`)
+})

@@ -1,6 +1,7 @@
 /** What every store must do with dead letters, from keeping to purging, and with the snapshot that `verify` compares with. */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import fc from 'fast-check'
 import type { DeadLetter, DeadLetterReason } from '../../src/entities/dead-letter.ts'
 import type { Store } from '../../src/infrastructure/storage/store.ts'
 import { headerBytes } from '../header-bytes.ts'
@@ -129,6 +130,56 @@ export function testDeadLetterStore(name: string, create: CreateStore): void {
           ['wrong-shape', 1],
         ]),
       )
+    })
+
+    test('are counted by reason as they are, whatever becomes of them', async (t) => {
+      const { open, query } = await create(t)
+      const [store, other] = [await open(), await open({ groupId: 'other' })]
+      await keep(other, [1, 2, 3], P1)
+      const counted = async () => {
+        const rows = await query(`SELECT reason, count(*) AS letters FROM dead_letters JOIN partitions ON partitions.id = partition_id
+          WHERE group_id = 'group' AND state IN ('kept', 'published') GROUP BY reason`)
+        return new Map(rows.map(({ reason, letters }) => [reason, Number(letters)]))
+      }
+      let next = 0
+      const reset = async () => {
+        await store.reset()
+        next = 0
+      }
+      const changes: Record<string, () => Promise<unknown>> = {
+        keep: async () => {
+          const offsets = [next, next + 1, next + 2]
+          next += 3
+          await keep(store, offsets, P0, { reason: next % 2 === 0 ? 'not-json' : 'wrong-shape' })
+        },
+        publish: async () => await store.markPublished((await store.unpublished(P0, 2, MUCH)).map(({ id }) => id)),
+        replay: async () => {
+          const [newest] = await store.deadLetters(null, 1)
+          if (newest !== undefined) assert.equal(await store.replay(newest.id, new Map([['ghost', 1]])), true)
+        },
+        purge: async () => await store.purge(['published'], Number.MAX_SAFE_INTEGER),
+        purgeAll: async () => await store.purge(['kept', 'published', 'counted', 'superseded'], Number.MAX_SAFE_INTEGER),
+        reset,
+      }
+      await fc.assert(
+        fc
+          .asyncProperty(
+            fc.array(fc.constantFrom('keep', 'keep', ...Object.keys(changes)), { minLength: 4, maxLength: 12 }),
+            async (names) => {
+              for (const name of names) {
+                await changes[name]?.()
+                assert.deepEqual(
+                  new Map([...(await store.deadLetterReasons())].sort()),
+                  new Map([...(await counted())].sort()),
+                  names.join(' '),
+                )
+              }
+            },
+          )
+          .beforeEach(reset),
+        { numRuns: 15 },
+      )
+      assert.deepEqual(await other.deadLetterReasons(), new Map([['not-json', 3]]))
     })
 
     test('are published by offset, each until it is marked', async (t) => {

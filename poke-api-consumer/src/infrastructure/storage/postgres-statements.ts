@@ -7,7 +7,6 @@ const named = <K extends string>(texts: Record<K, string>): Record<K, Statement>
 
 const time = (column: string) => `(extract(epoch FROM ${column}) * 1000)::bigint`
 const letterBytes = 'coalesce(octet_length(key), 0) + coalesce(octet_length(value), 0) + octet_length(headers)'
-const lettersOfGroup = 'dead_letters letters JOIN partitions ON partitions.id = letters.partition_id WHERE partitions.group_id = $1'
 const letterColumns = `letters.id, letters.record_offset, letters.leader_epoch, letters.record_timestamp::text, letters.reason, letters.state,
   letters.key, letters.headers, letters.value, letters.cut, partitions.topic, partitions.topic_id, partitions.partition`
 
@@ -145,17 +144,20 @@ export const STATEMENTS = named({
 
   newestLetters: lettersWithin({
     columns: letterColumns,
-    chosen: `SELECT letters.id, ${letterBytes} AS size FROM ${lettersOfGroup} AND letters.id < $2 AND letters.state IN ('kept', 'published')
-      ORDER BY letters.id DESC LIMIT $3`,
+    // The newest of each partition by their index, then the newest of those: however many there are, few are read.
+    chosen: `SELECT newest.id, newest.size FROM partitions, LATERAL (
+        SELECT id, ${letterBytes} AS size FROM dead_letters
+        WHERE partition_id = partitions.id AND id < $2 AND state IN ('kept', 'published') ORDER BY id DESC LIMIT $3) newest
+      WHERE partitions.group_id = $1 ORDER BY newest.id DESC LIMIT $3`,
     order: 'id DESC',
     most: '$4',
   }),
 
   unpublished: lettersWithin({
     columns: letterColumns,
-    chosen: `SELECT letters.id, letters.record_offset, letters.leader_epoch, ${letterBytes} AS size
-      FROM ${lettersOfGroup} AND partitions.topic_id = $2 AND partitions.partition = $3 AND letters.state = 'kept'
-      ORDER BY letters.record_offset, letters.leader_epoch LIMIT $4`,
+    chosen: `SELECT id, record_offset, leader_epoch, ${letterBytes} AS size FROM dead_letters
+      WHERE partition_id = (SELECT id FROM partitions WHERE group_id = $1 AND topic_id = $2 AND partition = $3) AND state = 'kept'
+      ORDER BY record_offset, leader_epoch LIMIT $4`,
     order: 'record_offset, leader_epoch',
     most: '$5',
   }),

@@ -7,6 +7,9 @@ import { columnOfCut, cutOf, letterOf } from './rows.ts'
 import type { SqliteDatabase } from './sqlite-database.ts'
 import type { FullStoreOptions } from './store.ts'
 
+/** Ids that are looked at in one transaction of a purge. */
+const PURGED_AT_ONCE = 4096
+
 export class SqliteDeadLetters {
   readonly #database: SqliteDatabase
   readonly #groupId: string
@@ -56,13 +59,19 @@ export class SqliteDeadLetters {
     })
   }
 
+  /** In pieces, so that counting goes on meanwhile: there may be millions. One that is ended in between has purged some. */
   purge(states: readonly DeadLetterState[], keptBefore: number): number {
     const time = this.#now()
-    return this.#database.transaction(() => {
-      let purged = 0
-      for (const state of states) purged += Number(this.#statements.purge.run(time, state, keptBefore, this.#groupId).changes)
-      return purged
-    })
+    const last = this.#database.run(() => this.#statements.lastId.get()?.id as number)
+    let purged = 0
+    for (let from = 0; from < last; from += PURGED_AT_ONCE) {
+      this.#database.transaction(() => {
+        for (const state of states) {
+          purged += Number(this.#statements.purge.run(time, state, keptBefore, from, from + PURGED_AT_ONCE, this.#groupId).changes)
+        }
+      })
+    }
+    return purged
   }
 
   #read(statement: StatementSync, ...values: (string | number)[]): KeptDeadLetter[] {
@@ -74,7 +83,6 @@ function prepareStatements(database: SqliteDatabase) {
   // An integer beyond 2^53 is an error to whoever reads it as a number.
   const columns = `letters.id, letters.record_offset, letters.leader_epoch, CAST(letters.record_timestamp AS TEXT) AS record_timestamp,
     letters.reason, letters.state, letters.key, letters.headers, letters.value, letters.cut, partitions.topic, partitions.topic_id, partitions.partition`
-  const lettersOfGroup = 'dead_letters letters JOIN partitions ON partitions.id = letters.partition_id WHERE partitions.group_id = ?1'
   // Lengths alone are read from the head of a row, without its bytes.
   const bytes = 'coalesce(length(key), 0) + coalesce(length(value), 0) + length(headers)'
   const ofGroup = 'partition_id IN (SELECT id FROM partitions WHERE group_id = ?)'
@@ -91,8 +99,12 @@ function prepareStatements(database: SqliteDatabase) {
     newest: database.prepare(
       lettersWithin({
         columns,
-        chosen: `SELECT letters.id, ${bytes} AS size FROM ${lettersOfGroup} AND letters.id < ?2 AND letters.state IN ('kept', 'published')
-          ORDER BY letters.id DESC LIMIT ?3`,
+        // The newest of each partition by their index, then the newest of those: however many there are, few are read.
+        chosen: `SELECT id, ${bytes} AS size FROM dead_letters WHERE id IN (
+            SELECT newest.id FROM partitions JOIN dead_letters newest ON newest.id IN (
+              SELECT id FROM dead_letters INDEXED BY dead_letters_newest
+              WHERE partition_id = partitions.id AND id < ?2 AND state IN ('kept', 'published') ORDER BY id DESC LIMIT ?3)
+            WHERE partitions.group_id = ?1 ORDER BY newest.id DESC LIMIT ?3)`,
         order: 'id DESC',
         most: '?4',
       }),
@@ -100,15 +112,15 @@ function prepareStatements(database: SqliteDatabase) {
     unpublished: database.prepare(
       lettersWithin({
         columns,
-        chosen: `SELECT letters.id, letters.record_offset, letters.leader_epoch, ${bytes} AS size
-          FROM ${lettersOfGroup} AND partitions.topic_id = ?2 AND partitions.partition = ?3 AND letters.state = 'kept'
-          ORDER BY letters.record_offset, letters.leader_epoch LIMIT ?4`,
+        chosen: `SELECT id, record_offset, leader_epoch, ${bytes} AS size FROM dead_letters INDEXED BY dead_letters_to_publish
+          WHERE partition_id = (SELECT id FROM partitions WHERE group_id = ?1 AND topic_id = ?2 AND partition = ?3) AND state = 'kept'
+          ORDER BY record_offset, leader_epoch LIMIT ?4`,
         order: 'record_offset, leader_epoch',
         most: '?5',
       }),
     ),
     reasons: database.prepare(`
-      SELECT reason, count(*) AS letters FROM dead_letters WHERE state IN ('kept', 'published') AND ${ofGroup}
+      SELECT reason, sum(letters) AS letters FROM letter_reasons WHERE letters > 0 AND ${ofGroup}
       GROUP BY reason ORDER BY reason`),
     ofPartition: database.prepare(`
       SELECT id, record_offset AS "offset", leader_epoch AS leaderEpoch, reason, state, cut FROM dead_letters
@@ -117,6 +129,7 @@ function prepareStatements(database: SqliteDatabase) {
     purge: database.prepare(`
       UPDATE dead_letters SET purged_at = ?, key = NULL, headers = NULL, value = NULL, cut = NULL,
         state = CASE state WHEN 'counted' THEN 'counted' WHEN 'superseded' THEN 'superseded' ELSE 'purged' END
-      WHERE state = ? AND purged_at IS NULL AND kept_at < ? AND ${ofGroup}`),
+      WHERE state = ? AND purged_at IS NULL AND kept_at < ? AND id > ? AND id <= ? AND +${ofGroup}`),
+    lastId: database.prepare('SELECT coalesce(max(id), 0) AS id FROM dead_letters'),
   }
 }

@@ -95,7 +95,7 @@ export function webPage(options: WebPageOptions): FastifyPluginAsync {
     const closing = new AbortController()
     let watching = Promise.resolve()
     app.addHook('onReady', async () => {
-      watching = watchGroup(store, progress, state, closing.signal, wait)
+      watching = watchGroup(store, progress, state, closing.signal, wait, () => performance.now())
     })
     // Before the server waits for its connections to end: a stream never does by itself.
     app.addHook('preClose', async () => {

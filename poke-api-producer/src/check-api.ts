@@ -5,7 +5,8 @@ import { probePokeApi } from './infrastructure/poke-api/probe.ts'
 
 /** @returns the exit code @throws ServiceError where settings are wrong, and PokeApiError where it does not answer */
 export async function checkApi(env: Readonly<Record<string, string | undefined>>): Promise<number> {
-  const { config } = readConfig(env)
+  const { config, warnings } = readConfig(env)
+  for (const warning of warnings) console.error(`Warning: ${warning}`)
   const url = config.POKE_API_URL
   const proxy = proxyFor(url, config)
   await probePokeApi({ url, proxy })

@@ -10,6 +10,7 @@ import {
   PROXY_SETTINGS,
   path,
   processSettings,
+  proxyWarnings,
   readSettings,
   type SettingValues,
   setting,
@@ -52,7 +53,7 @@ export const SETTINGS = {
     '3',
     'How often a Pokémon of a sweep may fail while PokeAPI answers for others; then it is left out, and the sweep ends without it.',
   ),
-  DATA_DIR: setting(path(), 'data/producer', 'The folder of the outbox and of the cache of PokeAPI’s answers, on a local disk.'),
+  DATA_DIR: setting(path('folder'), 'data/producer', 'The folder of the outbox and of the cache of PokeAPI’s answers, on a local disk.'),
   OUTBOX_MAX_EVENTS: setting(integer({ min: 1, max: 10_000_000 }), '10000', 'How many events may wait for Kafka before capturing pauses.'),
   ...processSettings(8081),
 } as const
@@ -65,5 +66,5 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): {
   readonly warnings: readonly string[]
 } {
   const { values, warnings } = readSettings(SETTINGS, withProxyNames(env), CONNECTION_RULES)
-  return { config: values, warnings: [...warnings, ...connectionWarnings(values)] }
+  return { config: values, warnings: [...warnings, ...proxyWarnings(env, values.POKE_API_URL, values), ...connectionWarnings(values)] }
 }

@@ -22,6 +22,7 @@ test('without any variable the producer captures at random from PokeAPI, gently'
     POKE_API_URL: 'https://pokeapi.co/api/v2',
     HTTP_PROXY: null,
     HTTPS_PROXY: null,
+    ALL_PROXY: null,
     NO_PROXY: null,
     POKE_API_MAX_RATE: 10,
     POKE_API_TIMEOUT: 30_000,
@@ -35,6 +36,7 @@ test('without any variable the producer captures at random from PokeAPI, gently'
     HTTP_HOST: '127.0.0.1',
     HTTP_PORT: 8081,
     LOG_LEVEL: 'info',
+    LOG_FORMAT: 'auto',
     SHUTDOWN_TIMEOUT: 10_000,
   })
 })

@@ -1,4 +1,4 @@
-/** The proxy of HTTP requests, from the variables that curl, Python, Go and others go by: HTTP_PROXY, HTTPS_PROXY and NO_PROXY, also in small letters. */
+/** The proxy of HTTP requests, from the variables that curl, Python and others go by: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY, also in small letters. */
 import { BlockList, isIP } from 'node:net'
 import { optional, type SettingKind, text } from './setting-kinds.ts'
 import { type SettingValues, setting } from './settings.ts'
@@ -6,6 +6,11 @@ import { type SettingValues, setting } from './settings.ts'
 export const PROXY_SETTINGS = {
   HTTP_PROXY: setting(optional(proxyUrl()), '', 'The proxy of requests to `http://` addresses. Requests to this machine go to no proxy.'),
   HTTPS_PROXY: setting(optional(proxyUrl()), '', 'The proxy of requests to `https://` addresses, which go through it encrypted (CONNECT).'),
+  ALL_PROXY: setting(
+    optional(proxyUrl()),
+    '',
+    'The proxy for which of the two above is not set. A SOCKS proxy here is warned of, and not used.',
+  ),
   NO_PROXY: setting(
     optional(text(/./, 'hosts, domains (with all below them), addresses and networks, each with a port where it is meant alone; `*`: all')),
     '',
@@ -25,9 +30,35 @@ const DEFAULT_PORTS: Readonly<Record<string, string>> = { 'http:': '80', 'https:
  * FTP_PROXY, which is nobody's misspelling, is left out.
  */
 export function withProxyNames(env: Readonly<Record<string, string | undefined>>): Record<string, string | undefined> {
-  const { http_proxy, https_proxy, no_proxy, ftp_proxy: _, FTP_PROXY: __, ...named } = env
+  const { http_proxy, https_proxy, all_proxy, ALL_PROXY, no_proxy, ftp_proxy: _, FTP_PROXY: __, ...named } = env
   const both = [no_proxy, env.NO_PROXY].filter((value) => value?.trim()).join()
-  return { ...named, ...first('HTTP_PROXY', http_proxy), ...first('HTTPS_PROXY', https_proxy), ...first('NO_PROXY', both) }
+  const all = all_proxy?.trim() ? all_proxy : ALL_PROXY
+  return {
+    ...named,
+    ...first('HTTP_PROXY', http_proxy),
+    ...first('HTTPS_PROXY', https_proxy),
+    ...first('ALL_PROXY', isSocks(all) ? '' : all),
+    ...first('NO_PROXY', both),
+  }
+}
+
+/**
+ * Desktops set a SOCKS proxy for all there is beside those for the web, which are then used; where it is the only one, a service that cannot
+ * use it must not be silent about it.
+ * @param env as the system gives it
+ * @param target the URL that is asked
+ * @returns sentences for the log
+ */
+export function proxyWarnings(env: Readonly<Record<string, string | undefined>>, target: string, values: ProxyValues): string[] {
+  const socks = isSocks(env.all_proxy?.trim() ? env.all_proxy : env.ALL_PROXY)
+  const { protocol } = new URL(target)
+  const [proxy, name] = protocol === 'https:' ? [values.HTTPS_PROXY, 'HTTPS_PROXY'] : [values.HTTP_PROXY, 'HTTP_PROXY']
+  if (!socks || proxy !== null || !isMeant(target, values)) return []
+  return [`ALL_PROXY is a SOCKS proxy, which this service cannot use: requests go straight; set ${name} to an HTTP proxy, or NO_PROXY`]
+}
+
+function isSocks(proxy: string | undefined): boolean {
+  return /^\s*socks/i.test(proxy ?? '')
 }
 
 function first(name: string, value: string | undefined): Record<string, string> {
@@ -35,15 +66,18 @@ function first(name: string, value: string | undefined): Record<string, string> 
 }
 
 /** The proxy of requests to this URL; null where there is none, or none is meant for it. */
-export function proxyFor(target: string, { HTTP_PROXY, HTTPS_PROXY, NO_PROXY }: ProxyValues): URL | null {
+export function proxyFor(target: string, values: ProxyValues): URL | null {
+  const { HTTP_PROXY, HTTPS_PROXY, ALL_PROXY } = values
+  const proxy = (new URL(target).protocol === 'https:' ? HTTPS_PROXY : HTTP_PROXY) ?? ALL_PROXY
+  return proxy !== null && isMeant(target, values) ? proxy : null
+}
+
+/** Whether a proxy is meant for requests to this URL, where there is one. */
+function isMeant(target: string, { NO_PROXY }: ProxyValues): boolean {
   const url = new URL(target)
-  const proxy = url.protocol === 'https:' ? HTTPS_PROXY : HTTP_PROXY
-  if (proxy === null) return null
   const host = plainHost(url.hostname)
   const port = url.port || (DEFAULT_PORTS[url.protocol] ?? '')
-  if (isLoopback(host)) return null
-  const exempt = (NO_PROXY ?? '').split(/[\s,]+/).some((entry) => entry !== '' && covers(entry, host, port))
-  return exempt ? null : proxy
+  return !isLoopback(host) && !(NO_PROXY ?? '').split(/[\s,;]+/).some((entry) => entry !== '' && covers(entry, host, port))
 }
 
 /** A proxy as it may be shown: without user and password. */

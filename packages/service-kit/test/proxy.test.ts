@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
-import { PROXY_SETTINGS, proxyFor, readSettings, type ServiceError, shownProxy, withProxyNames } from '../src/index.ts'
+import { PROXY_SETTINGS, proxyFor, proxyWarnings, readSettings, type ServiceError, shownProxy, withProxyNames } from '../src/index.ts'
 
 const POKE_API = 'https://pokeapi.co/api/v2'
 
@@ -25,9 +25,35 @@ describe('the variables', () => {
     [POKE_API, { HTTPS_PROXY: 'http://ash:pi%40ka@p:3128/' }, 'http://ash:pi%40ka@p:3128/'],
     ['http://mirror/api/v2', { HTTP_PROXY: 'http://p:3128', HTTPS_PROXY: 'http://q:3128' }, 'http://p:3128/'],
     [POKE_API, { HTTPS_PROXY: 'http://p:1', FTP_PROXY: 'http://f:1', ftp_proxy: 'x', ALL_PROXY: 'socks5://s:1' }, 'http://p:1/'],
+    [POKE_API, { ALL_PROXY: 'http://a:1' }, 'http://a:1/'],
+    [POKE_API, { all_proxy: 'a:1', ALL_PROXY: 'http://large:1' }, 'http://a:1/'],
+    [POKE_API, { ALL_PROXY: 'http://a:1', HTTPS_PROXY: 'http://p:1' }, 'http://p:1/'],
+    [POKE_API, { ALL_PROXY: 'http://a:1', HTTP_PROXY: 'http://p:1' }, 'http://a:1/'],
+    [POKE_API, { ALL_PROXY: 'http://a:1', NO_PROXY: '.co' }, null],
+    ['http://mirror/api/v2', { ALL_PROXY: 'http://a:1' }, 'http://a:1/'],
+    [POKE_API, { ALL_PROXY: 'socks5h://s:1' }, null],
+    [POKE_API, { all_proxy: 'SOCKS://s:1', ALL_PROXY: 'http://a:1' }, null],
   ] as const) {
     test(`${target} with ${JSON.stringify(env)}: ${proxy ?? 'straight'}`, () => assert.equal(proxyOf(target, { ...env }), proxy))
   }
+
+  test('a SOCKS proxy for everything is warned of where it would be the only one, and never shown', () => {
+    const warnings = (target: string, env: Record<string, string>) =>
+      proxyWarnings(env, target, readSettings(PROXY_SETTINGS, withProxyNames(env)).values)
+    const [warning, ...more] = warnings(POKE_API, { ALL_PROXY: 'socks5://ash:pikachu@s:1080', HTTP_PROXY: 'http://p:1' })
+    assert.deepEqual(more, [])
+    assert.match(warning ?? '', /^ALL_PROXY is a SOCKS proxy, which this service cannot use: requests go straight; set HTTPS_PROXY /)
+    assert.doesNotMatch(warning ?? '', /pikachu/)
+    assert.match(warnings('http://mirror/', { all_proxy: 'socks://s:1' })[0] ?? '', /set HTTP_PROXY /)
+    for (const env of [
+      { ALL_PROXY: 'socks5://s:1', HTTPS_PROXY: 'http://p:1' },
+      { ALL_PROXY: 'socks5://s:1', NO_PROXY: '*' },
+      { ALL_PROXY: 'http://a:1' },
+      {},
+    ])
+      assert.deepEqual(warnings(POKE_API, env), [])
+    assert.deepEqual(warnings('http://127.0.0.1:8082/', { ALL_PROXY: 'socks5://s:1' }), [])
+  })
 
   test('what is this machine goes to no proxy, however it is called', () => {
     for (const host of ['localhost', 'LOCALHOST.', 'a.localhost', '127.0.0.1', '127.9.8.7', '[::1]', '127.1'])
@@ -54,7 +80,18 @@ describe('NO_PROXY', () => {
   }
 
   test('names hosts, and domains with all below them', () => {
-    for (const entries of ['pokeapi.co', '.co', 'co', 'a,pokeapi.co', 'a pokeapi.co', ' a , POKEAPI.CO. ', '*', 'x,*', '*.co'])
+    for (const entries of [
+      'pokeapi.co',
+      '.co',
+      'co',
+      'a,pokeapi.co',
+      'a pokeapi.co',
+      'a;pokeapi.co',
+      ' a , POKEAPI.CO. ',
+      '*',
+      'x,*',
+      '*.co',
+    ])
       straight(POKE_API, entries)
     for (const entries of ['okeapi.co', 'www.pokeapi.co', 'pokeapi', '', ',', '.', 'pokeapi.co.uk', '*pokeapi.co'])
       byProxy(POKE_API, entries)

@@ -1,10 +1,10 @@
 /** The whole pipeline on one machine: Kafka, a PokeAPI and both services, each as a process of its own, started and stopped in order. */
-import { existsSync, mkdirSync } from 'node:fs'
+import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { SETTINGS as CONSUMER_SETTINGS } from 'poke-api-consumer/src/config.ts'
-import { PROXY_SETTINGS, proxyFor, readSettings, withProxyNames } from 'service-kit'
+import { environmentHere, PROXY_SETTINGS, proxyFor, readSettings, withProxyNames } from 'service-kit'
 import { type FolderLock, type Holder, lockFolder } from './folder-lock.ts'
 import { freePort, isPortFree } from './free-port.ts'
 import { embeddedKafka, KAFKA_VERSION, type Kafka, PortTaken } from './kafka.ts'
@@ -76,8 +76,7 @@ export class OneMachine implements Stoppable {
     this.#lock = taken.lock
     this.#options = options
     options.run.own(this)
-    if (existsSync('.env')) process.loadEnvFile('.env')
-    this.#env = process.env
+    this.#env = Object.assign(process.env, environmentHere(process.env, []).env)
     this.#outputFile = this.#env.OUTPUT_FILE || 'type-counts.json'
   }
 

@@ -29,7 +29,7 @@ export interface EnvironmentHere {
  * are of one Kafka alone.
  * @param names of the settings that the program has
  * @param folder the working directory
- * @throws ServiceError (exit code 78) where `.env` cannot be read
+ * @throws ServiceError (exit code 78) where `.env` cannot be read, or is no text
  */
 export function environmentHere(given: Environment, names: readonly string[], folder = '.'): EnvironmentHere {
   const env = { ...readEnvFile(join(folder, '.env')), ...given }
@@ -48,11 +48,24 @@ export function environmentHere(given: Environment, names: readonly string[], fo
 function readEnvFile(path: string): Environment {
   // A folder of that name is another program's.
   if (!statSync(path, { throwIfNoEntry: false })?.isFile()) return {}
+  let content: Buffer
   try {
-    return parseEnv(readFileSync(path, 'utf8'))
+    content = readFileSync(path)
   } catch (error) {
     throw ownError('config/wrong', `the file .env cannot be read (${(error as NodeJS.ErrnoException).code}): let this user read it`)
   }
+  try {
+    return parseEnv(new TextDecoder(encodingOf(content), { fatal: true }).decode(content))
+  } catch {
+    throw ownError('config/wrong', 'the file .env is no text in UTF-8: save it as UTF-8')
+  }
+}
+
+/** By the mark at its beginning, which editors and shells of Windows write; decoding takes it away, which otherwise hides the first setting. */
+function encodingOf(content: Buffer): string {
+  const mark = content.toString('latin1', 0, 2)
+  if (mark === '\xff\xfe') return 'utf-16le'
+  return mark === '\xfe\xff' ? 'utf-16be' : 'utf-8'
 }
 
 /** Null where nothing runs: the file of one that was killed stays. */

@@ -34,6 +34,27 @@ test('.env is read; what the environment has wins, also where it is empty', (t) 
   assert.deepEqual(env, { LOG_LEVEL: '', STORE_URL: 'sqlite:b', KAFKA_BROKERS: 'a:1' })
 })
 
+test('.env may have been written by an editor or a shell of Windows: with a mark at its beginning, in UTF-16, with its ends of lines', (t) => {
+  const text = '\ufeffSTORE_URL="sqlite:a b"\r\nexport LOG_LEVEL=debug # ü\r\n'
+  const big = Buffer.from(text, 'utf16le').swap16()
+  for (const content of [Buffer.from(text), Buffer.from(text, 'utf16le'), big]) {
+    const dir = folder(t)
+    writeFileSync(join(dir, '.env'), content)
+    assert.deepEqual(environmentHere({}, NAMES, dir).env, { STORE_URL: 'sqlite:a b', LOG_LEVEL: 'debug' })
+  }
+})
+
+test('a .env that is no text is refused, whichever setting it would have hidden', (t) => {
+  const dir = folder(t)
+  for (const content of [Buffer.from('A=\xe4\nSTORE_URL=sqlite:a', 'latin1'), Buffer.from([0xff, 0xfe, 0x41])]) {
+    writeFileSync(join(dir, '.env'), content)
+    assert.throws(() => environmentHere({}, NAMES, dir), {
+      exitCode: 78,
+      message: /^the file \.env is no text in UTF-8: save it as UTF-8$/,
+    })
+  }
+})
+
 test('a folder that is called .env is left in peace', (t) => {
   assert.deepEqual(environmentHere({}, NAMES, folder(t, { '.env/bin/python': '' })).env, {})
 })

@@ -114,6 +114,14 @@ describe('a capture', () => {
     })
   })
 
+  test('has it also of a body that begins with the mark of UTF-8, as files on mirrors do, and of a list', async (t) => {
+    const { api, client } = await setUp(t)
+    api.answer('pokemon/25/', ok(`\ufeff${bodyOf(pikachu)}`))
+    api.answer('pokemon?limit=100000', ok(`\ufeff${listOf([25])}`))
+    assert.deepEqual((await client.capture(25, never))?.pokemon, pikachu)
+    assert.deepEqual(await client.list(never), [25])
+  })
+
   test('names the project and its version to the API, and whoever else is asked to', async (t) => {
     const { api, client } = await setUp(t)
     api.answer('pokemon/25/', ok(bodyOf(pikachu)))

@@ -107,7 +107,7 @@ class AnswerCheck implements Handler {
   #passReduced(): void {
     let kept: Buffer
     try {
-      kept = this.#exchange.reduce(this.#assembly.join(this.#chunks))
+      kept = this.#exchange.reduce(withoutMark(this.#assembly.join(this.#chunks)))
     } catch (error) {
       this.#exchange.distrusted = true
       this.#fail(error as Error)
@@ -154,6 +154,11 @@ class AnswerController implements Controller {
   pause(): void {}
 
   resume(): void {}
+}
+
+/** Without the mark of UTF-8 at its beginning, which some servers of files send: RFC 8259, 8.1, lets who reads JSON ignore it. */
+function withoutMark(body: Buffer): Buffer {
+  return body[0] === 0xef && body[1] === 0xbb && body[2] === 0xbf ? body.subarray(3) : body
 }
 
 function keptHeaders(headers: IncomingHttpHeaders): IncomingHttpHeaders {

@@ -1,4 +1,6 @@
 /** Every setting of the consumer: its environment variable, default, unit and meaning. `docs/settings.md` is made of it. */
+import { realpathSync } from 'node:fs'
+import { basename, dirname, join, resolve } from 'node:path'
 import {
   CONNECTION_RULES,
   connectionWarnings,
@@ -22,6 +24,7 @@ import {
   url,
 } from 'service-kit'
 import { StoreError } from './errors.ts'
+import { sqlitePath } from './infrastructure/storage/open-store.ts'
 import { connectionWays, isCertain } from './infrastructure/storage/postgres-tls.ts'
 import { parsePostgresUrl } from './infrastructure/storage/postgres-url.ts'
 
@@ -88,7 +91,7 @@ export const SETTINGS = {
     'stop',
     'What to do where records are gone, or cannot be read, before they were counted: leave the partition alone, or record the gap and go on after it.',
   ),
-  OUTPUT_FILE: setting(path(), 'type-counts.json', 'The file with the counts.'),
+  OUTPUT_FILE: setting(path('file'), 'type-counts.json', 'The file with the counts.'),
   ...processSettings(8080),
   HTTP_ALLOWED_HOSTS: setting(
     names(/^[a-z0-9](?:[a-z0-9.-]{0,252})$/i, 'names of hosts, separated by commas'),
@@ -114,7 +117,7 @@ const SERVER_SETTINGS = ['STORE_PASSWORD_FILE', 'STORE_CA_FILE', 'STORE_CERT_FIL
 /** Everything that can be known of the store before it is opened. @param environment for what PostgreSQL's own client reads there */
 function storeRule(environment: Readonly<Record<string, string | undefined>>): SettingRule<typeof SETTINGS> {
   return (values) => {
-    if (values.STORE_URL.startsWith('sqlite:')) {
+    if (sqlitePath(values.STORE_URL) !== null) {
       const unused = SERVER_SETTINGS.find((name) => values[name] !== null)
       if (unused === undefined) return null
       return `${unused} is set, and STORE_URL is an SQLite file, which has no server to log in to: leave one of them out`
@@ -133,11 +136,33 @@ function storeRule(environment: Readonly<Record<string, string | undefined>>): S
   }
 }
 
+/** The file of counts is replaced as a whole: it must not be the store, by whichever path. */
+const fileRule: SettingRule<typeof SETTINGS> = ({ STORE_URL, OUTPUT_FILE }) => {
+  const store = sqlitePath(STORE_URL)
+  if (store === null) return null
+  const file = realPath(OUTPUT_FILE)
+  const files = ['', '-wal', '-shm', '-journal'].map((suffix) => realPath(store) + suffix)
+  return files.includes(file)
+    ? 'OUTPUT_FILE and STORE_URL are one file, which the counts would replace: name another one in OUTPUT_FILE'
+    : null
+}
+
+/** Where a path leads, also one to a file or a folder that is still to be made. */
+function realPath(path: string): string {
+  const absolute = resolve(path)
+  try {
+    return realpathSync(absolute)
+  } catch {
+    const folder = dirname(absolute)
+    return folder === absolute ? absolute : join(realPath(folder), basename(absolute))
+  }
+}
+
 /** @throws ServiceError (exit code 78) which names every wrong setting */
 export function readConfig(env: Readonly<Record<string, string | undefined>>): {
   readonly config: Config
   readonly warnings: readonly string[]
 } {
-  const { values, warnings } = readSettings(SETTINGS, env, [...CONNECTION_RULES, storeRule(env)])
+  const { values, warnings } = readSettings(SETTINGS, env, [...CONNECTION_RULES, storeRule(env), fileRule])
   return { config: values, warnings: [...warnings, ...connectionWarnings(values)] }
 }

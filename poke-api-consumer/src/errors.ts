@@ -128,7 +128,7 @@ export const OUTPUT_FILE_ERRORS = {
   ),
   'not-a-file': final(
     EXIT.config,
-    '`OUTPUT_FILE` is a folder, a pipe, a socket or a device, which is not replaced.',
+    '`OUTPUT_FILE` is a folder, a pipe, a socket, a device or a database, which is not replaced.',
     'Name a file, or one that is still to be made; where it became so under a running service, which tries again, remove it.',
   ),
   full: retried('The disk of the file is full.', 'Make room; the file is written then.'),

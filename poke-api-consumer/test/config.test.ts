@@ -1,5 +1,8 @@
 /** The consumer's settings, as the architecture has them. */
 import assert from 'node:assert/strict'
+import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import type { ServiceError } from 'service-kit'
 import { readConfig } from '../src/config.ts'
@@ -35,6 +38,7 @@ test('without any variable the consumer counts into a file of this machine', () 
     HTTP_PORT: 8080,
     HTTP_ALLOWED_HOSTS: [],
     LOG_LEVEL: 'info',
+    LOG_FORMAT: 'auto',
     SHUTDOWN_TIMEOUT: 10_000,
   })
 })
@@ -61,6 +65,36 @@ test('a password for an SQLite file is told', () => {
   const anyFile = new URL(import.meta.url).pathname
   assert.throws(() => readConfig({ STORE_PASSWORD_FILE: anyFile }), /STORE_PASSWORD_FILE is set, and STORE_URL is an SQLite file/)
   assert.equal(readConfig({ STORE_PASSWORD_FILE: anyFile, STORE_URL: 'postgres://a@b/c' }).config.STORE_PASSWORD_FILE, anyFile)
+})
+
+test('the file of counts must not be the store, by whichever path', (t) => {
+  const folder = realpathSync(mkdtempSync(join(tmpdir(), 'config-')))
+  t.after(() => rmSync(folder, { recursive: true }))
+  mkdirSync(join(folder, 'real'))
+  symlinkSync('real', join(folder, 'way'))
+  symlinkSync('real/counts.db', join(folder, 'link'))
+  const store = `sqlite:${join(folder, 'real', 'counts.db')}`
+  for (const made of [false, true]) {
+    if (made) writeFileSync(join(folder, 'real', 'counts.db'), '')
+    for (const file of [
+      'real/counts.db',
+      'way/counts.db',
+      'real/../way/./counts.db',
+      'real/counts.db-wal',
+      'way/counts.db-shm',
+      ...(made ? ['link'] : []),
+    ])
+      assert.throws(
+        () => readConfig({ STORE_URL: store, OUTPUT_FILE: join(folder, file) }),
+        {
+          exitCode: 78,
+          message: /OUTPUT_FILE and STORE_URL are one file, which the counts would replace: name another one in OUTPUT_FILE/,
+        },
+        file,
+      )
+  }
+  readConfig({ STORE_URL: store, OUTPUT_FILE: join(folder, 'counts.db') })
+  assert.throws(() => readConfig({ STORE_URL: 'sqlite:a/b.db', OUTPUT_FILE: './a/b.db' }), /are one file/)
 })
 
 test('a misspelt setting is warned of, a setting of the producer is not', () => {

@@ -7,6 +7,7 @@ import fs from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { describe, type TestContext, test } from 'node:test'
 import { OutputFileError } from '../src/errors.ts'
 import { type Files, TypeCountsFile } from '../src/infrastructure/file-handling/type-counts-file.ts'
@@ -166,6 +167,33 @@ describe('the file on disk', () => {
       if (what !== 'a folder') assert.equal(await sink.matches(new Map()), false)
       const { ino, mode } = await fs.lstat(path)
       assert.deepEqual([ino, mode], [before.ino, before.mode])
+    }
+  })
+
+  test('a database is refused, by whichever path, and left as it was', async (t) => {
+    const folder = await newFolder(t)
+    const database = join(folder, 'type-counts.db')
+    const open = new DatabaseSync(database)
+    open.exec('CREATE TABLE a (b)')
+    open.close()
+    const before = await fs.readFile(database)
+    await fs.link(database, join(folder, 'other-name'))
+    for (const path of [database, join(folder, 'other-name')]) {
+      const refusal = {
+        kind: 'not-a-file',
+        exitCode: 78,
+        message: /^OUTPUT_FILE .* is a database \(SQLite\), and is left alone: name another file/,
+      }
+      await assert.rejects(new TypeCountsFile(path).check(), refusal)
+    }
+    assert.deepEqual(await fs.readFile(database), before)
+  })
+
+  test('may have the longest name that the disk allows', async (t) => {
+    for (const name of ['a'.repeat(255), 'ü'.repeat(127), '🐛'.repeat(63)]) {
+      const path = join(await newFolder(t), name)
+      await new TypeCountsFile(path).write(new Map([['bug', 1]]))
+      assert.equal(await fs.readFile(path, 'utf8'), '{"types":{"bug":1}}\n')
     }
   })
 

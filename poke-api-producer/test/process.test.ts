@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -77,8 +77,9 @@ test('check-api says whether PokeAPI answers: exit code 0, or 75 and why', async
   api.answer('pokemon/1/', ok(bodyOf(pokemon(1))))
   const { stdout } = await promisify(execFile)(process.execPath, [PROGRAM, 'check-api'], { env: { POKE_API_URL: api.url } })
   assert.equal(stdout, `PokeAPI answers at ${api.url}.\n`)
-  const { service: away } = await start(t, {}, { args: ['check-api'] })
+  const { service: away, folder } = await start(t, {}, { args: ['check-api'] })
   assert.equal(await away.ends(), 75)
+  assert.deepEqual(readdirSync(folder), [], 'it leaves nothing in the folder in which it is started')
   assert.match(away.error, /^poke-api-producer: PokeAPI at http:\/\/127\.0\.0\.1:\d+\/pokemon\/1\/ could not be reached/)
 })
 

@@ -97,9 +97,28 @@ export function text(form: RegExp, accepts: string): SettingKind<string> {
 }
 
 /** A path of the file system, absolute or relative to the working directory. */
-export function path(): SettingKind<string> {
-  return { accepts: 'a path, absolute or from the working directory', parse: (given) => (given.includes('\0') ? refuse() : accept(given)) }
+export function path(of: 'file' | 'folder'): SettingKind<string> {
+  return {
+    accepts: `the path of a ${of}, absolute or from the working directory`,
+    parse(given) {
+      const why = whyNoPath(given) ?? (of === 'file' ? whyNoFile(given) : null)
+      return why === null ? accept(given) : refuse(why)
+    },
+  }
 }
+
+/** What is hardly ever meant as it stands; null where there is nothing of it. */
+function whyNoPath(given: string): string | null {
+  if (given.includes('\0')) return 'there is a zero byte in it'
+  if (/^(["'`]).*\1$/s.test(given)) return 'there are quotation marks around it: leave them out'
+  return /^~/.test(given) ? HOME : null
+}
+
+function whyNoFile(given: string): string | null {
+  return /(?:^|[/\\])\.{0,2}$/.test(given) ? 'it is the path of a folder: add the name of a file' : null
+}
+
+const HOME = 'only shells take ~ for the home folder: write its path out (or ./~ for a file of that name)'
 
 /** Names separated by commas; none is allowed. */
 export function names(form: RegExp, accepts: string): SettingKind<readonly string[]> {
@@ -161,14 +180,17 @@ export function url({ file, server, passwordSetting }: UrlSchemes, accepts: stri
   return {
     accepts,
     parse(given) {
-      const why = whyNoUrl(given)
-      if (why !== null) return refuse(why)
       const [, scheme = '', rest = ''] = /^([a-z][a-z0-9+.-]*):(.*)$/.exec(given) ?? []
-      if (file.includes(scheme)) {
+      const isFile = file.includes(scheme)
+      // A path may have spaces in it.
+      const why = whyNoUrl(isFile ? given.replaceAll(' ', '') : given)
+      if (why !== null) return refuse(why)
+      if (isFile) {
         if (rest === '') return refuse('the path is missing')
-        return /^\/\/(?!\/)|:.*@|\?/.test(rest)
-          ? refuse(`${scheme}: takes the path of a file, without host, user and parameters`)
-          : accept(given)
+        if (/^\/\/(?!\/)|:.*@|\?/.test(rest)) return refuse(`${scheme}: takes the path of a file, without host, user and parameters`)
+        if (/^:memory:$|^file:/.test(rest)) return refuse(`${scheme}: takes the path of a file, and nothing else`)
+        const whyNot = whyNoPath(rest) ?? whyNoFile(rest)
+        return whyNot === null ? accept(given) : refuse(whyNot)
       }
       if (!server.includes(scheme)) return refuse(`it does not begin with ${[...file, ...server].map((known) => `${known}:`).join(' or ')}`)
       if (!rest.startsWith('//')) return refuse(`${scheme}: is not followed by //`)
@@ -237,7 +259,8 @@ function readText(file: string): string | Parsed<never> {
   try {
     return readFileSync(file, 'utf8')
   } catch (error) {
-    return refuse(`the file cannot be read (${(error as NodeJS.ErrnoException).code ?? (error as Error).message})`)
+    const why = `the file cannot be read (${(error as NodeJS.ErrnoException).code ?? (error as Error).message})`
+    return refuse(file.startsWith('~') ? `${why}; ${HOME}` : why)
   }
 }
 

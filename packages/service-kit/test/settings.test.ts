@@ -129,6 +129,12 @@ suite('kinds of settings', () => {
     for (const given of texts) assert.equal(kind.parse(given).ok, false, `${JSON.stringify(given)} should be refused (${kind.accepts})`)
   }
 
+  const whyNot = (kind: SettingKind<unknown>, given: string): string => {
+    const parsed = kind.parse(given)
+    assert.ok(!parsed.ok, `${JSON.stringify(given)} should be refused (${kind.accepts})`)
+    return parsed.why ?? ''
+  }
+
   test('whole numbers', () => {
     const kind = integer({ min: 1, max: 100 })
     accepts(kind, '1', 1)
@@ -208,6 +214,16 @@ suite('kinds of settings', () => {
       'postgres:///poke?host=/var/run/postgresql',
     ])
       accepts(kind, given, given)
+    for (const path of ['/home/ash ketchum/counts.db', 'data/ü %20#1.db', './:memory:']) accepts(kind, `sqlite:${path}`, `sqlite:${path}`)
+    for (const [path, why] of [
+      ['~/counts.db', /only shells take ~/],
+      ['data/', /add the name of a file/],
+      ['"a b.db"', /quotation marks/],
+      ['a\nb.db', /cannot be printed/],
+      [':memory:', /the path of a file, and nothing else/],
+      ['file:counts.db', /the path of a file, and nothing else/],
+    ] as const)
+      assert.match(whyNot(kind, `sqlite:${path}`), why)
     refuses(kind, 'mysql://localhost', 'sqlite:', '/data/counts.db', '', 'postgres:ash@db', 'postgres://a b/c', 'sqlite://ash@db/poke')
   })
 
@@ -217,8 +233,23 @@ suite('kinds of settings', () => {
     accepts(names(/^[a-z.]+$/, 'names'), 'a.b, c', ['a.b', 'c'])
     accepts(names(/^[a-z.]+$/, 'names'), '', [])
     refuses(names(/^[a-z.]+$/, 'names'), 'a,B')
-    accepts(path(), 'data/producer', 'data/producer')
-    refuses(path(), 'a\0b')
+  })
+
+  test('paths', () => {
+    for (const good of ['data/producer', '/a b/#c/ü%20', './~', 'a~b', '..', 'data/', '"a"b', '$HOME/a'])
+      accepts(path('folder'), good, good)
+    for (const good of ['counts.json', '/a b/#c', 'a.', '.counts', './~/counts', '...']) accepts(path('file'), good, good)
+    for (const [bad, why] of [
+      ['a\0b', /zero byte/],
+      ['~', /only shells take ~ .*write its path out/],
+      ['~/a', /only shells take ~/],
+      ['~ash/a', /only shells take ~/],
+      ['"a b"', /quotation marks/],
+      ["'a'", /quotation marks/],
+    ] as const)
+      for (const what of ['file', 'folder'] as const) assert.match(whyNot(path(what), bad), why)
+    for (const bad of ['data/', '.', '..', 'a/.', 'a/..', '/'])
+      assert.match(whyNot(path('file'), bad), /path of a folder: add the name of a file/)
   })
 
   test('optional ones are null where nothing is given', () => {
@@ -237,6 +268,9 @@ suite('secrets', () => {
       message,
       'a setting is wrong:\n  PASSWORD_FILE is "***" (the file cannot be read (ENOENT)); accepted: the path of a readable file with the secret in it',
     )
+    const home = failureOf(() => readSettings(SECRET, { PASSWORD_FILE: '~/my-secret' })).message
+    assert.match(home, /PASSWORD_FILE is "\*\*\*" \(the file cannot be read \(ENOENT\); only shells take ~/)
+    assert.doesNotMatch(home, /my-secret/)
   })
 
   test('must not be empty', () => {

@@ -3,7 +3,7 @@ import { existsSync, globSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { type Config, SETTINGS, storeLogin } from '../config.ts'
 import { StoreError } from '../errors.ts'
-import { openStore } from '../infrastructure/storage/open-store.ts'
+import { openStore, sqlitePath } from '../infrastructure/storage/open-store.ts'
 import type { Store } from '../infrastructure/storage/store.ts'
 import type { Terminal } from '../infrastructure/terminal/terminal.ts'
 
@@ -12,10 +12,10 @@ import type { Terminal } from '../infrastructure/terminal/terminal.ts'
  * @throws StoreError
  */
 export async function withExistingStore<T>(config: Config, terminal: Terminal, work: (store: Store) => Promise<T>): Promise<T> {
-  const path = /^sqlite:(.+)$/.exec(config.STORE_URL)?.[1]
-  if (path !== undefined && !existsSync(path))
+  const path = sqlitePath(config.STORE_URL)
+  if (path !== null && !existsSync(path))
     throw new StoreError('missing', `there is no store ${resolve(path)}: run the service first, or correct STORE_URL${others()}`)
-  terminal.error(`Store: ${path === undefined ? storeName(config) : `sqlite:${resolve(path)}`}, group ${config.KAFKA_GROUP_ID}\n`)
+  terminal.error(`Store: ${path === null ? storeName(config) : `sqlite:${resolve(path)}`}, group ${config.KAFKA_GROUP_ID}\n`)
   const store = await openStore(config.STORE_URL, {
     groupId: config.KAFKA_GROUP_ID,
     sourceMaxAge: config.SOURCE_MAX_AGE,

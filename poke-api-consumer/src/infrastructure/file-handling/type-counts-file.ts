@@ -26,6 +26,10 @@ export interface TypeCountsFileOptions {
 const LEFTOVER_AGE = 60_000
 /** A network disk that is away may keep a call for ever. */
 const DEADLINE = 5000
+/** How a database begins: https://www.sqlite.org/fileformat.html */
+const SQLITE = 'SQLite format 3\0'
+/** Characters of the file's name in that of its temporary one: disks allow 255 bytes. */
+const LONGEST_PREFIX = 50
 /** As many as Linux follows. */
 const MOST_LINKS = 40
 
@@ -82,12 +86,16 @@ export class TypeCountsFile implements TypeCountsSink {
   }
 
   /**
-   * To be called before anything is counted: nobody wants to learn later that the counts go nowhere.
-   * @throws OutputFileError (exit code 78) where something else than a file is there. Whatever else is wrong is tried again by `write`.
+   * To be called before anything is counted: nobody wants to learn later that the counts go nowhere, or have replaced somebody's database.
+   * @throws OutputFileError (exit code 78) where something else than a file is there, or an SQLite database. Whatever else is wrong is tried
+   * again by `write`.
    */
   async check(): Promise<void> {
     try {
-      await this.#bounded('written', () => this.#find())
+      await this.#bounded('written', async () => {
+        const { path, before } = await this.#find()
+        if (before !== null && (await this.#isDatabase(path))) throw refusal(this.#path, 'a database (SQLite)')
+      })
     } catch (error) {
       if (error instanceof OutputFileError && error.kind === 'not-a-file') throw error
     }
@@ -107,6 +115,12 @@ export class TypeCountsFile implements TypeCountsSink {
         throw error
       }
     })
+  }
+
+  async #isDatabase(path: string): Promise<boolean> {
+    await using file = await this.#files.open(path)
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(SQLITE.length), 0, SQLITE.length, 0)
+    return buffer.toString('latin1', 0, bytesRead) === SQLITE
   }
 
   #documentOf(counts: TypeCounts): Buffer {
@@ -206,7 +220,7 @@ export class TypeCountsFile implements TypeCountsSink {
 }
 
 function temporaryPrefix(path: string): string {
-  return `.${basename(path)}.tmp-`
+  return `.${basename(path).slice(0, LONGEST_PREFIX)}.tmp-`
 }
 
 /** Gives the new file the owner and the mode of the one before, as far as this user may: only root may give files away. */
@@ -240,9 +254,13 @@ function noFile(path: string, found: Stats): OutputFileError {
     (found.isFIFO() && 'a named pipe') ||
     (found.isSocket() && 'a socket') ||
     (found.isCharacterDevice() || found.isBlockDevice() ? 'a device' : 'no file')
+  return refusal(path, what)
+}
+
+function refusal(path: string, what: string): OutputFileError {
   return new OutputFileError(
     'not-a-file',
-    `OUTPUT_FILE ${path} is ${what}, and is left alone: name a file, or one that is still to be made`,
+    `OUTPUT_FILE ${path} is ${what}, and is left alone: name another file, or one that is still to be made`,
   )
 }
 

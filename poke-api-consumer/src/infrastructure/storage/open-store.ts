@@ -7,9 +7,9 @@ import { type Store, type StoreOptions, withDefaults } from './store.ts'
  * @throws StoreError; the retriable ones (PostgreSQL not up yet) are worth another try
  */
 export async function openStore(url: string, options: StoreOptions): Promise<Store> {
-  const path = /^sqlite:(.+)$/.exec(url)?.[1]
+  const path = sqlitePath(url)
   // Loaded only where it is used: the client of a database that is not there would slow down every start.
-  if (path !== undefined) {
+  if (path !== null) {
     const { SqliteTallyStore } = await import('./sqlite-tally-store.ts')
     return await SqliteTallyStore.open(path, withDefaults(options))
   }
@@ -18,4 +18,9 @@ export async function openStore(url: string, options: StoreOptions): Promise<Sto
     return await PostgresTallyStore.open(url, withDefaults(options))
   }
   throw new StoreError('unusable', 'STORE_URL must be sqlite:<file> or postgres://user@host:port/database')
+}
+
+/** The path of the file that a URL names; null where it names a server. */
+export function sqlitePath(url: string): string | null {
+  return /^sqlite:(.+)$/.exec(url)?.[1] ?? null
 }

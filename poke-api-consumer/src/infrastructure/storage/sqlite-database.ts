@@ -1,4 +1,5 @@
 /** Opens the SQLite file of a store: pragmas, schema, transactions, and errors that say what to do. */
+import { statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { DatabaseSync, type SQLOutputValue, type StatementSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -142,6 +143,8 @@ function makeFolderOf(path: string): void {
   } catch (error) {
     throw new StoreError('unusable', `the folder of the store ${path} cannot be made: ${(error as Error).message}`, { cause: error })
   }
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory())
+    throw new StoreError('unusable', `the store ${path} is a folder: add the name of a file to STORE_URL`)
 }
 
 function prepareFile(path: string, database: DatabaseSync, migrations: readonly Migration[]): void {

@@ -4,12 +4,13 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { describe, type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { partitionsOf } from '../../poke-api-consumer/src/infrastructure/messaging/consumer-protocol.ts'
 import { FakeHandler } from '../../poke-api-consumer/test/messaging/fake-handler.ts'
 import { ConsumerProcess } from '../consumer-process.ts'
 import { EventFeed } from '../event-feed.ts'
 import { assertPublished, assertVerified, total } from '../exactly-once.ts'
 import { Fetching } from '../fetching.ts'
-import { ForeignMember } from '../foreign-member.ts'
+import { ForeignMember, type ForeignMemberOptions } from '../foreign-member.ts'
 import { serversOfFile } from '../servers.ts'
 import { Topics } from '../topics.ts'
 
@@ -29,7 +30,7 @@ async function sourceOf(t: TestContext, topic: string, members = 1) {
     for (const source of sources) await source.stop().catch(() => {})
     await topics.close()
   })
-  const foreign = async (more: { clientId?: string; protocolType?: string; protocol?: string } = {}) =>
+  const foreign = async (more: Partial<ForeignMemberOptions> = {}) =>
     await ForeignMember.join({ broker: servers.kafka.brokers, groupId: topic, topic, ...more })
   return { topics, handler, sources, source: sources[0] as Fetching, foreign }
 }
@@ -98,6 +99,47 @@ describe('a program that joins the group', () => {
     for (const source of sources) await source.until(() => well(source))
     for (const partition of PARTITIONS) await topics.write('look-alike', partition, `of ${partition}`)
     await handler.until(() => handler.counted.length === PARTITIONS.length)
+  })
+
+  test(
+    'to read another topic too, or one that there is not, has its share of each, and keeps nobody from reading theirs',
+    LIMIT,
+    async (t) => {
+      const topic = 'with-another'
+      const { topics, handler, source, foreign } = await sourceOf(t, topic)
+      await topics.make('another', 2)
+      await source.until(() => source.assigned.length === PARTITIONS.length)
+      const member = await foreign({ topics: [topic, 'another', 'not-there'] })
+      assert.deepEqual(partitionsOf(member.assignment, 'another'), [0, 1])
+      assert.deepEqual(partitionsOf(member.assignment, 'not-there'), [])
+      const taken = partitionsOf(member.assignment, topic) ?? []
+      await source.until(() => source.group?.unread.length === taken.length)
+      assert.deepEqual([...taken, ...source.assigned].sort(), PARTITIONS)
+      await member.leave()
+      await source.until(() => source.assigned.length === PARTITIONS.length)
+      const other = await foreign({ topics: ['another'] })
+      assert.deepEqual(partitionsOf(other.assignment, 'another'), [0, 1])
+      await source.until(() => /client foreign at 127\.0\.0\.1; it reads nothing of with-another now/.test(source.group?.reasons[0] ?? ''))
+      for (const partition of PARTITIONS) await topics.write(topic, partition, `of ${partition}`)
+      await handler.until(() => handler.counted.length === PARTITIONS.length)
+      assert.ok(
+        source.told.every((event) => !event.startsWith('membership lost')),
+        source.told.join('\n'),
+      )
+      await other.leave()
+      await source.until(() => well(source))
+    },
+  )
+
+  test('and hangs, so that the group waits for it, is named after a session, and when it has gone all is read', LIMIT, async (t) => {
+    const { topics, handler, source, foreign } = await sourceOf(t, 'hanging')
+    // It has the group to itself, and does not join again when the group asks it to.
+    const member = await foreign({ clientId: 'hanging-one', session: 300_000 })
+    await source.until(() => /client hanging-one at 127\.0\.0\.1: end or restart whoever hangs/.test(source.group?.reasons[0] ?? ''))
+    await topics.write('hanging', 1, 'waits')
+    await member.leave()
+    await handler.until(() => handler.counted.length === 1)
+    await source.until(() => well(source))
   })
 
   test('of the newer protocol takes its share and is named, and other instances are not', { ...LIMIT }, async (t) => {

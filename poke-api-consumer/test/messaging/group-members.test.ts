@@ -52,6 +52,8 @@ function watch() {
     },
     groupId: 'g',
     topic: 't',
+    clientId: 'poke-api-consumer',
+    store: { id: STORE },
     sessionTimeout: 10_000,
     partitions: () => 3,
     member: () => ({ groupId: 'g', memberId: 'me', generationId: 1 }),
@@ -94,6 +96,18 @@ describe('a classic group', () => {
     assert.match(view?.reasons[0] ?? '', /^a program that is not this one is in group g: client client-x at 10\.0\.0\.7/)
   })
 
+  test('names whoever reads as an instance of another store, or as none of ours by an id of its own, for longer than a session', async () => {
+    const { look } = watch()
+    const members = [classic('me', [0]), classic('m2', [1, 2], '0123456789abcdef0123456789abcdef')]
+    for (const at of [0, 3000, 3000, 3000]) assert.deepEqual(await look({ members }, at), WELL)
+    const view = await look({ members })
+    assert.deepEqual([view?.foreignMembers, view?.unread], [1, [1, 2]])
+    assert.match(
+      view?.reasons[0] ?? '',
+      /^partitions 1, 2 of t are read by a member that counts into another store: client client-m2 at 10\.0\.0\.7/,
+    )
+  })
+
   test('names a partition that nobody has had for longer than a session, and not before', async () => {
     const { look } = watch()
     const members = [classic('me', [0, 1])]
@@ -105,10 +119,34 @@ describe('a classic group', () => {
     assert.deepEqual(await look({ members }), WELL)
   })
 
+  const silent = (memberId: string, clientId = `client-${memberId}`) => {
+    return { ...classic(memberId, []), clientId, metadata: Buffer.alloc(0), assignment: Buffer.alloc(0) }
+  }
+
   test('says nothing while it hands out its partitions', async () => {
     const { look, seen } = watch()
-    await look({ members: [{ ...classic('me', []), metadata: Buffer.alloc(0), assignment: Buffer.alloc(0) }], settled: false })
+    await look({ members: [silent('me')], settled: false })
     assert.deepEqual(seen, [])
+  })
+
+  test('names whom it waits for when it hands out its partitions for longer than a session, and is well when it has settled', async () => {
+    const { look, seen } = watch()
+    const settled = [classic('me', [0, 2]), classic('m2', [1])]
+    await look({ members: settled })
+    // One of ours has joined since: it has told nobody yet who it is.
+    const members = [silent('me'), silent('m2'), silent('m3', 'poke-api-consumer'), silent('java')]
+    for (let i = 0; i < 4; i++) assert.deepEqual(await look({ members, settled: false }), WELL)
+    const view = await look({ members, settled: false })
+    assert.deepEqual(view?.reasons, [
+      'group g has been handing out its partitions for longer than 10000 ms, and most likely waits for client client-java at 10.0.0.7: end or restart whoever hangs; nothing is counted until the group has settled',
+    ])
+    const alone = await look({ members: [silent('me'), silent('m3', 'poke-api-consumer')], settled: false })
+    assert.match(alone?.reasons[0] ?? '', /waits for client poke-api-consumer at 10\.0\.0\.7: end/)
+    assert.match((await look({ members: [silent('me')], settled: false }))?.reasons[0] ?? '', /waits for its members: end/)
+    assert.deepEqual(await look({ members: settled }), WELL)
+    const told = seen.length
+    await look({ members, settled: false })
+    assert.equal(seen.length, told)
   })
 
   test('has names that move nothing on a terminal, and as many sentences as can be read', async () => {

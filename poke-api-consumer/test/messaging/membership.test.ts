@@ -144,6 +144,7 @@ function member(t: TestContext, { broker, change }: Awaited<ReturnType<typeof gr
       }),
       addresses: new Map([[1, address]]),
       answering: address,
+      partitionsOf: async () => new Map(),
     },
     doubt: () => {},
     observer: {

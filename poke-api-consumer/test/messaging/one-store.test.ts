@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { ClusterMetadata, ExtendedGroupProtocolSubscription } from '@platformatic/kafka'
+import fc from 'fast-check'
 import type { KafkaError } from '../../src/errors.ts'
 import { assignWithinOneStore } from '../../src/infrastructure/messaging/one-store.ts'
 
@@ -54,4 +55,41 @@ test('a leader that came last leaves all partitions to the others, and ends with
 test('what another program says of itself is no store: it has its share', () => {
   assert.deepEqual(assign(true, A, 'cooperative', null), { refused: [], partitions: [[0], [1], [2]] })
   assert.deepEqual(assign(true, A, 'cooperative', B), { refused: [], partitions: [[0, 2], [1], []] })
+})
+
+test('whatever members subscribe to, each partition of it goes to one of them that does, in equal shares where all do', () => {
+  const topic = fc.constantFrom('poke-topic', 'other', 'more', 'missing')
+  const subscriptions = fc.array(fc.uniqueArray(topic, { maxLength: 4 }), { minLength: 1, maxLength: 6 })
+  const counts = fc.record({ 'poke-topic': fc.nat(12), other: fc.nat(5), more: fc.nat(5), missing: fc.constant(0) })
+  fc.assert(
+    fc.property(subscriptions, counts, (subscribed, partitionCounts) => {
+      const topics = new Map(
+        Object.entries(partitionCounts).map(([name, partitionsCount]) => [
+          name,
+          { id: '', partitions: [], partitionsCount, lastUpdate: 0 },
+        ]),
+      )
+      const members = new Map(
+        [['poke-topic'], ...subscribed].map((topics, i) => [
+          `m${i}`,
+          { memberId: `m${i}`, version: 1, topics, ...(i === 0 && { metadata: Buffer.from(A) }) },
+        ]),
+      )
+      const assigner = assignWithinOneStore({ groupId: 'g', storeId: A, isGroups: () => true, refused: assert.fail })
+      const assigned = assigner('m0', members, new Set(['poke-topic']), { ...METADATA, topics })
+      assert.deepEqual(
+        assigned.map(({ memberId }) => memberId),
+        [...members.keys()],
+      )
+      for (const [name, { partitionsCount }] of topics) {
+        const shares = assigned.map(({ memberId, assignments }) => [memberId, assignments.get(name)?.partitions ?? []] as const)
+        for (const [memberId, partitions] of shares) assert.ok(partitions.length === 0 || members.get(memberId)?.topics.includes(name))
+        const takers = [...members.values()].filter(({ topics }) => topics.includes(name)).length
+        const handedOut = shares.flatMap(([, partitions]) => partitions).sort((a, b) => a - b)
+        assert.deepEqual(handedOut, takers === 0 ? [] : Array.from({ length: partitionsCount }, (_, partition) => partition))
+        const sizes = shares.filter(([id]) => members.get(id)?.topics.includes(name)).map(([, partitions]) => partitions.length)
+        assert.ok(takers === 0 || Math.max(...sizes) - Math.min(...sizes) <= 1)
+      }
+    }),
+  )
 })

@@ -156,6 +156,13 @@ export class Cluster {
     return { topicId: topic.topicId, partitions: Array.from(partitions, (leader) => leader ?? { node: -1, leaderEpoch: -1 }) }
   }
 
+  /** How many partitions topics have, by name; those that do not exist, or may not be looked at, are missing. @throws KafkaError */
+  async partitionsOf(names: readonly string[]): Promise<ReadonlyMap<string, number>> {
+    const { topics } = await this.#ask(ANY, metadataV12.api, 'looking for what others subscribe to', [...names], false, false)
+    const found = topics.filter(({ errorCode }) => errorCode === CODE.none)
+    return new Map(found.map(({ name, partitions }) => [name ?? '', partitions.length]))
+  }
+
   /** What this client may do with some topics, by name. @throws KafkaError */
   async topicRights(names: readonly string[]): Promise<ReadonlyMap<string, TopicRights>> {
     const answer = await this.#ask(ANY, metadataV12.api, 'asking what is allowed of topics', [...names], false, true)

@@ -15,6 +15,7 @@ import {
   kGetBootstrapConnection,
   kGetConnection,
   kMetadata,
+  type MetadataOptions,
 } from '@platformatic/kafka'
 import type { BrokerAddress } from './broker-connection.ts'
 import type { Topic } from './cluster.ts'
@@ -25,6 +26,8 @@ export interface KnownCluster {
   readonly addresses: ReadonlyMap<number, BrokerAddress>
   /** The broker that answered last. */
   readonly answering: BrokerAddress
+  /** How many partitions other topics have; those that do not exist, or may not be looked at, are missing. @throws KafkaError */
+  partitionsOf(topics: readonly string[]): Promise<ReadonlyMap<string, number>>
 }
 
 type Options = ConsumerOptions<Buffer, Buffer, Buffer, Buffer> & { readonly topic: string }
@@ -39,16 +42,32 @@ export class GroupConsumer extends Consumer {
     this.#known = known
   }
 
-  override [kMetadata](_: unknown, callback: CallbackWithPromise<ClusterMetadata>): void {
+  override [kMetadata]({ topics = [] }: MetadataOptions, callback: CallbackWithPromise<ClusterMetadata>): void {
+    // Whoever leads the group hands out what other programs of the group subscribe to, too.
+    const others = topics.filter((topic) => topic !== this.#topic)
+    if (others.length === 0) {
+      callback(null, this.#metadata(new Map()))
+      return
+    }
+    this.#known.partitionsOf(others).then(
+      (counts) => callback(null, this.#metadata(new Map(others.map((topic) => [topic, counts.get(topic) ?? 0])))),
+      (error) => callback(error),
+    )
+  }
+
+  #metadata(others: ReadonlyMap<string, number>): ClusterMetadata {
     const { topicId, partitions } = this.#known.topic()
     const leaders = partitions.map(({ node, leaderEpoch }) => ({ leader: node, leaderEpoch, replicas: [], isr: [], offlineReplicas: [] }))
-    callback(null, {
+    const topics: ClusterMetadata['topics'] = new Map()
+    topics.set(this.#topic, { id: topicId, partitions: leaders, partitionsCount: leaders.length, lastUpdate: 0 })
+    for (const [topic, partitionsCount] of others) topics.set(topic, { id: '', partitions: [], partitionsCount, lastUpdate: 0 })
+    return {
       id: '',
       controllerId: -1,
       lastUpdate: 0,
       brokers: new Map([...this.#known.addresses].map(([node, address]) => [node, { ...address, rack: null }])),
-      topics: new Map([[this.#topic, { id: topicId, partitions: leaders, partitionsCount: leaders.length, lastUpdate: 0 }]]),
-    })
+      topics,
+    }
   }
 
   override [kGetBootstrapConnection](callback: Callback<Connection>): void {

@@ -8,7 +8,7 @@ import type { Troubles } from '../../application/troubles.ts'
 import { KafkaError } from '../../errors.ts'
 import type { Cluster, DescribedGroup, GroupMember, Member } from './cluster.ts'
 import { partitionsOf, userDataOf } from './consumer-protocol.ts'
-import { claimOf, STORE_ID } from './store-claim.ts'
+import { claimOf, STORE_ID, type StoreIdentity } from './store-claim.ts'
 
 /** What is not as it should be in the group; nothing where all is well. */
 export interface GroupView {
@@ -29,6 +29,8 @@ export interface GroupMembersOptions {
   readonly cluster: Pick<Cluster, 'describeGroup' | 'mirrored'>
   readonly groupId: string
   readonly topic: string
+  readonly clientId: string
+  readonly store: Pick<StoreIdentity, 'id'>
   readonly sessionTimeout?: number
   /** How many the topic has. */
   readonly partitions: () => number
@@ -59,6 +61,11 @@ export class GroupMembers {
   readonly #options: GroupMembersOptions
   /** Since when each partition has had no reader of this service. */
   #unreadSince: ReadonlyMap<number, number> = new Map()
+  /** Since when the group has not settled; null: it has. */
+  #unsettledSince: number | null = null
+  /** Instances of this service, by their place in the group, as it was settled last: until it settles again, members say nothing of themselves. */
+  #ours: ReadonlySet<string> = new Set()
+  #seen: GroupView = { foreignMembers: 0, unread: [], reasons: [] }
 
   constructor(options: GroupMembersOptions) {
     this.#options = options
@@ -80,11 +87,12 @@ export class GroupMembers {
     }
   }
 
-  /** Looks once, and tells; while the group hands out its partitions there is nothing to see. */
+  /** Looks once, and tells; while the group hands out its partitions there is nothing to see, unless that takes too long. */
   async look(): Promise<void> {
     const { cluster, groupId, observer, partitions } = this.#options
     const group = await cluster.describeGroup(groupId)
-    if (!group.settled) return
+    if (!group.settled) return this.#unsettled(group.members)
+    this.#unsettledSince = null
     const all = Array.from({ length: partitions() }, (_, partition) => partition)
     // Members of a group of the newer protocol say nothing of themselves; but each of ours commits who it is with its offsets.
     const claims = group.kind === 'consumer' ? await cluster.mirrored(groupId, all) : new Map()
@@ -94,8 +102,9 @@ export class GroupMembers {
     const unreadSince = new Map<number, number>()
     const foreign = new Map<GroupMember, Foreign>()
     if (group.kind !== 'consumer') {
-      for (const member of group.members) if (!this.#isOurs(member)) foreign.set(member, { member, partitions: [] })
+      for (const member of group.members) if (this.#storeOf(member) === null) foreign.set(member, { member, partitions: [] })
     }
+    this.#ours = new Set(group.members.filter((member) => this.#isOurs(member)).map(({ memberId }) => memberId))
     const unread: number[] = []
     for (const partition of all) {
       const reader = readers.get(partition)
@@ -114,17 +123,37 @@ export class GroupMembers {
       other.partitions.push(partition)
     }
     this.#unreadSince = unreadSince
-    observer.groupSeen({ foreignMembers: foreign.size, unread, reasons: this.#reasons([...foreign.values()], unread, readers) })
+    this.#seen = { foreignMembers: foreign.size, unread, reasons: this.#reasons([...foreign.values()], unread, readers) }
+    observer.groupSeen(this.#seen)
+  }
+
+  /** Every member must join again before anybody is handed anything, and each may take as long as it said when it joined: hours, if it wants. */
+  #unsettled(members: readonly GroupMember[]): void {
+    const { now, groupId, clientId, observer } = this.#options
+    this.#unsettledSince ??= now()
+    if (now() - this.#unsettledSince <= this.#session) return
+    const unknown = members.filter(({ memberId }) => memberId !== this.#options.member()?.memberId && !this.#ours.has(memberId))
+    // Instances that have joined since are most likely what they are called.
+    const others = unknown.filter((member) => member.clientId !== clientId)
+    const waitedFor = others.length > 0 ? others : unknown
+    const whom = waitedFor.length === 0 ? 'its members' : clientsOf(waitedFor)
+    const reason = `group ${groupId} has been handing out its partitions for longer than ${this.#session} ms, and most likely waits for ${whom}: end or restart whoever hangs; nothing is counted until the group has settled`
+    observer.groupSeen({ ...this.#seen, reasons: [reason, ...this.#seen.reasons] })
   }
 
   get #session(): number {
     return this.#options.sessionTimeout ?? SESSION_TIMEOUT
   }
 
-  #isOurs({ memberId, metadata }: GroupMember): boolean {
-    if (memberId === this.#options.member()?.memberId) return true
-    const said = metadata === null ? null : userDataOf(metadata)
-    return said !== null && STORE_ID.test(said.toString())
+  #isOurs(member: GroupMember): boolean {
+    return this.#storeOf(member) === this.#options.store.id
+  }
+
+  /** The store that a member says it counts into; null: it is another program, or none that says so. */
+  #storeOf({ memberId, metadata }: GroupMember): string | null {
+    if (memberId === this.#options.member()?.memberId) return this.#options.store.id
+    const said = (metadata === null ? null : userDataOf(metadata))?.toString() ?? ''
+    return STORE_ID.test(said) ? said : null
   }
 
   #partitionsOf({ kind }: DescribedGroup, { assignment, partitions }: GroupMember): readonly number[] {
@@ -139,9 +168,10 @@ export class GroupMembers {
       .toSorted((a, b) => b.partitions.length - a.partitions.length)
       .map(({ member, partitions }) => {
         const advice = 'end it, or give it a group of its own'
+        const who = this.#storeOf(member) === null ? 'a program that is not this one' : 'a member that counts into another store'
         if (partitions.length > 0)
-          return `${named(partitions)} of ${topic} ${partitions.length === 1 ? 'is' : 'are'} read by a program that is not this one: ${clientOf(member)}, in the same group ${groupId}; what it reads is not counted: ${advice}`
-        return `a program that is not this one is in group ${groupId}: ${clientOf(member)}; the group may give it partitions of ${topic} at any time: ${advice}`
+          return `${named(partitions)} of ${topic} ${partitions.length === 1 ? 'is' : 'are'} read by ${who}: ${clientOf(member)}, in the same group ${groupId}; what it reads is not counted: ${advice}`
+        return `a program that is not this one is in group ${groupId}: ${clientOf(member)}; it reads nothing of ${topic} now: ${advice}`
       })
     if (idle.length > 0)
       reasons.unshift(
@@ -153,8 +183,8 @@ export class GroupMembers {
 
 /** Whoever uses the group with a protocol that keeps this service out, in words; null where that is not known. */
 export function usersOf(group: DescribedGroup): string | null {
-  const clients = group.members.slice(0, 3).map(clientOf).join(', ')
-  const members = clients === '' ? '' : ` (${clients}${group.members.length > 3 ? `, and ${group.members.length - 3} more` : ''})`
+  const clients = clientsOf(group.members)
+  const members = clients === '' ? '' : ` (${clients})`
   // Such a group is there whether or not anybody is in it.
   if (group.kind === 'other')
     return `it is a ${printable(group.protocol, LONGEST_NAME).toLowerCase()} group, which stays until it is deleted (kafka-groups.sh --list shows it)${members}`
@@ -162,6 +192,11 @@ export function usersOf(group: DescribedGroup): string | null {
     return `its members speak the protocol "${printable(group.protocolType, LONGEST_NAME)}" and are no consumers${members}`
   if (clients === '') return null
   return `its members hand out partitions by "${printable(group.protocol, LONGEST_NAME)}", this service by "roundrobin"${members}`
+}
+
+function clientsOf(members: readonly GroupMember[]): string {
+  const more = members.length > 3 ? `, and ${members.length - 3} more` : ''
+  return `${members.slice(0, 3).map(clientOf).join(', ')}${more}`
 }
 
 function clientOf({ clientId, host }: GroupMember): string {

@@ -85,6 +85,7 @@ export class KafkaRecordSource implements RecordSource {
     const { observer } = this.#options
     const known = {
       topic: () => topics.current,
+      partitionsOf: (names: readonly string[]) => cluster.partitionsOf(names),
       get addresses() {
         return cluster.addresses
       },

@@ -178,7 +178,8 @@ export class Membership {
     const { topic, observer, now, cluster } = this.#options
     const lost = Promise.withResolvers<never>()
     lost.promise.catch(() => {})
-    const known = {
+    const known: KnownCluster = {
+      partitionsOf: (topics) => cluster.partitionsOf(topics),
       get addresses() {
         return cluster.addresses
       },

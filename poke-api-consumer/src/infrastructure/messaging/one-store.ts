@@ -2,11 +2,11 @@
  * Rule S5 among members that are there at the same time: the store's id travels in what a member says when it joins; the leader, who hands
  * out the partitions, sees them all, and gives partitions to members of one store alone.
  */
-import { type ExtendedGroupProtocolSubscription, type GroupPartitionsAssigner, roundRobinAssigner } from '@platformatic/kafka'
+import type { ClusterMetadata, ExtendedGroupProtocolSubscription, GroupAssignment, GroupPartitionsAssigner } from '@platformatic/kafka'
 import { KafkaError } from '../../errors.ts'
 import { STORE_ID } from './store-claim.ts'
 
-/** The name is the library's for handing out partitions in turns. */
+/** The name is everybody's for handing out partitions in turns. */
 export const PROTOCOL = { name: 'roundrobin', version: 1 } as const
 
 export interface OneStoreOptions {
@@ -24,16 +24,31 @@ export interface OneStoreOptions {
  * Members that are other programs get their share, as the group's protocol has it.
  */
 export function assignWithinOneStore({ groupId, storeId, isGroups, refused }: OneStoreOptions): GroupPartitionsAssigner {
-  return (current, members, topics, metadata) => {
+  return (_, members, __, metadata) => {
     const stores = storesOf(members)
-    if (stores.size < 2) return roundRobinAssigner(current, members, topics, metadata)
+    if (stores.size < 2) return inTurns(members, metadata)
     const chosen = isGroups() ? storeId : mostMembers(stores, storeId)
     if (chosen !== storeId) refused(cameLast(groupId, stores.get(chosen) ?? 0))
     const served = new Map([...members].filter(([, member]) => [null, chosen].includes(storeOf(member))))
-    const assignments = roundRobinAssigner(current, served, topics, metadata)
+    const assignments = inTurns(served, metadata)
     const others = [...members.keys()].filter((memberId) => !served.has(memberId))
     return [...assignments, ...others.map((memberId) => ({ memberId, assignments: new Map() }))]
   }
+}
+
+/** Each partition of every topic that any member subscribes to goes to one that does; the library's own would give it to others, too. */
+function inTurns(members: ReadonlyMap<string, ExtendedGroupProtocolSubscription>, { topics }: ClusterMetadata) {
+  const assignments = [...members.keys()].map((memberId) => ({ memberId, assignments: new Map<string, GroupAssignment>() }))
+  let turn = 0
+  for (const [topic, { partitionsCount }] of topics) {
+    const shares = assignments
+      .filter(({ memberId }) => members.get(memberId)?.topics?.includes(topic))
+      .map((share) => ({ share, partitions: [] as number[] }))
+    if (shares.length === 0) continue
+    for (let partition = 0; partition < partitionsCount; partition++) shares[turn++ % shares.length]?.partitions.push(partition)
+    for (const { share, partitions } of shares) if (partitions.length > 0) share.assignments.set(topic, { topic, partitions })
+  }
+  return assignments
 }
 
 /** The store that a member says it counts into; null: another program. */

@@ -9,6 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { AxeResults } from 'axe-core'
 import { type Kafka, startKafka } from 'dev/kafka.ts'
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
+import { holdConnections } from 'service-kit/testing'
 import { launchBrowser } from '../browser.ts'
 import { ConsumerProcess } from '../consumer-process.ts'
 import { EventFeed } from '../event-feed.ts'
@@ -93,6 +94,32 @@ describe('the page', { timeout: 300_000 }, () => {
 
   const published = () => eventually('type-counts.json', () => consumer.published())
   const isState = (page: Page, state: string) => page.locator(`#connection[data-state="${state}"]`).count()
+
+  test('where others have every stream, it shows a picture every five seconds and says why, and is live again once they are gone', async () => {
+    const text = 'GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n'
+    const held = holdConnections({ port: Number(new URL(consumer.url).port), from: '127.0.0.1', count: 300, text })
+    try {
+      await held.opened(300)
+      await open(DESKTOP, async ({ page, faults, counts }) => {
+        await eventually('says so', async () => (await page.textContent('#connection-text')) === 'every 5 s')
+        await eventually('says why', async () => (await page.textContent('body'))?.includes('Too many pages are open here'))
+        const before = JSON.stringify(await published())
+        await feed.send(50)
+        const then = await eventually('counted', async () => {
+          const file = await published()
+          return JSON.stringify(file) !== before && file
+        })
+        await eventually('follows', async () => reaches(await counts(), then))
+        assert.equal(await isState(page, 'live'), 1)
+        await held[Symbol.asyncDispose]()
+        await eventually('is live', async () => (await page.textContent('#connection-text')) === 'live')
+        await eventually('no word of it', async () => !(await page.textContent('body'))?.includes('Too many pages'))
+        assert.deepEqual(faults, [])
+      })
+    } finally {
+      await held[Symbol.asyncDispose]()
+    }
+  })
 
   test('shows the counts of type-counts.json, at most a second old while records flow, and the same when they stop', async () => {
     await open(DESKTOP, async ({ page, faults, counts }) => {

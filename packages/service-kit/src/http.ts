@@ -1,6 +1,8 @@
 /** The service's HTTP server: health, metrics, and whatever else the service registers on it. */
+import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { type FastifyInstance, type FastifyPluginAsync, type FastifySchema, fastify } from 'fastify'
+import { boundConnections } from './connections.ts'
 import type { Health } from './health.ts'
 import type { Logger } from './logger.ts'
 import type { Registry } from './metrics.ts'
@@ -9,9 +11,12 @@ import { ownError } from './own-errors.ts'
 /** What a client may send and how long it may take, in bytes and ms: nobody holds a connection by sending slowly. */
 const MAX_HEADER_BYTES = 16 * 1024
 const MAX_BODY_BYTES = 16 * 1024
-const MAX_CONNECTIONS = 4096
 const REQUEST_TIMEOUT = 10_000
 const KEEP_ALIVE_TIMEOUT = 5000
+/** ms in which nothing moves, neither way, after which a connection is closed: an answer that nobody reads ends. */
+const IDLE_TIMEOUT = 60_000
+/** Connections that the kernel keeps until they are accepted, as far as it allows (`somaxconn`): one that finds no place there is tried again after a second. */
+const BACKLOG = 4096
 
 export interface HttpServerOptions {
   readonly host: string
@@ -37,17 +42,27 @@ export interface HttpServer {
 
 /** Listens. @throws ServiceError where the address cannot be had; it names host, port and the setting to change */
 export async function startHttpServer(options: HttpServerOptions): Promise<HttpServer> {
-  const { host, port } = options
+  const { host, port, logger } = options
   const app = fastify({
     logger: false,
     bodyLimit: MAX_BODY_BYTES,
-    requestTimeout: REQUEST_TIMEOUT,
-    keepAliveTimeout: KEEP_ALIVE_TIMEOUT,
-    http: { maxHeaderSize: MAX_HEADER_BYTES, headersTimeout: REQUEST_TIMEOUT, connectionsCheckingInterval: 1000 },
+    serverFactory: (answer) => {
+      const server = createServer(
+        {
+          maxHeaderSize: MAX_HEADER_BYTES,
+          headersTimeout: REQUEST_TIMEOUT,
+          requestTimeout: REQUEST_TIMEOUT,
+          keepAliveTimeout: KEEP_ALIVE_TIMEOUT,
+          connectionsCheckingInterval: 1000,
+        },
+        answer,
+      )
+      boundConnections(server, logger)
+      return server.setTimeout(IDLE_TIMEOUT)
+    },
     // A client that does not read its answer must not hold up the end of the service.
     forceCloseConnections: true,
   })
-  app.server.maxConnections = MAX_CONNECTIONS
   app.addHook('onRequest', async (request, reply) => {
     // Whoever stands between may have looked at the other one (RFC 9112, 3.2).
     if (countOf('host', request.raw.rawHeaders) <= 1) return
@@ -56,7 +71,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   addOperatorRoutes(app, options)
   for (const plugin of options.plugins ?? []) app.register(plugin)
   try {
-    await app.listen({ host, port })
+    await app.listen({ host, port, backlog: BACKLOG })
   } catch (error) {
     await app.close()
     throw addressError(error as NodeJS.ErrnoException, host, port)

@@ -19,6 +19,10 @@ export const OWN_ERRORS = {
     'Set `HTTP_PORT` to a port above 1023 (0: any free one).',
   ),
   'http/no-such-host': final(EXIT.cannotCreate, 'The address is none of this machine.', 'Correct `HTTP_HOST`.'),
+  'http/crowded': retried(
+    'There are more HTTP connections than there is room for, most of them of the client in the message.',
+    'Its oldest is closed for each new one. If that client is none of yours, keep it away with a firewall.',
+  ),
 } as const satisfies Record<string, ErrorKind>
 export type OwnErrorCode = keyof typeof OWN_ERRORS
 

@@ -1,3 +1,4 @@
 /** What the tests of services need. Not part of any service. */
 export * from './documented.ts'
+export * from './hold-connections.ts'
 export * from './running-service.ts'

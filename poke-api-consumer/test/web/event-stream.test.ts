@@ -6,22 +6,27 @@ import { connect } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { EventStream, type EventStreamOptions } from '../../src/infrastructure/web/event-stream.ts'
 
-/** A stream on a real server, of snapshots `{"version":n}`. */
-async function serve(t: TestContext, options: Partial<EventStreamOptions> = {}) {
+const LARGE = 50_000
+
+/** A stream on a real server, of snapshots `{"version":n}`, with `noise` bytes of noise. */
+async function serve(t: TestContext, { noise = 0, ...options }: Partial<EventStreamOptions> & { noise?: number } = {}) {
   const shown = { version: 1, serialised: 0 }
   const stream = new EventStream({
     version: () => shown.version,
     snapshot: () => {
       shown.serialised++
-      return JSON.stringify({ version: shown.version })
+      return JSON.stringify({ version: shown.version, ...(noise > 0 && { noise: 'x'.repeat(noise) }) })
     },
     now: () => 1234,
     maxClients: 10,
     interval: 5,
     ...options,
   })
+  const responses = new Set<ServerResponse>()
   const server = createServer((_request, response: ServerResponse) => {
-    if (stream.full) response.writeHead(503).end()
+    responses.add(response)
+    response.on('close', () => responses.delete(response))
+    if (stream.closed) response.writeHead(503).end()
     else stream.open(response, { 'x-kept': 'yes' })
   })
   server.listen(0, '127.0.0.1')
@@ -33,12 +38,18 @@ async function serve(t: TestContext, options: Partial<EventStreamOptions> = {}) 
     server.close()
     await once(server, 'close')
   })
-  return { stream, shown, port }
+  const unread = () => [...responses].reduce((sum, { writableLength }) => sum + writableLength, 0)
+  return { stream, shown, port, unread }
 }
 
+const onlyLinux = process.platform === 'linux' ? false : 'only Linux has addresses beside 127.0.0.1 without being told'
+
 /** A page: resolves with the response once its headers are there, and keeps what came. */
-async function open(port: number): Promise<{ response: IncomingMessage; text: () => string; until: (part: string) => Promise<void> }> {
-  const request = get({ port, host: '127.0.0.1', agent: false })
+async function open(
+  port: number,
+  localAddress = '127.0.0.1',
+): Promise<{ response: IncomingMessage; text: () => string; until: (part: string) => Promise<void> }> {
+  const request = get({ port, host: '127.0.0.1', localAddress, agent: false })
   const [response] = (await once(request, 'response')) as [IncomingMessage]
   let text = ''
   response.setEncoding('utf8').on('data', (part: string) => {
@@ -96,22 +107,52 @@ test('nothing ticks without a page', async (t) => {
   assert.equal(shown.serialised, 2, 'made when the page came, not before')
 })
 
-test('more pages than allowed are refused, and one that leaves makes room', async (t) => {
+/** A page whose browser has stopped: it has the first bytes of the stream, and reads no more. */
+async function freeze(port: number): Promise<Socket> {
+  const socket = connect(port, '127.0.0.1')
+  socket.on('error', () => {})
+  socket.write('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n')
+  await once(socket, 'readable')
+  return socket
+}
+
+/** As one that a stream is refused gets it. */
+const PICTURE = /^retry: 5000\nevent: full\ndata: 5\n\nevent: beat\ndata: 1234\n\ndata: \{"version":1\}\n\n$/
+
+test('where all streams are taken, a page gets one picture and is asked to come back; one that leaves makes room', async (t) => {
   const { port, stream } = await serve(t, { maxClients: 2 })
   const [first] = [await open(port), await open(port)]
-  assert.equal((await open(port)).response.statusCode, 503)
+  const late = await open(port)
+  await once(late.response, 'end')
+  assert.match(late.text(), PICTURE)
   first?.response.destroy()
-  while (stream.full) await new Promise((resolve) => setImmediate(resolve))
-  assert.equal((await open(port)).response.statusCode, 200)
+  while (stream.clients === 2) await new Promise((resolve) => setImmediate(resolve))
+  await (await open(port)).until('{"version":1}')
+  assert.equal(stream.clients, 2)
+})
+
+test('streams are shared among clients: one that has all of them gives some up, and no two take turns', { skip: onlyLinux }, async (t) => {
+  const { port, stream } = await serve(t, { maxClients: 4 })
+  const many = []
+  for (let i = 0; i < 4; i++) many.push(await open(port, '127.0.0.2'))
+  const [oldest, older] = many
+  const others = [await open(port, '127.0.0.3')]
+  assert.ok(oldest !== undefined && older !== undefined)
+  while (!oldest.response.closed) await new Promise((resolve) => setImmediate(resolve))
+  others.push(await open(port, '127.0.0.3'))
+  while (!older.response.closed) await new Promise((resolve) => setImmediate(resolve))
+  for (const client of ['127.0.0.2', '127.0.0.3']) {
+    const late = await open(port, client)
+    await once(late.response, 'end')
+    assert.match(late.text(), PICTURE)
+  }
+  assert.equal(stream.clients, 4)
+  assert.ok([...many.slice(2), ...others].every(({ response }) => !response.closed))
 })
 
 test('a page that stops reading is dropped, and the others go on', async (t) => {
-  const noise = 'x'.repeat(50_000)
-  const { port, stream, shown } = await serve(t, { snapshot: () => JSON.stringify({ version: shown.version, noise }), interval: 1 })
-  const frozen: Socket = connect(port, '127.0.0.1')
-  frozen.on('error', () => {})
-  frozen.write('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n')
-  await once(frozen, 'readable')
+  const { port, stream, shown } = await serve(t, { noise: LARGE, interval: 1, patience: 50 })
+  const frozen = await freeze(port)
   const page = await open(port)
   assert.equal(stream.clients, 2)
   let received = 0
@@ -129,6 +170,41 @@ test('a page that stops reading is dropped, and the others go on', async (t) => 
   await once(page.response, 'data')
   assert.ok(received > before)
   frozen.destroy()
+})
+
+test('a slow page is kept, skips pictures that are old by the time it could have them, and gets the newest', async (t) => {
+  const { port, stream, shown } = await serve(t, { noise: LARGE, interval: 1, patience: 60_000 })
+  const slow = await freeze(port)
+  const page = await open(port)
+  let text = ''
+  slow.setEncoding('latin1').on('data', (part: string) => {
+    text += part
+  })
+  slow.pause()
+  while (shown.version < 400) {
+    shown.version++
+    await once(page.response, 'data')
+  }
+  assert.equal(stream.clients, 2)
+  slow.resume()
+  while (!text.includes('{"version":400')) await once(slow, 'data')
+  assert.ok(text.split('data: {"version":').length < 300, 'not every picture')
+})
+
+test('pages that read nothing hold a bounded part of memory, however many come', async (t) => {
+  const { port, stream, shown, unread } = await serve(t, { noise: LARGE, interval: 1, maxClients: 50, patience: 60_000 })
+  const frozen = await Promise.all(Array.from({ length: 400 }, () => freeze(port)))
+  assert.equal(stream.clients, 50)
+  const mostEach = LARGE + 128 * 1024
+  // Far more pictures than what the kernel keeps for all of them.
+  for (let i = 0; i < 300; i++) {
+    const { serialised } = shown
+    shown.version++
+    while (shown.serialised === serialised) await new Promise((resolve) => setTimeout(resolve, 1))
+    assert.ok(unread() <= 50 * mostEach, `${unread()} bytes`)
+  }
+  assert.equal(stream.clients, 50)
+  for (const socket of frozen) socket.destroy()
 })
 
 test('close ends every stream and refuses new ones', async (t) => {

@@ -139,7 +139,8 @@ export function addApi(app: FastifyInstance, { state, store, stream, document }:
         summary: 'What the page shows, live',
         description:
           'Server-sent events. Each unnamed event carries a whole snapshot as JSON, at most four a second and only when something changed. ' +
-          'An event `beat` carries the clock of the server in ms since 1970: at the start, and after three quiet seconds.',
+          'An event `beat` carries the clock of the server in ms since 1970: at the start, and after three quiet seconds. ' +
+          'Where every stream is taken, an event `full` carries a number of seconds, a snapshot follows, and the stream ends: ask again after so long.',
         response: {
           200: { description: 'The stream.', content: { 'text/event-stream': { schema: SnapshotSchema } } },
           503: ErrorSchema,
@@ -147,14 +148,9 @@ export function addApi(app: FastifyInstance, { state, store, stream, document }:
       },
     },
     (_request, reply) => {
-      if (stream.full) {
+      if (stream.closed) {
         reply.header('retry-after', '5')
-        return refuse(
-          reply,
-          503,
-          'Service Unavailable',
-          `This instance serves ${stream.clients} pages at once, and all of them are open. Close one.`,
-        )
+        return refuse(reply, 503, 'Service Unavailable', 'This instance is stopping. Ask again in some seconds.')
       }
       reply.hijack()
       stream.open(reply.raw, reply.getHeaders())

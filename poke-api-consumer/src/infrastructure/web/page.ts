@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { dirname } from 'node:path'
+import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import helmet from '@fastify/helmet'
@@ -30,6 +30,8 @@ const CONTENT_SECURITY_POLICY = {
   'frame-ancestors': ["'none'"],
 }
 
+const MAX_PAGES = 250
+
 export interface WebPageOptions {
   readonly state: LiveState
   /** Told of each look at the store. */
@@ -39,7 +41,7 @@ export interface WebPageOptions {
   readonly document: (counts: TypeCounts) => string
   /** Names besides loopback's and IP literals that a request's Host header may carry (`HTTP_ALLOWED_HOSTS`). */
   readonly allowedHosts: readonly string[]
-  /** Pages open at once. */
+  /** Pages that are shown everything at once; more of them get a picture every five seconds. */
   readonly maxPages?: number
 }
 
@@ -56,7 +58,7 @@ export function webPage(options: WebPageOptions): FastifyPluginAsync {
     version: () => state.version,
     snapshot: () => printableJson(JSON.stringify(state.snapshot(build))),
     now: Date.now,
-    maxClients: options.maxPages ?? 1000,
+    maxClients: options.maxPages ?? MAX_PAGES,
   })
 
   return async (app) => {
@@ -118,8 +120,13 @@ async function addFiles(app: FastifyInstance, files: string): Promise<void> {
   const require = createRequire(import.meta.url)
   const echarts = require.resolve('echarts/dist/echarts.common.min')
   const { version } = JSON.parse(readFileSync(new URL('../package.json', `file://${echarts}`), 'utf8'))
+  // From memory: a megabyte that many ask for at once, read from the disk for each of them, would keep probes waiting.
+  const script = readFileSync(join(dirname(echarts), 'echarts.common.min.js'))
   app.get(`/vendor/echarts-${version}.js`, { schema: { hide: true } }, (_request, reply) =>
-    reply.sendFile('echarts.common.min.js', dirname(echarts), { maxAge: '365d', immutable: true, cacheControl: true }),
+    reply
+      .header('content-type', 'text/javascript; charset=utf-8')
+      .header('cache-control', 'public, max-age=31536000, immutable')
+      .send(script),
   )
 }
 

@@ -49,9 +49,11 @@ let clockSkew = 0
 /** @type {EventSource | null} */ let source = null
 let retryTimer = 0
 let silenceTimer = 0
+/** Seconds between two pictures where no stream is free for this page, or null. @type {number | null} */ let pace = null
 
 function connect() {
   disconnect()
+  pace = null
   source = new EventSource('/api/events')
   source.addEventListener('message', (event) => {
     heard()
@@ -61,7 +63,16 @@ function connect() {
     heard()
     clockSkew = Number(event.data) - Date.now()
   })
+  source.addEventListener('open', () => {
+    pace = null
+  })
+  // The stream ends after one picture, and the browser asks for the next one by itself.
+  source.addEventListener('full', (event) => {
+    pace = Number(event.data)
+    heard()
+  })
   source.addEventListener('error', () => {
+    if (pace !== null && source?.readyState === EventSource.CONNECTING) return
     setConnection('lost', 'reconnecting…')
     if (source?.readyState === EventSource.CLOSED) retryTimer = window.setTimeout(connect, RETRY)
   })
@@ -76,9 +87,15 @@ function disconnect() {
 }
 
 function heard() {
-  setConnection('live', 'live')
+  setConnection('live', pace === null ? 'live' : `every ${pace} s`)
   clearTimeout(silenceTimer)
   silenceTimer = window.setTimeout(silent, SILENCE)
+}
+
+/** What there is to say about a page that has no stream. @returns {string[]} */
+function crowded() {
+  if (pace === null) return []
+  return [`Too many pages are open here: this one is shown a picture every ${pace} seconds. Close those that nobody looks at.`]
 }
 
 function silent() {
@@ -91,9 +108,9 @@ function silent() {
  * @param {string} text
  */
 function setConnection(state, text) {
+  setText('connection-text', text)
   if (byId('connection').dataset.state === state) return
   byId('connection').dataset.state = state
-  setText('connection-text', text)
   document.body.classList.toggle('stale', state !== 'live')
 }
 
@@ -117,7 +134,7 @@ function show(snapshot) {
   // A server that has just started may not have read its store yet: what it said before holds until it has.
   if (group !== null) showGroup(group, instance.name)
   showAge()
-  showNotices([...unread, ...troubles])
+  showNotices([...unread, ...troubles, ...crowded()])
   setText('instance', instance.name)
 }
 

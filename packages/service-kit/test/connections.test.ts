@@ -1,0 +1,168 @@
+/** What clients that hold connections take from others: nothing. Over real sockets; on Linux all of 127.0.0.0/8 is this machine's. */
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { connect } from 'node:net'
+import { Writable } from 'node:stream'
+import { type TestContext, test } from 'node:test'
+import { clientOf, createLogger, createRegistry, Health, type HttpServer, startHttpServer } from 'service-kit'
+import { ask, type HeldConnections, type Holding, holdConnections, median } from 'service-kit/testing'
+
+const HALF = 'GET /health/live HTTP/1.1\r\nHost: '
+const HALF_BODY = `POST /api/echo HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{`
+const UNREAD = 'GET /api/large HTTP/1.1\r\nHost: localhost\r\n\r\n'
+const LARGE = Buffer.alloc(4 * 1024 * 1024)
+const skip = process.platform === 'linux' ? false : 'only Linux has addresses beside 127.0.0.1 without being told'
+
+async function start(t: TestContext): Promise<{ server: HttpServer; lines: string[]; sockets: () => Promise<number> }> {
+  const lines: string[] = []
+  const stream = new Writable({
+    write(chunk, _, done) {
+      lines.push(String(chunk))
+      done()
+    },
+  })
+  const logger = await createLogger({ service: 'test', level: 'info', format: 'json', stream })
+  const server = await startHttpServer({
+    host: '127.0.0.1',
+    port: 0,
+    health: new Health(),
+    registry: createRegistry(),
+    logger,
+    plugins: [
+      async (app) => {
+        app.get('/api/large', (_, reply) => reply.send(LARGE))
+        app.post('/api/echo', async ({ body }) => body)
+      },
+    ],
+  })
+  t.after(() => server.close())
+  const sockets = () => new Promise<number>((resolve, reject) => server.app.server.getConnections((e, n) => (e ? reject(e) : resolve(n))))
+  return { server, lines, sockets }
+}
+
+function hold(t: TestContext, holding: Holding): HeldConnections {
+  const held = holdConnections(holding)
+  t.after(() => held[Symbol.asyncDispose]())
+  return held
+}
+
+/** Asks for health from before all are open until a while after. */
+async function probeWhile(server: HttpServer, from: string, opened: Promise<unknown>): Promise<void> {
+  const ms: number[] = []
+  let rounds = 10
+  void opened.then(() => rounds--)
+  while (rounds > 0) {
+    for (const path of ['/health/live', '/health/ready', '/metrics']) {
+      const answer = await ask(server.port, from, path)
+      assert.equal(answer.status, 200)
+      ms.push(answer.ms)
+    }
+    if (rounds < 10) rounds--
+  }
+  assert.ok(median(ms) < 1000, `half of the answers took more than ${median(ms).toFixed(0)} ms`)
+}
+
+test('5,000 half-open requests of one client leave health to others, and the log names it once', { skip }, async (t) => {
+  const { server, lines, sockets } = await start(t)
+  const held = hold(t, { port: server.port, from: '127.0.0.2', count: 5000, text: HALF })
+  await probeWhile(server, '127.0.0.1', held.opened(5000))
+  assert.ok((await sockets()) <= 201)
+  const warnings = lines.filter((line) => line.includes('http/crowded'))
+  assert.equal(warnings.length, 1, warnings.join(''))
+  assert.match(warnings[0] ?? '', /127\.0\.0\.2 holds 200 of the 200 connections without a whole request that there can be/)
+})
+
+for (const [what, text] of Object.entries({
+  'that never send a byte': '',
+  'with half a body': HALF_BODY,
+  'whose answers nobody reads': UNREAD,
+})) {
+  test(`1,000 connections ${what} leave health to others, and to their own address`, { skip }, async (t) => {
+    const { server, sockets } = await start(t)
+    const held = hold(t, { port: server.port, from: '127.0.0.2', count: 1000, text })
+    await Promise.all([probeWhile(server, '127.0.0.1', held.opened(1000)), probeWhile(server, '127.0.0.2', held.opened(1000))])
+    assert.ok((await sockets()) <= 352)
+  })
+}
+
+test('a client that opens each connection anew that was closed does not keep its own address from health', async (t) => {
+  const { server } = await start(t)
+  const held = hold(t, { port: server.port, from: '127.0.0.1', count: 300, text: HALF, again: true })
+  await probeWhile(server, '127.0.0.1', held.opened(3000))
+})
+
+test('five hundred requests at once, each on a connection of its own, are all answered', async (t) => {
+  const { server } = await start(t)
+  const answers = await Promise.all(Array.from({ length: 500 }, () => ask(server.port, '127.0.0.1', '/health/live')))
+  assert.ok(answers.every(({ status }) => status === 200))
+})
+
+test('connections without a whole request are closed in time', async (t) => {
+  const { server, sockets } = await start(t)
+  for (const text of ['', HALF, HALF_BODY]) {
+    const socket = connect(server.port, '127.0.0.1')
+    await once(socket, 'connect')
+    socket.on('error', () => {})
+    socket.write(text)
+    socket.resume()
+  }
+  while ((await sockets()) < 3) await new Promise((resolve) => setImmediate(resolve))
+  const deadline = performance.now() + 30_000
+  while ((await sockets()) > 0) {
+    assert.ok(performance.now() < deadline, 'half a minute later')
+    await new Promise((resolve) => setTimeout(resolve, 100))
+  }
+})
+
+test('requests sent ahead of their answers are all answered, and the connection has one place', async (t) => {
+  const { server, sockets } = await start(t)
+  const socket = connect(server.port, '127.0.0.1')
+  socket.write('GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n'.repeat(2000))
+  let answers = 0
+  for await (const chunk of socket.setEncoding('latin1')) {
+    answers += String(chunk).split('{"status":"live"}').length - 1
+    if (answers === 2000) break
+  }
+  socket.destroy()
+  while ((await sockets()) > 0) await new Promise((resolve) => setImmediate(resolve))
+})
+
+const manyHeaders = Array.from({ length: 3000 }, (_, i) => `a${i}:\r\n`).join('')
+for (const [what, request, answer] of [
+  ['HTTP/1.0', 'GET /health/live HTTP/1.0\r\n\r\n', /^HTTP\/1\.1 200 .*connection: close.*"live"/is],
+  ['thousands of headers', `GET /health/live HTTP/1.1\r\nHost: localhost\r\n${manyHeaders}\r\n`, /^HTTP\/1\.1 431 /],
+  ['TRACE', 'TRACE /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n', /^HTTP\/1\.1 404 /],
+  ['CONNECT', 'CONNECT localhost:80 HTTP/1.1\r\nHost: localhost:80\r\n\r\n', /^$/],
+  [
+    'an upgrade',
+    'GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade, close\r\nUpgrade: websocket\r\n\r\n',
+    /^$|^HTTP\/1\.1 200 /,
+  ],
+  ['what is not HTTP', '\x16\x03\x01\x02\x00\x01\x00\x01\xfc', /^HTTP\/1\.1 400 /],
+] as const) {
+  test(`${what} is answered or closed, and takes no place for long`, async (t) => {
+    const { server, sockets } = await start(t)
+    const socket = connect(server.port, '127.0.0.1')
+    socket.on('error', () => {})
+    socket.write(request, 'latin1')
+    let text = ''
+    socket.setEncoding('latin1').on('data', (chunk) => {
+      text += chunk
+    })
+    await once(socket, 'close')
+    assert.match(text, answer)
+    while ((await sockets()) > 0) await new Promise((resolve) => setImmediate(resolve))
+    assert.equal((await ask(server.port, '127.0.0.1', '/health/live')).status, 200)
+  })
+}
+
+test('a client is an IPv4 address, however it is written, or the first half of an IPv6 one', () => {
+  assert.equal(clientOf('10.1.2.3'), '10.1.2.3')
+  assert.equal(clientOf('::ffff:10.1.2.3'), '10.1.2.3')
+  assert.equal(clientOf('::1'), '0:0:0:0::/64')
+  assert.equal(clientOf('2001:db8:1:2:3:4:5:6'), '2001:db8:1:2::/64')
+  assert.equal(clientOf('2001:db8::5:6'), '2001:db8:0:0::/64')
+  assert.equal(clientOf('2001:db8:1:2::'), '2001:db8:1:2::/64')
+  assert.equal(clientOf('fe80::1%eth0'), 'fe80:0:0:0::/64')
+  assert.equal(clientOf(''), '')
+})

@@ -313,7 +313,11 @@ test('the topic is made like its source and kept for ever', async (t) => {
   await letters.publish([letterOf(source, 0)])
   const name = `${source}.dead-letters`
   const resources = [
-    { resourceType: 2 as const, resourceName: name, configurationKeys: ['cleanup.policy', 'retention.ms', 'max.message.bytes'] },
+    {
+      resourceType: 2 as const,
+      resourceName: name,
+      configurationKeys: ['cleanup.policy', 'retention.ms', 'retention.bytes', 'max.message.bytes'],
+    },
   ]
   const { partitions, configs } = await withAdmin(async (admin) => ({
     partitions: (await admin.metadata({ topics: [name] })).topics.get(name)?.partitionsCount,
@@ -325,6 +329,7 @@ test('the topic is made like its source and kept for ever', async (t) => {
     new Map([
       ['cleanup.policy', 'delete'],
       ['retention.ms', '-1'],
+      ['retention.bytes', '-1'],
       ['max.message.bytes', String(1_048_588 + 1024 * 1024)],
     ]),
   )

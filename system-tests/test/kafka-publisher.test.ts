@@ -99,7 +99,7 @@ describe('on a real broker', () => {
     return { publisher, topic: async () => (await readTopic(kafka.brokers, topic)).map((log) => log.map(eventOf)) as never }
   })
 
-  test('the topic is made with its partitions, replicas and a retention without end, and can be written at once', async (t) => {
+  test('the topic is made with its partitions and replicas, and can be written at once', async (t) => {
     for (let i = 0; i < 5; i++) {
       const topic = newTopic()
       const publisher = publisherOf(t, { topic, partitions: 4, onExisting: () => assert.fail('it was not there') })
@@ -109,12 +109,35 @@ describe('on a real broker', () => {
       const made = metadata.topics.get(topic)
       assert.equal(made?.partitionsCount, 4)
       assert.ok(made?.partitions.every(({ replicas }) => replicas.length === 1))
-      const [config] = await withAdmin((admin) =>
-        admin.describeConfigs({ resources: [{ resourceType: 2, resourceName: topic, configurationKeys: ['retention.ms'] }] }),
-      )
-      assert.equal(config?.configs[0]?.value, '-1')
       await publisher.close()
     }
+  })
+
+  test('the topic keeps every record for ever, whatever the brokers do by default', async (t) => {
+    const defaults = [
+      ['log.cleanup.policy', 'compact'],
+      ['log.retention.ms', '60000'],
+      ['log.retention.bytes', '1000000'],
+    ] as const
+    const names = defaults.map(([name]) => name.slice('log.'.length))
+    const settingsOf = async (resourceName: string) => {
+      const resources = [{ resourceType: 2 as const, resourceName, configurationKeys: names }]
+      const [found] = await withAdmin((admin) => admin.describeConfigs({ resources }))
+      return names.map((name) => found?.configs.find((config) => config.name === name)?.value)
+    }
+    const alterDefaults = (configOperation: 0 | 1) => {
+      const configs = defaults.map(([name, value]) => ({ name, configOperation, value }))
+      return withAdmin((admin) => admin.incrementalAlterConfigs({ resources: [{ resourceType: 4, resourceName: '1', configs }] }))
+    }
+    await alterDefaults(0)
+    t.after(() => alterDefaults(1))
+    const other = newTopic()
+    await withAdmin((admin) => createTopic(admin, { topics: [other], partitions: 1, replicas: 1 }))
+    // A broker takes them over a moment later.
+    while (String(await settingsOf(other)) !== 'compact,60000,1000000') await new Promise(setImmediate)
+    const topic = newTopic()
+    await publisherOf(t, { topic }).prepare(never)
+    assert.deepEqual(await settingsOf(topic), ['delete', '-1', '-1'])
   })
 
   test('two producers that start together make one topic', async (t) => {

@@ -25,7 +25,10 @@ export function asyncApiDocument() {
         description: 'Every capture, for ever. The name is a setting (KAFKA_TOPIC). The topic must not be compacted: each record counts.',
         messages: { pokemonCaptured: { $ref: '#/components/messages/pokemonCaptured' } },
         bindings: {
-          kafka: { topicConfiguration: { 'cleanup.policy': ['delete'], 'retention.ms': -1 }, bindingVersion: KAFKA_BINDING },
+          kafka: {
+            topicConfiguration: { 'cleanup.policy': ['delete'], 'retention.ms': -1, 'retention.bytes': -1 },
+            bindingVersion: KAFKA_BINDING,
+          },
         },
       },
     },

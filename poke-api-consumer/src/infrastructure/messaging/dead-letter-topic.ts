@@ -1,7 +1,7 @@
 /** Publishes dead letters to a topic of their own, for people and programs to look at: original bytes, and where they were and why they are here. */
 import { createHash } from 'node:crypto'
 import { Admin, type BaseOptions, findErrorBy, ListOffsetTimestamps, ProduceAcks, Producer } from '@platformatic/kafka'
-import { ConnectionWatch, closeByForce, printable, UNSETTLED_TOPIC, withDeadline } from 'service-kit'
+import { ConnectionWatch, closeByForce, KEPT_FOR_EVER, printable, UNSETTLED_TOPIC, withDeadline } from 'service-kit'
 import type { DeadLetterTopic, KeptDeadLetter } from '../../application/ports.ts'
 import { type CutParts, LETTER_PARTS, type LetterPart, type WholePart, wholePart } from '../../entities/dead-letter.ts'
 import { copyHeaders, countHeaders, MOST_HEADERS } from '../../entities/record-headers.ts'
@@ -200,12 +200,7 @@ export class KafkaDeadLetterTopic implements DeadLetterTopic {
         topics: [this.#name],
         partitions: source?.partitionsCount ?? 1,
         replicas: source?.partitions[0]?.replicas.length ?? 1,
-        configs: [
-          // Whatever the brokers do by default: a compacted topic takes no letter without a key.
-          { name: 'cleanup.policy', value: 'delete' },
-          { name: 'retention.ms', value: '-1' },
-          { name: 'max.message.bytes', value: String(Math.min(largest + HEADROOM, LARGEST_MAX_MESSAGE)) },
-        ],
+        configs: [...KEPT_FOR_EVER, { name: 'max.message.bytes', value: String(Math.min(largest + HEADROOM, LARGEST_MAX_MESSAGE)) }],
       })
     } catch (error) {
       // Another instance was faster.

@@ -14,7 +14,7 @@ import {
   metadataV12,
   ResponseError,
 } from '@platformatic/kafka'
-import { closeByForce, missingOperations, NOTHING_ALLOWED, type Operation, UNSETTLED_TOPIC } from 'service-kit'
+import { closeByForce, KEPT_FOR_EVER, missingOperations, NOTHING_ALLOWED, type Operation, UNSETTLED_TOPIC } from 'service-kit'
 
 export interface TopicSettings {
   readonly topic: string
@@ -87,8 +87,8 @@ export async function createTopic(options: BaseOptions, settings: TopicSettings,
 
 async function requestTopic(admin: Admin, topic: string, partitions: number, replicas: number): Promise<void> {
   try {
-    // Kept for ever: the topic is the record of what happened.
-    await admin.createTopics({ topics: [topic], partitions, replicas, configs: [{ name: 'retention.ms', value: '-1' }] })
+    // The topic is the record of what happened.
+    await admin.createTopics({ topics: [topic], partitions, replicas, configs: KEPT_FOR_EVER })
   } catch (error) {
     // Another producer was faster.
     if (!says(error, 'TOPIC_ALREADY_EXISTS')) throw error

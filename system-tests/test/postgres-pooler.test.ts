@@ -63,9 +63,13 @@ describe('the PostgreSQL store behind pgbouncer', { skip }, () => {
 
       test('its settings hold in every transaction, and none of them is left to whoever gets the server process next', async (t) => {
         const url = await postgres.createDatabase()
-        const names = ['synchronous_commit', 'lock_timeout', 'statement_timeout', 'idle_in_transaction_session_timeout', 'search_path']
+        const timeouts = ['lock_timeout', 'statement_timeout', 'idle_in_transaction_session_timeout']
+        const names = ['synchronous_commit', ...timeouts, 'search_path', 'array_nulls', 'row_security', 'transaction_isolation']
         const database = new URL(url).pathname.slice(1)
-        await query(url, `ALTER DATABASE ${database} SET synchronous_commit = off; CREATE SCHEMA counting`)
+        await query(url, `ALTER DATABASE ${database} SET synchronous_commit = off`)
+        await query(url, `ALTER DATABASE ${database} SET array_nulls = off`)
+        await query(url, `ALTER DATABASE ${database} SET default_transaction_isolation = serializable`)
+        await query(url, 'CREATE SCHEMA counting')
         const pooled = new URL(pooler.urlOf(url))
         pooled.searchParams.set('options', '-c search_path=counting')
         const store = await openStore(pooled.href, { groupId: 'group' })
@@ -85,6 +89,9 @@ describe('the PostgreSQL store behind pgbouncer', { skip }, () => {
           statement_timeout: '4000',
           idle_in_transaction_session_timeout: '5000',
           search_path: 'counting',
+          array_nulls: 'on',
+          row_security: 'off',
+          transaction_isolation: 'read committed',
         })
         const left = await query(
           pooler.urlOf(url),
@@ -135,6 +142,24 @@ describe('the PostgreSQL store behind pgbouncer', { skip }, () => {
       return true
     })
   })
+
+  for (const authType of ['plain', 'scram-sha-256'] as const) {
+    test(`auth_type=${authType}: a login that the pooler refuses ends the wait for it`, async (t) => {
+      const url = await postgres.createDatabase()
+      const pooler = await startPgbouncer(url, { auth_type: authType })
+      t.after(() => pooler.stop())
+      const other = new URL(pooler.urlOf(url))
+      other.password = 's3cret'
+      await assert.rejects(openStore(other.href, { groupId: 'group' }), (error) => {
+        assert.ok(error instanceof StoreError && error.kind === 'not-authorised', String(error))
+        assert.match(error.message, /refuses the login \((password|SASL) authentication failed/)
+        return true
+      })
+      const missing = new URL(pooler.urlOf(url))
+      missing.pathname = '/no_such_database'
+      await assert.rejects(openStore(missing.href, { groupId: 'group' }), /does not exist: create the database/)
+    })
+  }
 
   test('a pooler that was told to ignore start-up parameters: the options of the URL hold all the same', async (t) => {
     const url = await postgres.createDatabase()

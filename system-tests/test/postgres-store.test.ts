@@ -98,6 +98,29 @@ describe('the PostgreSQL schema', () => {
     assert.match(await rejects(openStore(inSchema.href, { groupId: 'group' }), 'unsupported'), /no schema of the search_path exists/)
   })
 
+  test('that is older is brought up to date where it is, though a schema of the user’s name was made before it', async (t) => {
+    const url = await server.createDatabase()
+    const { id } = await openFor(t, url)
+    await query(url, 'DROP VIEW type_counts; ALTER TABLE partitions DROP COLUMN newest; DELETE FROM store_migrations WHERE version = 3')
+    await query(url, `CREATE SCHEMA ${new URL(url).username}`)
+    assert.equal((await openFor(t, url)).id, id)
+  })
+
+  test('that has lost its id is refused', async (t) => {
+    const { url, open } = await create(t)
+    await open()
+    await query(url, 'DELETE FROM store')
+    assert.match(await rejects(openStore(url, { groupId: 'group' }), 'damaged'), /has lost its id/)
+  })
+
+  test('in a database whose encoding has not every name is refused at once, with what to do', async () => {
+    const url = new URL(await server.createDatabase())
+    await query(url.href, `CREATE DATABASE latin1 TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'`)
+    url.pathname = '/latin1'
+    const message = await rejects(openStore(url.href, { groupId: 'group' }), 'unsupported')
+    assert.match(message, /its encoding is LATIN1, which does not have the names of all types: make a database with ENCODING 'UTF8'/)
+  })
+
   test('a user without rights on it is told so', async () => {
     const url = await server.createDatabase()
     await query(url, `DROP ROLE IF EXISTS guest`)
@@ -133,6 +156,29 @@ describe('the PostgreSQL session', () => {
     const weak = new URL(url)
     weak.searchParams.set('options', '-c synchronous_commit=off')
     assert.match(await rejects(openStore(weak.href, { groupId: 'group' }), 'unsupported'), /synchronous_commit is off/)
+  })
+
+  test('reads and writes the same whatever a role or database has by default', async (t) => {
+    const [plain, odd] = [await server.createDatabase(), await server.createDatabase()]
+    for (const setting of ODD_DEFAULTS) await query(odd, `ALTER DATABASE ${new URL(odd).pathname.slice(1)} SET ${setting}`)
+    assert.deepEqual(await contentAfterAll(t, odd), await contentAfterAll(t, plain))
+  })
+
+  test('does not take rows that a policy hides for rows that are not there', async (t) => {
+    const url = await server.createDatabase()
+    const store = await openFor(t, url)
+    await commitTo(store, P0, await store.open(P0), 10, { counts: { bug: 1 } })
+    await query(url, `CREATE ROLE watched LOGIN PASSWORD 'watched'; GRANT ALL ON ALL TABLES IN SCHEMA public TO watched`)
+    t.after(() => query(url, 'DROP OWNED BY watched; DROP ROLE watched'))
+    const watched = new URL(url)
+    watched.username = watched.password = 'watched'
+    const guest = await openFor(t, watched.href)
+    assert.deepEqual((await guest.totals()).counts, new Map([['bug', 1]]))
+    await query(url, 'ALTER TABLE counts ENABLE ROW LEVEL SECURITY')
+    assert.match(
+      await rejects(guest.totals(), 'not-authorised'),
+      /does not allow this user what the store needs \(query would be affected by row-level security policy for table "counts"/,
+    )
   })
 
   test('keeps its connections alive, so that one whose other end is gone is noticed', async (t) => {
@@ -291,6 +337,45 @@ describe('the network to PostgreSQL', () => {
     await commitTo(store, P0, again, 20)
   })
 })
+
+/** What administrators set for all their programs, and what older programs needed. */
+const ODD_DEFAULTS = [
+  'array_nulls = off',
+  'standard_conforming_strings = off',
+  'bytea_output = escape',
+  "DateStyle = 'German, DMY'",
+  "IntervalStyle = 'sql_standard'",
+  "TimeZone = 'Asia/Kathmandu'",
+  "client_encoding = 'LATIN1'",
+  'extra_float_digits = -15',
+  "default_transaction_isolation = 'serializable'",
+  'transform_null_equals = on',
+  "statement_timeout = '1ms'",
+  "lock_timeout = '1ms'",
+  "idle_in_transaction_session_timeout = '1ms'",
+]
+
+/** @returns what a store says after each thing that can be done with it; without its times */
+async function contentAfterAll(t: TestContext, url: string): Promise<unknown> {
+  const store = await openFor(t, url)
+  const deadLetters = [
+    letterOf(3, { value: Buffer.from([0, 255, 92, 39, 128]), key: Buffer.from('NULL'), timestamp: 9_223_372_036_854_775_807n }),
+    letterOf(4, { value: Buffer.from('abc'), cut: { value: { bytes: 3_000_000, sha256: 'ab'.repeat(32) } } }),
+    letterOf(5),
+  ]
+  const counts = { bug: 1, みず: 2, '🤡': 3, "o'\\x": 4, NULL: 5 }
+  const newest = { at: 1, origin: 'live', id: 25, name: 'ピカ', types: ['みず'] } as const
+  await commitTo(store, P0, await store.open(P0), 10, { counts, deadLetters, newest, lastSequences: { 'urn:é\\': 7 } })
+  const { position, lastSequences } = await store.open(P0)
+  const letters = await store.deadLetters(null, 10)
+  assert.ok(await store.replay(letters[0]?.id as number, new Map([['bug', 1]])))
+  const [partition] = await store.partitions()
+  const committedAt = partition?.newest?.countedAt ?? 0
+  assert.ok(Math.abs(committedAt - Date.now()) < 60_000, `committed at ${committedAt}`)
+  const snapshot = (await store.snapshot()).map(({ newest: _, ...rest }) => rest)
+  const purged = await store.purge(['kept'], Date.now() + 60_000)
+  return { position, lastSequences, letters, newest: partition?.newest?.event, totals: await store.totals(), snapshot, purged }
+}
 
 /** One commit from the log's start, by whoever has the token; errors of lost connections are tried again. */
 async function commitUntilCommitted(store: Store, token: number): Promise<void> {

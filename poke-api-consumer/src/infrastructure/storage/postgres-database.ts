@@ -30,6 +30,8 @@ const ATTEMPTS = 5
 const LONG_DEADLINE = 120_000
 /** Any number that other programs do not lock in the same database. */
 const MIGRATION_LOCK = 0x506f6b65
+/** SQL_ASCII takes the bytes of any other as they come. */
+const ENCODINGS: readonly unknown[] = ['UTF8', 'SQL_ASCII']
 /** Identity columns and gen_random_uuid(). */
 const OLDEST_VERSION = 13
 
@@ -54,6 +56,11 @@ export class PostgresDatabase {
       ['lock_timeout', `${Math.ceil(deadline * 0.4)}`],
       ['statement_timeout', `${Math.ceil(deadline * 0.8)}`],
       ['idle_in_transaction_session_timeout', `${deadline}`],
+      // What a role or database may have by default, and what would change without a word what is written and read here: a null in an array
+      // would be the text NULL, and rows that a policy hides would be missing.
+      ['array_nulls', 'on'],
+      ['row_security', 'off'],
+      ['default_transaction_isolation', 'read committed'],
     ])
     const locally = [...settings].map(([name, value]) => `set_config(${pg.escapeLiteral(name)}, ${pg.escapeLiteral(value)}, true)`)
     this.#setLocally = `SELECT ${locally.join(', ')}`
@@ -69,7 +76,7 @@ export class PostgresDatabase {
       this.#lend('statement', async ({ client, pooled }) => {
         if (!pooled) return (await client.query({ ...statement, values: values as unknown[] })).rows
         // Behind a pooler nothing is prepared, since the next statement may meet another server process.
-        await client.query(`BEGIN; ${this.#setLocally}`)
+        await client.query(`BEGIN ISOLATION LEVEL read committed; ${this.#setLocally}`)
         const { rows } = await client.query({ text: statement.text, values: values as unknown[] })
         await client.query('COMMIT')
         return rows
@@ -98,10 +105,14 @@ export class PostgresDatabase {
   async migrate(): Promise<void> {
     const migrations = readMigrations('postgres')
     await this.#check()
-    if ((await this.#version()) < migrations.length) {
+    const found = await this.#version()
+    if (found < migrations.length) {
       await this.transaction('read committed', async (client) => {
         await client.query(`SELECT pg_advisory_xact_lock(${MIGRATION_LOCK})`)
-        await client.query('CREATE TABLE IF NOT EXISTS store_migrations (version integer PRIMARY KEY, applied_at timestamptz NOT NULL)')
+        // One that is there may stand in a later schema of the search_path than the one where a new table would be made.
+        if (found === 0) {
+          await client.query('CREATE TABLE IF NOT EXISTS store_migrations (version integer PRIMARY KEY, applied_at timestamptz NOT NULL)')
+        }
         const { rows } = await client.query('SELECT coalesce(max(version), 0) AS version FROM store_migrations')
         for (const { version, sql } of migrations) {
           if (version <= rows[0].version) continue
@@ -124,7 +135,8 @@ export class PostgresDatabase {
       {
         name: 'check',
         text: `SELECT current_setting('server_version_num')::integer / 10000 AS version, current_setting('fsync') AS fsync,
-          current_setting('synchronous_commit') AS synchronous_commit, current_schema() AS schema`,
+          current_setting('synchronous_commit') AS synchronous_commit, current_schema() AS schema,
+          current_setting('server_encoding') AS encoding`,
       },
       [],
     )
@@ -132,6 +144,12 @@ export class PostgresDatabase {
     if ((row?.version as number) < OLDEST_VERSION) throw refuse(`it is PostgreSQL ${row?.version}: use ${OLDEST_VERSION} or newer`)
     if (row?.fsync !== 'on') throw refuse('its setting fsync is off: a power cut could damage it: turn it on')
     if (row.synchronous_commit === 'off') throw refuse('synchronous_commit is off: turn it on in the options of STORE_URL')
+    if (!ENCODINGS.includes(row.encoding)) {
+      throw refuse(
+        `its encoding is ${row.encoding}, which does not have the names of all types: make a database with ENCODING 'UTF8', and move what was ` +
+          'counted with pg_dump and pg_restore',
+      )
+    }
     if (row.schema === null) throw refuse('no schema of the search_path exists: make it, or correct the options of STORE_URL')
   }
 
@@ -192,4 +210,4 @@ export class PostgresDatabase {
 /** https://www.postgresql.org/docs/current/errcodes-appendix.html */
 const UNDONE: ReadonlySet<string> = new Set(['40001', '40P01'])
 /** The session is over, or it belongs to a server that is no primary any more. */
-const CONNECTION_LOST: ReadonlySet<string> = new Set(['57P01', '57P02', '57P03', '25006', '25P03', '08P01'])
+const CONNECTION_LOST: ReadonlySet<string> = new Set(['57P01', '57P02', '57P03', '57P05', '25006', '25P03', '25P04', '08P01'])

@@ -23,14 +23,18 @@ const KINDS: Readonly<Record<string, readonly [kind: StoreErrorKind, what: strin
   '40P01': ['busy', 'had too many changes at once'],
 }
 
-/** What a pooler answers where it is set up so that no transaction passes. */
-const POOLER_REFUSALS: readonly (readonly [form: RegExp, what: string])[] = [
+/** What a pooler answers by itself: pgbouncer has one code, 08P01, for all of it, and the words alone tell what no waiting mends. */
+const POOLER_REFUSALS: readonly (readonly [form: RegExp, kind: StoreErrorKind, what: string])[] = [
+  [/^(password|SASL) authentication failed|^no such user/, 'not-authorised', 'refuses the login'],
+  [/^(no such database|database ".*" does not exist)/, 'unusable', 'does not exist: create the database, or correct STORE_URL'],
   [
     /transaction blocks not allowed in statement pooling mode/,
+    'unsupported',
     'is behind pgbouncer with pool_mode=statement, which allows no transactions: set pool_mode to transaction or session for this database',
   ],
   [
     /unsupported startup parameter/,
+    'unsupported',
     'is behind pgbouncer, which refuses what every client sends when it connects: add the name to its ignore_startup_parameters',
   ],
 ]
@@ -62,7 +66,7 @@ export function storeError(name: string, error: unknown): StoreError {
 function meaningOf(error: unknown, state: string): readonly [kind: StoreErrorKind, what: string] {
   const { message, code = '' } = error as NodeJS.ErrnoException
   const refusal = POOLER_REFUSALS.find(([form]) => form.test(message))
-  if (refusal !== undefined) return ['unsupported', refusal[1]]
+  if (refusal !== undefined) return [refusal[1], refusal[2]]
   if (state === '') {
     const tls = TLS_FAILURES.find(([form]) => form.test(code))
     if (tls !== undefined) return ['tls', tls[1]]

@@ -16,7 +16,7 @@ import type { DeadLetter, DeadLetterReason } from '../../entities/dead-letter.ts
 import { PostgresDatabase } from './postgres-database.ts'
 import { STATEMENTS } from './postgres-statements.ts'
 import { columnOfCut, columnOfNewest, cutOf, letterOf, offsetOf, positionOf, type Row, summaryOf } from './rows.ts'
-import { type FullStoreOptions, LETTERS_AT_ONCE, type Store } from './store.ts'
+import { type FullStoreOptions, idOf, LETTERS_AT_ONCE, type Store } from './store.ts'
 
 /** More dead letters, or more bytes of them, than can be written within the deadline of one statement on a busy server. */
 const MANY_LETTERS = 2000
@@ -39,7 +39,7 @@ export class PostgresTallyStore implements Store {
     try {
       await database.migrate()
       const [row] = await database.query({ name: 'store', text: 'SELECT id FROM store' }, [])
-      return new PostgresTallyStore(row?.id as string, database, options)
+      return new PostgresTallyStore(idOf(database.name, row), database, options)
     } catch (error) {
       await database.close()
       throw error

@@ -14,7 +14,7 @@ import type {
 import { columnOfNewest, offsetOf, positionOf, type Row, summaryOf } from './rows.ts'
 import { SqliteDatabase } from './sqlite-database.ts'
 import { SqliteDeadLetters } from './sqlite-dead-letters.ts'
-import { type FullStoreOptions, LETTERS_AT_ONCE, type Store } from './store.ts'
+import { type FullStoreOptions, idOf, LETTERS_AT_ONCE, type Store } from './store.ts'
 
 export class SqliteTallyStore implements Store {
   readonly id: string
@@ -36,7 +36,7 @@ export class SqliteTallyStore implements Store {
     const database = await SqliteDatabase.open(path)
     try {
       const row = database.run(() => database.prepare('SELECT id FROM store').get())
-      return new SqliteTallyStore(row?.id as string, database, options)
+      return new SqliteTallyStore(idOf(path, row), database, options)
     } catch (error) {
       database.close()
       throw error

@@ -1,6 +1,8 @@
 /** What a store is, whichever database is below it, and what it must be told. */
 import type { DeadLetterStore, GapStore, ResettableStore, SnapshotStore, TallyStore, TopicPartition } from '../../application/ports.ts'
+import { StoreError } from '../../errors.ts'
 import type { StoreCertificates } from './postgres-tls.ts'
+import type { Row } from './rows.ts'
 
 /** Everything that is kept of one consumer group. Closing it twice does no harm. */
 export interface Store extends TallyStore, GapStore, DeadLetterStore, SnapshotStore, ResettableStore {
@@ -28,6 +30,16 @@ export interface StoreOptions {
   readonly certificates?: StoreCertificates
   /** Where PostgreSQL's own client looks for what the URL leaves out (PGSSLMODE and the like). Default: the environment of this process. */
   readonly environment?: Readonly<Record<string, string | undefined>>
+}
+
+/**
+ * @param store for the message: where it is
+ * @param row of its table of the id
+ * @throws StoreError where there is none: without it nobody could tell this store from another one
+ */
+export function idOf(store: string, row: Row | undefined): string {
+  if (typeof row?.id === 'string') return row.id
+  throw new StoreError('damaged', `the store ${store} has lost its id, the row of its table "store": put a backup in its place`)
 }
 
 /** Dead letters read at once by whoever does not say how much it can hold, in bytes. */

@@ -50,7 +50,7 @@ const warn = (error: Error) => console.error(error.message)
 const progress = new GroupProgress(now)
 const observer = allObservers([
   progress,
-  new ConsumerMetrics({ progress, registry: createRegistry(), timeOfDay: Date.now }),
+  new ConsumerMetrics({ progress, registry: createRegistry(), timeOfDay: Date.now, doubtedSources: () => 0 }),
   {
     ...silentObserver,
     counted: ({ partition }, { position }) =>

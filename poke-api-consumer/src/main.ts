@@ -59,8 +59,8 @@ async function consume(config: Config, logger: Logger, signal: AbortSignal, cras
   const health = new Health()
   health.add('process', () => (signal.aborted ? 'is stopping' : null))
   const progress = new GroupProgress(now)
-  const metrics = new ConsumerMetrics({ registry, progress, timeOfDay: Date.now })
-  const report = new CountReport({ logger, health, topic: config.KAFKA_TOPIC, progress, now, stopping: signal })
+  const metrics = new ConsumerMetrics({ registry, progress, timeOfDay: Date.now, doubtedSources: () => report.doubtedSources })
+  const report: CountReport = new CountReport({ logger, health, topic: config.KAFKA_TOPIC, progress, now, stopping: signal })
   const live = new LiveState({ instance, progress, monotonic: now, timeOfDay: Date.now })
   const opening = new StoreOpening({
     open: () =>

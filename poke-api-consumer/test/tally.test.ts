@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { describe, test } from 'node:test'
+import fc from 'fast-check'
 import type { DeadLetter } from '../src/entities/dead-letter.ts'
 import { copyHeaders, countHeaders } from '../src/entities/record-headers.ts'
 import { Counter, type Tally } from '../src/entities/tally.ts'
@@ -315,5 +316,104 @@ describe('summary', () => {
       newestTimestamp: -1,
       newestOrigin: null,
     })
+  })
+})
+
+describe('sources that are not to be believed (rule C2)', () => {
+  const FAR = 1_000_000_000_000
+
+  test('a sequence that leaps is counted each time that it comes, and silences nothing', () => {
+    const tally = fresh({ a: 5 })
+    const spoofed = { value: PIKACHU, source: 'a', sequence: Number.MAX_SAFE_INTEGER }
+    add(tally, spoofed, { value: PIKACHU, source: 'a', sequence: 6 }, spoofed, { value: PIKACHU, source: 'a', sequence: 7 })
+    const { doubts } = tally.summary()
+    assert.deepEqual(doubts, {
+      leaps: 2,
+      late: 0,
+      sources: [{ source: 'a', last: 7, sequence: Number.MAX_SAFE_INTEGER, leaps: 2, late: 0, repeats: 0 }],
+    })
+    const { counted, duplicates, lastSequences } = tally.take()
+    assert.deepEqual([counted, duplicates, Object.fromEntries(lastSequences)], [4, 0, { a: 7 }])
+    assert.equal(tally.summary().doubts, undefined, 'told once')
+  })
+
+  test('the bound holds for the first record of a source, too', () => {
+    const tally = fresh({ b: 9 })
+    add(tally, { value: PIKACHU, source: 'a', sequence: FAR }, { value: PIKACHU, source: 'a', sequence: FAR - 1 })
+    add(tally, { value: PIKACHU, source: 'b', sequence: FAR + 10 }, { value: PIKACHU, source: 'b', sequence: FAR + 9 })
+    const { counted, lastSequences } = tally.take()
+    assert.deepEqual([counted, Object.fromEntries(lastSequences)], [4, { a: FAR - 1, b: FAR + 9 }])
+  })
+
+  test('a record that leaps and cannot be counted is a dead letter', () => {
+    const tally = fresh()
+    add(tally, { value: 'no json', source: 'a', sequence: FAR }, { value: PIKACHU, source: 'a', sequence: 0 })
+    const { deadLetters, lastSequences } = tally.take()
+    assert.deepEqual([deadLetters.length, Object.fromEntries(lastSequences)], [1, { a: 0 }])
+  })
+
+  test('what was never read and comes behind a newer one is told; what is sent again is not', () => {
+    const tally = fresh()
+    const of = (sequence: number) => ({ value: PIKACHU, source: 'a', sequence })
+    add(tally, of(3), of(7), of(9), of(3), of(7), of(9))
+    assert.deepEqual([tally.summary().doubts?.late, tally.summary().doubts?.sources[0]?.repeats], [0, 3])
+    tally.take()
+    add(tally, of(7), of(9), of(7), of(9))
+    assert.equal(tally.summary().doubts, undefined, 'the same ones again')
+    add(tally, of(50), of(10), of(11))
+    assert.deepEqual(tally.summary().doubts?.sources, [{ source: 'a', last: 50, sequence: 11, leaps: 0, late: 2, repeats: 2 }])
+    tally.take()
+    // After an opening nobody knows what was before the last one.
+    const opened = fresh({ a: 50 })
+    add(opened, of(12), of(13))
+    assert.deepEqual(opened.summary().doubts?.sources, [{ source: 'a', last: 50, sequence: 13, leaps: 0, late: 0, repeats: 2 }])
+  })
+
+  test('a few of many are named, with the amounts of all', () => {
+    const tally = fresh()
+    for (let i = 0; i < 100; i++) add(tally, { value: PIKACHU, source: `s${i}`, sequence: FAR + i })
+    const { doubts } = tally.summary()
+    assert.deepEqual([doubts?.leaps, doubts?.sources.length], [100, 16])
+  })
+
+  test('against a model, whatever comes, however it is cut into responses, and through openings', () => {
+    const places = [0, 1, 2, 3, 5, 8, FAR - 1, FAR, FAR + 1, FAR + 2, 2 * FAR, Number.MAX_SAFE_INTEGER - 1, Number.MAX_SAFE_INTEGER]
+    const record = fc.record({
+      source: fc.constantFrom('a', 'b'),
+      sequence: fc.oneof(fc.constantFrom(...places), fc.nat(20)),
+      // Ends the response, and perhaps what the tally remembers beside the store.
+      ends: fc.constantFrom('goes on', 'goes on', 'take', 'open'),
+    })
+    fc.assert(
+      fc.property(fc.array(record, { maxLength: 60 }), (records) => {
+        const model = new Map<string, number>()
+        const expected = { counted: 0, duplicates: 0, leaps: 0 }
+        const seen = { counted: 0, duplicates: 0, leaps: 0 }
+        const stored = new Map<string, number>()
+        let tally = new Counter().tally(stored)
+        const take = () => {
+          seen.leaps += tally.summary().doubts?.leaps ?? 0
+          const { counted, duplicates, lastSequences } = tally.take()
+          seen.counted += counted
+          seen.duplicates += duplicates
+          for (const [name, last] of lastSequences) stored.set(name, last)
+        }
+        for (const { source, sequence, ends } of records) {
+          const last = model.get(source) ?? -1
+          if (sequence <= last) expected.duplicates++
+          else {
+            expected.counted++
+            if (sequence - last > FAR) expected.leaps++
+            else model.set(source, sequence)
+          }
+          add(tally, { value: PIKACHU, source, sequence })
+          if (ends !== 'goes on') take()
+          if (ends === 'open') tally = new Counter().tally(stored)
+        }
+        take()
+        assert.deepEqual([seen, stored], [expected, model])
+      }),
+      { numRuns: 500 },
+    )
   })
 })

@@ -257,6 +257,16 @@ describe('equal', () => {
     assert.match(more.remarks.join(), /^partition 0: 1 counted offset has no record any more .the first: 3., and/)
   })
 
+  test('a sequence that leaps, each time that it comes, and what follows it', async (t) => {
+    const leap = { ...pokemon(7, 'ghost'), source: SOURCE, sequence: Number.MAX_SAFE_INTEGER }
+    const log: MockEntry[] = [leap, event(1, 'grass'), leap, event(2, 'fire'), event(2, 'fire'), leap]
+    const store = await newStore(t)
+    await count(store, log.slice(0, 3))
+    await count(store, log)
+    const { outcome, remarks, records } = await verdictOf(store, new MockTopicReader(TOPIC_ID, [log]))
+    assert.deepEqual([outcome, remarks, records], ['equal', [], 6])
+  })
+
   test('a gap before anything was read', async (t) => {
     const store = await newStore(t)
     await lose(store, { kind: 'corrupt', from: 0, to: 4 })

@@ -23,6 +23,8 @@ export const HEADER = {
 /** Longer sources are not recognised (rule C1). */
 export const MAX_SOURCE_BYTES = 256
 export const SEQUENCE_DIGITS = 16
+/** A sequence that is further above the last one of its source in its partition does not become the last one (rules C2 and P5). */
+export const MAX_LEAP = 1_000_000_000_000
 
 export interface EventHeaders {
   /** One run of one producer; nobody else ever uses it (rule P1). 1 to 256 bytes in UTF-8, without NUL. */

@@ -11,6 +11,7 @@ export {
   encodeHeaders,
   formatSequence,
   HEADER,
+  MAX_LEAP,
   MAX_SOURCE_BYTES,
   SEQUENCE_DIGITS,
 } from './headers.ts'

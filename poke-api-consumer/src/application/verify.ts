@@ -1,5 +1,6 @@
 /** Counts the topic anew up to the store's positions, and compares: type by type, record by record. */
 import { crc32 } from 'node:zlib'
+import { MAX_LEAP } from 'pokemon-event'
 import { LETTER_PARTS, type LetterPart, wholePart } from '../entities/dead-letter.ts'
 import { decodePokemon } from '../entities/pokemon.ts'
 import { SeenEvents } from '../entities/seen-events.ts'
@@ -215,6 +216,8 @@ class PartitionRecount {
   readonly snapshot: PartitionSnapshot
   readonly #letters: Map<number, PartitionSnapshot['letters'][number]>
   readonly #events: Map<string, SeenEvents>
+  /** The highest sequence of each source that did not leap (rule C2). */
+  readonly #highest = new Map<string, number>()
   readonly #remarks: string[] = []
   /** Offsets that had no record when they were to be counted: where each such gap ends, by where it begins. */
   readonly #gaps: ReadonlyMap<number, number>
@@ -329,6 +332,10 @@ class PartitionRecount {
   #isDuplicate(record: RecordView): boolean {
     if (record.source === null) return false
     const { name } = record.source
+    const highest = this.#highest.get(name) ?? -1
+    // Such a record is counted each time that it comes.
+    if (record.sequence - highest > MAX_LEAP) return false
+    if (record.sequence > highest) this.#highest.set(name, record.sequence)
     let events = this.#events.get(name)
     if (events === undefined) {
       events = new SeenEvents()

@@ -1,5 +1,5 @@
 /** Pure counting: each record of a partition is counted, recognised as a duplicate, or becomes a dead letter. */
-import { HEADER } from 'pokemon-event'
+import { HEADER, MAX_LEAP } from 'pokemon-event'
 import {
   bytesOfRecord,
   type DeadLetter,
@@ -69,6 +69,30 @@ export interface TallySummary {
   readonly newestTimestamp: number
   /** What that record's `ce_origin` says; null where it says nothing that we know. */
   readonly newestOrigin: 'live' | 'bundled' | null
+  /** Absent where no source gave a reason to doubt it. */
+  readonly doubts?: SourceDoubts
+}
+
+/** What speaks against sources of events. */
+export interface SourceDoubts {
+  /** Records whose sequence leaps (rule C2). */
+  readonly leaps: number
+  /** Duplicates whose sequence the partition has never had: it is between the last one of their source and the one before. */
+  readonly late: number
+  /** By source: those with leaps and late records first, and not more than a few. */
+  readonly sources: readonly SourceDoubt[]
+}
+
+export interface SourceDoubt {
+  readonly source: string
+  /** Its last sequence; −1: there is none. */
+  readonly last: number
+  /** The newest one that speaks against it. */
+  readonly sequence: number
+  readonly leaps: number
+  readonly late: number
+  /** Duplicates since its last sequence rose, each with a higher sequence than the one before: the same events sent again and again do not add to them. */
+  readonly repeats: number
 }
 
 /** How many of the Pokémon counted last are remembered for people to watch: a power of two. */
@@ -84,10 +108,40 @@ const SIZE_OF_LETTER = 512
 const SIZE_OF_SOURCE = 512
 const SIZE_OF_VALUE = 256
 
+/** So many sources are named at once that are doubted. */
+const MOST_DOUBTED = 16
+
 interface SourceState {
   readonly name: string
   last: number
   changed: boolean
+  /** The last sequence before `last`: nothing between them was ever read. The same as `last` where it is not known. */
+  before: number
+  /** What speaks against it since the last `take`, if it is among the doubted. */
+  doubted: boolean
+  leaps: number
+  late: number
+  sequence: number
+  /** Of the duplicates since the last sequence became `repeatsOf`: the highest sequence, and how often it rose. */
+  repeatsOf: number
+  repeated: number
+  repeats: number
+}
+
+function stateOf(name: string, last: number): SourceState {
+  return {
+    name,
+    last,
+    changed: false,
+    before: last,
+    doubted: false,
+    leaps: 0,
+    late: 0,
+    sequence: -1,
+    repeatsOf: last,
+    repeated: -1,
+    repeats: 0,
+  }
 }
 
 /**
@@ -160,6 +214,7 @@ export class Tally {
   #lastSource: EventSource | null = null
   #lastState: SourceState | null = null
   readonly #changed: SourceState[] = []
+  readonly #doubted: SourceState[] = []
   #deadLetters: DeadLetter[] = []
   #size = 0
   #lacksRoom = false
@@ -177,7 +232,7 @@ export class Tally {
 
   constructor(counter: Counter, lastSequences: ReadonlyMap<string, number>) {
     this.#counter = counter
-    for (const [name, last] of lastSequences) this.#sources.set(name, { name, last, changed: false })
+    for (const [name, last] of lastSequences) this.#sources.set(name, stateOf(name, last))
   }
 
   /** How many sources it knows. */
@@ -216,6 +271,7 @@ export class Tally {
       state = source === this.#lastSource ? (this.#lastState as SourceState) : this.#stateOf(source)
       if (record.sequence <= state.last) {
         this.#duplicates++
+        if (record.sequence > state.repeated || state.repeatsOf !== state.last) this.#repeat(state, record.sequence)
         return
       }
     }
@@ -226,8 +282,12 @@ export class Tally {
       return
     }
     if (state !== null) {
-      state.last = record.sequence
-      if (!state.changed) this.#change(state)
+      if (record.sequence - state.last > MAX_LEAP) this.#leap(state, record.sequence)
+      else {
+        state.before = state.last
+        state.last = record.sequence
+        if (!state.changed) this.#change(state)
+      }
     }
     if (typeof value === 'string') {
       this.#bury(record, value as DeadLetterReason)
@@ -260,6 +320,12 @@ export class Tally {
       duplicates: this.#duplicates,
     }
     this.#changed.length = 0
+    for (const state of this.#doubted) {
+      state.doubted = false
+      state.leaps = 0
+      state.late = 0
+    }
+    this.#doubted.length = 0
     this.#deadLetters = []
     this.#size = 0
     this.#lacksRoom = false
@@ -276,6 +342,7 @@ export class Tally {
     const deadLetters = new Map<string, number>()
     for (const { reason } of this.#deadLetters) deadLetters.set(reason, (deadLetters.get(reason) ?? 0) + 1)
     return {
+      ...(this.#doubted.length > 0 && { doubts: this.#doubts() }),
       counted: this.#counted,
       duplicates: this.#duplicates,
       deadLetters,
@@ -283,6 +350,48 @@ export class Tally {
       newestTimestamp: isTime(this.#newestTimestamp) ? this.#newestTimestamp : -1,
       newestOrigin:
         this.#newestBytes === NO_BYTES ? null : originOf(this.#newestBytes.subarray(this.#newestHeaders, this.#newestHeadersEnd)),
+    }
+  }
+
+  /** A record of it was counted whose sequence leaps: whatever follows is measured against the one before. */
+  #leap(state: SourceState, sequence: number): void {
+    state.leaps++
+    this.#doubt(state, sequence)
+  }
+
+  /** A duplicate of it has a sequence that no duplicate had since its last one rose. */
+  #repeat(state: SourceState, sequence: number): void {
+    if (state.repeatsOf !== state.last) {
+      state.repeatsOf = state.last
+      state.repeats = 0
+    }
+    state.repeated = sequence
+    state.repeats++
+    if (sequence > state.before && sequence < state.last) state.late++
+    this.#doubt(state, sequence)
+  }
+
+  #doubt(state: SourceState, sequence: number): void {
+    state.sequence = sequence
+    if (state.doubted) return
+    state.doubted = true
+    this.#size += SIZE_OF_SOURCE
+    this.#doubted.push(state)
+  }
+
+  #doubts(): SourceDoubts {
+    const most = this.#doubted.toSorted((a, b) => b.leaps + b.late - (a.leaps + a.late)).slice(0, MOST_DOUBTED)
+    return {
+      leaps: this.#doubted.reduce((sum, { leaps }) => sum + leaps, 0),
+      late: this.#doubted.reduce((sum, { late }) => sum + late, 0),
+      sources: most.map(({ name, last, sequence, leaps, late, repeats, repeatsOf }) => ({
+        source: name,
+        last,
+        sequence,
+        leaps,
+        late,
+        repeats: repeatsOf === last ? repeats : 0,
+      })),
     }
   }
 
@@ -330,7 +439,7 @@ export class Tally {
     if (state === undefined) {
       state = this.#sources.get(source.name)
       if (state === undefined) {
-        state = { name: source.name, last: -1, changed: false }
+        state = stateOf(source.name, -1)
         this.#sources.set(source.name, state)
       }
       this.#byIdentity.set(source, state)

@@ -2,6 +2,7 @@
 import { type Health, type Logger, Trouble } from 'service-kit'
 import type { CountedResponse, CountObserver, DataLoss, PartitionSummary, TopicPartition, Totals } from '../application/ports.ts'
 import { KafkaError } from '../errors.ts'
+import { DoubtedSources } from './doubted-sources.ts'
 import { type GroupProgress, keyOf } from './group-progress.ts'
 import type { GroupView } from './messaging/group-members.ts'
 import type { SourceObserver } from './messaging/kafka-record-source.ts'
@@ -46,6 +47,7 @@ export class CountReport implements CountObserver, SourceObserver {
   readonly #membership: Trouble
   readonly #group: Trouble
   readonly #quota: Trouble
+  readonly #doubted: DoubtedSources
   /** Why there is nothing to read yet; null once there was. */
   #waiting: string | null = 'has not joined the group yet'
   /** Told of. */
@@ -69,6 +71,8 @@ export class CountReport implements CountObserver, SourceObserver {
     const groupOver = 'every partition of the topic is read by this service again, and nobody else is in its group'
     this.#group = new Trouble({ logger, now, stopping, over: groupOver })
     this.#quota = new Trouble({ logger, now, stopping, over: 'no quota of Kafka makes this service wait any more' })
+    this.#doubted = new DoubtedSources(now)
+    health.add('sources', () => (this.#doubted.reasons.length === 0 ? null : severalOf(this.#doubted.reasons)))
     health.add('kafka', () => this.#kafka.reason ?? this.#membership.reason ?? this.#waiting)
     health.add('group', () => this.#group.reason)
     health.add('store', () => this.#store.reason)
@@ -81,6 +85,11 @@ export class CountReport implements CountObserver, SourceObserver {
   /** Partitions that this instance reads now. */
   get partitions(): number {
     return this.#open.size
+  }
+
+  /** Sources of events that are not to be believed now. */
+  get doubtedSources(): number {
+    return this.#doubted.reasons.length
   }
 
   /** Under one group every topic goes into the same counts, which is rarely meant: KAFKA_TOPIC was changed, and the group was not. */
@@ -101,7 +110,11 @@ export class CountReport implements CountObserver, SourceObserver {
     this.#open.set(keyOf(at), { at, position: -1, progressAt: this.#now(), heldBack: null, loss: null })
   }
 
-  counted(_: TopicPartition, response: CountedResponse): void {
+  counted(at: TopicPartition, response: CountedResponse): void {
+    for (const doubt of response.doubts?.sources ?? []) {
+      const reason = this.#doubted.told(at, doubt)
+      if (reason !== null) this.#logger.warn({ topic: at.topic, partition: at.partition, ...doubt }, reason)
+    }
     this.#counted += response.counted
     this.#duplicates += response.duplicates
     for (const [, letters] of response.deadLetters) this.#deadLetters += letters
@@ -147,6 +160,7 @@ export class CountReport implements CountObserver, SourceObserver {
 
   closed(at: TopicPartition): void {
     this.#open.delete(keyOf(at))
+    this.#doubted.closed(at)
   }
 
   storeFailed(error: Error): void {
@@ -273,6 +287,14 @@ export class CountReport implements CountObserver, SourceObserver {
     }
     return reasons.length === 0 ? null : reasons.join('; ')
   }
+}
+
+/** So many sentences stand in readiness. */
+const MOST_SENTENCES = 3
+
+function severalOf(sentences: readonly string[]): string {
+  const more = sentences.length - MOST_SENTENCES
+  return sentences.slice(0, MOST_SENTENCES).join('; ') + (more > 0 ? `; and ${more} more sources` : '')
 }
 
 /** What an operator can do. A gap needs an end, or a log of its own to begin in. */

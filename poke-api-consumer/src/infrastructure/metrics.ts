@@ -12,12 +12,16 @@ export interface ConsumerMetricsOptions {
   readonly progress: Pick<GroupProgress, 'lags'>
   /** The time of day, in ms since 1970: records carry it. */
   readonly timeOfDay: () => number
+  /** How many sources of events are doubted now. */
+  readonly doubtedSources: () => number
 }
 
 export class ConsumerMetrics implements CountObserver {
   readonly #timeOfDay: () => number
   readonly #counted: Counter
   readonly #duplicates: Counter
+  readonly #leaping: Counter
+  readonly #late: Counter
   readonly #deadLetters: Counter<'reason'>
   readonly #deadLettersPublished: Counter
   readonly #deadLetterFailures: Counter
@@ -39,13 +43,29 @@ export class ConsumerMetrics implements CountObserver {
   readonly #sourcesForgotten: Counter<'why'>
   readonly #open = new Set<string>()
 
-  constructor({ registry, progress, timeOfDay }: ConsumerMetricsOptions) {
+  constructor({ registry, progress, timeOfDay, doubtedSources }: ConsumerMetricsOptions) {
     this.#timeOfDay = timeOfDay
     const registers = [registry]
     const counter = (name: string, help: string) => new Counter({ name, help, registers })
     const byPartition = (name: string, help: string) => new Gauge({ name, help, labelNames: ['partition'], registers })
     this.#counted = counter('poke_records_counted_total', 'Records that this instance has counted.')
     this.#duplicates = counter('poke_records_duplicate_total', 'Records that were recognised as sent again, and not counted again.')
+    this.#leaping = counter(
+      'poke_records_leaping_total',
+      'Records that were counted and whose sequence is too far above the last one of their source to become it.',
+    )
+    this.#late = counter(
+      'poke_records_late_total',
+      'Duplicates whose sequence was never read: they came behind a newer one of their source, and are not counted.',
+    )
+    new Gauge({
+      name: 'poke_sources_doubted',
+      help: 'Sources of events that another program seems to use, or that number their events wrongly; readiness names them.',
+      registers,
+      collect() {
+        this.set(doubtedSources())
+      },
+    })
     this.#deadLetters = new Counter({
       name: 'poke_dead_letters_total',
       help: 'Records that cannot be counted and were kept, by reason.',
@@ -141,9 +161,11 @@ export class ConsumerMetrics implements CountObserver {
   }
 
   counted({ partition }: TopicPartition, response: CountedResponse): void {
-    const { counted, duplicates, deadLetters, newestTimestamp, bytes, position } = response
+    const { counted, duplicates, deadLetters, newestTimestamp, bytes, position, doubts } = response
     this.#counted.inc(counted)
     this.#duplicates.inc(duplicates)
+    this.#leaping.inc(doubts?.leaps ?? 0)
+    this.#late.inc(doubts?.late ?? 0)
     for (const [reason, letters] of deadLetters) this.#deadLetters.inc({ reason }, letters)
     this.#fetchedBytes.inc(bytes)
     this.#position.set({ partition }, position)

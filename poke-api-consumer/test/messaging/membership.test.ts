@@ -31,7 +31,14 @@ async function groupOf(t: TestContext) {
   broker.understands([METADATA, 0, 12], [FIND_COORDINATOR, 4, 4], [JOIN, 9, 9], [HEARTBEAT, 4, 4], [LEAVE, 5, 5], [SYNC, 5, 5])
   const joins: Join[] = []
   /** Whom the group takes for its leader; null: whoever joins. */
-  const group: { leader: string | null; handedOut: Buffer } = { leader: null, handedOut: Buffer.alloc(0) }
+  const group: {
+    leader: string | null
+    handedOut: Buffer
+    /** What other members say of themselves. */
+    others: readonly Buffer[]
+    /** In place of what the leader hands out. */
+    handsOut: Buffer | null
+  } = { leader: null, handedOut: Buffer.alloc(0), others: [], handsOut: null }
   let changed: PromiseWithResolvers<void> = Promise.withResolvers()
   const until = async (condition: () => boolean) => {
     while (!condition()) await changed.promise
@@ -68,11 +75,11 @@ async function groupOf(t: TestContext) {
       .appendString(group.leader ?? given)
       .appendBoolean(false)
       .appendString(given)
-      .appendArray([protocol], (w, each) =>
+      .appendArray([protocol?.metadata ?? Buffer.alloc(0), ...group.others], (w, metadata, i) =>
         w
-          .appendString(given)
+          .appendString(i === 0 ? given : `other-${i}`)
           .appendString(null)
-          .appendBytes(each?.metadata ?? Buffer.alloc(0)),
+          .appendBytes(metadata),
       )
       .appendTaggedFields()
   })
@@ -82,10 +89,11 @@ async function groupOf(t: TestContext) {
     reader.readInt32()
     for (let i = 0; i < 4; i++) reader.readNullableString()
     reader.readArray((r) => {
-      r.readString()
-      group.handedOut = Buffer.from(r.readBytes())
+      const [memberId, assignment] = [r.readString(), Buffer.from(r.readBytes())]
+      if (memberId.startsWith('member-')) group.handedOut = assignment
     })
-    return answer().appendString('consumer').appendString('roundrobin').appendBytes(group.handedOut).appendTaggedFields()
+    const handedOut = group.handsOut ?? group.handedOut
+    return answer().appendString('consumer').appendString('roundrobin').appendBytes(handedOut).appendTaggedFields()
   })
   broker.answers.set(HEARTBEAT, () => answer().appendTaggedFields())
   broker.answers.set(LEAVE, () =>
@@ -187,6 +195,33 @@ describe('a member', () => {
     assert.deepEqual(group.joins, [{ sessionTimeout: 10_000, rebalanceTimeout: 10_000, memberId: '', saysStore: true }])
     assert.deepEqual(membership.member, { groupId: 'group', memberId: 'member-1', generationId: 1 })
   })
+
+  for (const [what, bytes] of [
+    ['of no protocol', Buffer.from('hello')],
+    ['with a forged length', Buffer.from('00007fffffff0001', 'hex')],
+    ['that break off', Buffer.from('000000000001000a706f6b65', 'hex')],
+  ] as const) {
+    test(`that is handed bytes ${what} has no partition, and goes on`, LIMIT, async (t) => {
+      const group = await groupOf(t)
+      group.group.handsOut = bytes
+      const heartbeats = [REBALANCE_IN_PROGRESS]
+      group.broker.answers.set(HEARTBEAT, () => {
+        if (heartbeats.length > 0) group.group.handsOut = null
+        return answer(heartbeats.shift() ?? 0).appendTaggedFields()
+      })
+      const { assigned, lost } = member(t, group, { sessionTimeout: 900 })
+      await group.until(() => assigned.length === 2)
+      assert.deepEqual([assigned, lost], [[[], [0, 1]], []])
+    })
+
+    test(`that leads another one, which says bytes ${what}, hands that one nothing`, LIMIT, async (t) => {
+      const group = await groupOf(t)
+      group.group.others = [bytes]
+      const { assigned, lost } = member(t, group)
+      await group.until(() => assigned.length === 1)
+      assert.deepEqual([assigned, lost], [[[0, 1]], []])
+    })
+  }
 
   test('is known by its id and the generation of now', LIMIT, async (t) => {
     const group = await groupOf(t)

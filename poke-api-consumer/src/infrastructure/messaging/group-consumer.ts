@@ -3,15 +3,18 @@
  *
  * Left to itself it asks for metadata before each request to the group, and takes it for failed as a whole while any partition has no
  * leader: heartbeats end, and the place in the group is lost for the partitions that do have one. And it asks the first broker of its
- * list that lets it connect, which a frozen one does.
+ * list that lets it connect, which a frozen one does. It also takes what other members have sent for sound: what cannot be read throws where
+ * nobody can catch it, and ends the process.
  */
 import {
+  type API,
   type Callback,
   type CallbackWithPromise,
   type ClusterMetadata,
   type Connection,
   Consumer,
   type ConsumerOptions,
+  kGetApi,
   kGetBootstrapConnection,
   kGetConnection,
   kMetadata,
@@ -19,6 +22,7 @@ import {
 } from '@platformatic/kafka'
 import type { BrokerAddress } from './broker-connection.ts'
 import type { Topic } from './cluster.ts'
+import { readableAssignment, readableSubscription } from './consumer-protocol.ts'
 
 export interface KnownCluster {
   /** As it was looked at last. */
@@ -70,7 +74,34 @@ export class GroupConsumer extends Consumer {
     }
   }
 
+  /** What members have sent one another, through the coordinator, is made readable before the library reads it. */
+  override [kGetApi]<Request extends unknown[], Response>(name: string, callback: Callback<API<Request, Response>>): void {
+    const readable = READABLE[name]
+    super[kGetApi]<Request, Response>(name, (error, api) => {
+      if (error || api === undefined || readable === undefined) return callback(error, api as API<Request, Response>)
+      const call = (...request: unknown[]) => {
+        const answered = request.pop() as Callback<unknown>
+        const answer: Callback<unknown> = (failure, response) => answered(failure, failure ? response : readable(response))
+        return (api as unknown as (...request: unknown[]) => unknown)(...request, answer)
+      }
+      callback(null, Object.assign(call, api) as API<Request, Response>)
+    })
+  }
+
   override [kGetBootstrapConnection](callback: Callback<Connection>): void {
     this[kGetConnection](this.#known.answering, callback)
   }
 }
+
+const READABLE: Readonly<Record<string, (response: unknown) => unknown>> = {
+  JoinGroup: (response) => {
+    const joined = response as { readonly members: readonly { readonly metadata?: Buffer | null }[] }
+    const members = joined.members.map((member) => ({ ...member, metadata: readableSubscription(member.metadata ?? NONE) }))
+    return { ...joined, members }
+  },
+  SyncGroup: (response) => {
+    const synced = response as { readonly assignment: Buffer }
+    return { ...synced, assignment: readableAssignment(synced.assignment) }
+  },
+}
+const NONE = Buffer.alloc(0)

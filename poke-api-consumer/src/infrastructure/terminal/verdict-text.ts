@@ -17,7 +17,7 @@ export function renderVerdict({ outcome, types, records, remarks }: Verdict, top
   const verdicts = {
     equal: `verify: equal. ${records === 0 ? `Nothing of ${topic} was counted yet.` : `${read}, ${agree}.`}`,
     different: `verify: different. ${read}.`,
-    unknown: `verify: unknown. ${topic} does not show any more all that was counted.`,
+    unknown: `verify: unknown. ${topic} does not show all that was counted or was to be counted.`,
     unread: `verify: unread. ${topic} has records that this group has not read.`,
   }
   const lines = [verdicts[outcome]]

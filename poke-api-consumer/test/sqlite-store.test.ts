@@ -173,7 +173,33 @@ describe('the SQLite file', () => {
     fs.writeFileSync(join(folder, 'file'), '')
     assert.match(await rejects(open(join(folder, 'file', 'store.db')), 'unusable'), /file\/store\.db/)
     fs.mkdirSync(join(folder, 'store.db'))
-    assert.match(await rejects(open(join(folder, 'store.db')), 'unusable'), /store\.db cannot be opened/)
+    assert.match(await rejects(open(join(folder, 'store.db')), 'unusable'), /store\.db is a folder: add the name of a file to STORE_URL/)
+    assert.match(await rejects(open(join(folder, 'a'.repeat(300))), 'unusable'), /cannot be opened: ENAMETOOLONG/)
+  })
+
+  test('that is no file, or a link in a circle, is refused at once, and left as it is', {
+    skip: process.platform === 'win32',
+  }, async (t) => {
+    const folder = newFolder(t)
+    fs.symlinkSync('circle.db', join(folder, 'circle.db'))
+    assert.match(await rejects(open(join(folder, 'circle.db')), 'unusable'), /cannot be opened: ELOOP/)
+    for (const device of ['/dev/null', '/dev/full'])
+      assert.match(await rejects(open(device), 'unusable'), /is no file: name another one in STORE_URL/)
+  })
+
+  test('whose files cannot be looked at is an error that can be retried, and it works again', {
+    skip: process.platform === 'win32',
+  }, async (t) => {
+    const folder = join(newFolder(t), 'folder')
+    fs.mkdirSync(folder)
+    const store = await open(join(folder, 'store.db'))
+    t.after(() => store.close())
+    fs.renameSync(folder, `${folder}-away`)
+    fs.symlinkSync('folder', folder)
+    assert.match(await rejects(store.totals(), 'io'), /the files of the store .*store\.db cannot be looked at: ELOOP/)
+    fs.rmSync(folder)
+    fs.renameSync(`${folder}-away`, folder)
+    assert.deepEqual(await store.partitions(), [])
   })
 
   test('and what SQLite puts beside it are for their user alone, an older one too', { skip: process.platform === 'win32' }, async (t) => {

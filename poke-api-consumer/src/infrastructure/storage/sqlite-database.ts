@@ -1,5 +1,5 @@
 /** Opens the SQLite file of a store: pragmas, schema, transactions, and errors that say what to do. */
-import { statSync } from 'node:fs'
+import { type Stats, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { DatabaseSync, type SQLOutputValue, type StatementSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -43,6 +43,7 @@ export class SqliteDatabase {
     const migrations = readMigrations('sqlite')
     const absolute = resolve(path)
     makeFolderOf(absolute)
+    refuseNoFile(absolute)
     keepPrivate(absolute)
     const deadline = performance.now() + START_TIMEOUT
     for (;;) {
@@ -123,11 +124,20 @@ export class SqliteDatabase {
    * over what another process has written since, and remove that one's log.
    */
   close(): void {
-    if (this.#database.isOpen && this.#files.lost() === null) this.#database.close()
+    if (this.#database.isOpen && this.#lost() === null) this.#database.close()
+  }
+
+  #lost(): string | null {
+    try {
+      return this.#files.lost()
+    } catch (error) {
+      // A folder that may not be entered any more, a network disk that is away.
+      throw new StoreError('io', `the files of the store ${this.path} cannot be looked at: ${(error as Error).message}`, { cause: error })
+    }
   }
 
   #refuseLostFiles(): void {
-    const lost = this.#files.lost()
+    const lost = this.#lost()
     if (lost === null) return
     throw new StoreError(
       'replaced',
@@ -143,8 +153,19 @@ function makeFolderOf(path: string): void {
   } catch (error) {
     throw new StoreError('unusable', `the folder of the store ${path} cannot be made: ${(error as Error).message}`, { cause: error })
   }
-  if (statSync(path, { throwIfNoEntry: false })?.isDirectory())
-    throw new StoreError('unusable', `the store ${path} is a folder: add the name of a file to STORE_URL`)
+}
+
+/** SQLite would say nothing of use of a folder, and wait for the lock of a device for ever. */
+function refuseNoFile(path: string): void {
+  let found: Stats | undefined
+  try {
+    found = statSync(path, { throwIfNoEntry: false })
+  } catch (error) {
+    throw new StoreError('unusable', `the store ${path} cannot be opened: ${(error as Error).message}`, { cause: error })
+  }
+  if (found === undefined || found.isFile()) return
+  const what = found.isDirectory() ? 'is a folder: add the name of a file to STORE_URL' : 'is no file: name another one in STORE_URL'
+  throw new StoreError('unusable', `the store ${path} ${what}`)
 }
 
 function prepareFile(path: string, database: DatabaseSync, migrations: readonly Migration[]): void {

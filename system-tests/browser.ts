@@ -1,6 +1,7 @@
 /** A real Chromium: the one that CHROMIUM_PATH names, else an installed one, else the one that npm brought. */
 import { existsSync } from 'node:fs'
-import { type Browser, chromium } from 'playwright-core'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type Browser, chromium, type Page } from 'playwright-core'
 
 const INSTALLED = [
   '/usr/bin/chromium',
@@ -13,6 +14,18 @@ const INSTALLED = [
 export async function launchBrowser(): Promise<Browser> {
   const executablePath = process.env.CHROMIUM_PATH ?? INSTALLED.find((file) => existsSync(file)) ?? (await packed())
   return await chromium.launch({ executablePath })
+}
+
+/**
+ * Resolves when an expression is true in the page. (Playwright's own way evaluates text in the page, which the page's security policy forbids.)
+ * @throws Error after half a minute
+ */
+export async function until(page: Page, expression: string): Promise<void> {
+  const deadline = performance.now() + 30_000
+  while (!(await page.evaluate(expression))) {
+    if (performance.now() > deadline) throw new Error(`In the page this was not true within 30 s: ${expression}`)
+    await sleep(20)
+  }
 }
 
 /** Without the arguments that it comes with: they are for functions in a cloud, one process that dies with a page, and no web security. */

@@ -241,7 +241,7 @@ describe('the page', { timeout: 300_000 }, () => {
       await page.keyboard.press('Space')
       assert.equal(await page.locator('#race').isVisible(), true)
       await page.keyboard.press('Tab')
-      assert.equal(await page.evaluate('document.activeElement?.className'), 'scroll')
+      assert.equal(await page.evaluate('document.activeElement?.textContent'), 'type counts')
     })
   })
 

@@ -82,6 +82,11 @@ export class GroupProgress implements CountObserver, LogWatchObserver {
     return this.#stored !== null
   }
 
+  /** Of the topic that is read now; null before it is known. */
+  get topicId(): string | null {
+    return this.#topic?.topicId ?? null
+  }
+
   /** The store is about to be read. What is told from now on may be missing in it. */
   readingStore(): void {
     for (const own of this.#own.values()) {

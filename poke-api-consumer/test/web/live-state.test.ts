@@ -144,7 +144,27 @@ test('the rate is that of ten seconds, and of a minute where little happened', (
     clock.now = second * 1000
     looked([summary(0, 1500 + Math.floor((second - 1) / 10))])
   }
-  assert.equal(group().rate, 505 / 60, 'five in the last 50 s are too few to be a rate of ten seconds')
+  assert.equal(group().rate, 5 / 59, 'five in the last 50 s are too few to be a rate of ten seconds; the burst before them is over')
+  assert.equal(group().rateSeconds, 59)
+})
+
+test('the rate falls to what it is now when a burst is over, and is not known while the store is not read', () => {
+  const { state, clock, looked, group } = setup()
+  state.totals(NO_TOTALS)
+  for (let second = 0; second <= 10; second++) {
+    clock.now = second * 1000
+    looked([summary(0, 26_221 * second)])
+  }
+  assert.deepEqual([group().rate, group().rateSeconds], [26_221, 10])
+  for (let second = 11; second <= 21; second++) {
+    clock.now = second * 1000
+    looked([summary(0, 262_210)])
+  }
+  assert.deepEqual([group().rate, group().rateSeconds], [0, 11])
+  const { version } = state
+  clock.now = 26_001
+  assert.ok(state.version > version, 'pages are told')
+  assert.deepEqual([group().rate, group().rateSeconds], [null, null])
 })
 
 test('a store that counts less than before has no negative rate', () => {
@@ -153,7 +173,10 @@ test('a store that counts less than before has no negative rate', () => {
   looked([summary(0, 1000)])
   clock.now = 1000
   looked([summary(0, 10)])
-  assert.equal(group().rate, 0)
+  assert.equal(group().rate, null, 'how fast, two looks from now on tell')
+  clock.now = 2000
+  looked([summary(0, 15)])
+  assert.equal(group().rate, 5)
 })
 
 const bulbasaur = { id: 1, name: 'bulbasaur', types: ['grass', 'poison'] }

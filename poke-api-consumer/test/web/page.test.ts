@@ -48,9 +48,10 @@ test('everything that the page names is there, and comes from here', async (t) =
   assert.equal(page.statusCode, 200)
   const named = [...page.body.matchAll(/(?:src|href)="([^"#]+)"/g)].map((match) => match[1] ?? '')
   assert.ok(named.length > 5)
-  for (const url of named.filter((url) => !url.startsWith('/api') && url !== '/metrics')) {
-    assert.match(url, /^\//)
-    assert.equal((await get(app, url)).statusCode, 200, url)
+  for (const url of named) {
+    assert.match(url, /^\.\//, 'relative, so that a proxy may put the page into any folder')
+    // What the store must have been read for is tried below; the metrics are the server's.
+    if (!/type-counts|partitions|metrics/.test(url)) assert.equal((await get(app, url.slice(1))).statusCode, 200, url)
   }
   const script = await get(app, '/page.js')
   for (const match of script.body.matchAll(/from '\.(\/[^']+)'/g)) {

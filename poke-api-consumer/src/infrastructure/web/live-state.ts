@@ -20,9 +20,16 @@ import type { PartitionRow, Snapshot, Sums } from './snapshot.ts'
 const MAX_TYPES = 40
 const MAX_PARTITIONS = 100
 const MAX_RECENT = 12
-/** The rate is that of the last 10 s, or of the last minute where too little happened in 10 s to call it a rate. */
-const RATE_WINDOWS = [10_000, 60_000]
+/**
+ * The rate is that of the last 10 s. Where fewer than 20 records were counted in them, it is that of as much of the last minute as has fewer
+ * than 120: captures come about one a second, but a burst must not be in the rate when it is long over. In ms and records.
+ */
+const RATE_WINDOW = 10_000
 const ENOUGH_FOR_A_RATE = 20
+const LONGEST_RATE_WINDOW = 60_000
+const MOST_IN_LONGER_WINDOW = 120
+/** ms after which a rate is not that of now any more: the store is read once a second. */
+const LONGEST_WITHOUT_LOOK = 5000
 /** Characters of a name that are shown. */
 const MAX_NAME = 100
 
@@ -57,7 +64,7 @@ export class LiveState implements CountObserver {
   #storeTrouble: string | null = null
   #lookTrouble: string | null = null
   /** What the group gave to other programs, or to nobody. */
-  #unread: readonly string[] = []
+  #unread: { readonly partitions: ReadonlySet<number>; readonly reasons: readonly string[] } = { partitions: new Set(), reasons: [] }
   #version = 0
 
   constructor(options: LiveStateOptions) {
@@ -69,6 +76,7 @@ export class LiveState implements CountObserver {
 
   /** Rises whenever the snapshot would look different. */
   get version(): number {
+    this.#forgetOldRate()
     return this.#version + this.#progress.version
   }
 
@@ -81,10 +89,12 @@ export class LiveState implements CountObserver {
   looked(reasons: ReadonlyMap<string, number>): void {
     const at = this.#monotonic()
     const counted = sum(this.#progress.partitions() ?? [], 'counted')
-    const rate = this.#rate()
+    const before = this.#rate()
+    // A store that counts less than before was reset, or put back: that is no speed.
+    if (counted < (this.#samples.at(-1)?.counted ?? 0)) this.#samples.length = 0
     this.#samples.push({ at, counted })
-    while (this.#samples.length > 2 && at - this.#samples[0]!.at > RATE_WINDOWS.at(-1)!) this.#samples.shift()
-    if (rate !== this.#rate() || this.#lookTrouble !== null || reasons !== this.#reasons) this.#version++
+    while (this.#samples.length > 2 && at - this.#samples[0]!.at > LONGEST_RATE_WINDOW) this.#samples.shift()
+    if (before?.perSecond !== this.#rate()?.perSecond || this.#lookTrouble !== null || reasons !== this.#reasons) this.#version++
     this.#lookTrouble = null
     this.#reasons = reasons
     this.#tellOfOthers()
@@ -92,7 +102,7 @@ export class LiveState implements CountObserver {
 
   /** The look failed: what is shown stays, and says why. */
   lookFailed(error: Error): void {
-    const trouble = `The store could not be read: ${error.message}`
+    const trouble = `The store could not be read: ${printable(error.message)}`
     if (trouble !== this.#lookTrouble) this.#version++
     this.#lookTrouble = trouble
   }
@@ -115,7 +125,7 @@ export class LiveState implements CountObserver {
   }
 
   stopped(partition: TopicPartition, loss: DataLoss): void {
-    if (this.#own.has(keyOf(partition))) this.#own.set(keyOf(partition), loss.message)
+    if (this.#own.has(keyOf(partition))) this.#own.set(keyOf(partition), printable(loss.message))
     this.#version++
   }
 
@@ -123,17 +133,17 @@ export class LiveState implements CountObserver {
     if (this.#own.delete(keyOf(partition))) this.#version++
   }
 
-  groupSeen({ reasons }: GroupView): void {
-    if (reasons.join('\n') !== this.#unread.join('\n')) this.#version++
-    this.#unread = reasons
+  groupSeen({ unread, reasons }: GroupView): void {
+    if (reasons.join('\n') !== this.#unread.reasons.join('\n')) this.#version++
+    this.#unread = { partitions: new Set(unread), reasons }
   }
 
   get unread(): string[] {
-    return [...this.#unread]
+    return [...this.#unread.reasons]
   }
 
   storeFailed(error: Error): void {
-    this.#storeTrouble = `The store fails: ${error.message}`
+    this.#storeTrouble = `The store fails: ${printable(error.message)}`
     this.#version++
   }
 
@@ -168,10 +178,11 @@ export class LiveState implements CountObserver {
       counted,
       duplicates,
       deadLetters,
-      owner: here ? this.instance : (owner ?? null),
+      owner: here ? this.instance : owner === undefined || owner === null ? null : nameOf(owner),
       here,
       lag: lag?.records ?? null,
       heldBack: lag?.heldBack ?? null,
+      unread: !here && topicId === this.#progress.topicId && this.#unread.partitions.has(partition),
       stopped: (here ? this.#own.get(keyOf({ topicId, partition })) : null) ?? null,
     }))
   }
@@ -195,7 +206,7 @@ export class LiveState implements CountObserver {
     return {
       build,
       group: this.#group(),
-      unread: [...this.#unread],
+      unread: this.unread,
       troubles: [this.#storeTrouble, this.#lookTrouble].filter((trouble) => trouble !== null),
       instance: {
         name: this.instance,
@@ -208,13 +219,16 @@ export class LiveState implements CountObserver {
   #group(): Snapshot['group'] {
     const [partitions, sums] = [this.partitions(), this.sums()]
     if (partitions === null || sums === null || this.#reasons === null || this.#totals === null) return null
+    this.#forgetOldRate()
+    const rate = this.#rate()
     const types = [...this.#totals.counts].map(([name, count]) => ({ name: nameOf(name), count }))
     types.sort((a, b) => b.count - a.count || (a.name < b.name ? -1 : 1))
-    const reasons = [...this.#reasons].map(([reason, count]) => ({ reason, count })).sort((a, b) => b.count - a.count)
+    const reasons = [...this.#reasons].map(([reason, count]) => ({ reason: nameOf(reason), count })).sort((a, b) => b.count - a.count)
     return {
       ...sums,
       deadLetters: reasons.reduce((total, { count }) => total + count, 0),
-      rate: this.#rate(),
+      rate: rate?.perSecond ?? null,
+      rateSeconds: rate?.seconds ?? null,
       reasons,
       types: types.slice(0, MAX_TYPES),
       moreTypes: Math.max(0, types.length - MAX_TYPES),
@@ -256,19 +270,25 @@ export class LiveState implements CountObserver {
     this.#version++
   }
 
-  #rate(): number | null {
+  /** Null where the store was not read twice lately. */
+  #rate(): { readonly perSecond: number; readonly seconds: number } | null {
     const last = this.#samples.at(-1)
-    if (last === undefined || this.#samples.length < 2) return null
-    let rate = 0
-    for (const window of RATE_WINDOWS) {
-      const first = this.#samples.find(({ at }): boolean => last.at - at <= window)
-      if (first === undefined || first === last) continue
-      // A store that was put back counts less than before: that is no negative speed.
-      const counted = Math.max(0, last.counted - first.counted)
-      rate = (counted * 1000) / (last.at - first.at)
-      if (counted >= ENOUGH_FOR_A_RATE) break
-    }
-    return rate
+    const before = this.#samples.at(-2)
+    if (last === undefined || before === undefined) return null
+    let first = this.#samples.find(({ at }) => last.at - at <= RATE_WINDOW) ?? before
+    if (first === last) first = before
+    if (last.counted - first.counted < ENOUGH_FOR_A_RATE)
+      first = this.#samples.find(({ counted }) => last.counted - counted < MOST_IN_LONGER_WINDOW) ?? first
+    const ms = last.at - first.at
+    return ms === 0 ? null : { perSecond: ((last.counted - first.counted) * 1000) / ms, seconds: Math.round(ms / 1000) }
+  }
+
+  /** While the store is not read, nobody knows how fast is counted. */
+  #forgetOldRate(): void {
+    const last = this.#samples.at(-1)
+    if (last === undefined || this.#monotonic() - last.at <= LONGEST_WITHOUT_LOOK) return
+    this.#samples.length = 0
+    this.#version++
   }
 }
 

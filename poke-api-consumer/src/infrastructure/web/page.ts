@@ -92,7 +92,8 @@ export function webPage(options: WebPageOptions): FastifyPluginAsync {
     })
     await addFiles(app, files)
     addApi(app, { state, store, document, stream })
-    app.get('/api/openapi.json', { schema: { hide: true } }, () => app.swagger())
+    // Its paths begin in the folder above its own, wherever a proxy has put both.
+    app.get('/api/openapi.json', { schema: { hide: true } }, () => ({ ...app.swagger(), servers: [{ url: '..' }] }))
 
     const closing = new AbortController()
     let watching = Promise.resolve()

@@ -22,6 +22,7 @@ export const PartitionSchema = Type.Object(
     ),
     heldBack: orNull(Type.Integer({ minimum: 0 }), 'The part of `lag` that open transactions of producers hold back.'),
     stopped: orNull(Type.String(), 'Why this instance does not read on; null while it reads.'),
+    unread: Type.Boolean({ description: 'Whether no instance of this service reads it, as far as the group tells.' }),
   },
   { title: 'Partition' },
 )
@@ -56,7 +57,11 @@ export const SnapshotSchema = Type.Object(
           'Records of the topic that the group has not counted yet, whoever reads them, as the brokers tell; null while that is not known.',
         ),
         heldBack: orNull(Type.Integer({ minimum: 0 }), 'The part of `lag` that open transactions of producers hold back.'),
-        rate: orNull(Type.Number({ minimum: 0 }), 'Records counted a second; null until there are two looks to compare.'),
+        rate: orNull(
+          Type.Number({ minimum: 0 }),
+          'Records counted a second, on average of the last `rateSeconds`; null where the store was not read twice lately.',
+        ),
+        rateSeconds: orNull(Type.Integer({ minimum: 0 }), 'How long that is, in seconds: about 10, and up to 60 where little is counted.'),
         reasons: Type.Array(Type.Object({ reason: Type.String(), count: count('Dead letters with this reason.') })),
         types: Type.Array(Type.Object({ name: Type.String(), count: count('Captured Pokémon that have the type.') }), {
           description: 'The most frequent types, in descending order.',

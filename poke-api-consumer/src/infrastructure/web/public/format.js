@@ -13,8 +13,12 @@ export const formatCount = (n) => whole.format(n)
  */
 export const formatNumberOf = (n, thing) => `${whole.format(n)} ${thing}${n === 1 ? '' : 's'}`
 
-/** @param {number} part from 0 to 1 */
-export const formatShare = (part) => `${(part * 100).toFixed(1)} %`
+/**
+ * A part of a whole as a percentage. The two may be a moment apart: a part is never more than all of it.
+ * @param {number} part
+ * @param {number} whole
+ */
+export const formatShare = (part, whole) => `${(whole === 0 ? 0 : Math.min(100, (part * 100) / whole)).toFixed(1)} %`
 
 /**
  * A rate in the unit in which it is easiest to imagine.

@@ -22,6 +22,11 @@ const SPARK_LENGTH = 120
 const LETTERS = 4
 /** ms between two looks at them. */
 const LETTERS_PACE = 2000
+/**
+ * ms for which a snapshot that counts less than the one before is not shown: behind a proxy it may come from another instance, which read the
+ * store a second earlier. After a reset it stays so.
+ */
+const BEHIND = 3000
 
 const REASONS = /** @type {Record<string, string>} */ ({
   'null-value': 'no value (a tombstone)',
@@ -40,6 +45,9 @@ const calm = matchMedia('(prefers-reduced-motion: reduce)')
 
 /** The last snapshot. @type {Snapshot | null} */ let shown = null
 /** What was known of the group last. @type {Group | null} */ let known = null
+/** Since when snapshots have counted less than what is shown, by this page's monotonic clock; null: they do not. @type {number | null} */
+let behindSince = null
+/** Since when the server has not been heard, as people read it; null: it is heard. @type {string | null} */ let silentSince = null
 /** @type {Race | null} */ let race = null
 /** The server's clock minus this one's, ms. */
 let clockSkew = 0
@@ -54,7 +62,7 @@ let silenceTimer = 0
 function connect() {
   disconnect()
   pace = null
-  source = new EventSource('/api/events')
+  source = new EventSource('./api/events')
   source.addEventListener('message', (event) => {
     heard()
     show(/** @type {Snapshot} */ (JSON.parse(event.data)))
@@ -70,6 +78,7 @@ function connect() {
   source.addEventListener('full', (event) => {
     pace = Number(event.data)
     heard()
+    showNotices()
   })
   source.addEventListener('error', () => {
     if (pace !== null && source?.readyState === EventSource.CONNECTING) return
@@ -112,6 +121,9 @@ function setConnection(state, text) {
   if (byId('connection').dataset.state === state) return
   byId('connection').dataset.state = state
   document.body.classList.toggle('stale', state !== 'live')
+  silentSince = state === 'lost' && known !== null ? new Date().toLocaleTimeString() : null
+  showRate()
+  showNotices()
 }
 
 // A browser opens six connections to a server and no more: a hidden tab gives its own back.
@@ -130,12 +142,25 @@ function show(snapshot) {
   // The server is of another version than this page.
   if (shown !== null && shown.build !== snapshot.build) return location.reload()
   shown = snapshot
-  const { group, instance, unread, troubles } = snapshot
+  const { group, instance } = snapshot
   // A server that has just started may not have read its store yet: what it said before holds until it has.
-  if (group !== null) showGroup(group, instance.name)
+  if (group !== null && !isBehind(group)) showGroup(group, instance.name)
+  showRate()
   showAge()
-  showNotices([...unread, ...troubles, ...crowded()])
+  showNotices()
   setText('instance', instance.name)
+}
+
+/** Whether what is shown is newer. @param {Group} group */
+function isBehind({ counted }) {
+  if (known === null || counted >= known.counted) {
+    behindSince = null
+    return false
+  }
+  behindSince ??= performance.now()
+  if (performance.now() - behindSince < BEHIND) return true
+  behindSince = null
+  return false
 }
 
 /**
@@ -145,12 +170,12 @@ function show(snapshot) {
 function showGroup(group, instance) {
   const before = known
   known = group
-  const typeTotal = group.types.reduce((sum, { count }) => sum + count, 0)
   countUp(byId('counted'), group.counted)
-  setText('type-total', `${formatNumberOf(typeTotal, 'type')}, ${formatNumberOf(group.duplicates, 'duplicate')} left out`)
+  const types = formatNumberOf(group.types.length + group.moreTypes, 'type')
+  setText('counted-note', `of ${types}, since the first start or the last reset; ${formatNumberOf(group.duplicates, 'duplicate')} left out`)
   document.title = `${formatCount(group.counted)} · Pokémon types, counted live`
   showLag(group)
-  showTypes(group, typeTotal)
+  showTypes(group)
   showPartitions(group, instance)
   showDeadLetters(group, before?.deadLetters ?? 0)
   feed(group.recent)
@@ -159,29 +184,32 @@ function showGroup(group, instance) {
 /** @param {Group} group */
 function showLag({ lag, heldBack, partitions, morePartitions }) {
   const all = formatNumberOf(partitions.length + morePartitions, 'partition')
-  setText('lag', lag === null ? '–' : formatCount(lag))
-  if (lag === null) setText('lag-note', 'not known: a leader does not answer')
-  else if (lag === 0) setText('lag-note', `caught up, in ${all}`)
-  else if (heldBack) setText('lag-note', `records to go, ${formatCount(heldBack)} of them held back by open transactions`)
-  else setText('lag-note', `records to go, in ${all}`)
+  setFigure('lag', lag === null ? '–' : formatCount(lag))
+  if (lag === null) setText('lag-note', 'not known: not every partition’s broker has answered')
+  else if (heldBack) setText('lag-note', `records not counted yet, in ${all}; open transactions hold back ${formatCount(heldBack)} of them`)
+  else setText('lag-note', `records not counted yet, in ${all}`)
 }
 
 function showAge() {
-  const newest = known?.newest ?? null
-  if (newest === null || newest.at === null) return
-  const [figure, unit] = formatAge(Date.now() + clockSkew - newest.at)
-  setText('age', figure)
+  // Without its server, a page shows what was.
+  if (known === null || byId('connection').dataset.state !== 'live') return
+  const { newest } = known
+  const [figure, unit] = newest === null || newest.at === null ? ['–', ''] : formatAge(Date.now() + clockSkew - newest.at)
+  setFigure('age', figure)
   setText('age-unit', unit)
-  const origin = { live: 'from the live PokeAPI', bundled: 'from the bundled Pokédex' }
-  setText('origin', newest.origin === null ? 'of unknown origin' : origin[newest.origin])
+  setText('origin', newest === null ? 'none yet' : ageOf(newest))
 }
 
-/**
- * @param {Group} group
- * @param {number} total
- */
-function showTypes({ types, moreTypes }, total) {
-  race?.show(types)
+/** What the age is of. @param {NonNullable<Group['newest']>} newest */
+function ageOf({ at, origin }) {
+  if (at === null) return 'its record has a timestamp that is no time'
+  if (origin === null) return 'by the timestamp of its record'
+  return `by the time of its capture, from the ${{ live: 'live PokeAPI', bundled: 'bundled Pokédex' }[origin]}`
+}
+
+/** @param {Group} group */
+function showTypes({ types, moreTypes, counted }) {
+  race?.show(types, counted)
   byId('race-empty').hidden = types.length > 0
   const leader = types[0]
   if (leader !== undefined) document.documentElement.style.setProperty('--leader', lookOf(looks, leader.name).colour)
@@ -189,9 +217,9 @@ function showTypes({ types, moreTypes }, total) {
     cell('td', formatCount(rank + 1)),
     cell('th', chip(name)),
     cell('td', formatCount(count)),
-    cell('td', formatShare(total === 0 ? 0 : count / total)),
+    cell('td', formatShare(count, counted)),
   ])
-  setNote('more-types', moreTypes, `${formatCount(moreTypes)} rarer types are not shown.`)
+  setNote('more-types', moreTypes, `${formatNumberOf(moreTypes, 'rarer type')} ${moreTypes === 1 ? 'is' : 'are'} not shown.`)
 }
 
 /**
@@ -208,11 +236,15 @@ function showPartitions(group, instance) {
     cell('td', formatCount(row.counted)),
     cell('td', formatCount(row.duplicates)),
     cell('td', formatCount(row.deadLetters)),
-    cell('td', row.stopped !== null ? 'stopped' : lagOf(row)),
+    cell('td', lagOf(row)),
   ])
-  setNote('more-partitions', group.morePartitions, `${formatCount(group.morePartitions)} more are at /api/partitions.`)
+  setNote(
+    'more-partitions',
+    group.morePartitions,
+    `${formatNumberOf(group.morePartitions, 'more partition')} not shown: see “partitions” below.`,
+  )
 
-  const names = new Set(group.partitions.map((row) => row.owner ?? (row.here ? instance : '')))
+  const names = new Set(group.partitions.filter(({ unread }) => !unread).map((row) => row.owner ?? (row.here ? instance : '')))
   names.delete('')
   const read = `${names.size === 1 ? 'reads' : 'read'} ${formatNumberOf(group.partitions.length + group.morePartitions, 'partition')}`
   const topic = [...new Set(topics.values())].join(', ')
@@ -227,21 +259,28 @@ function lagOf({ lag, heldBack }) {
 
 /** @param {PartitionRow} row */
 function owner(row) {
-  const td = cell('td', row.owner ?? (row.position === null ? 'nobody yet' : 'another instance'))
+  const td = cell('td', row.unread ? 'none of our instances' : (row.owner ?? (row.position === null ? 'nobody yet' : 'another instance')))
   if (row.here) td.append(' ', element('span', { class: 'tag' }, 'this instance'))
+  if (row.unread) td.append(' ', element('span', { class: 'tag alarm' }, 'not counted'))
+  if (row.stopped !== null) td.append(' ', element('span', { class: 'tag alarm' }, 'stopped'))
   return td
 }
 
-/** @param {readonly string[]} troubles */
-function showNotices(troubles) {
+function showNotices() {
   const stopped = (known?.partitions ?? [])
     .filter((row) => row.stopped !== null)
     .map((row) => `${row.topic}-${row.partition} is stopped. ${row.stopped}`)
-  const notices = [...troubles, ...stopped]
+  const silent = silentSince === null ? [] : [`The server has not answered since ${silentSince}. Everything here is as it was then.`]
+  const notices = [...silent, ...(shown?.unread ?? []).map(sentence), ...(shown?.troubles ?? []), ...crowded(), ...stopped]
   const place = byId('notices')
   if (place.dataset.shown === notices.join('\n')) return
   place.dataset.shown = notices.join('\n')
   place.replaceChildren(...notices.map((text) => element('p', { class: 'notice' }, text)))
+}
+
+/** As the log has them, reasons begin with a small letter and end without a full stop. @param {string} reason */
+function sentence(reason) {
+  return `${reason.charAt(0).toUpperCase()}${reason.slice(1)}.`
 }
 
 // ---- dead letters
@@ -255,7 +294,6 @@ let lettersAsked = false
  */
 function showDeadLetters({ deadLetters, reasons }, before) {
   setText('letters-total', formatCount(deadLetters))
-  byId('letters-none').hidden = deadLetters > 0
   byId('letters-latest').hidden = deadLetters === 0
   if (deadLetters === before && lettersShown === deadLetters) return
   const most = reasons[0]?.count ?? 1
@@ -278,7 +316,7 @@ async function showLatestLetters() {
   }, LETTERS_PACE)
   const wanted = known.deadLetters
   try {
-    const answer = await fetch(`/api/dead-letters?limit=${LETTERS}`)
+    const answer = await fetch(`./api/dead-letters?limit=${LETTERS}`)
     if (!answer.ok) return
     const { deadLetters } = /** @type {{ deadLetters: DeadLetterView[] }} */ (await answer.json())
     byId('letters').replaceChildren(...deadLetters.map(letter))
@@ -294,10 +332,18 @@ function letter({ topic, partition, offset, reason, value }) {
   return element(
     'li',
     {},
-    element('span', { class: 'where' }, `${topic}-${partition} at ${formatCount(offset)}`),
-    element('span', {}, REASONS[reason] ?? reason),
+    element('span', { class: 'reason' }, REASONS[reason] ?? reason),
+    ' ',
+    element('span', { class: 'where' }, `${topic}-${partition}, offset ${formatCount(offset)}${sizeOf(value)}`),
     element('code', {}, preview),
   )
+}
+
+/** @param {DeadLetterView['value']} value */
+function sizeOf(value) {
+  if (value === null) return ''
+  const size = `, ${formatNumberOf(value.bytes, 'byte')}`
+  return value.kept === undefined ? size : `${size}, of which the first ${formatCount(value.kept)} are kept`
 }
 
 // ---- what was just counted
@@ -338,7 +384,7 @@ function slideIn() {
     'li',
     {},
     badge(pokemon.types),
-    element('span', { class: 'name' }, formatName(pokemon.name)),
+    element('span', { class: 'name', title: pokemon.name }, formatName(pokemon.name)),
     element('span', { class: 'number' }, `#${pokemon.id}`),
     element('span', { class: 'chips' }, ...pokemon.types.map(chip)),
   )
@@ -355,7 +401,7 @@ function slideIn() {
 /** @param {string} type */
 function chip(type) {
   const { colour } = lookOf(looks, type)
-  const node = element('span', { class: 'chip' }, type)
+  const node = element('span', { class: 'chip', title: type }, type)
   node.style.setProperty('--colour', colour)
   node.style.setProperty('--on-colour', inkOn(colour))
   return node
@@ -382,13 +428,21 @@ function badge(types) {
 
 /** @type {number[]} */ const rates = []
 
-function everySecond() {
-  showAge()
-  const rate = shown?.group?.rate ?? null
-  if (rate === null || byId('connection').dataset.state !== 'live') return
-  const [figure, unit] = formatRate(rate)
-  setText('rate', figure)
+/** Not that of a moment ago: where it is not known now, it is not shown. */
+function showRate() {
+  const { rate = null, rateSeconds = null } = (byId('connection').dataset.state === 'live' && shown?.group) || {}
+  const [figure, unit] = rate === null ? ['–', ''] : formatRate(rate)
+  setFigure('rate', figure)
   setText('rate-unit', unit)
+  setText('rate-note', rateSeconds === null ? 'not known now' : `average of the last ${formatCount(rateSeconds)}\u00a0s`)
+  return rate
+}
+
+function everySecond() {
+  if (behindSince !== null && shown !== null) show(shown)
+  showAge()
+  const rate = showRate()
+  if (rate === null) return
   rates.push(rate)
   if (rates.length > SPARK_LENGTH) rates.shift()
   const most = Math.max(...rates, 0.001)
@@ -412,7 +466,7 @@ function countUp(node, target) {
     const part = calm.matches ? 1 : Math.min(1, (performance.now() - start) / 600)
     const value = Math.round(from + (target - from) * (1 - (1 - part) ** 3))
     node.dataset.value = String(value)
-    setText(node.id, formatCount(value))
+    setFigure(node.id, formatCount(value))
     if (part < 1) countUpFrame = requestAnimationFrame(step)
   }
   step()
@@ -435,6 +489,16 @@ function byId(id) {
 function setText(id, text) {
   const node = byId(id)
   if (node.textContent !== text) node.textContent = text
+}
+
+/**
+ * A large figure: the longer it is, the smaller, so that it stays in its card.
+ * @param {string} id
+ * @param {string} text
+ */
+function setFigure(id, text) {
+  byId(id).style.setProperty('--characters', String(Math.max(4, text.length)))
+  setText(id, text)
 }
 
 /**
@@ -468,7 +532,7 @@ function cell(name, content) {
 }
 
 /**
- * Makes the rows of a table anew, each only where it changed.
+ * Makes the rows of a table anew, each only where it changed. Where the table is too wide for its place, each row becomes a list.
  * @template T
  * @param {string} id
  * @param {readonly T[]} rows
@@ -476,34 +540,45 @@ function cell(name, content) {
  */
 function replaceRows(id, rows, cells) {
   const body = byId(id)
+  const titles = [...(body.parentElement?.querySelectorAll('thead th') ?? [])].map(({ textContent }) => textContent)
   rows.forEach((row, index) => {
     const made = element('tr', {}, ...cells(row, index))
+    for (const [column, title] of titles.entries()) made.children[column]?.setAttribute('data-title', title)
     const old = body.children[index]
     if (old === undefined) body.append(made)
     else if (!old.isEqualNode(made)) old.replaceWith(made)
   })
   while (body.children.length > rows.length) body.lastElementChild?.remove()
+  fitTables()
+}
+
+function fitTables() {
+  for (const id of ['table-view', 'partitions-view']) {
+    const place = byId(id)
+    place.classList.remove('listed')
+    place.classList.toggle('listed', place.scrollWidth > place.clientWidth && !place.classList.contains('hidden-view'))
+  }
 }
 
 const view = byId('view')
-view.addEventListener('click', () => {
-  const asTable = view.getAttribute('aria-pressed') !== 'true'
-  setView(asTable)
-})
+view.addEventListener('click', () => setView(!byId('race').hidden))
 
 /** @param {boolean} asTable */
 function setView(asTable) {
-  view.setAttribute('aria-pressed', String(asTable))
+  setText('view', asTable ? 'Show as bars' : 'Show as a table')
   byId('race').hidden = asTable
   byId('table-view').classList.toggle('hidden-view', !asTable)
+  fitTables()
 }
 
 addEventListener('load', () => {
   const { echarts } = /** @type {{ echarts?: typeof import('echarts') }} */ (/** @type {unknown} */ (globalThis))
   if (echarts === undefined) return setView(true)
   race = new Race(echarts, byId('race'), looks)
-  if (known !== null) race.show(known.types)
+  if (known !== null) race.show(known.types, known.counted)
 })
 
+addEventListener('resize', fitTables)
+fitTables()
 setInterval(everySecond, 1000)
 connect()

@@ -6,8 +6,17 @@ import { inkOn, lookOf } from './look.js'
 /** @import { Looks } from './look.js' */
 /** @typedef {{ name: string, count: number }} TypeCount */
 
+/** px */
 const ROW = 31
+const BAR = 20
 const ICON = 20
+/** Where names stand above their bars. */
+const TALL_ROW = 42
+const THIN_BAR = 10
+/** Beside names and numbers, bars have at least so much of the width; otherwise these go above them. */
+const LEAST_FOR_BARS = 0.45
+/** Of the width, for the longest name. */
+const MOST_FOR_NAMES = 0.4
 /** ms in which a bar reaches its new length and place: about as long as the next news takes, so that the race never stands still. */
 const SLOWEST = 900
 const FASTEST = 250
@@ -18,6 +27,9 @@ export class Race {
   /** @type {Looks} */ #looks
   /** Categories keep their place in the axis; ECharts moves the bars. @type {string[]} */ #names = []
   /** @type {readonly TypeCount[]} */ #types = []
+  #counted = 0
+  #width = 0
+  #pen = document.createElement('canvas').getContext('2d')
   #updatedAt = 0
   #calm = matchMedia('(prefers-reduced-motion: reduce)')
   #dark = matchMedia('(prefers-color-scheme: dark)')
@@ -31,19 +43,25 @@ export class Race {
     this.#place = place
     this.#looks = looks
     this.#chart = echarts.init(place, null, { renderer: 'canvas' })
-    new ResizeObserver(() => this.#chart.resize()).observe(place)
+    new ResizeObserver(() => {
+      if (place.clientWidth !== this.#width) this.#draw(0)
+    }).observe(place)
     const again = () => this.#draw(0)
     this.#calm.addEventListener('change', again)
     this.#dark.addEventListener('change', again)
   }
 
-  /** @param {readonly TypeCount[]} types in descending order */
-  show(types) {
+  /**
+   * @param {readonly TypeCount[]} types in descending order
+   * @param {number} counted Pokémon in all
+   */
+  show(types, counted) {
     const now = performance.now()
     const first = this.#updatedAt === 0
     const duration = Math.min(SLOWEST, Math.max(FASTEST, now - this.#updatedAt))
     this.#updatedAt = now
     this.#types = types
+    this.#counted = counted
     this.#draw(first ? SLOWEST : duration)
   }
 
@@ -51,22 +69,30 @@ export class Race {
   #draw(duration) {
     const calm = this.#calm.matches
     const types = this.#types
-    if (types.length === 0) return
+    // Where it is not shown it has no width; when it is again, it is drawn.
+    const width = this.#place.clientWidth
+    if (types.length === 0 || width === 0) return
     const counts = new Map(types.map(({ name, count }) => [name, count]))
     // Where nothing may move, the axis is in the order of the counts instead.
     if (calm) this.#names = [...counts.keys()]
     else
       this.#names = [...this.#names.filter((name) => counts.has(name)), ...[...counts.keys()].filter((name) => !this.#names.includes(name))]
-    const height = `${types.length * ROW + 12}px`
-    if (this.#place.style.height !== height) {
+    const style = getComputedStyle(this.#place)
+    const layout = this.#layout(width, style.fontFamily)
+    const height = `${types.length * layout.row + 12}px`
+    if (this.#place.style.height !== height || width !== this.#width) {
       this.#place.style.height = height
+      this.#width = width
       this.#chart.resize()
     }
-    const style = getComputedStyle(this.#place)
     const ink = style.getPropertyValue('--ink').trim()
     const faint = style.getPropertyValue('--line').trim()
-    const total = types.reduce((sum, { count }) => sum + count, 0)
-    const narrow = this.#place.clientWidth < 480
+    /** @param {string} name */
+    const nameOf = (name) => this.#shortened(name, layout.name)
+    /** @param {string} name */
+    const beside = (name) => `{text|${nameOf(name)}} {${iconName(name)}|}`
+    /** @param {string} name */
+    const above = (name) => `{${iconName(name)}|} {text|${nameOf(name)}} {number|${formatCount(counts.get(name) ?? 0)}}`
 
     this.#chart.setOption({
       animation: !calm,
@@ -75,11 +101,12 @@ export class Race {
       animationEasing: 'cubicOut',
       animationEasingUpdate: 'linear',
       textStyle: { fontFamily: style.fontFamily, color: ink },
-      grid: { top: 2, right: 18 + 8 * formatCount(types[0]?.count ?? 0).length, bottom: 2, left: narrow ? 100 : 116 },
+      grid: { top: 2, right: layout.right, bottom: 2, left: layout.left },
       xAxis: {
         max: /** @param {{ max: number }} range */ ({ max }) => Math.max(1, max),
         axisLabel: { show: false },
-        splitLine: { lineStyle: { color: faint } },
+        // Each bar has its number: lines without one would say nothing.
+        splitLine: { show: false },
         axisLine: { show: false },
         axisTick: { show: false },
       },
@@ -94,11 +121,18 @@ export class Race {
         axisTick: { show: false },
         axisLabel: {
           interval: 0,
-          margin: 12,
+          inside: layout.isAbove,
+          margin: layout.isAbove ? 0 : 12,
+          verticalAlign: layout.isAbove ? 'bottom' : 'middle',
+          padding: layout.isAbove ? [0, 0, THIN_BAR / 2 + 3, 0] : 0,
           color: ink,
           fontSize: 13,
-          formatter: /** @param {string} name */ (name) => `{text|${name}} {${iconName(name)}|}`,
-          rich: { text: { color: ink, fontSize: 13, fontWeight: 500, padding: [0, 6, 0, 0] }, ...this.#icons() },
+          formatter: layout.isAbove ? above : beside,
+          rich: {
+            text: { color: ink, fontSize: 13, fontWeight: 500, padding: layout.isAbove ? [0, 8, 0, 2] : [0, 6, 0, 0] },
+            number: { color: ink, fontSize: 13, fontWeight: 600 },
+            ...this.#icons(layout.icon),
+          },
         },
       },
       series: [
@@ -106,11 +140,11 @@ export class Race {
           type: 'bar',
           id: 'counts',
           realtimeSort: !calm,
-          barWidth: ROW - 11,
+          barWidth: layout.bar,
           cursor: 'default',
           data: this.#names.map((name) => ({ value: counts.get(name) ?? 0, itemStyle: this.#bar(name) })),
           label: {
-            show: true,
+            show: !layout.isAbove,
             position: 'right',
             distance: 8,
             valueAnimation: !calm,
@@ -131,9 +165,43 @@ export class Race {
         borderColor: faint,
         textStyle: { color: ink, fontFamily: style.fontFamily, fontSize: 13 },
         formatter: /** @param {{ name: string, value: number }} bar */ ({ name, value }) =>
-          `${name}: ${formatCount(value)} Pokémon, ${formatShare(value / total)} of all types counted`,
+          `${nameOf(name)}: ${formatCount(value)} Pokémon, ${formatShare(value, this.#counted)} of all`,
       },
     })
+  }
+
+  /**
+   * Where names, bars and numbers go: beside each other where there is room for that, otherwise name and number above the bar.
+   * @param {number} width
+   * @param {string} family
+   */
+  #layout(width, family) {
+    if (this.#pen !== null) this.#pen.font = `600 13px ${family}`
+    const number = Math.ceil(this.#measure(formatCount(this.#types[0]?.count ?? 0)))
+    const longest = Math.ceil(Math.max(...this.#types.map(({ name }) => this.#measure(name))))
+    const beside = { icon: ICON, between: 26 }
+    const left = Math.min(longest + beside.icon + beside.between, Math.floor(width * MOST_FOR_NAMES))
+    const right = number + 20
+    if (width - left - right >= width * LEAST_FOR_BARS)
+      return { isAbove: false, row: ROW, bar: BAR, icon: ICON, left, right, name: left - beside.icon - beside.between }
+    const icon = 16
+    return { isAbove: true, row: TALL_ROW, bar: THIN_BAR, icon, left: 0, right: 4, name: width - number - icon - 34 }
+  }
+
+  /** @param {string} text */
+  #measure(text) {
+    return this.#pen?.measureText(text).width ?? 8 * text.length
+  }
+
+  /**
+   * @param {string} name
+   * @param {number} most px
+   */
+  #shortened(name, most) {
+    if (this.#measure(name) <= most) return name
+    const characters = [...name]
+    while (characters.length > 1 && this.#measure(`${characters.join('')}…`) > most) characters.pop()
+    return `${characters.join('')}…`
   }
 
   /** @param {string} name */
@@ -156,9 +224,9 @@ export class Race {
   }
 
   /** One rich text style for each type: its glyph on a disc of its colour. */
-  #icons() {
+  #icons(/** @type {number} px */ size) {
     return Object.fromEntries(
-      this.#names.map((name) => [iconName(name), { width: ICON, height: ICON, backgroundColor: { image: this.#icon(name) } }]),
+      this.#names.map((name) => [iconName(name), { width: size, height: size, backgroundColor: { image: this.#icon(name) } }]),
     )
   }
 

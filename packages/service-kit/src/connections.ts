@@ -17,6 +17,8 @@ const MAX_WAITING = 200
  * these are 750 open files at most: stores and Kafka have room beside them in the 1,024 that many systems allow.
  */
 const MAX_ANSWERING = 150
+/** ms between two reports of it: a rush shall not cost more than it must. */
+const REPORT_INTERVAL = 1000
 /** ms without a closed connection after which the rush is over. */
 const QUIET = 10_000
 /** The longest IPv6 address with a zone is shorter. */
@@ -40,6 +42,7 @@ export function boundConnections(server: Server, logger: Logger): void {
   const waiting = new Room<Connection>(MAX_WAITING)
   const answering = new Room<Connection>(MAX_ANSWERING)
   const trouble = new Trouble({ logger, now: () => performance.now(), over: 'HTTP: there is room for every connection again' })
+  let reportedAt = Number.NEGATIVE_INFINITY
   const over = setTimeout(() => trouble.worked(), QUIET).unref()
 
   const move = (connection: Connection, room: Room<Connection>) => {
@@ -49,6 +52,9 @@ export function boundConnections(server: Server, logger: Logger): void {
     if (loser === null) return
     loser.room = null
     loser.socket.destroy()
+    over.refresh()
+    if (performance.now() - reportedAt < REPORT_INTERVAL) return
+    reportedAt = performance.now()
     const client = printable(loser.client, LONGEST_ADDRESS)
     const held = room.takenBy(loser.client) + (loser.client === connection.client ? 0 : 1)
     const what = room === waiting ? 'connections without a whole request' : 'answers under way'
@@ -58,7 +64,6 @@ export function boundConnections(server: Server, logger: Logger): void {
         `HTTP: ${client} holds ${held} of the ${room.places} ${what} that there can be: its oldest is closed for each new one. If that client is none of yours, keep it away with a firewall`,
       ),
     )
-    over.refresh()
   }
 
   server.on('connection', (socket: Socket) => {

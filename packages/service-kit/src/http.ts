@@ -13,7 +13,7 @@ const MAX_HEADER_BYTES = 16 * 1024
 const MAX_BODY_BYTES = 16 * 1024
 const REQUEST_TIMEOUT = 10_000
 const KEEP_ALIVE_TIMEOUT = 5000
-/** ms in which nothing moves, neither way, after which a connection is closed: an answer that nobody reads ends. */
+/** ms in which nothing moves, neither way, after which a connection is closed; twice as many where an answer began and is not read on. */
 const IDLE_TIMEOUT = 60_000
 /** Connections that the kernel keeps until they are accepted, as far as it allows (`somaxconn`): one that finds no place there is tried again after a second. */
 const BACKLOG = 4096

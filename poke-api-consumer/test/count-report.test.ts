@@ -396,6 +396,8 @@ test('metrics tell every event by its number', async () => {
     'poke_partition_stopped{partition="0"} 0',
     'poke_partition_stopped{partition="1"} 1',
     'poke_gaps_total{kind="retention"} 1',
+    'poke_gaps_total{kind="batch-too-large"} 0',
+    'poke_gaps_total{kind="missing"} 0',
     'poke_store_failures_total 1',
     'poke_file_writes_total 1',
     'poke_file_failures_total 1',

@@ -597,7 +597,7 @@ class World {
   }
 
   #complete(partitions: readonly PartitionSnapshot[]): boolean {
-    const published = partitions.every(({ letters }) => letters.every(({ state }) => state === 'published'))
+    const published = partitions.every(({ letters }) => [...letters].every(({ state }) => state === 'published'))
     return published && this.topic.logs.every((log, partition) => this.#ranges[partition]?.at(-1)?.to === log.length)
   }
 
@@ -611,7 +611,7 @@ class World {
       const { partition } = found
       const expected = countOf(this.topic.logs[partition] as MockEntry[], this.#ranges[partition] as Range[])
       const { counts, counted, duplicates, letters } = found
-      const actual = { counts: Object.fromEntries(counts), counted, duplicates, letters: letters.map(({ offset }) => offset) }
+      const actual = { counts: Object.fromEntries(counts), counted, duplicates, letters: [...letters].map(({ offset }) => offset) }
       assert.deepEqual(actual, expected, `partition ${partition}`)
     }
   }
@@ -633,7 +633,7 @@ class World {
   /** Promise 3: each of them at least once, and for the first time in order. */
   async assertDeadLettersPublishedInOrder(): Promise<void> {
     for (const { partition, letters } of await this.#store.snapshot()) {
-      const kept = letters.map(({ offset }) => offset)
+      const kept = [...letters].map(({ offset }) => offset)
       const first = [...new Set(this.letters[partition])].filter((offset) => kept.includes(offset))
       assert.deepEqual(first, kept, `published dead letters of partition ${partition}`)
     }

@@ -1,6 +1,7 @@
 /** What the controller needs of the world. Each port says its duties and what is not its job; one contract suite runs against each implementation. */
 import type { ServiceError } from 'service-kit'
 import type { DeadLetter } from '../entities/dead-letter.ts'
+import type { LetterList } from '../entities/letter-list.ts'
 import type { Pokemon } from '../entities/pokemon.ts'
 import type { RecordView, TallySummary } from '../entities/tally.ts'
 import type { TypeCounts } from '../entities/type-counts.ts'
@@ -279,7 +280,7 @@ export interface PartitionSnapshot extends PartitionSummary {
   /** Oldest first. */
   readonly gaps: readonly RecordedGap[]
   /** Every dead letter, whatever became of it, but for the superseded ones; by offset. */
-  readonly letters: readonly Pick<KeptDeadLetter, 'id' | 'offset' | 'leaderEpoch' | 'reason' | 'state' | 'cut'>[]
+  readonly letters: LetterList<DeadLetterState>
 }
 
 export interface RecordedGap {

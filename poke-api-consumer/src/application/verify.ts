@@ -2,10 +2,19 @@
 import { crc32 } from 'node:zlib'
 import { MAX_LEAP } from 'pokemon-event'
 import { LETTER_PARTS, type LetterPart, wholePart } from '../entities/dead-letter.ts'
+import type { ListedLetter } from '../entities/letter-list.ts'
 import { decodePokemon } from '../entities/pokemon.ts'
 import { SeenEvents } from '../entities/seen-events.ts'
 import type { RecordView } from '../entities/tally.ts'
-import type { PartitionSnapshot, PartitionSummary, SnapshotStore, TallyStore, TopicDescription, TopicReader } from './ports.ts'
+import type {
+  DeadLetterState,
+  PartitionSnapshot,
+  PartitionSummary,
+  SnapshotStore,
+  TallyStore,
+  TopicDescription,
+  TopicReader,
+} from './ports.ts'
 
 export interface Verdict {
   /**
@@ -205,6 +214,8 @@ function countedRanges(partition: PartitionSnapshot, first: number): Range[] {
   return ranges
 }
 
+type SnapshotLetter = ListedLetter<DeadLetterState>
+
 /** One partition counted anew, and more strictly: by an exact set of events in place of last sequences. */
 class PartitionRecount {
   readonly partition: number
@@ -214,7 +225,8 @@ class PartitionRecount {
   /** Why what is in the log is not what was counted; null where nothing says so. */
   cutAndRefilled: string | null = null
   readonly snapshot: PartitionSnapshot
-  readonly #letters: Map<number, PartitionSnapshot['letters'][number]>
+  /** By index: whether a record of the topic was met that this dead letter is of. */
+  readonly #met: Uint8Array
   readonly #events: Map<string, SeenEvents>
   /** The highest sequence of each source that did not leap (rule C2). */
   readonly #highest = new Map<string, number>()
@@ -242,7 +254,7 @@ class PartitionRecount {
     this.partition = snapshot.partition
     this.snapshot = snapshot
     this.ranges = countedRanges(snapshot, logStart < accounted ? logStart : first)
-    this.#letters = new Map(snapshot.letters.map((letter) => [letter.offset, letter]))
+    this.#met = new Uint8Array(snapshot.letters.length)
     this.#events = events
   }
 
@@ -270,8 +282,7 @@ class PartitionRecount {
 
   add(record: RecordView): void {
     this.records++
-    const letter = this.#letters.get(record.offset)
-    this.#letters.delete(record.offset)
+    const letter = this.#letterOf(record)
     this.#compareEpochs(record, letter?.leaderEpoch)
     if (record.kind !== 'unknown' && this.#isDuplicate(record)) {
       this.#duplicates++
@@ -296,13 +307,25 @@ class PartitionRecount {
   /** @returns what differs besides the counts */
   finish(): string[] {
     const { partition, snapshot } = this
-    for (const { offset, reason } of this.#letters.values())
-      this.#remarks.push(`partition ${partition}, offset ${offset}: is among the dead letters (${reason}), but there is no such record`)
+    for (const [index, isMet] of this.#met.entries()) {
+      const { offset, reason } = snapshot.letters.at(index)
+      // An offset that a truncated log used again has several: the record of the last one is there.
+      if (isMet === 0 && snapshot.letters.find(offset) === index)
+        this.#remark({ offset }, `is among the dead letters (${reason}), but there is no such record`)
+    }
     const store = [snapshot.counted, snapshot.duplicates, snapshot.deadLetters]
     const topic = [this.#counted, this.#duplicates, this.#dead]
     if (store.some((amount, i) => amount !== topic[i]))
       this.#remarks.push(`partition ${partition}: the store has ${amounts(store)}; the topic has ${amounts(topic)}`)
     return this.#remarks
+  }
+
+  #letterOf({ offset }: RecordView): SnapshotLetter | undefined {
+    const { letters } = this.snapshot
+    const index = letters.find(offset)
+    if (index === -1) return undefined
+    this.#met[index] = 1
+    return letters.at(index)
   }
 
   /** Leader epochs rise along a log: a newer one below the position is a log that was cut there and went another way (KIP-101). */
@@ -316,7 +339,7 @@ class PartitionRecount {
   }
 
   /** Of a part that was too long to be kept whole there are its length and its hash. */
-  #compareCut(record: RecordView, { cut }: PartitionSnapshot['letters'][number]): void {
+  #compareCut(record: RecordView, { cut }: SnapshotLetter): void {
     for (const part of LETTER_PARTS) {
       const kept = cut[part]
       if (kept === undefined) continue
@@ -347,7 +370,7 @@ class PartitionRecount {
     return seen === 'equal'
   }
 
-  #remark({ offset }: RecordView, what: string): void {
+  #remark({ offset }: Pick<RecordView, 'offset'>, what: string): void {
     // One more than is shown, so that it is said that there are more.
     if (this.#remarks.length <= MOST_REMARKS) this.#remarks.push(`partition ${this.partition}, offset ${offset}: ${what}`)
   }

@@ -1,11 +1,14 @@
 /** What happens to records, as metrics for Prometheus. `docs/metrics.md` specifies them. */
 import { Counter, Gauge, Histogram, LOCAL_SECONDS, type Registry } from 'service-kit'
-import type { CountedResponse, CountObserver, FetchPosition, TopicPartition } from '../application/ports.ts'
+import type { CountedResponse, CountObserver, DataLoss, FetchPosition, TopicPartition } from '../application/ports.ts'
 import type { GroupProgress, Lag } from './group-progress.ts'
 import type { GroupView } from './messaging/group-members.ts'
 
 /** From the time in the record to its count: a poll's patience, a network, a backlog of hours. */
 const EVENT_TO_COUNT_SECONDS = [0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 60, 600, 3600]
+
+/** Kinds of loss that can be skipped (`ON_DATA_LOSS=continue`): an alert on a rise needs the zero before it. */
+const SKIPPED_KINDS = ['retention', 'truncated', 'recreated', 'corrupt', 'batch-too-large', 'missing'] as const satisfies DataLoss['kind'][]
 
 export interface ConsumerMetricsOptions {
   readonly registry: Registry
@@ -138,6 +141,7 @@ export class ConsumerMetrics implements CountObserver {
       labelNames: ['kind'],
       registers,
     })
+    for (const kind of SKIPPED_KINDS) this.#gaps.inc({ kind }, 0)
     this.#storeFailures = counter(
       'poke_store_failures_total',
       'Times that the store did not open a partition or did not commit; it is asked again.',

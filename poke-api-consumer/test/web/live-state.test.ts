@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import fc from 'fast-check'
 import type { CountedResponse, PartitionSummary } from '../../src/application/ports.ts'
 import { GroupProgress } from '../../src/infrastructure/group-progress.ts'
 import { LiveState } from '../../src/infrastructure/web/live-state.ts'
@@ -97,6 +98,23 @@ test('types come in the order of their counts, equal ones by name, and rare ones
   state.totals({ counts: new Map(Array.from({ length: 45 }, (_, i) => [`type-${i}`, i])), revision: 2 })
   assert.equal(group().types.length, 40)
   assert.equal(group().moreTypes, 5)
+})
+
+test('of any number of types the forty most frequent are shown', () => {
+  const { state, group, looked } = setup()
+  looked([])
+  let revision = 0
+  fc.assert(
+    fc.property(fc.dictionary(fc.stringMatching(/^[a-z]{1,4}$/), fc.nat({ max: 20 }), { maxKeys: 120, size: 'max' }), (types) => {
+      const sorted = Object.entries(types).sort(([nameA, a], [nameB, b]) => b - a || (nameA < nameB ? -1 : 1))
+      state.totals({ counts: new Map(Object.entries(types)), revision: ++revision })
+      assert.deepEqual(
+        group().types.map(({ name, count }) => [name, count]),
+        sorted.slice(0, 40),
+      )
+      assert.equal(group().moreTypes, Math.max(0, sorted.length - 40))
+    }),
+  )
 })
 
 test('figures of the group are those of all partitions, whoever reads them', () => {

@@ -125,11 +125,11 @@ export const STATEMENTS = named({
   snapshotGaps: `
     SELECT gaps.partition_id, gaps.kind, gaps.message, gaps.from_offset AS "from", gaps.to_offset AS "to", ${time('gaps.recorded_at')} AS recorded_at
     FROM gaps JOIN partitions ON partitions.id = gaps.partition_id WHERE partitions.group_id = $1 ORDER BY gaps.id`,
+  // Those behind an offset and epoch, $4 at most.
   snapshotLetters: `
-    SELECT letters.partition_id, letters.id, letters.record_offset, letters.leader_epoch, letters.reason, letters.state,
-      letters.cut
-    FROM dead_letters letters JOIN partitions ON partitions.id = letters.partition_id
-    WHERE partitions.group_id = $1 AND letters.state <> 'superseded' ORDER BY letters.record_offset, letters.leader_epoch`,
+    SELECT record_offset, leader_epoch, reason, state, cut FROM dead_letters
+    WHERE partition_id = $1 AND state <> 'superseded' AND (record_offset, leader_epoch) > ($2, $3)
+    ORDER BY record_offset, leader_epoch LIMIT $4`,
 
   // First the rows that every commit and replay needs; what follows sees all that was committed before they were had.
   resetPartitions: `

@@ -12,15 +12,18 @@ import type {
   TopicPartition,
   Totals,
 } from '../../application/ports.ts'
-import type { DeadLetter, DeadLetterReason } from '../../entities/dead-letter.ts'
+import type { DeadLetter } from '../../entities/dead-letter.ts'
+import { LetterList } from '../../entities/letter-list.ts'
 import { PostgresDatabase } from './postgres-database.ts'
 import { STATEMENTS } from './postgres-statements.ts'
-import { columnOfCut, columnOfNewest, cutOf, letterOf, offsetOf, positionOf, type Row, summaryOf } from './rows.ts'
+import { columnOfCut, columnOfNewest, letterOf, listedOf, offsetOf, positionOf, type Row, summaryOf } from './rows.ts'
 import { type FullStoreOptions, idOf, LETTERS_AT_ONCE, type Store } from './store.ts'
 
 /** More dead letters, or more bytes of them, than can be written within the deadline of one statement on a busy server. */
 const MANY_LETTERS = 2000
 const MANY_BYTES = 8 << 20
+/** Rows of dead letters that are in memory at once, while they are listed. */
+const LISTED_AT_ONCE = 10_000
 
 export class PostgresTallyStore implements Store {
   readonly id: string
@@ -124,7 +127,8 @@ export class PostgresTallyStore implements Store {
       const partitions: Row[] = (await client.query(STATEMENTS.partitions.text, values)).rows
       const counts = byPartition((await client.query(STATEMENTS.snapshotCounts.text, values)).rows)
       const gaps = byPartition((await client.query(STATEMENTS.snapshotGaps.text, values)).rows)
-      const letters = byPartition((await client.query(STATEMENTS.snapshotLetters.text, values)).rows)
+      const letters = new Map<unknown, PartitionSnapshot['letters']>()
+      for (const { id } of partitions) letters.set(id, await lettersOf(client, id as number))
       return partitions.map((row) => ({
         ...summaryOf(row),
         firstOffset: row.first_offset as number | null,
@@ -136,14 +140,7 @@ export class PostgresTallyStore implements Store {
           to: to as number | null,
           recordedAt: recorded_at as number,
         })),
-        letters: (letters.get(row.id) ?? []).map(({ id, record_offset, leader_epoch, reason, state, cut }) => ({
-          id: id as number,
-          offset: record_offset as number,
-          leaderEpoch: leader_epoch as number,
-          reason: reason as DeadLetterReason,
-          state: state as DeadLetterState,
-          cut: cutOf(cut),
-        })),
+        letters: letters.get(row.id) as PartitionSnapshot['letters'],
       }))
     })
   }
@@ -198,6 +195,22 @@ export class PostgresTallyStore implements Store {
     const [silent, tooMany] = [row.silent as number, row.too_many as number]
     if (silent > 0) this.#options.onSourcesForgotten(partition, 'silent', silent)
     if (tooMany > 0) this.#options.onSourcesForgotten(partition, 'too-many', tooMany)
+  }
+}
+
+/** Without their bytes, a page at a time: all rows at once would take a hundred times what is kept of them. */
+async function lettersOf(
+  client: { query(text: string, values: unknown[]): Promise<{ rows: Row[] }> },
+  partitionId: number,
+): Promise<PartitionSnapshot['letters']> {
+  const letters: PartitionSnapshot['letters'] = new LetterList()
+  for (let [offset, leaderEpoch] = [-1, -1]; ; ) {
+    const { rows } = await client.query(STATEMENTS.snapshotLetters.text, [partitionId, offset, leaderEpoch, LISTED_AT_ONCE])
+    for (const row of rows) letters.add(listedOf(row))
+    if (rows.length < LISTED_AT_ONCE) return letters
+    const last = letters.at(letters.length - 1)
+    offset = last.offset
+    leaderEpoch = last.leaderEpoch
   }
 }
 

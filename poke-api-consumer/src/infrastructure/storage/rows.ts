@@ -1,6 +1,7 @@
 /** What the columns of a store mean: the same in both databases. */
 import type { DeadLetterState, FetchPosition, KeptDeadLetter, NewestEvent, PartitionSummary } from '../../application/ports.ts'
 import type { CutParts, DeadLetterReason } from '../../entities/dead-letter.ts'
+import type { ListedLetter } from '../../entities/letter-list.ts'
 
 export type Row = Record<string, unknown>
 
@@ -53,6 +54,17 @@ export function letterOf(row: Row): KeptDeadLetter {
     key: bytesOf(row.key),
     value: bytesOf(row.value),
     headers: bytesOf(row.headers) as Buffer,
+    cut: cutOf(row.cut),
+  }
+}
+
+/** A dead letter without its bytes. */
+export function listedOf(row: Row): ListedLetter<DeadLetterState> {
+  return {
+    offset: row.record_offset as number,
+    leaderEpoch: row.leader_epoch as number,
+    reason: row.reason as DeadLetterReason,
+    state: row.state as DeadLetterState,
     cut: cutOf(row.cut),
   }
 }

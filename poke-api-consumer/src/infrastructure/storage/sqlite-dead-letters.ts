@@ -2,8 +2,9 @@
 import type { StatementSync } from 'node:sqlite'
 import type { DeadLetterState, KeptDeadLetter, PartitionSnapshot, TopicPartition } from '../../application/ports.ts'
 import type { DeadLetter } from '../../entities/dead-letter.ts'
+import { LetterList } from '../../entities/letter-list.ts'
 import { lettersWithin } from './letters-within.ts'
-import { columnOfCut, cutOf, letterOf } from './rows.ts'
+import { columnOfCut, letterOf, listedOf } from './rows.ts'
 import type { SqliteDatabase } from './sqlite-database.ts'
 import type { FullStoreOptions } from './store.ts'
 
@@ -49,8 +50,9 @@ export class SqliteDeadLetters {
   }
 
   ofPartition(partitionId: number): PartitionSnapshot['letters'] {
-    const rows = this.#statements.ofPartition.all(partitionId)
-    return rows.map(({ cut, ...letter }) => ({ ...letter, cut: cutOf(cut) })) as unknown as PartitionSnapshot['letters']
+    const letters: PartitionSnapshot['letters'] = new LetterList()
+    for (const row of this.#statements.ofPartition.iterate(partitionId)) letters.add(listedOf(row))
+    return letters
   }
 
   markPublished(ids: readonly number[]): void {
@@ -123,7 +125,7 @@ function prepareStatements(database: SqliteDatabase) {
       SELECT reason, sum(letters) AS letters FROM letter_reasons WHERE letters > 0 AND ${ofGroup}
       GROUP BY reason ORDER BY reason`),
     ofPartition: database.prepare(`
-      SELECT id, record_offset AS "offset", leader_epoch AS leaderEpoch, reason, state, cut FROM dead_letters
+      SELECT record_offset, leader_epoch, reason, state, cut FROM dead_letters
       WHERE partition_id = ? AND state <> 'superseded' ORDER BY record_offset, leader_epoch`),
     // What was counted stays counted: verify needs to know it.
     purge: database.prepare(`

@@ -51,6 +51,8 @@ export class LiveState implements CountObserver {
   readonly #monotonic: () => number
   readonly #timeOfDay: () => number
   readonly #progress: GroupProgress
+  /** The types that were shown last, and the counts that they are of. */
+  #shown: { readonly counts: TypeCounts | null; readonly types: Group['types'] } = { counts: null, types: [] }
   /** Why a partition that this instance reads is stopped; null where it is not. */
   readonly #own = new Map<string, string | null>()
   readonly #samples: { at: number; counted: number }[] = []
@@ -221,8 +223,6 @@ export class LiveState implements CountObserver {
     if (partitions === null || sums === null || this.#reasons === null || this.#totals === null) return null
     this.#forgetOldRate()
     const rate = this.#rate()
-    const types = [...this.#totals.counts].map(([name, count]) => ({ name: nameOf(name), count }))
-    types.sort((a, b) => b.count - a.count || (a.name < b.name ? -1 : 1))
     const reasons = [...this.#reasons].map(([reason, count]) => ({ reason: nameOf(reason), count })).sort((a, b) => b.count - a.count)
     return {
       ...sums,
@@ -230,13 +230,27 @@ export class LiveState implements CountObserver {
       rate: rate?.perSecond ?? null,
       rateSeconds: rate?.seconds ?? null,
       reasons,
-      types: types.slice(0, MAX_TYPES),
-      moreTypes: Math.max(0, types.length - MAX_TYPES),
+      types: this.#mostFrequent(this.#totals.counts),
+      moreTypes: Math.max(0, this.#totals.counts.size - MAX_TYPES),
       partitions: partitions.slice(0, MAX_PARTITIONS),
       morePartitions: Math.max(0, partitions.length - MAX_PARTITIONS),
       recent: [...this.#recent],
       newest: this.#newest(),
     }
+  }
+
+  /** The types that are shown. Of a hundred thousand, which writers of the topic may bring, none but these is sorted or printed. */
+  #mostFrequent(counts: TypeCounts): Group['types'] {
+    if (counts === this.#shown.counts) return this.#shown.types
+    const most: [name: string, count: number][] = []
+    for (const type of counts) {
+      if (most.length === MAX_TYPES && byCount(type, most[MAX_TYPES - 1] as typeof type) > 0) continue
+      const place = most.findIndex((other) => byCount(type, other) < 0)
+      most.splice(place === -1 ? most.length : place, 0, type)
+      if (most.length > MAX_TYPES) most.pop()
+    }
+    this.#shown = { counts, types: most.map(([name, count]) => ({ name: nameOf(name), count })) }
+    return this.#shown.types
   }
 
   #newest(): Group['newest'] {
@@ -290,6 +304,11 @@ export class LiveState implements CountObserver {
     this.#samples.length = 0
     this.#version++
   }
+}
+
+/** The most frequent first; as many of each by name. */
+function byCount([nameA, a]: readonly [string, number], [nameB, b]: readonly [string, number]): number {
+  return b - a || (nameA < nameB ? -1 : 1)
 }
 
 /** Tells one event of a partition from the one before. */

@@ -1,0 +1,80 @@
+/** The dead letters of a partition without their bytes, in a few bytes each: whoever writes to the topic decides how many there are. */
+import type { CutParts, DeadLetterReason } from './dead-letter.ts'
+
+/** What is known of a dead letter besides its bytes; `State` is what became of it. */
+export interface ListedLetter<State extends string> {
+  readonly offset: number
+  readonly leaderEpoch: number
+  readonly reason: DeadLetterReason
+  readonly state: State
+  readonly cut: CutParts
+}
+
+const NOTHING_CUT: CutParts = {}
+
+export class LetterList<State extends string> implements Iterable<ListedLetter<State>> {
+  #length = 0
+  #offsets = new Float64Array(64)
+  #leaderEpochs = new Int32Array(64)
+  /** Where its reason and state are among those that were met: a handful. */
+  #kinds = new Uint8Array(64)
+  readonly #met: Pick<ListedLetter<State>, 'reason' | 'state'>[] = []
+  /** By index: few are cut, since each was longer than a megabyte. */
+  readonly #cuts = new Map<number, CutParts>()
+
+  get length(): number {
+    return this.#length
+  }
+
+  /** @param letter of the same offset as the one before, or a later one */
+  add({ offset, leaderEpoch, reason, state, cut }: ListedLetter<State>): void {
+    const index = this.#length++
+    if (index === this.#offsets.length) this.#grow()
+    this.#offsets[index] = offset
+    this.#leaderEpochs[index] = leaderEpoch
+    this.#kinds[index] = this.#kindOf(reason, state)
+    if (Object.keys(cut).length > 0) this.#cuts.set(index, cut)
+  }
+
+  /** @returns the index of the last one with that offset; −1 where there is none */
+  find(offset: number): number {
+    let [low, high] = [0, this.#length]
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if ((this.#offsets[middle] as number) <= offset) low = middle + 1
+      else high = middle
+    }
+    return low > 0 && this.#offsets[low - 1] === offset ? low - 1 : -1
+  }
+
+  at(index: number): ListedLetter<State> {
+    const { reason, state } = this.#met[this.#kinds[index] as number] as Pick<ListedLetter<State>, 'reason' | 'state'>
+    return {
+      offset: this.#offsets[index] as number,
+      leaderEpoch: this.#leaderEpochs[index] as number,
+      reason,
+      state,
+      cut: this.#cuts.get(index) ?? NOTHING_CUT,
+    }
+  }
+
+  *[Symbol.iterator](): Generator<ListedLetter<State>> {
+    for (let index = 0; index < this.#length; index++) yield this.at(index)
+  }
+
+  #kindOf(reason: DeadLetterReason, state: State): number {
+    const known = this.#met.findIndex((kind) => kind.reason === reason && kind.state === state)
+    return known === -1 ? this.#met.push({ reason, state }) - 1 : known
+  }
+
+  #grow(): void {
+    const size = 2 * this.#length
+    const [offsets, leaderEpochs, kinds] = [new Float64Array(size), new Int32Array(size), new Uint8Array(size)]
+    offsets.set(this.#offsets)
+    leaderEpochs.set(this.#leaderEpochs)
+    kinds.set(this.#kinds)
+    this.#offsets = offsets
+    this.#leaderEpochs = leaderEpochs
+    this.#kinds = kinds
+  }
+}

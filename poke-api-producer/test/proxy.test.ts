@@ -4,7 +4,7 @@ import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { createServer as createSecureServer } from 'node:https'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, type TestContext, test } from 'node:test'
@@ -207,6 +207,57 @@ describe('a proxy that refuses', () => {
       assert.equal(proxy.asked.length, refusal >= 500 ? 2 : 1)
       proxy.refusal = null
       assert.deepEqual((await client.capture(25, never))?.pokemon, pikachu)
+    })
+  }
+})
+
+/** What is no proxy, or half of one. @param answer gets the first bytes of a connection */
+async function rawProxy(t: TestContext, answer: (socket: Socket) => void): Promise<URL> {
+  const sockets: Socket[] = []
+  const server = createServer((socket) => {
+    sockets.push(socket)
+    socket.on('error', () => {})
+    socket.once('data', () => answer(socket))
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.after(() => {
+    for (const socket of sockets) socket.destroy()
+    server.close()
+  })
+  return new URL(`http://ash:secret@127.0.0.1:${(server.address() as AddressInfo).port}`)
+}
+
+describe('a tunnel', () => {
+  const API = 'https://pokeapi.example/api/v2'
+  for (const [what, answer, kind, words] of [
+    [
+      'is not opened, because the proxy hangs up',
+      (s) => s.destroy(),
+      'proxy',
+      /broke the connection off before it had passed the request on: check the proxy/,
+    ],
+    [
+      'leads nowhere',
+      (s) => s.write('HTTP/1.1 200 OK\r\n\r\n'),
+      'deadline',
+      /did not begin TLS in time through the tunnel that the proxy opened/,
+    ],
+    ['ends before TLS', (s) => s.end('HTTP/1.1 200 OK\r\n\r\n'), 'tls', /cut the connection off before TLS was there/],
+    ['leads to a page of the proxy’s own', (s) => s.end('HTTP/1.1 200 OK\r\n\r\n<html>log in</html>'), 'tls', /speaks no TLS/],
+    ['leads to a page elsewhere', (s) => s.end('HTTP/1.1 302 Found\r\nlocation: http://portal/\r\n\r\n'), 'proxy', /status 302/],
+    [
+      'is asked of a SOCKS server',
+      (s) => s.end(Buffer.from([5, 0xff])),
+      'unreachable',
+      /something else than HTTP.*check the network, the proxy, and HTTP_PROXY/,
+    ],
+  ] as const satisfies readonly (readonly [string, (socket: Socket) => void, string, RegExp])[]) {
+    test(`that ${what} is told by what the proxy did, without its password`, { timeout: 30_000 }, async (t) => {
+      const error = await failureOf(clientOf(t, { url: API, proxy: await rawProxy(t, answer), timeout: 400 }))
+      assert.equal(error.kind, kind, error.message)
+      assert.match(error.message, words)
+      assert.match(error.message, /the proxy http:\/\/127\.0\.0\.1:\d+/)
+      assert.doesNotMatch(error.message, /secret|cannot be reached/)
     })
   }
 })

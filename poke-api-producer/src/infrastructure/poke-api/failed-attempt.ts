@@ -44,13 +44,15 @@ export function unfit(wanted: Exchange['wanted'], why: string, options?: FailedA
  * What undici, the network or a decompressor reported, in our words.
  * @returns the same error where it is none of theirs: a mistake in the program is not tried again
  */
-export function failedAttempt(error: Error & { code?: string }, { wanted, proxy }: Exchange): Error {
+export function failedAttempt(error: Error & { code?: string }, { url, wanted, proxy }: Exchange): Error {
   // undici gives it no code where what came is no HTTP at all.
   if (error.name === 'HTTPParserError')
     return new FailedAttempt('unreachable', `gave something else than HTTP (${printable(error.message, MOST_DETAILS)})`, { cause: error })
   if (error instanceof FailedAttempt || typeof error.code !== 'string') return error
   const details = detailsOf(error)
   const options = { cause: error }
+  if (proxy !== null && isOfTunnel(error, url))
+    return new FailedAttempt('deadline', `did not begin TLS in time through the tunnel that the proxy opened (${details})`, options)
   if (proxy !== null && isOfProxy(error)) return proxyFailure(proxy, error, details)
   switch (error.code) {
     case 'UND_ERR_HEADERS_TIMEOUT':
@@ -91,6 +93,12 @@ function isOfProxy(error: Error & { code?: string }): boolean {
   )
 }
 
+/** The proxy has opened its tunnel, or says so, and nothing comes through: undici takes TLS with the API for a part of connecting to it. */
+function isOfTunnel({ code, message }: Error & { code?: string }, url: string): boolean {
+  const { hostname, port } = new URL(url)
+  return code === 'UND_ERR_CONNECT_TIMEOUT' && message.includes(`attempted address: ${hostname}:${port || 443},`)
+}
+
 /** There was no connection, not even for a moment. */
 function isOfConnecting(error: Error): boolean {
   const errors = error instanceof AggregateError ? (error.errors as NodeJS.ErrnoException[]) : [error as NodeJS.ErrnoException]
@@ -99,8 +107,11 @@ function isOfConnecting(error: Error): boolean {
 
 function proxyFailure(proxy: string, error: Error, details: string): FailedAttempt {
   const status = REFUSED_TUNNEL.exec(error.message)?.[1]
-  if (status === undefined)
-    return new FailedAttempt('proxy', `was not asked, because the proxy ${proxy} cannot be reached (${details})`, { cause: error })
+  if (status === undefined) {
+    const hungUp = (error as NodeJS.ErrnoException).code === 'UND_ERR_PRX_CONN'
+    const why = hungUp ? 'broke the connection off before it had passed the request on' : `cannot be reached (${details})`
+    return new FailedAttempt('proxy', `was not asked, because the proxy ${proxy} ${why}`, { cause: error })
+  }
   return refusedByProxy(proxy, Number(status), error)
 }
 

@@ -289,7 +289,10 @@ function finalError(failure: FailedAttempt, { url, attempts, proxy }: Exchange):
   const times = attempts > 1 ? ` in the last of ${attempts} attempts` : ''
   // A failure of the proxy names it already.
   const by = proxy === null || failure.kind === 'proxy' ? '' : ` (by the proxy ${proxy})`
-  return new PokeApiError(failure.kind, `PokeAPI at ${url}${by} ${failure.message}${times}: ${ADVICE[failure.kind]}`, {
+  // What comes through a proxy may be the proxy's own: another program on its port, say.
+  const advice =
+    proxy !== null && failure.kind === 'unreachable' ? ADVICE.proxy.replace('the proxy,', 'the network, the proxy,') : ADVICE[failure.kind]
+  return new PokeApiError(failure.kind, `PokeAPI at ${url}${by} ${failure.message}${times}: ${advice}`, {
     cause: failure,
     reason: failure.reason,
   })

@@ -1,7 +1,6 @@
 /** Draws what happens while the pipeline runs on one machine. */
 import { printable } from 'service-kit'
 import type { Reading } from './readings.ts'
-import { sum } from './sweep-check.ts'
 import { bold, count, cut, dim, type Look, red, typeBar } from './terminal-look.ts'
 
 export interface Scene {
@@ -87,6 +86,6 @@ export function sceneInALine({ reading }: Scene): string {
   const { troubles, counts } = reading
   const most = byCount(counts).slice(0, 5)
   const types = most.map(([type, n]) => `${type} ${n}`).join(', ')
-  const inAll = `types in all ${count(sum(counts))}${types === '' ? '' : `: ${types}${counts.size > most.length ? ', …' : ''}`}`
+  const inAll = `of ${count(counts.size)} ${counts.size === 1 ? 'type' : 'types'}${types === '' ? '' : `: ${types}${counts.size > most.length ? ', …' : ''}`}`
   return [`${SINCE}: ${figuresOf(reading).join(', ')}`, inAll, ...troubles].join('; ')
 }

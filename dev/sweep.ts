@@ -123,10 +123,10 @@ async function sweep(machine: OneMachine, swept: Promise<Swept>, signal: AbortSi
     if (end === null) throw new OneMachineError('The topic is gone: somebody deleted it during the sweep.')
     await progress.during(counted(consumer, end.ends), true)
     const inTopic = await topic.stretch(beginning.from, end)
-    const after = await storedCounts(machine)
+    const { counts: after, pokemon } = await storedCounts(machine)
     terminal.leave()
 
-    terminal.say(`\n${renderCounts(after, terminal.look)}\n`)
+    terminal.say(`\n${renderCounts(after, pokemon, terminal.look)}\n`)
     // Captures of make start, between the parts of a sweep that was killed, are in the topic too.
     const lost = differences(types, inTopic.types).filter((row) => row.counted < row.captured)
     const wrong = differences(inTopic.types, rise(new Map(Object.entries(beginning.counts)), after))
@@ -194,7 +194,7 @@ async function begin(machine: OneMachine, topic: TopicReader, consumer: Service)
     }
   }
   if (now !== null) await counted(consumer, now.ends)
-  const counts = Object.fromEntries(await storedCounts(machine))
+  const counts = Object.fromEntries((await storedCounts(machine)).counts)
   const beginning = { topicId: now?.topicId ?? null, from: now?.ends ?? [], counts }
   writeFileSync(file, JSON.stringify(beginning))
   return beginning
@@ -220,12 +220,14 @@ async function counted(consumer: Service, ends: readonly number[]): Promise<void
 }
 
 /** What the store says: the truth that the file shows a moment later. */
-async function storedCounts(machine: OneMachine): Promise<Counts> {
+async function storedCounts(machine: OneMachine): Promise<{ readonly counts: Counts; readonly pokemon: number }> {
   const { config } = readConfig(machine.consumerEnv())
   const password = config.STORE_PASSWORD_FILE === null ? null : readSecret(config.STORE_PASSWORD_FILE, 'STORE_PASSWORD_FILE')
   const store = await openStore(config.STORE_URL, { groupId: config.KAFKA_GROUP_ID, password })
   try {
-    return (await store.totals()).counts
+    const { counts } = await store.totals()
+    const partitions = await store.partitions()
+    return { counts, pokemon: partitions.reduce((sum, { counted }) => sum + counted, 0) }
   } finally {
     await store.close()
   }

@@ -119,7 +119,7 @@ describe('the picture of make start', () => {
   test('is one line where there is no terminal', () => {
     assert.equal(
       sceneInALine({ reading: running, places }),
-      'Since the first start: captured 83, waiting to be sent 1, lag 0, counted 82; types in all 19: water 12, bug 6, ice 1',
+      'Since the first start: captured 83, waiting to be sent 1, lag 0, counted 82; of 3 types: water 12, bug 6, ice 1',
     )
     assert.match(
       sceneInALine({ reading: { ...running, counts: all }, places }),

@@ -183,6 +183,7 @@ describe('the page on every screen', { timeout: 600_000 }, () => {
     await open({ counted: 2000, troubled: true }, 390, 'light', async (page) => {
       const rows = await page.$$eval('#partitions tr', (nodes) => nodes.map((node) => node.children[1]?.textContent))
       assert.deepEqual(rows, ['host-1/4711 this instance stopped', 'host-2/4711', 'none of our instances not counted'])
+      assert.equal(await page.textContent('#instances'), '2 instances read 2 of 3 partitions of poke-topic.')
       const notices = await page.$$eval('.notice', (nodes) => nodes.map((node) => node.textContent ?? ''))
       assert.match(notices[0] ?? '', /^Partition 2 of poke-topic is read by a program .*kcat.*\.$/)
       assert.match(notices.at(-1) ?? '', /^poke-topic-0 is stopped\. Offsets 12 to/)

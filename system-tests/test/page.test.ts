@@ -151,8 +151,11 @@ describe('the page', { timeout: 300_000 }, () => {
     })
   })
 
-  test('comes back by itself within five seconds after the consumer was killed and is there again', async () => {
+  test('comes back by itself within five seconds after the consumer was killed and is there again, and no count goes back', async () => {
     await open(DESKTOP, async ({ page, faults, counts }) => {
+      await page.evaluate(`window.figures = []
+        new MutationObserver(() => figures.push(document.getElementById('counted').textContent))
+          .observe(document.getElementById('counted'), { childList: true, characterData: true, subtree: true })`)
       await consumer.end('SIGKILL')
       await eventually('the page says so', async () => (await isState(page, 'lost')) === 1)
       assert.equal(await page.textContent('#connection'), 'reconnecting…')
@@ -163,6 +166,12 @@ describe('the page', { timeout: 300_000 }, () => {
       assert.ok(performance.now() - back < 5000)
       await eventually('the same counts', async () => Number((await page.textContent('#counted'))?.replaceAll(',', '')) === feed.sent)
       await eventually('the same counts', async () => same(await counts(), await published()))
+      const figures = (await page.evaluate<string[]>('figures')).map((figure) => Number(figure.replaceAll(',', '')))
+      assert.ok(figures.length > 0)
+      assert.deepEqual(
+        figures,
+        figures.toSorted((a, b) => a - b),
+      )
       // That nobody answered is an error on any console.
       assert.deepEqual(
         faults.filter(

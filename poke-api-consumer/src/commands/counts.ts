@@ -8,7 +8,11 @@ import { withExistingStore } from './existing-store.ts'
 
 /** `--json` gives the document of `type-counts.json`. */
 export async function showCounts({ options, env }: CommandInput, terminal: Terminal): Promise<number> {
-  const { counts } = await withExistingStore(commandConfig(env, terminal), terminal, (store) => store.totals())
-  terminal.out(options.json ? typeCountsDocument(counts) : `${renderCounts(counts, terminal.look)}\n`)
+  const { counts, pokemon } = await withExistingStore(commandConfig(env, terminal), terminal, async (store) => {
+    const { counts } = await store.totals()
+    const partitions = await store.partitions()
+    return { counts, pokemon: partitions.reduce((sum, { counted }) => sum + counted, 0) }
+  })
+  terminal.out(options.json ? typeCountsDocument(counts) : `${renderCounts(counts, pokemon, terminal.look)}\n`)
   return EXIT.ok
 }

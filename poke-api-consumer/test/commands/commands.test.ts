@@ -61,7 +61,7 @@ test('counts: a table, or the document of the file', async (t) => {
   const { input } = await harness(t)
   const [table, json] = [new RecordingTerminal(), new RecordingTerminal()]
   assert.equal(await showCounts(input(), table), 0)
-  assert.match(table.output, /^bug +2 +█+ +66\.7 %\nfire +1 +█+ +33\.3 %\nin all +3\n$/)
+  assert.match(table.output, /^bug +2 +█+ +66\.7 %\nfire +1 +█+ +33\.3 %\n3 Pokémon, of 2 types\n$/)
   assert.equal(await showCounts(input({ json: true }), json), 0)
   assert.equal(json.output, '{"types":{"bug":2,"fire":1}}\n')
 })

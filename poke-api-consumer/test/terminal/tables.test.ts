@@ -16,13 +16,13 @@ test('counts are a table with bars, the most frequent first, equal ones by name'
     ['ice', 1],
   ])
   assert.equal(
-    renderCounts(counts, plain),
+    renderCounts(counts, 1600, plain),
     [
-      'water   1,000  ████████████████   50.0 %',
-      'bug       500  ████████           25.0 %',
-      'fire      500  ████████           25.0 %',
-      'ice         1  ▏                   0.0 %',
-      'in all  2,001',
+      'water  1,000  █████████████████   62.5 %',
+      'bug      500  ████████▌           31.3 %',
+      'fire     500  ████████▌           31.3 %',
+      'ice        1  ▏                    0.1 %',
+      '1,600 Pokémon, of 4 types',
     ].join('\n'),
   )
 })
@@ -31,18 +31,19 @@ test('no line is longer than the terminal, and colours do not change the text', 
   const counts = new Map([
     ['electric', 123_456],
     ['a-type-nobody-knows', 7],
+    ['w'.repeat(64), 2_000_000_000],
   ])
   for (const columns of [50, 80, 200]) {
-    const text = renderCounts(counts, { columns, colours: false })
+    const text = renderCounts(counts, 2_000_000_000, { columns, colours: false })
     assert.ok(Math.max(...text.split('\n').map((line) => line.length)) <= columns)
-    const coloured = renderCounts(counts, { columns, colours: true })
+    const coloured = renderCounts(counts, 2_000_000_000, { columns, colours: true })
     assert.notEqual(coloured, text)
     assert.equal(stripVTControlCharacters(coloured), text)
   }
 })
 
 test('no counts and no dead letters are said in words', () => {
-  assert.equal(renderCounts(new Map(), plain), 'Nothing was counted yet.')
+  assert.equal(renderCounts(new Map(), 0, plain), 'Nothing was counted yet.')
   assert.equal(renderDeadLetters([], plain), 'No dead letters.')
 })
 

@@ -6,28 +6,29 @@ import { inTypeColour, type TerminalLook } from './look.ts'
 const EIGHTHS = ['', '▏', '▎', '▍', '▌', '▋', '▊', '▉']
 const LONGEST_BAR = 50
 const SHORTEST_BAR = 8
-const LONGEST_NAME = 100
+/** Characters of a name that are shown, however narrow the terminal is. */
+const SHORTEST_NAME = 8
 
 /**
- * One line for each type, the most frequent first, and one with the sum.
+ * One line for each type, the most frequent first: how many Pokémon have it, and which part of all. A last one says how many these are.
+ * @param pokemon how many were counted
  * @returns lines without a line feed at the end
  */
-export function renderCounts(counts: TypeCounts, look: TerminalLook): string {
+export function renderCounts(counts: TypeCounts, pokemon: number, look: TerminalLook): string {
   if (counts.size === 0) return 'Nothing was counted yet.'
-  const rows = [...counts]
-    .sort(([a, x], [b, y]) => y - x || (a < b ? -1 : 1))
-    .map(([type, count]): [string, number] => [printable(type, LONGEST_NAME), count])
-  const total = rows.reduce((sum, [, count]) => sum + count, 0)
-  const most = Math.max(1, rows[0]?.[1] ?? 0)
-  const name = Math.max('in all'.length, ...rows.map(([type]) => type.length))
-  const number = formatted(total).length
-  // Two spaces between columns, and nine characters for the share.
-  const bar = Math.min(LONGEST_BAR, Math.max(SHORTEST_BAR, look.columns - name - number - 13))
+  const sorted = [...counts].sort(([a, x], [b, y]) => y - x || (a < b ? -1 : 1))
+  const most = Math.max(1, sorted[0]?.[1] ?? 0)
+  const number = formatted(most).length
+  // Two spaces between columns, and seven characters for the share.
+  const room = look.columns - number - 13
+  const rows = sorted.map(([type, count]): [string, number] => [printable(type, Math.max(SHORTEST_NAME, room - SHORTEST_BAR)), count])
+  const name = Math.max(...rows.map(([type]) => type.length))
+  const bar = Math.min(LONGEST_BAR, Math.max(SHORTEST_BAR, room - name))
   const lines = rows.map(([type, count]) => {
     const length = inTypeColour(type, barOf((count / most) * bar).padEnd(bar), look)
-    return `${type.padEnd(name)}  ${formatted(count).padStart(number)}  ${length}  ${share(count / total)}`
+    return `${type.padEnd(name)}  ${formatted(count).padStart(number)}  ${length}  ${share(count, pokemon)}`
   })
-  return [...lines, `${'in all'.padEnd(name)}  ${formatted(total).padStart(number)}`].join('\n')
+  return [...lines, `${formatted(pokemon)} Pokémon, of ${formatted(rows.length)} ${rows.length === 1 ? 'type' : 'types'}`].join('\n')
 }
 
 /** A bar so many characters long, to an eighth of one; never nothing for something. */
@@ -36,8 +37,9 @@ function barOf(length: number): string {
   return '█'.repeat(Math.floor(eighths / 8)) + EIGHTHS[eighths % 8]
 }
 
-function share(part: number): string {
-  return `${(part * 100).toFixed(1)} %`.padStart(7)
+/** Counts and their whole are read one after the other: a part is never more than all of it. */
+function share(part: number, whole: number): string {
+  return `${(whole === 0 ? 0 : Math.min(100, (part * 100) / whole)).toFixed(1)} %`.padStart(7)
 }
 
 function formatted(count: number): string {

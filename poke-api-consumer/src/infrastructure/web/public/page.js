@@ -246,7 +246,10 @@ function showPartitions(group, instance) {
 
   const names = new Set(group.partitions.filter(({ unread }) => !unread).map((row) => row.owner ?? (row.here ? instance : '')))
   names.delete('')
-  const read = `${names.size === 1 ? 'reads' : 'read'} ${formatNumberOf(group.partitions.length + group.morePartitions, 'partition')}`
+  const all = formatNumberOf(group.partitions.length + group.morePartitions, 'partition')
+  const unread = group.partitions.filter((row) => row.unread).length
+  const some = unread === 0 ? '' : `${formatCount(group.partitions.length + group.morePartitions - unread)} of `
+  const read = `${names.size === 1 ? 'reads' : 'read'} ${some}${all}`
   const topic = [...new Set(topics.values())].join(', ')
   setText('instances', names.size === 0 ? 'No partition is read yet.' : `${formatNumberOf(names.size, 'instance')} ${read} of ${topic}.`)
 }

@@ -53,6 +53,38 @@ describe('a PostgreSQL URL', () => {
     assert.deepEqual([name, writable], ['postgres://a:1,[::1]:2,c/db', true])
   })
 
+  test('gives way to its parameters, as with PostgreSQL’s own client, and wins over the environment', () => {
+    const given = 'postgres://ash:pikachu@a:1,b:2/kanto?host=c,d&user=misty&password=starmie&dbname=johto'
+    const { hosts, user, password, database, name } = parsePostgresUrl(given)
+    assert.deepEqual([user, password, database, name], ['misty', 'starmie', 'johto', 'postgres://c:1,d:2/johto'])
+    assert.deepEqual(hosts, [
+      { host: 'c', port: 1 },
+      { host: 'd', port: 2 },
+    ])
+    assert.deepEqual(parsePostgresUrl('postgres://a:1/db?port=77').hosts, [{ host: 'a', port: 77 }])
+    assert.deepEqual(parsePostgresUrl('postgres://a,b/db?port=77').hosts, [
+      { host: 'a', port: 77 },
+      { host: 'b', port: 77 },
+    ])
+    const environment = { PGHOST: 'e', PGPORT: '5', PGUSER: 'e', PGPASSWORD: 'e', PGDATABASE: 'e' }
+    const own = parsePostgresUrl('postgres://ash:pikachu@a:1/kanto', environment)
+    assert.deepEqual([own.hosts, own.user, own.password, own.database], [[{ host: 'a', port: 1 }], 'ash', 'pikachu', 'kanto'])
+    const left = parsePostgresUrl('postgres://', environment)
+    assert.deepEqual([left.hosts, left.user, left.password, left.database], [[{ host: 'e', port: 5 }], 'e', 'e', 'e'])
+  })
+
+  test('may name a folder of sockets with colons in it, and an address that needs a network card', () => {
+    const folder = '/cloudsql/poke:europe-west6:kanto'
+    assert.deepEqual(parsePostgresUrl(`postgres://ash@/db?host=${folder}`).hosts, [{ host: folder, port: 5432 }])
+    assert.deepEqual(parsePostgresUrl(`postgres://ash@${encodeURIComponent(folder)}/db`).hosts, [{ host: folder, port: 5432 }])
+    assert.deepEqual(parsePostgresUrl('postgres://ash@[fe80::1%25eth0]:6432/db').hosts, [{ host: 'fe80::1%eth0', port: 6432 }])
+    assert.deepEqual(parsePostgresUrl('postgres://ash@/db?host=::1').hosts, [{ host: '::1', port: 5432 }])
+    assert.match(
+      refusal(() => parsePostgresUrl('postgres://ash@host/d%00b')),
+      /a NUL \(%00\)/,
+    )
+  })
+
   test('may name hosts and ports, and a folder of sockets, by parameters', () => {
     assert.deepEqual(parsePostgresUrl('postgres:///db?host=a,b&port=1,2').hosts, [
       { host: 'a', port: 1 },

@@ -83,9 +83,12 @@ export function parsePostgresUrl(given: string, environment: Readonly<Record<str
 
   const [givenUser = '', ...passwords] = login.split(':')
   if (passwords.length > 1) throw wrong('a colon in user or password must be written %3A')
-  const user = decoded(givenUser) || get('user') || ownName()
-  const database = decoded(path) || get('dbname') || user
-  const hosts = readHosts(authority, get('host'), get('port'))
+  // What stands before the ? gives way to a parameter of the same meaning, and wins over the environment.
+  const first = (name: Parameter, before: string): string => parameters.get(name) || before || get(name) || ''
+  const user = first('user', decoded(givenUser)) || ownName()
+  const database = first('dbname', decoded(path)) || user
+  const hosts = readHosts(authority, parameters, get)
+  const isShort = authority !== '' && !parameters.has('host') && !parameters.has('port')
   const rootCertificate = get('sslrootcert')
   const sslMode = readSslMode(parameters, oneOf('sslmode', SSL_MODES, rootCertificate === 'system' ? 'verify-full' : 'prefer'))
   const certificate = get('sslcert')
@@ -101,11 +104,11 @@ export function parsePostgresUrl(given: string, environment: Readonly<Record<str
     throw wrong('channel_binding=require cannot be ensured by the client of this service: leave it out, or use sslmode=verify-full')
   }
   return {
-    name: `postgres://${authority || hosts.map(({ host, port }) => `${host}:${port}`).join(',')}/${database}`,
+    name: `postgres://${isShort ? authority : hosts.map(({ host, port }) => `${host}:${port}`).join(',')}/${database}`,
     hosts,
     writable: target !== 'any',
     user,
-    password: decoded(passwords[0] ?? '') || get('password'),
+    password: first('password', decoded(passwords[0] ?? '')) || null,
     database,
     applicationName: get('application_name') ?? get('fallback_application_name'),
     connectTimeout: Number(seconds) === 0 ? null : Number(seconds) * 1000,
@@ -144,18 +147,32 @@ function readSslMode(parameters: ReadonlyMap<string, string>, sslMode: SslMode):
   return 'require'
 }
 
-function readHosts(authority: string, hostParameter: string | null, portParameter: string | null): PostgresUrl['hosts'] {
-  const given = (authority || hostParameter || 'localhost').split(',')
-  const ports = portParameter?.split(',') ?? []
-  if (ports.length > 1 && ports.length !== given.length) throw wrong('port must have one port, or one for each host')
-  return given.map((each, i) => {
-    const [, address, name, port] = /^(?:\[([0-9a-f:.]+)\]|([^:[\]]*))(?::(\d*))?$/i.exec(each) ?? []
-    if (address === undefined && name === undefined)
-      throw wrong('a host must be name:port or [address]:port; several are separated by commas')
-    const number = Number(port || ports[i] || ports[0] || DEFAULT_PORT)
+/** Hosts of a parameter are taken as they are: a folder of sockets may have a colon in its name, and an address needs no brackets. */
+function readHosts(
+  authority: string,
+  parameters: ReadonlyMap<string, string>,
+  get: (name: 'host' | 'port') => string | null,
+): PostgresUrl['hosts'] {
+  const before = authority === '' ? [] : authority.split(',').map(readHost)
+  const own = parameters.get('host') || (before.length === 0 && get('host')) || null
+  const hosts = own?.split(',') ?? (before.length > 0 ? before.map(({ host }) => host) : [''])
+  const givenPorts = parameters.get('port')?.split(',') ?? before.map(({ port }) => port)
+  const ports = givenPorts.some((port) => port !== '') ? givenPorts : (get('port')?.split(',') ?? [])
+  if (ports.length > 1 && ports.length !== hosts.length) throw wrong('port must have one port, or one for each host')
+  return hosts.map((host, i) => {
+    const port = (ports.length === 1 ? ports[0] : ports[i]) || DEFAULT_PORT
+    const number = Number(port)
     if (!Number.isInteger(number) || number < 1 || number > 65_535) throw wrong('a port must be a whole number from 1 to 65535')
-    return { host: address ?? (decoded(name ?? '') || 'localhost'), port: number }
+    return { host: host || 'localhost', port: number }
   })
+}
+
+function readHost(given: string): { readonly host: string; readonly port: string } {
+  // An address may name the network card that leads to it: [fe80::1%25eth0].
+  const [, address, name, port = ''] = /^(?:\[([^[\]]+)\]|([^:[\]]*))(?::(\d*))?$/i.exec(given) ?? []
+  if (address === undefined && name === undefined)
+    throw wrong('a host must be name:port or [address]:port; several are separated by commas')
+  return { host: decoded(address ?? name ?? ''), port }
 }
 
 /** The command-line options of a server process (`-c name=value`, `--name=value`): all that poolers let through is set once connected. */
@@ -189,6 +206,7 @@ function ownName(): string {
 }
 
 function decoded(text: string): string {
+  if (text.includes('%00')) throw wrong('it has a NUL (%00) in it, which PostgreSQL does not take')
   try {
     return decodeURIComponent(text)
   } catch {

@@ -83,7 +83,7 @@ const source = new KafkaRecordSource({
     notThrottled: () => {},
     waitingForTopic: () => {},
     membershipLost: warn,
-    mirrorAhead: () => {},
+    mirrorDiffers: () => {},
     groupSeen: () => {},
     logEnds: (...told) => progress.logEnds(...told),
     rebalanced: (partitions) => {

@@ -46,7 +46,7 @@ export class Fetching {
           this.assigned = []
           tell(`membership lost: ${error.message}`)
         },
-        mirrorAhead: (partition, mirrored, position) => tell(`partition ${partition}: group at ${mirrored}, store at ${position}`),
+        mirrorDiffers: (partition, mirrored, position) => tell(`partition ${partition}: group at ${mirrored}, store at ${position}`),
         logEnds: (_, __, ends) => {
           for (const [partition, log] of ends) this.logEnds.set(partition, log)
         },

@@ -31,7 +31,7 @@ import { parsePostgresUrl } from './infrastructure/storage/postgres-url.ts'
 export const SETTINGS = {
   ...KAFKA_SETTINGS,
   KAFKA_GROUP_ID: setting(
-    text(/^[\x21-\x7e]{1,249}$/, 'up to 249 printable characters without spaces'),
+    text(/^[\x21-\x7e]{1,249}$/, 'up to 249 printable ASCII characters without spaces'),
     'poke-api-consumer',
     'The consumer group: its members share the partitions and count together.',
   ),

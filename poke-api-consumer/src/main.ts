@@ -126,7 +126,7 @@ async function consume(config: Config, logger: Logger, signal: AbortSignal, cras
       throttled: (error) => report.throttled(error),
       notThrottled: () => report.notThrottled(),
       membershipLost: (error) => report.membershipLost(error),
-      mirrorAhead: (partition, mirrored, position) => report.mirrorAhead(partition, mirrored, position),
+      mirrorDiffers: (partition, mirrored, position) => report.mirrorDiffers(partition, mirrored, position),
       logEnds: (of, partitions, ends) => {
         progress.logEnds(of, partitions, ends)
         report.logEnds()

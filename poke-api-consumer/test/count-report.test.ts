@@ -332,10 +332,19 @@ suite('the report of the way to Kafka', () => {
 
   test('a group that is ahead of the store is warned of (rule S5)', () => {
     const { report, said } = setUp()
-    report.mirrorAhead(1, 600, 20)
+    report.mirrorDiffers(1, 600, 20)
     assert.match(
       said[0] as string,
       /^warn: partition 1: the group's offset 600 is ahead of the store's position 20: .*counting goes on from the store$/,
+    )
+  })
+
+  test('a group whose offset another program has set back is warned of, with what counts again', () => {
+    const { report, said } = setUp()
+    report.mirrorDiffers(1, 0, 20)
+    assert.match(
+      said[0] as string,
+      /^warn: partition 1: the group's offset 0 is behind the store's position 20, .*reset --from-beginning .*counting goes on from the store$/,
     )
   })
 

@@ -220,10 +220,14 @@ export class CountReport implements CountObserver, SourceObserver {
     this.#logger.info({ partitions }, `the group has handed ${these} to this instance`)
   }
 
-  mirrorAhead(partition: number, mirrored: number, position: number): void {
+  mirrorDiffers(partition: number, mirrored: number, position: number): void {
+    const why =
+      mirrored > position
+        ? `is ahead of the store's position ${position}: this store is older than what was counted before, or another one`
+        : `is behind the store's position ${position}, and was not written by this version of this service, but by another program, kafka-consumer-groups for instance: poke-api-consumer reset --from-beginning counts records again`
     this.#logger.warn(
       { partition, mirrored, position },
-      `partition ${partition}: the group's offset ${mirrored} is ahead of the store's position ${position}: this store is older than what was counted before, or another one; counting goes on from the store`,
+      `partition ${partition}: the group's offset ${mirrored} ${why}; counting goes on from the store`,
     )
   }
 

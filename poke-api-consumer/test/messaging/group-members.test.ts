@@ -108,6 +108,17 @@ describe('a classic group', () => {
     )
   })
 
+  test('says that partitions are kept from it because others count into another store', async () => {
+    const { look } = watch()
+    const members = [classic('me', []), classic('m2', [], '0123456789abcdef0123456789abcdef')]
+    for (let i = 0; i < 4; i++) await look({ members })
+    const view = await look({ members })
+    assert.match(
+      view?.reasons.join() ?? '',
+      /to no member; it has members that count into another store \(client client-m2 at 10\.0\.0\.7\), .*STORE_URL, or this instance a KAFKA_GROUP_ID/,
+    )
+  })
+
   test('names a partition that nobody has had for longer than a session, and not before', async () => {
     const { look } = watch()
     const members = [classic('me', [0, 1])]

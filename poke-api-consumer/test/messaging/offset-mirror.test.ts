@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import { KafkaError } from '../../src/errors.ts'
 import type { Member, Positions } from '../../src/infrastructure/messaging/cluster.ts'
 import { OffsetMirror } from '../../src/infrastructure/messaging/offset-mirror.ts'
-import { claimOf } from '../../src/infrastructure/messaging/store-claim.ts'
+import { claimMetadata, claimOf } from '../../src/infrastructure/messaging/store-claim.ts'
 
 const STORE = { id: '00000000-0000-4000-8000-00000000000a', name: 'sqlite:data/counts.db', instance: 'host/12' }
 const self: Member = { groupId: 'g', memberId: 'm', generationId: 3 }
@@ -15,6 +15,7 @@ function mirrorOf(
   member: () => Member | null = () => self,
   offsets = new Map<number, number>(),
   openedAt: (partition: number) => number | null = () => null,
+  metadata: string | null = null,
 ) {
   const written: [Member, Positions, string][] = []
   const told: string[] = []
@@ -24,11 +25,11 @@ function mirrorOf(
         written.push([by, positions, metadata])
         return answer()
       },
-      mirrored: async () => new Map([...offsets].map(([partition, offset]) => [partition, { offset, leaderEpoch: 1, metadata: null }])),
+      mirrored: async () => new Map([...offsets].map(([partition, offset]) => [partition, { offset, leaderEpoch: 1, metadata }])),
     },
     groupId: 'g',
     store: STORE,
-    observer: { mirrorAhead: (partition, mirrored, position) => told.push(`${partition}: ${mirrored} > ${position}`) },
+    observer: { mirrorDiffers: (partition, mirrored, position) => told.push(`${partition}: ${mirrored} > ${position}`) },
     member,
     positions: () => at(),
     openedAt,
@@ -115,4 +116,23 @@ test('rule S5: it is compared with where the partition was opened, however much 
   )
   await mirror.write(at(600))
   assert.deepEqual(told, ['0: 600 > 0'])
+})
+
+test('an offset that another program has set further back is reported, and written over; one of this service is not: it may have died before', async () => {
+  const claim = claimMetadata({ ...STORE, memberId: 'm' })[0] as string
+  for (const [metadata, expected] of [
+    [null, ['0: 0 > 600']],
+    ['', ['0: 0 > 600']],
+    [claim, []],
+  ] as const) {
+    const { mirror, told, written } = mirrorOf(
+      () => true,
+      () => self,
+      new Map([[0, 0]]),
+      () => 600,
+      metadata,
+    )
+    await mirror.write(at(600))
+    assert.deepEqual([told, written.length], [expected, 1])
+  }
 })

@@ -123,7 +123,11 @@ export class GroupMembers {
       other.partitions.push(partition)
     }
     this.#unreadSince = unreadSince
-    this.#seen = { foreignMembers: foreign.size, unread, reasons: this.#reasons([...foreign.values()], unread, readers) }
+    this.#seen = {
+      foreignMembers: foreign.size,
+      unread,
+      reasons: this.#reasons([...foreign.values()], unread, readers, this.#ofOtherStores(group)),
+    }
     observer.groupSeen(this.#seen)
   }
 
@@ -139,6 +143,10 @@ export class GroupMembers {
     const whom = waitedFor.length === 0 ? 'its members' : clientsOf(waitedFor)
     const reason = `group ${groupId} has been handing out its partitions for longer than ${this.#session} ms, and most likely waits for ${whom}: end or restart whoever hangs; nothing is counted until the group has settled`
     observer.groupSeen({ ...this.#seen, reasons: [reason, ...this.#seen.reasons] })
+  }
+
+  #ofOtherStores({ members }: DescribedGroup): readonly GroupMember[] {
+    return members.filter((member) => ![null, this.#options.store.id].includes(this.#storeOf(member)))
   }
 
   get #session(): number {
@@ -161,7 +169,12 @@ export class GroupMembers {
     return (assignment === null ? null : partitionsOf(assignment, this.#options.topic)) ?? []
   }
 
-  #reasons(foreign: readonly Foreign[], unread: readonly number[], readers: ReadonlyMap<number, GroupMember>): string[] {
+  #reasons(
+    foreign: readonly Foreign[],
+    unread: readonly number[],
+    readers: ReadonlyMap<number, GroupMember>,
+    ofOtherStores: readonly GroupMember[],
+  ): string[] {
     const { topic, groupId } = this.#options
     const idle = unread.filter((partition) => !readers.has(partition))
     const reasons = foreign
@@ -173,9 +186,13 @@ export class GroupMembers {
           return `${named(partitions)} of ${topic} ${partitions.length === 1 ? 'is' : 'are'} read by ${who}: ${clientOf(member)}, in the same group ${groupId}; what it reads is not counted: ${advice}`
         return `a program that is not this one is in group ${groupId}: ${clientOf(member)}; it reads nothing of ${topic} now: ${advice}`
       })
+    const why =
+      ofOtherStores.length === 0
+        ? ''
+        : `; it has members that count into another store (${clientsOf(ofOtherStores)}), and partitions are for members of one store alone: give all the same STORE_URL, or this instance a KAFKA_GROUP_ID of its own`
     if (idle.length > 0)
       reasons.unshift(
-        `${named(idle)} of ${topic} ${idle.length === 1 ? 'has' : 'have'} been read by nobody for longer than ${this.#session} ms: group ${groupId} has given ${idle.length === 1 ? 'it' : 'them'} to no member`,
+        `${named(idle)} of ${topic} ${idle.length === 1 ? 'has' : 'have'} been read by nobody for longer than ${this.#session} ms: group ${groupId} has given ${idle.length === 1 ? 'it' : 'them'} to no member${why}`,
       )
     return reasons.length <= MOST_REASONS ? reasons : [...reasons.slice(0, MOST_REASONS), `and ${reasons.length - MOST_REASONS} more`]
   }

@@ -4,14 +4,15 @@
  */
 import type { CrashHook } from '../../application/crash-points.ts'
 import type { Cluster, Member, Positions } from './cluster.ts'
-import { claimMetadata, type GroupOffset, type StoreIdentity } from './store-claim.ts'
+import { claimMetadata, claimOf, type GroupOffset, type StoreIdentity } from './store-claim.ts'
 
 export interface OffsetMirrorObserver {
   /**
    * When the partition was opened, the group's offset was ahead of the store's position: the store was replaced by an older or an empty one,
-   * on purpose or not (rule S5). Counting goes on from the store.
+   * on purpose or not (rule S5). Or another program had set it further back, as operators do who want records counted again. Counting goes on
+   * from the store.
    */
-  mirrorAhead(partition: number, mirrored: number, position: number): void
+  mirrorDiffers(partition: number, mirrored: number, position: number): void
 }
 
 export interface OffsetMirrorOptions {
@@ -93,8 +94,10 @@ export class OffsetMirror {
     for (const partition of unknown) {
       this.#compared.add(partition)
       const offset = openedAt(partition) ?? positions.get(partition)?.offset ?? 0
-      const ahead = mirrored.get(partition)?.offset ?? -1
-      if (ahead > offset) observer.mirrorAhead(partition, ahead, offset)
+      const found = mirrored.get(partition)
+      if (found === undefined || found.offset === offset) continue
+      // This service itself may have died before it mirrored what it had counted.
+      if (found.offset > offset || claimOf(found.metadata) === null) observer.mirrorDiffers(partition, found.offset, offset)
     }
   }
 }

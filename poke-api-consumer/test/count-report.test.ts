@@ -42,8 +42,8 @@ function setUp() {
   said.length = 0
   const all = allObservers([progress, report])
   /** Where the log of partition 0 ends now. */
-  const ends = (end: number, stableEnd = end) => {
-    progress.logEnds(P0, 2, new Map([[0, { start: 0, end, stableEnd }]]))
+  const ends = (end: number | null, stableEnd = end) => {
+    progress.logEnds(P0, 2, new Map([[0, end === null || stableEnd === null ? null : { start: 0, end, stableEnd }]]))
     report.logEnds()
   }
   const counts = (position: number) => all.counted(P0, response({ counted: 1, position }))
@@ -255,12 +255,27 @@ suite('the report', () => {
     assert.deepEqual(health.reasons(), [])
   })
 
-  test('a leader that tells nothing for long says nothing of progress: that Kafka is away is told by others', () => {
-    const { health, clock, all, ends } = setUp()
+  test('a leader that tells nothing for long is named, unless that Kafka is away is told already', () => {
+    const { health, clock, report, all, ends } = setUp()
     all.opened(P0, { offset: 5, leaderEpoch: 0 })
     ends(9)
-    clock.ms = 50_000
+    clock.ms = 30_000
     assert.deepEqual(health.reasons(), [])
+    clock.ms = 50_000
+    assert.deepEqual(health.reasons(), ['progress: the leader of partition 0 has not told for 50 s where its log ends'])
+    report.brokerAway(new Error('nobody there'))
+    assert.deepEqual(health.reasons(), ['kafka: nobody there'])
+  })
+
+  test('being behind is not ready, too, where a quota leaves lag unknown every other second, and the quota is named', () => {
+    const { health, clock, report, all, ends } = setUp()
+    all.opened(P0, { offset: 5, leaderEpoch: 0 })
+    report.throttled(new Error('a quota'))
+    for (; clock.ms <= 62_000; clock.ms += 1000) {
+      if (clock.ms % 2000 === 0) ends(9)
+      else ends(null)
+    }
+    assert.deepEqual(health.reasons(), ['progress: partition 0 is 4 records behind and has not moved for 32 s; a quota'])
   })
 
   test('what an open transaction holds back is no lack of progress, unless it does so for more than two minutes', () => {

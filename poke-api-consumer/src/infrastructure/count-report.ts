@@ -28,8 +28,11 @@ const LONGEST_TRANSACTION = 120_000
 interface OpenPartition {
   readonly at: TopicPartition
   position: number
-  /** When it moved last, or had nothing that could be counted. */
+  /** When it moved last, or had nothing that could be counted; later by the time for which its lag was not known since. */
   progressAt: number
+  /** When its lag was asked for last, and when it was known last. */
+  lookedAt: number
+  knownAt: number
   /** What an open transaction holds back, from which offset on, and since when. */
   heldBack: { readonly from: number; readonly since: number } | null
   loss: DataLoss | null
@@ -107,7 +110,7 @@ export class CountReport implements CountObserver, SourceObserver {
   totals(_: Totals): void {}
 
   opened(at: TopicPartition): void {
-    this.#open.set(keyOf(at), { at, position: -1, progressAt: this.#now(), heldBack: null, loss: null })
+    this.#open.set(keyOf(at), newlyOpen(at, this.#now()))
   }
 
   counted(at: TopicPartition, response: CountedResponse): void {
@@ -123,11 +126,15 @@ export class CountReport implements CountObserver, SourceObserver {
   /** Where the logs end was told, or not: whoever is behind must move. Called after the group's progress was told the same. */
   logEnds(): void {
     for (const open of this.#open.values()) {
+      const now = this.#now()
       const lag = this.#progress.lagOf(open.at)
-      if (lag === null || lag.records === lag.heldBack || lag.position > open.position) open.progressAt = this.#now()
+      if (lag === null) open.progressAt += now - open.lookedAt
+      open.lookedAt = now
       if (lag === null) continue
+      open.knownAt = now
+      if (lag.records === lag.heldBack || lag.position > open.position) open.progressAt = now
       open.position = lag.position
-      const since = open.heldBack?.from === lag.stableEnd ? open.heldBack.since : this.#now()
+      const since = open.heldBack?.from === lag.stableEnd ? open.heldBack.since : now
       open.heldBack = lag.heldBack > 0 ? { from: lag.stableEnd, since } : null
     }
   }
@@ -142,7 +149,7 @@ export class CountReport implements CountObserver, SourceObserver {
   }
 
   stopped(at: TopicPartition, loss: DataLoss): void {
-    const open = this.#open.get(keyOf(at)) ?? { at, position: -1, progressAt: this.#now(), heldBack: null, loss }
+    const open = this.#open.get(keyOf(at)) ?? newlyOpen(at, this.#now())
     open.loss = loss
     this.#open.set(keyOf(at), open)
     this.#logger.error(
@@ -274,9 +281,15 @@ export class CountReport implements CountObserver, SourceObserver {
 
   #progressReason(): string | null {
     const reasons: string[] = []
-    for (const { at, loss, progressAt, heldBack } of this.#open.values()) {
+    for (const { at, loss, progressAt, knownAt, heldBack } of this.#open.values()) {
       const lag = this.#progress.lagOf(at)
-      if (lag === null || loss !== null) continue
+      if (loss !== null) continue
+      if (lag === null) {
+        const silent = this.#now() - knownAt
+        if (silent > LONGEST_WITHOUT_PROGRESS && !this.#isAway)
+          reasons.push(`the leader of partition ${at.partition} has not told for ${Math.round(silent / 1000)} s where its log ends`)
+        continue
+      }
       const [still, held] = [this.#now() - progressAt, this.#now() - (heldBack?.since ?? this.#now())]
       if (lag.records > lag.heldBack && still > LONGEST_WITHOUT_PROGRESS) {
         reasons.push(
@@ -289,8 +302,18 @@ export class CountReport implements CountObserver, SourceObserver {
         )
       }
     }
-    return reasons.length === 0 ? null : reasons.join('; ')
+    if (reasons.length === 0) return null
+    return [...reasons, ...(this.#quota.reason === null ? [] : [this.#quota.reason])].join('; ')
   }
+
+  /** What keeps lag from being known is told already. */
+  get #isAway(): boolean {
+    return this.#kafka.reason !== null || this.#store.reason !== null
+  }
+}
+
+function newlyOpen(at: TopicPartition, now: number): OpenPartition {
+  return { at, position: -1, progressAt: now, lookedAt: now, knownAt: now, heldBack: null, loss: null }
 }
 
 /** So many sentences stand in readiness. */

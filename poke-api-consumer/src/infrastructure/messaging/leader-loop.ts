@@ -25,8 +25,11 @@ export interface LeaderLoopOptions extends LeaderConnectionOptions {
   readonly random: () => number
 }
 
-/** Brokers that enforce quotas make clients wait for moments all the time; from so many ms on it is told. */
-const NOTABLE_THROTTLE = 1000
+/**
+ * Brokers that enforce quotas make clients wait for moments all the time; from so many ms on it is told. A quota on the time of requests never makes
+ * anybody wait for longer than `quota.window.size.seconds`, 1 s by default, and a client may get nothing at all by it.
+ */
+const NOTABLE_THROTTLE = 500
 
 export class LeaderLoop {
   readonly #options: LeaderLoopOptions

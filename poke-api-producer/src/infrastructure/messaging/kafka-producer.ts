@@ -43,8 +43,11 @@ const CLIENT_ID = 'poke-api-producer'
 const SEND_DEADLINE = 10_000
 /** Of Node's timers, in ms. */
 const LONGEST_TIMER = 2 ** 31 - 1
-/** Brokers that enforce quotas make clients wait for moments all the time; from so many ms on it is told. */
-const NOTABLE_THROTTLE = 1000
+/**
+ * Brokers that enforce quotas make clients wait for moments all the time; from so many ms on it is told. A quota on the time of requests never makes
+ * anybody wait for longer than `quota.window.size.seconds`, 1 s by default, and a client may get nothing at all by it.
+ */
+const NOTABLE_THROTTLE = 500
 
 /**
  * One send is exactly one Produce request to each leader, acknowledged by all in-sync replicas. The library's retries and its

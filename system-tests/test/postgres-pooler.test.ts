@@ -1,5 +1,7 @@
 /** The PostgreSQL store behind a real pgbouncer: in session and transaction mode it keeps every promise, in statement mode it says why it cannot. */
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { type AddressInfo, connect, createServer } from 'node:net'
 import { join } from 'node:path'
 import { after, before, describe, type TestContext, test } from 'node:test'
 import { StoreError } from '../../poke-api-consumer/src/errors.ts'
@@ -129,6 +131,28 @@ describe('the PostgreSQL store behind pgbouncer', { skip }, () => {
     })
   }
 
+  test('a pooler that gives the number of the server process itself is found out by what it does', async (t) => {
+    const url = await postgres.createDatabase()
+    const pooler = await startPgbouncer(url, { pool_mode: 'transaction', default_pool_size: 1 })
+    t.after(() => pooler.stop())
+    const pooled = new URL(pooler.urlOf(url))
+    const [row] = await query(pooled.href, 'SELECT pg_backend_pid() AS pid')
+    const port = await startDisguise(t, Number(pooled.port), row?.pid as number)
+    pooled.port = String(port)
+    pooled.searchParams.set('sslmode', 'disable')
+    const open = async () => {
+      const store = await openStore(pooled.href, { groupId: 'group' })
+      t.after(() => store.close())
+      return store
+    }
+    // One server process for both: each meets what the other one has prepared.
+    const [one, other] = [await open(), await open()]
+    let state = await commitTo(one, partitionOf(0), await one.open(partitionOf(0)), 10, { counts: { bug: 1 } })
+    await commitTo(other, partitionOf(1), await other.open(partitionOf(1)), 10, { counts: { bug: 1 } })
+    state = await commitTo(one, partitionOf(0), state, 20, { counts: { bug: 1 } })
+    assert.deepEqual((await other.totals()).counts, new Map([['bug', 3]]))
+  })
+
   test('pool_mode=statement: refused at once, with what to change', async (t) => {
     const url = await postgres.createDatabase()
     const pooler = await startPgbouncer(url, { pool_mode: 'statement' })
@@ -170,3 +194,43 @@ describe('the PostgreSQL store behind pgbouncer', { skip }, () => {
     await assert.rejects(openStore(missing.href, { groupId: 'group' }), /no schema of the search_path exists/)
   })
 })
+
+/**
+ * Stands in front of a pooler, and gives every connection the number of one server process.
+ * @returns its port
+ */
+async function startDisguise(t: TestContext, port: number, pid: number): Promise<number> {
+  const server = createServer((client) => {
+    const pooler = connect(port, '127.0.0.1')
+    for (const [each, to] of [
+      [client, pooler],
+      [pooler, client],
+    ] as const) {
+      each.on('error', () => to.destroy()).on('close', () => to.destroy())
+    }
+    client.pipe(pooler)
+    let begin = Buffer.alloc(0)
+    const look = (part: Buffer) => {
+      begin = Buffer.concat([begin, part])
+      // Messages are a letter, a length and a body; K has the number and a secret.
+      for (let at = 0; at + 5 <= begin.length && at + 1 + begin.readInt32BE(at + 1) <= begin.length; at += 1 + begin.readInt32BE(at + 1)) {
+        if (begin.toString('latin1', at, at + 1) !== 'K') continue
+        begin.writeInt32BE(pid, at + 5)
+        pooler.off('data', look)
+        client.write(begin)
+        pooler.pipe(client)
+        return
+      }
+      // Before it the pooler asks for the password.
+      if (begin.readInt32BE(1) + 1 === begin.length) {
+        client.write(begin)
+        begin = Buffer.alloc(0)
+      }
+    }
+    pooler.on('data', look)
+  })
+  t.after(() => server.close())
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  return (server.address() as AddressInfo).port
+}

@@ -160,13 +160,16 @@ export class PostgresDatabase {
     return row?.version as number
   }
 
-  /** Sends again what a deadlock or a serialisation failure has undone. */
+  /** Sends again what a deadlock or a serialisation failure has undone, or what met another server process than it was prepared in. */
   async #again<T>(work: () => Promise<T>): Promise<T> {
     for (let attempt = 1; ; attempt++) {
       try {
         return await work()
       } catch (error) {
-        if (!(error instanceof StoreError) || !UNDONE.has(sqlState(error.cause)) || attempt === ATTEMPTS) throw error
+        const state = error instanceof StoreError ? sqlState(error.cause) : ''
+        if (NOT_PREPARED.has(state)) this.#servers.foundPooler()
+        else if (!UNDONE.has(state)) throw error
+        if (attempt === ATTEMPTS) throw error
       }
       await sleep(attempt * 5)
     }
@@ -209,5 +212,7 @@ export class PostgresDatabase {
 
 /** https://www.postgresql.org/docs/current/errcodes-appendix.html */
 const UNDONE: ReadonlySet<string> = new Set(['40001', '40P01'])
+/** The statement is unknown to the server process, or known from somebody else: it was not run. */
+const NOT_PREPARED: ReadonlySet<string> = new Set(['26000', '42P05'])
 /** The session is over, or it belongs to a server that is no primary any more. */
 const CONNECTION_LOST: ReadonlySet<string> = new Set(['57P01', '57P02', '57P03', '57P05', '25006', '25P03', '25P04', '08P01'])

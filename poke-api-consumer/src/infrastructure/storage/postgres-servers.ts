@@ -46,6 +46,8 @@ export class PostgresServers {
   readonly #greetingValues: readonly string[]
   /** The server that worked last is tried first: after a failover its connections are the ones in use. */
   #current = 0
+  /** Whether a pooler was met that its connections did not show. */
+  #pooled = false
   #closing: Promise<unknown> | null = null
 
   constructor(options: PostgresServersOptions) {
@@ -73,7 +75,7 @@ export class PostgresServers {
       try {
         const session = await this.#connectTo(server)
         this.#current = at
-        return session
+        return this.#pooled ? { ...session, pooled: true } : session
       } catch (error) {
         // A pool that is busy says nothing of its server.
         if (isBusy(error)) throw storeError(this.#options.url.name, error)
@@ -83,6 +85,11 @@ export class PostgresServers {
     // The time for all may be over before the last one was tried: the next connection begins there.
     this.#current = (this.#current + 1) % this.#servers.length
     throw failureOf(this.#options.url.name, failures)
+  }
+
+  /** Some poolers give the number of the process that they had first: from now on every connection is taken for one of a pooler. */
+  foundPooler(): void {
+    this.#pooled = true
   }
 
   /** Connections that are lent go when they come back. */

@@ -8,11 +8,16 @@ fail() {
   exit 64
 }
 
+# Whether .env gives a variable a value, in each form that docker compose takes: with export, spaces, quotation marks, a mark of UTF-8 before it.
+in_env_file() {
+  LC_ALL=C grep -qsE "^[^A-Za-z#]*(export[[:space:]]+)?$1[[:space:]]*=[[:space:]]*[\"']?[^\"'[:space:]#]" .env
+}
+
 consumers=${CONSUMERS:-1}
 case $consumers in
 '' | 0* | *[!0-9]*) fail "CONSUMERS is \"$consumers\": give a whole number from 1, as CONSUMERS=3" ;;
 esac
-if [ "$consumers" -gt 1 ] && [ -z "${CONSUMER_PORTS:-}" ] && ! grep -qs '^CONSUMER_PORTS=.' .env; then
+if [ "$consumers" -gt 1 ] && [ -z "${CONSUMER_PORTS:-}" ] && ! in_env_file CONSUMER_PORTS; then
   CONSUMER_PORTS=8090-$((8089 + consumers))
   export CONSUMER_PORTS
 fi
@@ -29,7 +34,7 @@ fi
 # PokeAPI itself where it answers, else the local one; whether it does is asked in the producer's container, by its proxy. POKE_API_URL goes before
 # both, from the environment or .env.
 answers=0
-if [ -z "${POKE_API_URL:-}" ] && ! grep -qs '^POKE_API_URL=.' .env; then
+if [ -z "${POKE_API_URL:-}" ] && ! in_env_file POKE_API_URL; then
   docker compose -f compose.yaml run --build --rm --no-deps --no-TTY poke-api-producer check-api || answers=$?
 fi
 case $answers in

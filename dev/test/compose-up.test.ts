@@ -1,11 +1,12 @@
 /** `make up`, as far as it needs no container engine: a wrong number of consumers, and an engine that fails. */
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 
 const REPOSITORY = fileURLToPath(new URL('../../', import.meta.url))
 let folder: string
@@ -61,4 +62,36 @@ test('refuses what is no range of ports', async () => {
   const { code, err } = await makeUp({ CONSUMERS: '2', CONSUMER_PORTS: '8090..8091' })
   assert.notEqual(code, 0)
   assert.match(err, /CONSUMER_PORTS is "8090\.\.8091": give a port, or a range of ports/)
+})
+
+/** Whether it is asked if PokeAPI answers, where `.env` has this content. */
+async function asksPokeApi(content: string): Promise<boolean> {
+  await writeFile(join(folder, '.env'), content)
+  await writeFile(join(folder, 'docker'), `#!/bin/sh\necho "$*" >> '${join(folder, 'asked')}'\n`)
+  await chmod(join(folder, 'docker'), 0o755)
+  await rm(join(folder, 'asked'), { force: true })
+  const { POKE_API_URL: _, ...env } = process.env
+  await promisify(execFile)(join(REPOSITORY, 'dev', 'compose-up.sh'), {
+    cwd: folder,
+    env: { ...env, PATH: `${folder}${delimiter}${process.env.PATH}` },
+  })
+  return (await readFile(join(folder, 'asked'), 'utf8')).includes('check-api')
+}
+
+test('a POKE_API_URL in .env is used and not asked about, in whichever form it is written', async () => {
+  for (const set of [
+    'POKE_API_URL=http://a',
+    '\ufeffPOKE_API_URL=http://a\r\n',
+    'A=1\nexport POKE_API_URL=http://a',
+    ' POKE_API_URL = "http://a"',
+  ])
+    assert.equal(await asksPokeApi(set), false, JSON.stringify(set))
+  for (const unset of [
+    '#POKE_API_URL=http://a',
+    'POKE_API_URL=\r\n',
+    "POKE_API_URL=''",
+    'POKE_API_URL= # none',
+    'MY_POKE_API_URL=http://a',
+  ])
+    assert.equal(await asksPokeApi(unset), true, JSON.stringify(unset))
 })

@@ -4,13 +4,16 @@ import { LOG_LEVELS } from './logger.ts'
 import { duration, integer, oneOf, optional, readSecret, secretFile, servers, text, textFile } from './setting-kinds.ts'
 import { type SettingRule, type SettingValues, setting } from './settings.ts'
 
-/** https://kafka.apache.org/43/configuration/topic-configs/: the characters of a topic's name, which is a folder's at the broker. */
-const TOPIC_NAME = /^(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}$/
+/**
+ * https://kafka.apache.org/43/configuration/topic-configs/: the characters of a topic's name, which is a folder's at the broker. None of Kafka's own
+ * topics: they are compacted, and what is advised of a compacted topic would harm the whole cluster there.
+ */
+const TOPIC_NAME = /^(?!\.{1,2}$|__(?:consumer_offsets|transaction_state|share_group_state|cluster_metadata)$)[A-Za-z0-9._-]{1,249}$/
 
 export const KAFKA_SETTINGS = {
   KAFKA_BROKERS: setting(servers(), 'localhost:9092', 'Brokers to begin with; the others are learned from them.'),
   KAFKA_TOPIC: setting(
-    text(TOPIC_NAME, 'up to 249 letters, digits, dots, underscores and hyphens'),
+    text(TOPIC_NAME, 'up to 249 letters, digits, dots, underscores and hyphens, and none of Kafka’s own topics'),
     'poke-topic',
     'The topic of captured Pokémon.',
   ),

@@ -453,6 +453,12 @@ suite('settings of the connection to Kafka', () => {
     for (const KAFKA_TOPIC of ['poke-topic', 'a.b_c-9', 'x'.repeat(249)]) assert.equal(read({ KAFKA_TOPIC }).KAFKA_TOPIC, KAFKA_TOPIC)
     for (const KAFKA_TOPIC of ['.', '..', 'a b', 'é', 'x'.repeat(250)]) failureOf(() => read({ KAFKA_TOPIC }))
   })
+
+  test('topics that are Kafka’s own are refused', () => {
+    for (const KAFKA_TOPIC of ['__consumer_offsets', '__transaction_state', '__share_group_state', '__cluster_metadata'])
+      failureOf(() => read({ KAFKA_TOPIC }))
+    for (const KAFKA_TOPIC of ['__consumer_offsets_of_ours', '__pokemon']) assert.equal(read({ KAFKA_TOPIC }).KAFKA_TOPIC, KAFKA_TOPIC)
+  })
 })
 
 test('every default is itself accepted', () => {

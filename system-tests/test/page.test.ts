@@ -92,14 +92,22 @@ describe('the page', { timeout: 300_000 }, () => {
     }
   }
 
+  async function everyStreamIsTaken(): Promise<boolean> {
+    const asked = new AbortController()
+    const { body } = await fetch(`${consumer.url}/api/events`, { signal: asked.signal })
+    const first = await body?.getReader().read()
+    asked.abort()
+    return new TextDecoder().decode(first?.value).includes('event: full')
+  }
+
   const published = () => eventually('type-counts.json', () => consumer.published())
   const isState = (page: Page, state: string) => page.locator(`#connection[data-state="${state}"]`).count()
 
   test('where others have every stream, it shows a picture every five seconds and says why, and is live again once they are gone', async () => {
     const text = 'GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n'
-    const held = holdConnections({ port: Number(new URL(consumer.url).port), from: '127.0.0.1', count: 300, text })
+    const held = holdConnections({ port: Number(new URL(consumer.url).port), from: '127.0.0.1', count: 300, text, again: true })
     try {
-      await held.opened(300)
+      await eventually('every stream is taken', everyStreamIsTaken)
       await open(DESKTOP, async ({ page, faults, counts }) => {
         await eventually('says so', async () => (await page.textContent('#connection-text')) === 'every 5 s')
         await eventually('says why', async () => (await page.textContent('body'))?.includes('Too many pages are open here'))

@@ -11,10 +11,10 @@ import { type Guest, Room } from './room.ts'
 import { Trouble } from './trouble.ts'
 
 /** Connections without a whole request: nothing came yet, a part of one, or the next one has not come. */
-const MAX_WAITING = 200
+const MAX_WAITING = 300
 /**
  * Connections whose request is being answered, but for answers that last (`countAsLasting`). Each may hold a file open as well. With 250 live pages
- * these are 750 open files at most: stores and Kafka have room beside them in the 1,024 that many systems allow.
+ * these are 850 open files at most: stores and Kafka have room beside them in the 1,024 that many systems allow.
  */
 const MAX_ANSWERING = 150
 /** ms between two reports of it: a rush shall not cost more than it must. */

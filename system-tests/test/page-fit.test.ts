@@ -168,12 +168,21 @@ describe('the page on every screen', { timeout: 600_000 }, () => {
 
   test('counts go back for a reset alone, not for an instance that read the store a little earlier', async () => {
     await open({ counted: 2000 }, 1280, 'light', async (page) => {
-      await page.evaluate(`window.seen = []; new MutationObserver(() => seen.push(document.getElementById('counted').textContent))
-        .observe(document.getElementById('counted'), { childList: true, characterData: true, subtree: true })`)
+      await page.evaluate(`window.seen = []; window.sent = []
+        new MutationObserver(() => seen.push(document.getElementById('counted').textContent))
+          .observe(document.getElementById('counted'), { childList: true, characterData: true, subtree: true })
+        new EventSource('./api/events').addEventListener('message', ({ data }) => sent.push(JSON.parse(data).group?.counted))`)
+      // For as long as a lower count is held back, the page's clock stands still.
+      await page.clock.install()
+      await page.clock.pauseAt(Date.now() + 1000)
       server.show({ counted: 1990 })
+      await until(page, 'sent.at(-1) === 1990')
       server.show({ counted: 2010 })
       await until(page, `seen.at(-1) === '2,010'`)
       server.show({ counted: 0 })
+      await until(page, 'sent.at(-1) === 0')
+      assert.deepEqual(await page.evaluate('seen'), ['2,010'])
+      await page.clock.fastForward(3000)
       await until(page, `seen.at(-1) === '0'`)
       assert.deepEqual(await page.evaluate('seen'), ['2,010', '0'])
     })

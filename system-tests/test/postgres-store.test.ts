@@ -111,6 +111,19 @@ describe('the PostgreSQL schema', () => {
     assert.match(await rejects(openStore(url, { groupId: 'group' }), 'damaged'), /has lost its id/)
   })
 
+  test('that was copied without its sequences is refused with what to do, and goes on once it is done', async (t) => {
+    const { url, open } = await create(t)
+    const store = await open()
+    const deadLetters = [letterOf(1), letterOf(2), letterOf(3)]
+    const state = await commitTo(store, P0, await store.open(P0), 10, { deadLetters })
+    await query(url, 'ALTER TABLE dead_letters ALTER COLUMN id RESTART')
+    const change = changeOf(P0, state, 20, { counts: { bug: 1 }, deadLetters: [letterOf(11)] })
+    assert.match(await rejects(store.commit(change), 'damaged'), /gives ids that it has already, .*: set the sequences/)
+    await query(url, `SELECT setval(pg_get_serial_sequence('dead_letters', 'id'), (SELECT max(id) FROM dead_letters))`)
+    assert.equal(await store.commit(change), 'committed')
+    assert.deepEqual((await store.totals()).counts, new Map([['bug', 1]]))
+  })
+
   test('in a database whose encoding has not every name is refused at once, with what to do', async () => {
     const url = new URL(await server.createDatabase())
     await query(url.href, `CREATE DATABASE latin1 TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'`)

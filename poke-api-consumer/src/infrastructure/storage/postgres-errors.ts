@@ -12,6 +12,11 @@ const KINDS: Readonly<Record<string, readonly [kind: StoreErrorKind, what: strin
   '28P01': ['not-authorised', 'refuses the login'],
   '42501': ['not-authorised', 'does not allow this user what the store needs'],
   '3D000': ['unusable', 'does not exist: create the database, or correct STORE_URL'],
+  // A race for a name waits instead; an id alone can be there already.
+  '23505': [
+    'damaged',
+    'gives ids that it has already, as a copy by logical replication does: set the sequences of its tables behind their greatest id with setval',
+  ],
   '42P01': ['damaged', 'has lost a table'],
   '42703': ['damaged', 'has lost a column'],
   '53100': ['full', 'cannot grow, its disk is full: make room'],

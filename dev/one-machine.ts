@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { SETTINGS as CONSUMER_SETTINGS } from 'poke-api-consumer/src/config.ts'
-import { environmentHere, PROXY_SETTINGS, proxyFor, readSettings, withProxyNames } from 'service-kit'
+import { environmentHere, PROXY_SETTINGS, proxyFor, readSettings, trustExtraAuthorities, withProxyNames } from 'service-kit'
 import { type FolderLock, type Holder, lockFolder } from './folder-lock.ts'
 import { freePort, isPortFree } from './free-port.ts'
 import { embeddedKafka, KAFKA_VERSION, type Kafka, PortTaken } from './kafka.ts'
@@ -76,7 +76,9 @@ export class OneMachine implements Stoppable {
     this.#lock = taken.lock
     this.#options = options
     options.run.own(this)
-    this.#env = Object.assign(process.env, environmentHere(process.env, []).env)
+    const { env } = environmentHere(process.env, [])
+    trustExtraAuthorities(env, process.env)
+    this.#env = Object.assign(process.env, env)
     this.#outputFile = this.#env.OUTPUT_FILE || 'type-counts.json'
   }
 

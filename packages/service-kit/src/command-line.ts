@@ -1,6 +1,7 @@
 /** The command line of a service: which commands there are, their options and help, and what the process answers. */
 import { parseArgs } from 'node:util'
 import { environmentHere } from './environment-here.ts'
+import { trustExtraAuthorities } from './extra-authorities.ts'
 import { failureOf } from './failure.ts'
 import { printableLines } from './foreign-text.ts'
 import { ownError } from './own-errors.ts'
@@ -79,6 +80,7 @@ export async function runCommandLine(
     }
     const input = parse(command, rest)
     const here = environmentHere(env, Object.keys(line.settings))
+    trustExtraAuthorities(here.env, env)
     if (here.said !== null) output.error(`${here.said}\n`)
     return await command.run({ ...input, env: here.env })
   } catch (error) {

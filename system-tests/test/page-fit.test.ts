@@ -46,6 +46,7 @@ const UNREADABLE = `(() => {
         if (getComputedStyle(at).overflowX !== 'visible' && at.scrollWidth > at.clientWidth) faults.push('cut: ' + text.data)
     }
   }
+  for (const bar of document.querySelectorAll('.reason-bar')) if (bar.clientWidth < 0.4 * bar.closest('.card').clientWidth) faults.push('a bar of dead letters has ' + bar.clientWidth + ' px')
   const chart = echarts.getInstanceByDom(document.getElementById('race'))
   const bars = chart?.getModel()?.getSeriesByIndex(0)?.getData()
   if (bars !== undefined && bars.count() > 0) {

@@ -21,7 +21,7 @@ export const KAFKA_ERRORS = {
     'End that program, which the message names, or give this service a `KAFKA_GROUP_ID` of its own; counting goes on by itself.',
   ),
   'foreign-member': retried(
-    'Another program is in the group, or a partition is read by nobody: what is written there is not counted.',
+    'Another program is in the group or holds it up, or a partition is read by nobody: what is written there is not counted.',
     'End that program, which the message names, or give it a group of its own; counting goes on by itself.',
   ),
   refused: retried('Kafka refused a request for another reason.', 'The message has the broker’s words; it is tried again.'),

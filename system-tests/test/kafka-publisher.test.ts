@@ -63,6 +63,17 @@ function publisherOf(t: TestContext, options: Partial<KafkaEventPublisherOptions
   return publisher
 }
 
+/** A broker of a test's own. */
+async function brokerWith(t: TestContext, config: Readonly<Record<string, string | number>>): Promise<Kafka> {
+  const own = mkdtempSync(join(tmpdir(), 'kafka-publisher-own-'))
+  const started = await startKafka({ dir: own, config })
+  t.after(async () => {
+    await started.stop()
+    rmSync(own, { recursive: true, force: true })
+  })
+  return started
+}
+
 async function withAdmin<T>(work: (admin: Admin) => Promise<T>): Promise<T> {
   const admin = new Admin({ clientId: 'test', bootstrapBrokers: [kafka.brokers] })
   try {
@@ -114,30 +125,16 @@ describe('on a real broker', () => {
   })
 
   test('the topic keeps every record for ever, whatever the brokers do by default', async (t) => {
-    const defaults = [
-      ['log.cleanup.policy', 'compact'],
-      ['log.retention.ms', '60000'],
-      ['log.retention.bytes', '1000000'],
-    ] as const
-    const names = defaults.map(([name]) => name.slice('log.'.length))
-    const settingsOf = async (resourceName: string) => {
-      const resources = [{ resourceType: 2 as const, resourceName, configurationKeys: names }]
-      const [found] = await withAdmin((admin) => admin.describeConfigs({ resources }))
-      return names.map((name) => found?.configs.find((config) => config.name === name)?.value)
-    }
-    const alterDefaults = (configOperation: 0 | 1) => {
-      const configs = defaults.map(([name, value]) => ({ name, configOperation, value }))
-      return withAdmin((admin) => admin.incrementalAlterConfigs({ resources: [{ resourceType: 4, resourceName: '1', configs }] }))
-    }
-    await alterDefaults(0)
-    t.after(() => alterDefaults(1))
-    const other = newTopic()
-    await withAdmin((admin) => createTopic(admin, { topics: [other], partitions: 1, replicas: 1 }))
-    // A broker takes them over a moment later.
-    while (String(await settingsOf(other)) !== 'compact,60000,1000000') await new Promise(setImmediate)
+    const config = { 'log.cleanup.policy': 'compact', 'log.retention.ms': 60_000, 'log.retention.bytes': 1_000_000 }
+    const { brokers } = await brokerWith(t, config)
     const topic = newTopic()
-    await publisherOf(t, { topic }).prepare(never)
-    assert.deepEqual(await settingsOf(topic), ['delete', '-1', '-1'])
+    await publisherOf(t, { topic, brokers: [brokers] }).prepare(never)
+    const admin = new Admin({ clientId: 'test', bootstrapBrokers: [brokers] })
+    t.after(() => admin.close())
+    const configurationKeys = ['cleanup.policy', 'retention.ms', 'retention.bytes']
+    const [found] = await admin.describeConfigs({ resources: [{ resourceType: 2, resourceName: topic, configurationKeys }] })
+    const settings = configurationKeys.map((key) => found?.configs.find(({ name }) => name === key)?.value)
+    assert.deepEqual(settings, ['delete', '-1', '-1'])
   })
 
   test('two producers that start together make one topic', async (t) => {

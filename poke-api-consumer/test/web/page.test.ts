@@ -4,6 +4,7 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import Schema from 'typebox/schema'
 import type { KeptDeadLetter } from '../../src/application/ports.ts'
 import type { TypeCounts } from '../../src/entities/type-counts.ts'
+import { StoreError } from '../../src/errors.ts'
 import { GroupProgress } from '../../src/infrastructure/group-progress.ts'
 import { LiveState } from '../../src/infrastructure/web/live-state.ts'
 import { webPage } from '../../src/infrastructure/web/page.ts'
@@ -14,7 +15,7 @@ const partition = { topic: 'poke-topic', topicId: '2c0e5c7e-6a53-4a5e-8f0b-0d7a5
 const document = (counts: TypeCounts) => `${JSON.stringify({ types: Object.fromEntries(counts) })}\n`
 
 /** The page on a server with a probe beside it, as the service has it. */
-async function serve(t: { after: (close: () => Promise<void>) => void }, letters: KeptDeadLetter[] = []) {
+async function serve(t: { after: (close: () => Promise<void>) => void }, letters: KeptDeadLetter[] = [], failure: Error | null = null) {
   const progress = new GroupProgress(() => performance.now())
   const state = new LiveState({ instance: 'me', progress, monotonic: () => performance.now(), timeOfDay: Date.now })
   const reads: number[] = []
@@ -23,6 +24,7 @@ async function serve(t: { after: (close: () => Promise<void>) => void }, letters
       { ...partition, position: { offset: 3, leaderEpoch: 0 }, counted: 2, duplicates: 0, deadLetters: letters.length },
     ],
     deadLetters: async (before: number | null, limit: number, maxBytes = Number.POSITIVE_INFINITY) => {
+      if (failure !== null) throw failure
       reads.push(maxBytes)
       return letters
         .filter(({ id }) => before === null || id < before)
@@ -122,6 +124,17 @@ test('/api/type-counts is the document, byte for byte, and answers 304 to whoeve
   }
   state.totals({ counts: new Map([['bug', 107]]), revision: 2 })
   assert.equal((await get(app, '/api/type-counts', { 'if-none-match': etag })).statusCode, 200)
+})
+
+test('/api/dead-letters of a store that is away is 503, and a mistake 500', async (t) => {
+  const { app } = await serve(t, [], new StoreError('unreachable', 'postgres://db is away'))
+  const answer = await get(app, '/api/dead-letters')
+  assert.deepEqual(
+    [answer.statusCode, answer.json().message],
+    [503, 'The store cannot be read now; /health/ready says why. Ask again in a second.'],
+  )
+  const broken = await serve(t, [], new TypeError('oops'))
+  assert.equal((await get(broken.app, '/api/dead-letters')).statusCode, 500)
 })
 
 test('/api/dead-letters goes through all of them, page by page, newest first, reading no more bytes at once than it may', async (t) => {

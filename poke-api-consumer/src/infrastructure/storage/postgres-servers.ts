@@ -1,6 +1,6 @@
 /** Connections to the servers that a PostgreSQL URL names: to the first one that answers and can be written, by the first way that it allows. */
 import pg from 'pg'
-import { printable } from 'service-kit'
+import { HIDDEN, printable } from 'service-kit'
 import { StoreError } from '../../errors.ts'
 import { failureOf, sqlState, storeError, unreachable } from './postgres-errors.ts'
 import type { ConnectionWay } from './postgres-tls.ts'
@@ -37,6 +37,9 @@ interface Server {
   /** The way that worked last is tried first. */
   working: number
 }
+
+/** Characters of a password: what is shorter stands in many words. */
+const SHORTEST_HIDDEN = 4
 
 export class PostgresServers {
   readonly #options: PostgresServersOptions
@@ -77,6 +80,7 @@ export class PostgresServers {
         this.#current = at
         return this.#pooled ? { ...session, pooled: true } : session
       } catch (error) {
+        this.#hidePasswords(error)
         // A pool that is busy says nothing of its server.
         if (isBusy(error)) throw storeError(this.#options.url.name, error)
         failures.push({ server: server.name, error: storeError(this.#options.url.name, error) })
@@ -96,6 +100,15 @@ export class PostgresServers {
   async close(): Promise<void> {
     this.#closing ??= Promise.all(this.#servers.flatMap(({ pools }) => pools.map((pool) => pool.end())))
     await this.#closing
+  }
+
+  /** Whoever answers there has been told the password, and may repeat it in words of its own: a pooler, or something that is no PostgreSQL. */
+  #hidePasswords(error: unknown): void {
+    if (!(error instanceof Error)) return
+    const { url, password } = this.#options
+    for (const secret of [password, url.password, url.keyPassword]) {
+      if (secret !== null && secret.length >= SHORTEST_HIDDEN) error.message = error.message.replaceAll(secret, HIDDEN)
+    }
   }
 
   async #connectTo(server: Server): Promise<PostgresSession> {

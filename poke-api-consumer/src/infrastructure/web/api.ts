@@ -1,7 +1,9 @@
 /** The HTTP API: what the page shows, for programs. It reads and never changes anything; its schemas are its description (`/api/openapi.json`). */
 import { createHash } from 'node:crypto'
 import type { FastifyInstance, FastifyReply } from 'fastify'
+import { ServiceError } from 'service-kit'
 import { Type } from 'typebox'
+import type { KeptDeadLetter } from '../../application/ports.ts'
 import type { TypeCounts } from '../../entities/type-counts.ts'
 import { DeadLetterSchema, viewDeadLetter } from './dead-letter-view.ts'
 import type { EventStream } from './event-stream.ts'
@@ -16,6 +18,7 @@ const MAX_LIMIT = 100
 const MOST_READ = 16 * 1024 * 1024
 
 const NOT_READ_YET = 'The store has not been read yet. Ask again in a second.'
+const NOT_READABLE = 'The store cannot be read now; /health/ready says why. Ask again in a second.'
 
 const ErrorSchema = Type.Object(
   { statusCode: Type.Integer(), error: Type.String(), message: Type.String({ description: 'What happened, and what to do.' }) },
@@ -120,14 +123,22 @@ export function addApi(app: FastifyInstance, { state, store, stream, document }:
       schema: {
         summary: 'Records that could not be counted, newest first',
         querystring: DeadLettersQuery,
-        response: { 200: DeadLettersSchema, 400: ErrorSchema },
+        response: { 200: DeadLettersSchema, 400: ErrorSchema, 503: ErrorSchema },
       },
     },
-    async ({ query }) => {
-      const letters = await store.deadLetters(query.before ?? null, query.limit, MOST_READ)
-      const last = letters.at(-1)?.id ?? null
-      const isLastPage = last === null || (await store.deadLetters(last, 1, MOST_READ)).length === 0
-      return { deadLetters: letters.map((letter) => viewDeadLetter(letter)), next: isLastPage ? null : last }
+    async ({ query }, reply) => {
+      let letters: readonly KeptDeadLetter[]
+      let isLastPage: boolean
+      try {
+        letters = await store.deadLetters(query.before ?? null, query.limit, MOST_READ)
+        const last = letters.at(-1)?.id ?? null
+        isLastPage = last === null || (await store.deadLetters(last, 1, MOST_READ)).length === 0
+      } catch (error) {
+        // Readiness and log say it already; whoever asks again and again shall not fill the log.
+        if (error instanceof ServiceError && error.retriable) return refuse(reply, 503, 'Service Unavailable', NOT_READABLE)
+        throw error
+      }
+      return { deadLetters: letters.map((letter) => viewDeadLetter(letter)), next: isLastPage ? null : (letters.at(-1)?.id ?? null) }
     },
   )
 

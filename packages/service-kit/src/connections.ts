@@ -19,6 +19,11 @@ const MAX_WAITING = 300
 const MAX_ANSWERING = 150
 /** ms between two reports of it: a rush shall not cost more than it must. */
 const REPORT_INTERVAL = 1000
+/**
+ * Requests of one connection that may wait for their answers: browsers, probes and proxies send one at a time. Thousands that are sent at once
+ * would be answered into memory, and nothing else meanwhile.
+ */
+const MAX_UNANSWERED = 4
 /** ms without a closed connection after which the rush is over. */
 const QUIET = 10_000
 /** The longest IPv6 address with a zone is shorter. */
@@ -80,6 +85,7 @@ export function boundConnections(server: Server, logger: Logger): void {
     const connection = connectionOf.get(socket)
     if (connection === undefined || socket.destroyed) return
     if (connection.unanswered++ === 0) move(connection, answering)
+    if (connection.unanswered > MAX_UNANSWERED) socket.destroy()
     response.once('close', () => {
       if (--connection.unanswered === 0 && !socket.destroyed) move(connection, waiting)
     })

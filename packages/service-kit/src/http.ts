@@ -55,7 +55,10 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
           keepAliveTimeout: KEEP_ALIVE_TIMEOUT,
           connectionsCheckingInterval: 1000,
         },
-        answer,
+        (request, response) => {
+          // What was parsed together with the request for which the connection was closed.
+          if (!request.socket.destroyed) answer(request, response)
+        },
       )
       boundConnections(server, logger)
       return server.setTimeout(IDLE_TIMEOUT)

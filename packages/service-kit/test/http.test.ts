@@ -192,3 +192,21 @@ test('closing does not wait for a client that holds its connection', async () =>
   await server.close()
   await gone
 })
+
+test('a client that sends thousands of requests at once, without waiting for answers, is disconnected', async (t) => {
+  const server = await start(t)
+  const send = async (requests: number) => {
+    const socket = connect(server.port, '127.0.0.1')
+    socket.on('error', () => {})
+    socket.write('GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n'.repeat(requests - 1))
+    socket.write('GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n')
+    let answers = ''
+    socket.on('data', (data) => {
+      answers += data
+    })
+    await new Promise((resolve) => socket.once('close', resolve))
+    return answers.split('HTTP/1.1 200').length - 1
+  }
+  assert.equal(await send(3), 3)
+  assert.ok((await send(2000)) < 10)
+})

@@ -25,8 +25,8 @@ export interface EnvironmentHere {
 
 /**
  * Adds to the environment what the file `.env` has; what the environment has itself wins, also where it is empty. Where one of `make start` and
- * its like runs here and the user has set none of what it has set (its brokers, its store), all of that is added, too: the counts of a store
- * are of one Kafka alone.
+ * its like runs here and the user has set nothing otherwise of what it has set (its brokers, its store, its topic), all of that is added, too: the
+ * counts of a store are of one Kafka alone. What `.env` sets, it has read itself.
  * @param names of the settings that the program has
  * @param folder the working directory
  * @throws ServiceError (exit code 78) where `.env` cannot be read, or is no text
@@ -36,7 +36,7 @@ export function environmentHere(given: Environment, names: readonly string[], fo
   const running = readRunning(join(folder, RUNNING_FILE))
   if (running === null) return { env, said: null }
   const all = Object.keys(running.settings)
-  if (all.some((name) => env[name])) return { env, said: null }
+  if (all.some((name) => env[name] && env[name] !== running.settings[name])) return { env, said: null }
   const taken = Object.fromEntries(all.filter((name) => names.includes(name)).map((name) => [name, running.settings[name]]))
   if (Object.keys(taken).length === 0) return { env, said: null }
   const said = `${running.command} runs here (process ${running.pid}), and these are its settings: ${Object.entries(taken)

@@ -77,6 +77,17 @@ test('who has set brokers or store gets none of them: counts belong to their Kaf
   assert.deepEqual(environmentHere({}, NAMES, dir), { env: { KAFKA_BROKERS: 'a:1' }, said: null })
 })
 
+test('what .env sets for both, as topic or group, is no reason to leave the brokers and the store of what runs here alone', (t) => {
+  const names = [...NAMES, 'KAFKA_TOPIC']
+  const settings = { ...SETTINGS, KAFKA_TOPIC: 'pokemon' }
+  const dir = folder(t, { ...running(process.pid, settings), '.env': 'KAFKA_TOPIC=pokemon\n' })
+  const { env, said } = environmentHere({}, names, dir)
+  assert.deepEqual(env, settings)
+  assert.match(said ?? '', /^make start runs here /)
+  const other = environmentHere({ KAFKA_TOPIC: 'other' }, names, dir)
+  assert.deepEqual(other, { env: { KAFKA_TOPIC: 'other' }, said: null })
+})
+
 test('what a killed one left, half a file, and another program’s are nothing', (t) => {
   const { pid } = spawnSync(process.execPath, ['--version'])
   for (const files of [

@@ -153,6 +153,22 @@ test('/api/dead-letters goes through all of them, page by page, newest first, re
   assert.ok(Math.max(...reads) <= 16 * 1024 * 1024)
 })
 
+test('/api/dead-letters of large headers are fewer for one answer, and all of them on the pages that follow', async (t) => {
+  const headers = headerBytes(...Array.from({ length: 32 }, (_, i) => [`header-${i}`, Buffer.alloc(1024).toString()] as const))
+  const letters = Array.from({ length: 100 }, (_, i) => deadLetter(i + 1, { headers, key: Buffer.alloc(1024), value: Buffer.alloc(1024) }))
+  const { app } = await serve(t, letters)
+  const seen: number[] = []
+  let next: number | null = null
+  do {
+    const answer = await get(app, `/api/dead-letters?limit=100${next === null ? '' : `&before=${next}`}`)
+    assert.ok(answer.body.length < 600 * 1024, `${answer.body.length} characters`)
+    const page = answer.json() as { deadLetters: { id: number }[]; next: number | null }
+    seen.push(...page.deadLetters.map(({ id }) => id))
+    next = page.next
+  } while (next !== null)
+  assert.deepEqual(seen, letters.map(({ id }) => id).reverse())
+})
+
 test('a limit out of bounds is refused with a sentence', async (t) => {
   const { app } = await serve(t)
   for (const query of ['limit=0', 'limit=101', 'limit=ten', 'before=0', 'before=1e300', 'before=9223372036854775807']) {

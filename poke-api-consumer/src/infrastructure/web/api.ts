@@ -5,7 +5,7 @@ import { ServiceError } from 'service-kit'
 import { Type } from 'typebox'
 import type { KeptDeadLetter } from '../../application/ports.ts'
 import type { TypeCounts } from '../../entities/type-counts.ts'
-import { DeadLetterSchema, viewDeadLetter } from './dead-letter-view.ts'
+import { DeadLetterSchema, type DeadLetterView, viewDeadLetter } from './dead-letter-view.ts'
 import type { EventStream } from './event-stream.ts'
 import type { GroupStore } from './group-watch.ts'
 import type { LiveState } from './live-state.ts'
@@ -16,6 +16,8 @@ const DEFAULT_LIMIT = 20
 const MAX_LIMIT = 100
 /** Dead letters read from the store for one answer, in bytes: each may be as large as the broker lets a record be. */
 const MOST_READ = 16 * 1024 * 1024
+/** Dead letters of one answer, in characters of JSON: answers that nobody reads stay in memory for a while. */
+const MOST_ANSWERED = 512 * 1024
 
 const NOT_READ_YET = 'The store has not been read yet. Ask again in a second.'
 const NOT_READABLE = 'The store cannot be read now; /health/ready says why. Ask again in a second.'
@@ -121,24 +123,22 @@ export function addApi(app: FastifyInstance, { state, store, stream, document }:
     '/api/dead-letters',
     {
       schema: {
-        summary: 'Records that could not be counted, newest first',
+        summary: 'Records that could not be counted, newest first; fewer than asked for where they are large, and `next` goes on',
         querystring: DeadLettersQuery,
         response: { 200: DeadLettersSchema, 400: ErrorSchema, 503: ErrorSchema },
       },
     },
     async ({ query }, reply) => {
-      let letters: readonly KeptDeadLetter[]
-      let isLastPage: boolean
       try {
-        letters = await store.deadLetters(query.before ?? null, query.limit, MOST_READ)
-        const last = letters.at(-1)?.id ?? null
-        isLastPage = last === null || (await store.deadLetters(last, 1, MOST_READ)).length === 0
+        const deadLetters = shownPage(await store.deadLetters(query.before ?? null, query.limit, MOST_READ))
+        const last = deadLetters.at(-1)?.id ?? null
+        const isLastPage = last === null || (await store.deadLetters(last, 1, MOST_READ)).length === 0
+        return { deadLetters, next: isLastPage ? null : last }
       } catch (error) {
         // Readiness and log say it already; whoever asks again and again shall not fill the log.
         if (error instanceof ServiceError && error.retriable) return refuse(reply, 503, 'Service Unavailable', NOT_READABLE)
         throw error
       }
-      return { deadLetters: letters.map((letter) => viewDeadLetter(letter)), next: isLastPage ? null : (letters.at(-1)?.id ?? null) }
     },
   )
 
@@ -167,6 +167,19 @@ export function addApi(app: FastifyInstance, { state, store, stream, document }:
       stream.open(reply.raw, reply.getHeaders())
     },
   )
+}
+
+/** As many of them as one answer may have, and at least one. */
+function shownPage(letters: readonly KeptDeadLetter[]): DeadLetterView[] {
+  const page: DeadLetterView[] = []
+  let size = 0
+  for (const letter of letters) {
+    const view = viewDeadLetter(letter)
+    size += JSON.stringify(view).length
+    if (page.length > 0 && size > MOST_ANSWERED) break
+    page.push(view)
+  }
+  return page
 }
 
 /** Answers with an error in the shape that Fastify gives its own. */

@@ -2,15 +2,15 @@
  * The consumer as a process to be measured: the service's own parts, without its page and its log, started by `counting-run.ts`.
  * It opens its partitions when it is told to, so that neither its start nor the group's is measured; what it commits, it tells.
  */
-import { Controller } from 'poke-api-consumer/src/application/controller.ts'
-import type { PartitionReader, RecordSource } from 'poke-api-consumer/src/application/ports.ts'
-import { allObservers } from 'poke-api-consumer/src/infrastructure/all-observers.ts'
-import { TypeCountsFile } from 'poke-api-consumer/src/infrastructure/file-handling/type-counts-file.ts'
-import { GroupProgress } from 'poke-api-consumer/src/infrastructure/group-progress.ts'
-import { KafkaRecordSource } from 'poke-api-consumer/src/infrastructure/messaging/kafka-record-source.ts'
-import { ConsumerMetrics } from 'poke-api-consumer/src/infrastructure/metrics.ts'
-import { openStore } from 'poke-api-consumer/src/infrastructure/storage/open-store.ts'
-import { createRegistry, pause } from 'service-kit'
+
+import { GroupReader, type PartitionReader, type RecordSource } from '@poke-api-pipeline/kafka-reader'
+import { allObservers } from '@poke-api-pipeline/poke-api-consumer/all-observers'
+import { Controller } from '@poke-api-pipeline/poke-api-consumer/controller'
+import { GroupProgress } from '@poke-api-pipeline/poke-api-consumer/group-progress'
+import { ConsumerMetrics } from '@poke-api-pipeline/poke-api-consumer/metrics'
+import { openStore } from '@poke-api-pipeline/poke-api-consumer/open-store'
+import { TypeCountsFile } from '@poke-api-pipeline/poke-api-consumer/type-counts-file'
+import { createRegistry, pause } from '@poke-api-pipeline/service-kit'
 import { silentObserver } from './silent-observer.ts'
 
 export interface CountOptions {
@@ -69,10 +69,11 @@ const goneReader: PartitionReader = {
   lost: async () => 'stop',
   close: async () => {},
 }
-const source = new KafkaRecordSource({
+const source = new GroupReader({
   brokers: options.brokers.split(','),
   topic: options.topic,
   groupId: options.groupId,
+  deadLetterTopic: `${options.topic}.dead-letters`,
   store: { id: store.id, name: 'the benchmark’s', instance: `benchmark/${process.pid}` },
   clientId: 'benchmark',
   limits: { maxBytes: options.maxBytes, maxWait: options.maxWait },

@@ -5,7 +5,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { typeCountsDocument } from 'poke-api-consumer/src/infrastructure/file-handling/type-counts-file.ts'
+import { typeCountsDocument } from '@poke-api-pipeline/poke-api-consumer/type-counts-file'
 import type { CountCommand, CountMessage, CountOptions } from './count-topic.ts'
 import type { LoadedTopic } from './load-topic.ts'
 

@@ -2,7 +2,7 @@
 import { execFile } from 'node:child_process'
 import { cpus, loadavg, release, totalmem, type } from 'node:os'
 import { promisify } from 'node:util'
-import { KAFKA_VERSION } from 'dev/kafka.ts'
+import { KAFKA_VERSION } from '@poke-api-pipeline/dev'
 
 const run = promisify(execFile)
 

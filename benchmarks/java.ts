@@ -1,6 +1,6 @@
 /** Runs programs of the Java platform with Kafka's own jars: its tools, and small ones that use its reference client. */
 import { join } from 'node:path'
-import type { Kafka } from 'dev'
+import type { Kafka } from '@poke-api-pipeline/dev'
 import { type MeasuredRun, runMeasured } from './measured-process.ts'
 
 /**

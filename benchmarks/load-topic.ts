@@ -3,9 +3,9 @@ import { readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import type { Kafka } from 'dev'
-import type { Pokedex } from 'dev/make-pokedex.ts'
-import { encodeKey, encodeValue } from 'pokemon-event'
+import type { Kafka } from '@poke-api-pipeline/dev'
+import type { Pokedex } from '@poke-api-pipeline/dev/make-pokedex'
+import { encodeKey, encodeValue } from '@poke-api-pipeline/pokemon-event'
 import { java } from './java.ts'
 
 export interface Load {
@@ -27,7 +27,7 @@ export interface LoadedTopic extends Load {
  * @throws where the broker refuses it, or runs in a container: then there are no jars to load it with
  */
 export async function loadTopic(kafka: Kafka, topic: string, load: Load): Promise<LoadedTopic> {
-  const pokedex = JSON.parse(await readFile(fileURLToPath(import.meta.resolve('dev/pokedex.json')), 'utf8')) as Pokedex
+  const pokedex = JSON.parse(await readFile(fileURLToPath(import.meta.resolve('@poke-api-pipeline/dev/pokedex.json')), 'utf8')) as Pokedex
   const pokemon = pokedex.pokemon.map(([id, name, types]) => ({
     id,
     name,

@@ -1,5 +1,5 @@
 /** The measure of all others: Kafka's own consumer performance tool, which reads a topic with the reference client and throws the records away. */
-import type { Kafka } from 'dev'
+import type { Kafka } from '@poke-api-pipeline/dev'
 import { java } from './java.ts'
 import type { LoadedTopic } from './load-topic.ts'
 

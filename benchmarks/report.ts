@@ -1,5 +1,5 @@
 /** What a measurement comes to, for people: tables, and what one must know to read them. */
-import type { Kafka } from 'dev'
+import type { Kafka } from '@poke-api-pipeline/dev'
 
 export interface Section {
   readonly title: string

@@ -2,10 +2,10 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
-import type { MessageToParent } from 'service-kit'
+import type { MessageToParent } from '@poke-api-pipeline/service-kit'
 
-export const PRODUCER = fileURLToPath(import.meta.resolve('poke-api-producer/src/cli.ts'))
-export const CONSUMER = fileURLToPath(import.meta.resolve('poke-api-consumer/src/cli.ts'))
+export const PRODUCER = fileURLToPath(import.meta.resolve('@poke-api-pipeline/poke-api-producer/cli'))
+export const CONSUMER = fileURLToPath(import.meta.resolve('@poke-api-pipeline/poke-api-consumer/cli'))
 
 /** Where `make start` keeps compiled code too. */
 const NODE_COMPILE_CACHE = fileURLToPath(new URL('../.cache/compiled', import.meta.url))

@@ -1,5 +1,5 @@
 /** Hears everything and says nothing: to be completed by what one wants to hear. */
-import type { CountObserver } from 'poke-api-consumer/src/application/ports.ts'
+import type { CountObserver } from '@poke-api-pipeline/poke-api-consumer/ports'
 
 const nothing = () => {}
 

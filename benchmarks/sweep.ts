@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { TopicReader } from 'dev/topic-reader.ts'
+import { TopicReader } from '@poke-api-pipeline/dev/topic-reader'
 import { type MeasuredRun, runMeasured } from './measured-process.ts'
 import { type Bench, type Section, twoDigits } from './report.ts'
 import { PRODUCER, serviceEnvironment } from './service-process.ts'
@@ -73,7 +73,7 @@ async function sweep(bench: Bench, api: string, topic: string, dataDir: string, 
 
 /** A process of its own, so that it does not share our loop. */
 async function serve(bodies: string | null, delay: number): Promise<{ readonly url: string; readonly process: ChildProcess }> {
-  const script = fileURLToPath(import.meta.resolve('dev/poke-api-server.ts'))
+  const script = fileURLToPath(import.meta.resolve('@poke-api-pipeline/dev/poke-api-server'))
   const args = [script, '--port', '0', '--delay', String(delay), ...(bodies === null ? [] : ['--bodies', bodies])]
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
   for await (const line of createInterface(child.stdout)) {

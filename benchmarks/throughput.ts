@@ -1,5 +1,5 @@
 /** Exact counting of whole topics, beside the reference client's reading of the same topics in the same run. */
-import { startPostgres } from 'system-tests/postgres-server.ts'
+import { startPostgres } from '@poke-api-pipeline/system-tests/postgres-server'
 import { type CountingRun, runCounting } from './counting-run.ts'
 import { type Load, type LoadedTopic, loadTopic } from './load-topic.ts'
 import { type ReferenceRun, runReference } from './reference-consumer.ts'

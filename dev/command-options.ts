@@ -1,6 +1,6 @@
 /** Options of this workspace's commands: what is not understood, and who asks for help, is answered in words. */
 import { parseArgs } from 'node:util'
-import { EXIT } from 'service-kit'
+import { EXIT } from '@poke-api-pipeline/service-kit'
 
 /**
  * The values of the options that this process was started with. Ends the process after `--help` (exit code 0), and with one line and the

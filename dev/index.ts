@@ -1,2 +1,2 @@
 /** What tests and measurements use of this workspace. */
-export { type Cluster, ensureKafka, type Kafka, type KafkaOptions, startCluster, startKafka } from './kafka.ts'
+export { type Cluster, ensureKafka, KAFKA_VERSION, type Kafka, type KafkaOptions, startCluster, startKafka } from './kafka.ts'

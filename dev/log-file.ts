@@ -1,6 +1,6 @@
 /** Logs of what runs in the background: kept small, and their last words shown where something dies. */
 import { closeSync, existsSync, fstatSync, openSync, readSync, renameSync, statSync } from 'node:fs'
-import { printable } from 'service-kit'
+import { printable } from '@poke-api-pipeline/service-kit'
 
 const LARGEST = 10 * 1024 * 1024
 /** Enough for the last lines of any log of ours. */

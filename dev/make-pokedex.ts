@@ -4,7 +4,7 @@
  */
 import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { pickPokemon } from 'pokemon-event'
+import { pickPokemon } from '@poke-api-pipeline/pokemon-event'
 
 /** PokeAPI's own numbers of types, needed for the URLs in a body. */
 type TypeIds = Record<string, number>

@@ -3,8 +3,15 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { SETTINGS as CONSUMER_SETTINGS } from 'poke-api-consumer/src/config.ts'
-import { environmentHere, PROXY_SETTINGS, proxyFor, readSettings, trustExtraAuthorities, withProxyNames } from 'service-kit'
+import { SETTINGS as CONSUMER_SETTINGS } from '@poke-api-pipeline/poke-api-consumer/config'
+import {
+  environmentHere,
+  PROXY_SETTINGS,
+  proxyFor,
+  readSettings,
+  trustExtraAuthorities,
+  withProxyNames,
+} from '@poke-api-pipeline/service-kit'
 import { type FolderLock, type Holder, lockFolder } from './folder-lock.ts'
 import { freePort, isPortFree } from './free-port.ts'
 import { embeddedKafka, KAFKA_VERSION, type Kafka, PortTaken } from './kafka.ts'

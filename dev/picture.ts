@@ -1,5 +1,5 @@
 /** Draws what happens while the pipeline runs on one machine. */
-import { printable } from 'service-kit'
+import { printable } from '@poke-api-pipeline/service-kit'
 import type { Reading } from './readings.ts'
 import { bold, count, cut, dim, type Look, red, typeBar } from './terminal-look.ts'
 

@@ -1,7 +1,7 @@
 /** Chooses where Pokémon come from: what the user says, the live PokeAPI where it answers, otherwise the bundled Pokédex. */
-import { PokeApiError } from 'poke-api-producer/src/errors.ts'
-import { probePokeApi } from 'poke-api-producer/src/infrastructure/poke-api/probe.ts'
-import { shownProxy } from 'service-kit'
+import { PokeApiError } from '@poke-api-pipeline/poke-api-producer/errors'
+import { probePokeApi } from '@poke-api-pipeline/poke-api-producer/probe'
+import { shownProxy } from '@poke-api-pipeline/service-kit'
 import { type PokeApiServer, servePokeApi } from './poke-api-server.ts'
 
 export const LIVE_POKE_API = 'https://pokeapi.co/api/v2'

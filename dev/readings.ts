@@ -1,7 +1,7 @@
 /** Looks at the running services from outside, as an operator would: what they say of outbox and group, their readiness, and the file of counts. */
 import { readFile } from 'node:fs/promises'
-import type { Sums } from 'poke-api-consumer/src/infrastructure/web/snapshot.ts'
-import { printable } from 'service-kit'
+import type { Sums } from '@poke-api-pipeline/poke-api-consumer/snapshot'
+import { printable } from '@poke-api-pipeline/service-kit'
 import { parseMetrics, type Sample, sumOf } from './prometheus-text.ts'
 
 /**

@@ -1,6 +1,6 @@
 /** Runs a command of this workspace until it is done, fails, or is asked to stop: first kindly, then at once. */
 import { constants } from 'node:os'
-import { ServiceError } from 'service-kit'
+import { ServiceError } from '@poke-api-pipeline/service-kit'
 import type { LiveTerminal } from './live-terminal.ts'
 import { OneMachineError } from './one-machine.ts'
 

@@ -1,7 +1,7 @@
 /** Runs one of the services as a process of its own, and again where it dies. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync } from 'node:fs'
-import { EXIT, type MessageToParent } from 'service-kit'
+import { EXIT, type MessageToParent } from '@poke-api-pipeline/service-kit'
 import { lastLines, openLog, sizeOf } from './log-file.ts'
 
 export interface ServiceOptions {

@@ -1,5 +1,5 @@
 /** Compares what was captured with what was counted, type by type. */
-import { printable } from 'service-kit'
+import { printable } from '@poke-api-pipeline/service-kit'
 
 export type Counts = ReadonlyMap<string, number>
 

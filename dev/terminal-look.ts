@@ -1,5 +1,5 @@
 /** What a terminal can show, and text drawn for it. */
-import { inTypeColour } from 'poke-api-consumer/src/infrastructure/terminal/look.ts'
+import { inTypeColour } from '@poke-api-pipeline/poke-api-consumer/look'
 
 export interface Look {
   /** Characters in a line, lines on the screen. */

@@ -1,7 +1,7 @@
 /** Reads a stretch of the topic and says what should be counted of it: an opinion that shares no code with the consumer's reading and counting. */
 import { Consumer, ListOffsetTimestamps } from '@platformatic/kafka'
-import { decodeValue, readIdentity } from 'pokemon-event'
-import type { KafkaSecurity } from 'service-kit'
+import type { KafkaSecurity } from '@poke-api-pipeline/kafka-common'
+import { decodeValue, readIdentity } from '@poke-api-pipeline/pokemon-event'
 
 /** Where the logs of a topic's partitions end; `topicId` tells it from another one of the same name. */
 export interface TopicEnds {

@@ -1,7 +1,7 @@
 /** What the user has set for the services: looked at before anything is started, so that all that is wrong is told at once. */
-import { readConfig as readConsumerConfig } from 'poke-api-consumer/src/config.ts'
-import { readConfig as readProducerConfig } from 'poke-api-producer/src/config.ts'
-import { WrongSettings } from 'service-kit'
+import { readConfig as readConsumerConfig } from '@poke-api-pipeline/poke-api-consumer/config'
+import { readConfig as readProducerConfig } from '@poke-api-pipeline/poke-api-producer/config'
+import { WrongSettings } from '@poke-api-pipeline/service-kit'
 
 /**
  * @param env the user's own variables, without what a command sets by itself

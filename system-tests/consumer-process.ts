@@ -5,7 +5,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { freePort } from 'dev/free-port.ts'
+import { freePort } from '@poke-api-pipeline/dev/free-port'
 import { consumerCommand, type Finished } from './cli.ts'
 import { PROCESS_ENV } from './process-env.ts'
 

@@ -6,7 +6,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import type { Holder } from 'dev/folder-lock.ts'
+import type { Holder } from '@poke-api-pipeline/dev/folder-lock'
 
 const SETTINGS_OF_USERS = ['KAFKA_BROKERS', 'KAFKA_TOPIC', 'STORE_URL', 'DATA_DIR', 'HTTP_PORT', 'CAPTURE_CONCURRENCY', 'CAPTURE_INTERVAL']
 

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Admin, Producer } from '@platformatic/kafka'
-import { encodeHeaders, encodeKey, encodeValue, type PokemonEvent } from 'pokemon-event'
+import { encodeHeaders, encodeKey, encodeValue, type PokemonEvent } from '@poke-api-pipeline/pokemon-event'
 import { createTopic } from './topics.ts'
 
 export interface FeedOptions {
@@ -63,7 +63,7 @@ export class EventFeed {
     const admin = new Admin({ clientId: 'event-feed', bootstrapBrokers })
     await createTopic(admin, { topics: [topic], partitions, replicas: 1 })
     await admin.close()
-    const { pokemon } = JSON.parse(await readFile(new URL(import.meta.resolve('dev/pokedex.json')), 'utf8')) as {
+    const { pokemon } = JSON.parse(await readFile(new URL(import.meta.resolve('@poke-api-pipeline/dev/pokedex.json')), 'utf8')) as {
       pokemon: [id: number, name: string, types: string[]][]
     }
     const events = pokemon.map(([id, name, types]) => ({

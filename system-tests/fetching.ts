@@ -1,13 +1,11 @@
 /** The consumer's record source alone on a real broker: what it would hand to the controller is kept by a handler that has its position in memory. */
-import { pause } from 'service-kit'
-import type { FetchHandler } from '../poke-api-consumer/src/application/ports.ts'
-import type { LogBounds } from '../poke-api-consumer/src/infrastructure/messaging/cluster.ts'
-import type { GroupView } from '../poke-api-consumer/src/infrastructure/messaging/group-members.ts'
-import { KafkaRecordSource, type KafkaRecordSourceOptions } from '../poke-api-consumer/src/infrastructure/messaging/kafka-record-source.ts'
-import { FakeHandler } from '../poke-api-consumer/test/messaging/fake-handler.ts'
 
-export type FetchingOptions = Pick<KafkaRecordSourceOptions, 'brokers' | 'topic' | 'groupId'> &
-  Partial<Pick<KafkaRecordSourceOptions, 'limits' | 'sessionTimeout' | 'clientOptions'>> & { readonly storeId?: string }
+import { type FetchHandler, GroupReader, type GroupReaderOptions, type GroupView, type LogBounds } from '@poke-api-pipeline/kafka-reader'
+import { FakeHandler } from '@poke-api-pipeline/kafka-reader/testing/fake-handler'
+import { pause } from '@poke-api-pipeline/service-kit'
+
+export type FetchingOptions = Pick<GroupReaderOptions, 'brokers' | 'topic' | 'groupId'> &
+  Partial<Pick<GroupReaderOptions, 'limits' | 'sessionTimeout' | 'clientOptions'>> & { readonly storeId?: string }
 
 export class Fetching {
   readonly handler: FakeHandler
@@ -31,8 +29,9 @@ export class Fetching {
       this.#changed.resolve()
       this.#changed = Promise.withResolvers()
     }
-    const source = new KafkaRecordSource({
+    const source = new GroupReader({
       clientId: 'fetching',
+      deadLetterTopic: `${options.topic}.dead-letters`,
       store: { id: options.storeId ?? '00000000-0000-4000-8000-000000000001', name: 'sqlite:store.db', instance: 'test/1' },
       limits: { maxBytes: 1 << 20, maxWait: 200 },
       ...options,

@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before } from 'node:test'
 import { Admin } from '@platformatic/kafka'
-import { type Kafka, startKafka } from 'dev'
-import { freePort } from 'dev/free-port.ts'
+import { type Kafka, startKafka } from '@poke-api-pipeline/dev'
+import { freePort } from '@poke-api-pipeline/dev/free-port'
 import { Topics } from './topics.ts'
 
 /** By their names: https://kafka.apache.org/43/security/authorization-and-acls/ */

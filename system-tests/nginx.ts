@@ -6,7 +6,7 @@ import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { freePort } from 'dev/free-port.ts'
+import { freePort } from '@poke-api-pipeline/dev/free-port'
 
 export interface Nginx {
   /** `http://host:port` */

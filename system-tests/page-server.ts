@@ -1,11 +1,12 @@
 /** The page's own server with figures that a test chooses, without Kafka and without a database: what a pipeline would take years to count. */
-import { createLogger, createRegistry, Health, startHttpServer } from 'service-kit'
-import type { KeptDeadLetter, NewestEvent, PartitionSummary } from '../poke-api-consumer/src/application/ports.ts'
-import { typeCountsDocument } from '../poke-api-consumer/src/infrastructure/file-handling/type-counts-file.ts'
-import { GroupProgress } from '../poke-api-consumer/src/infrastructure/group-progress.ts'
-import { LiveState } from '../poke-api-consumer/src/infrastructure/web/live-state.ts'
-import { webPage } from '../poke-api-consumer/src/infrastructure/web/page.ts'
-import { headerBytes } from '../poke-api-consumer/test/header-bytes.ts'
+
+import { GroupProgress } from '@poke-api-pipeline/poke-api-consumer/group-progress'
+import { headerBytes } from '@poke-api-pipeline/poke-api-consumer/header-bytes'
+import { LiveState } from '@poke-api-pipeline/poke-api-consumer/live-state'
+import { webPage } from '@poke-api-pipeline/poke-api-consumer/page'
+import type { KeptDeadLetter, NewestEvent, PartitionSummary } from '@poke-api-pipeline/poke-api-consumer/ports'
+import { typeCountsDocument } from '@poke-api-pipeline/poke-api-consumer/type-counts-file'
+import { createLogger, createRegistry, Health, startHttpServer } from '@poke-api-pipeline/service-kit'
 
 const TYPES = 'water normal grass flying psychic bug poison fire ground rock fighting dark dragon electric steel ghost fairy ice'.split(' ')
 const STARTED = Date.now()

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { freePort } from 'dev/free-port.ts'
+import { freePort } from '@poke-api-pipeline/dev/free-port'
 import pg from 'pg'
 
 export interface PostgresServer {

@@ -3,8 +3,8 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { freePort } from 'dev/free-port.ts'
-import { parseMetrics, sumOf } from 'dev/prometheus-text.ts'
+import { freePort } from '@poke-api-pipeline/dev/free-port'
+import { parseMetrics, sumOf } from '@poke-api-pipeline/dev/prometheus-text'
 import { PROCESS_ENV } from './process-env.ts'
 
 export interface ProducerOptions {

@@ -1,6 +1,6 @@
 /** A broker behind a failing network: services come to it by way of a proxy, and the test has a door of its own. */
-import { type Kafka, startKafka } from 'dev'
-import { freePort } from 'dev/free-port.ts'
+import { type Kafka, startKafka } from '@poke-api-pipeline/dev'
+import { freePort } from '@poke-api-pipeline/dev/free-port'
 import { TcpProxy } from './tcp-proxy.ts'
 
 export interface ProxiedKafka {

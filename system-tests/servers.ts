@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before } from 'node:test'
-import { type Kafka, startKafka } from 'dev'
+import { type Kafka, startKafka } from '@poke-api-pipeline/dev'
 import { type PostgresServer, startPostgres } from './postgres-server.ts'
 
 export interface Servers {

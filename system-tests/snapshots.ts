@@ -1,6 +1,6 @@
 /** Follows `/api/events` as the page does: asks for the stream again when it breaks off, and keeps every snapshot. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Snapshot } from '../poke-api-consumer/src/infrastructure/web/snapshot.ts'
+import type { Snapshot } from '@poke-api-pipeline/poke-api-consumer/snapshot'
 
 /** Before the stream is asked for again, in ms. */
 const RETRY = 20

@@ -1,6 +1,6 @@
 /** What a topic says of the captures in it, by rule C2: each is counted once, and none is dropped as a duplicate of another. */
 import assert from 'node:assert/strict'
-import { HEADER } from 'pokemon-event'
+import { HEADER } from '@poke-api-pipeline/pokemon-event'
 import { readTopic } from './test/read-topic.ts'
 
 export interface TopicCaptures {

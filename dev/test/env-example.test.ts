@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
 import { test } from 'node:test'
-import { SETTINGS as CONSUMER } from 'poke-api-consumer/src/config.ts'
-import { SETTINGS as PRODUCER } from 'poke-api-producer/src/config.ts'
+import { SETTINGS as CONSUMER } from '@poke-api-pipeline/poke-api-consumer/config'
+import { SETTINGS as PRODUCER } from '@poke-api-pipeline/poke-api-producer/config'
 
 const read = (name: string) => readFile(new URL(`../../${name}`, import.meta.url), 'utf8')
 

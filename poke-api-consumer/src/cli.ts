@@ -1,6 +1,7 @@
 #!/usr/bin/env node
+import { deferSchemas } from '@poke-api-pipeline/kafka-common'
 /** The consumer's command line. A further command is one more entry of the list. */
-import { type CommandOption, deferSchemas, runProgram } from 'service-kit'
+import { type CommandOption, runProgram } from '@poke-api-pipeline/service-kit'
 import manifest from '../package.json' with { type: 'json' }
 import { SETTINGS } from './config.ts'
 import { processTerminal } from './infrastructure/terminal/terminal.ts'

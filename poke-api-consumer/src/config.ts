@@ -1,17 +1,14 @@
 /** Every setting of the consumer: its environment variable, default, unit and meaning. `docs/settings.md` is made of it. */
 import { realpathSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
+import { CONNECTION_RULES, connectionWarnings, KAFKA_SETTINGS, processSettings } from '@poke-api-pipeline/kafka-common'
 import {
-  CONNECTION_RULES,
-  connectionWarnings,
   duration,
   integer,
-  KAFKA_SETTINGS,
   names,
   oneOf,
   optional,
   path,
-  processSettings,
   readSecret,
   readSettings,
   type SettingRule,
@@ -22,7 +19,7 @@ import {
   text,
   textFile,
   url,
-} from 'service-kit'
+} from '@poke-api-pipeline/service-kit'
 import { StoreError } from './errors.ts'
 import { sqlitePath } from './infrastructure/storage/open-store.ts'
 import { connectionWays, isCertain } from './infrastructure/storage/postgres-tls.ts'

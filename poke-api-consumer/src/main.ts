@@ -1,26 +1,26 @@
 /** Puts the consumer together and runs it: the only place where its parts meet. */
 import { hostname } from 'node:os'
 import { setImmediate } from 'node:timers/promises'
+import { kafkaSecurity } from '@poke-api-pipeline/kafka-common'
+import { GroupReader } from '@poke-api-pipeline/kafka-reader'
 import {
   createLogger,
   createRegistry,
   Health,
-  kafkaSecurity,
   type Logger,
   pause,
   runServiceProcess,
   startHttpServer,
   tellParent,
-} from 'service-kit'
+} from '@poke-api-pipeline/service-kit'
 import { Controller } from './application/controller.ts'
 import type { CrashHook } from './application/crash-points.ts'
 import { type Config, readConfig, SETTINGS, storeLogin } from './config.ts'
 import { allObservers } from './infrastructure/all-observers.ts'
 import { CountReport } from './infrastructure/count-report.ts'
+import { deadLetterTopicOf, KafkaDeadLetterTopic } from './infrastructure/dead-letters/dead-letter-topic.ts'
 import { TypeCountsFile, typeCountsDocument } from './infrastructure/file-handling/type-counts-file.ts'
 import { GroupProgress } from './infrastructure/group-progress.ts'
-import { KafkaDeadLetterTopic } from './infrastructure/messaging/dead-letter-topic.ts'
-import { KafkaRecordSource } from './infrastructure/messaging/kafka-record-source.ts'
 import { ConsumerMetrics } from './infrastructure/metrics.ts'
 import { openStore } from './infrastructure/storage/open-store.ts'
 import { StoreOpening } from './infrastructure/storage/store-opening.ts'
@@ -113,9 +113,10 @@ async function consume(config: Config, logger: Logger, signal: AbortSignal, cras
     clearInterval(summaries)
     report.summarise()
   })
-  const source = new KafkaRecordSource({
+  const source = new GroupReader({
     ...kafka,
     groupId,
+    deadLetterTopic: deadLetterTopicOf(topic),
     store: { id: store.id, name: storeUrl ?? config.STORE_URL, instance },
     sessionTimeout: config.KAFKA_SESSION_TIMEOUT,
     limits: { maxBytes: config.FETCH_MAX_BYTES, maxWait: config.FETCH_MAX_WAIT, maxBatchBytes: config.BATCH_MAX_BYTES },

@@ -4,7 +4,7 @@ import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSyn
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import type { ServiceError } from 'service-kit'
+import type { ServiceError } from '@poke-api-pipeline/service-kit'
 import { readConfig } from '../src/config.ts'
 
 test('without any variable the consumer counts into a file of this machine', () => {

@@ -1,9 +1,10 @@
 /** What of records is said in the log, in readiness and in metrics. */
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { createRegistry, Health, type Logger } from 'service-kit'
-import type { CountedResponse, CountObserver, DataLoss, TopicPartition } from '../src/application/ports.ts'
-import { KafkaError, OutputFileError, StoreError } from '../src/errors.ts'
+import { type DataLoss, KafkaError, type TopicPartition } from '@poke-api-pipeline/kafka-reader'
+import { createRegistry, Health, type Logger } from '@poke-api-pipeline/service-kit'
+import type { CountedResponse, CountObserver } from '../src/application/ports.ts'
+import { OutputFileError, StoreError } from '../src/errors.ts'
 import { allObservers } from '../src/infrastructure/all-observers.ts'
 import { CountReport } from '../src/infrastructure/count-report.ts'
 import { GroupProgress } from '../src/infrastructure/group-progress.ts'

@@ -1,9 +1,10 @@
 /** The documents say of the consumer what its code declares. */
 import { test } from 'node:test'
-import { createRegistry, errorRows, errorsTable, metricsTable, settingsTable } from 'service-kit'
-import { assertDocumented } from 'service-kit/testing'
+import { KAFKA_ERRORS } from '@poke-api-pipeline/kafka-reader'
+import { createRegistry } from '@poke-api-pipeline/service-kit'
+import { assertDocumented, errorRows, errorsTable, metricsTable, settingsTable } from '@poke-api-pipeline/service-kit/testing'
 import { SETTINGS } from '../src/config.ts'
-import { KAFKA_ERRORS, OUTPUT_FILE_ERRORS, STORE_ERRORS } from '../src/errors.ts'
+import { OUTPUT_FILE_ERRORS, STORE_ERRORS } from '../src/errors.ts'
 import { ConsumerMetrics } from '../src/infrastructure/metrics.ts'
 
 const SECTION = '## poke-api-consumer'

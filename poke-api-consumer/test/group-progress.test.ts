@@ -1,8 +1,9 @@
 /** How far the group is: what the store has and what this instance has committed since, against the ends of the logs. */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import type { FetchPosition } from '@poke-api-pipeline/kafka-reader'
 import fc from 'fast-check'
-import type { CountedResponse, FetchPosition, PartitionSummary } from '../src/application/ports.ts'
+import type { CountedResponse, PartitionSummary } from '../src/application/ports.ts'
 import { GroupProgress } from '../src/infrastructure/group-progress.ts'
 
 const TOPIC = { topic: 'poke-topic', topicId: 'a' }

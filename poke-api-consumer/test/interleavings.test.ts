@@ -8,7 +8,7 @@ import assert from 'node:assert/strict'
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, describe, test } from 'node:test'
-import fc from 'fast-check'
+import type { DataLoss, FetchHandler, PartitionReader, ReadOutcome, RecordSource, TopicPartition } from '@poke-api-pipeline/kafka-reader'
 import {
   arbitraryFaults,
   assertEverySchedule,
@@ -19,23 +19,18 @@ import {
   SCHEDULES,
   SCHEDULES_SEED,
   scheduleFolder,
-} from 'service-kit/testing/interleavings'
+} from '@poke-api-pipeline/service-kit/testing/interleavings'
+import fc from 'fast-check'
 import { Controller } from '../src/application/controller.ts'
 import { CRASH_POINTS, type CrashPoint } from '../src/application/crash-points.ts'
 import type {
   CommitOutcome,
-  DataLoss,
   DeadLetterTopic,
-  FetchHandler,
   Gap,
   KeptDeadLetter,
   PartitionChange,
-  PartitionReader,
   PartitionSnapshot,
   PartitionState,
-  ReadOutcome,
-  RecordSource,
-  TopicPartition,
 } from '../src/application/ports.ts'
 import { openStore } from '../src/infrastructure/storage/open-store.ts'
 import type { Store } from '../src/infrastructure/storage/store.ts'

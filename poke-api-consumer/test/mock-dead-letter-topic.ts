@@ -1,5 +1,5 @@
 /** A dead-letter topic in memory, which fails where a test says so. */
-import type { ServiceError } from 'service-kit'
+import type { ServiceError } from '@poke-api-pipeline/service-kit'
 import type { DeadLetterTopic, KeptDeadLetter } from '../src/application/ports.ts'
 
 export class MockDeadLetterTopic implements DeadLetterTopic {

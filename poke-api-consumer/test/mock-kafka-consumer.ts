@@ -1,5 +1,6 @@
 /** Simulates the Kafka side: a log of records per partition, read by the handler in responses of a few, with the faults that its data asks for. */
 import type {
+  EventSource,
   FetchedRecords,
   FetchHandler,
   PartitionReader,
@@ -7,8 +8,7 @@ import type {
   RecordCursor,
   RecordSource,
   TopicPartition,
-} from '../src/application/ports.ts'
-import type { EventSource } from '../src/entities/tally.ts'
+} from '@poke-api-pipeline/kafka-reader'
 
 /** One record of the log. Its offset is its place in the log. */
 export interface MockRecord {

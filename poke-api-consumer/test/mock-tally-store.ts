@@ -1,4 +1,6 @@
 /** A store in memory that keeps the rules S1 and S2 as the real ones do, and fails where a test says so. */
+
+import type { TopicPartition } from '@poke-api-pipeline/kafka-reader'
 import type {
   CommitOutcome,
   DeadLetterStore,
@@ -9,7 +11,6 @@ import type {
   PartitionState,
   PartitionSummary,
   TallyStore,
-  TopicPartition,
   Totals,
 } from '../src/application/ports.ts'
 import type { DeadLetter } from '../src/entities/dead-letter.ts'

@@ -1,6 +1,5 @@
 /** A topic in memory, read anew: its logs may have lost their beginning or end, and a partition may turn out to be unreadable. */
-import type { TopicDescription, TopicReader } from '../src/application/ports.ts'
-import type { RecordView } from '../src/entities/tally.ts'
+import type { RecordView, TopicDescription, TopicReader } from '@poke-api-pipeline/kafka-reader'
 import { MockCursor, type MockEntry } from './mock-kafka-consumer.ts'
 
 export class MockTopicReader implements TopicReader {

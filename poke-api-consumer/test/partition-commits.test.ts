@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import { FailureTracker } from '@poke-api-pipeline/service-kit'
 import { PartitionCommits } from '../src/application/partition-commits.ts'
 import type { PartitionChange } from '../src/application/ports.ts'
-import { Troubles } from '../src/application/troubles.ts'
 import type { DeadLetter } from '../src/entities/dead-letter.ts'
 import { MockTallyStore } from './mock-tally-store.ts'
 import { RecordingObserver } from './recording-observer.ts'
@@ -37,7 +37,7 @@ async function setUp() {
   }
   const told: [boolean, number][] = []
   const seconds: number[] = []
-  const storeTroubles = new Troubles({ failed: (error) => observer.storeFailed(error), over: () => observer.storeWorked() })
+  const storeTroubles = new FailureTracker({ failed: (error) => observer.storeFailed(error), over: () => observer.storeWorked() })
   let time = 0
   let wake = () => {}
   const commits = new PartitionCommits(PARTITION, await store.open(PARTITION), {

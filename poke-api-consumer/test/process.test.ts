@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, type TestContext, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { RunningService, type RunOptions } from 'service-kit/testing'
+import { RunningService, type RunOptions } from '@poke-api-pipeline/service-kit/testing'
 
 const PROGRAM = fileURLToPath(new URL('../src/cli.ts', import.meta.url))
 

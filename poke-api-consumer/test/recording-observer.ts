@@ -1,13 +1,7 @@
 /** An observer that hears everything and keeps what tests ask about. */
-import type {
-  CountedResponse,
-  CountObserver,
-  DataLoss,
-  FetchPosition,
-  PartitionSummary,
-  TopicPartition,
-  Totals,
-} from '../src/application/ports.ts'
+
+import type { DataLoss, FetchPosition, TopicPartition } from '@poke-api-pipeline/kafka-reader'
+import type { CountedResponse, CountObserver, PartitionSummary, Totals } from '../src/application/ports.ts'
 
 export class RecordingObserver implements CountObserver {
   readonly heard: string[] = []

@@ -1,7 +1,7 @@
 /** When the counts are published: at once where everything is counted, at most every 50 ms while there is more, and the last state always. */
 import assert from 'node:assert/strict'
 import { describe, type TestContext, test } from 'node:test'
-import { Troubles } from '../src/application/troubles.ts'
+import { FailureTracker } from '@poke-api-pipeline/service-kit'
 import { TypeCountsExport } from '../src/application/type-counts-export.ts'
 import { MockFileHandler } from './mock-file-handler.ts'
 import { RecordingObserver } from './recording-observer.ts'
@@ -17,7 +17,7 @@ function exporting(t: TestContext, allowed = true) {
   const types = new TypeCountsExport({
     store,
     sink,
-    storeTroubles: new Troubles({ failed: () => {}, over: () => {} }),
+    storeTroubles: new FailureTracker({ failed: () => {}, over: () => {} }),
     observer,
     onMoved: async () => {},
     crashPoint: () => {},

@@ -1,9 +1,9 @@
 /** The memory of decoded values: what is known is not decoded again, and what is not known is never taken for it. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { encodeValue } from '@poke-api-pipeline/pokemon-event'
+import { nearlyCanonical, nearlyEvents } from '@poke-api-pipeline/pokemon-event/testing'
 import fc from 'fast-check'
-import { encodeValue } from 'pokemon-event'
-import { nearlyCanonical, nearlyEvents } from 'pokemon-event/testing'
 import { decodePokemon } from '../src/entities/pokemon.ts'
 import { type CountableValue, ValueTable } from '../src/entities/value-table.ts'
 

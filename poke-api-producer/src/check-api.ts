@@ -1,5 +1,5 @@
 /** The command `check-api`: whether PokeAPI answers from here, before anything is started that needs it. */
-import { EXIT, proxyFor, shownProxy } from 'service-kit'
+import { EXIT, proxyFor, shownProxy } from '@poke-api-pipeline/service-kit'
 import { readConfig } from './config.ts'
 import { probePokeApi } from './infrastructure/poke-api/probe.ts'
 

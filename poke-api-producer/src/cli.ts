@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /** The producer's command line. A further command is one more entry of the list. */
-import { deferSchemas, runProgram, usageError } from 'service-kit'
+import { deferSchemas } from '@poke-api-pipeline/kafka-common'
+import { runProgram, usageError } from '@poke-api-pipeline/service-kit'
 import manifest from '../package.json' with { type: 'json' }
 import { SETTINGS } from './config.ts'
 

@@ -1,15 +1,12 @@
 /** Every setting of the producer: its environment variable, default, unit and meaning. `docs/settings.md` is made of it. */
+import { CONNECTION_RULES, connectionWarnings, KAFKA_SETTINGS, processSettings } from '@poke-api-pipeline/kafka-common'
 import {
-  CONNECTION_RULES,
-  connectionWarnings,
   duration,
   integer,
-  KAFKA_SETTINGS,
   number,
   oneOf,
   PROXY_SETTINGS,
   path,
-  processSettings,
   proxyWarnings,
   readSettings,
   type SettingValues,
@@ -17,7 +14,7 @@ import {
   size,
   webUrl,
   withProxyNames,
-} from 'service-kit'
+} from '@poke-api-pipeline/service-kit'
 
 export const SETTINGS = {
   ...KAFKA_SETTINGS,

@@ -1,5 +1,5 @@
 /** The closed list of the producer's errors: each kind with a code, whether waiting helps, and the exit code where it ends the service. */
-import { type ErrorKind, EXIT, final, printable, retried, ServiceError } from 'service-kit'
+import { type ErrorKind, EXIT, final, printable, retried, ServiceError } from '@poke-api-pipeline/service-kit'
 
 /** PokeAPI did not give what was asked for. */
 export const POKE_API_ERRORS = {

@@ -1,11 +1,11 @@
 /** Puts the producer together and runs it: the only place where its parts meet. */
 import { join } from 'node:path'
+import { kafkaSecurity } from '@poke-api-pipeline/kafka-common'
 import {
   createLogger,
   createRegistry,
   EXIT,
   Health,
-  kafkaSecurity,
   type Logger,
   pause,
   proxyFor,
@@ -13,7 +13,7 @@ import {
   shownProxy,
   startHttpServer,
   tellParent,
-} from 'service-kit'
+} from '@poke-api-pipeline/service-kit'
 import { Controller } from './application/controller.ts'
 import { type Config, readConfig } from './config.ts'
 import { allObservers } from './infrastructure/all-observers.ts'

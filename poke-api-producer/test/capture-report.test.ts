@@ -1,7 +1,7 @@
 /** What of captures is said in the log, in readiness and in metrics. */
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { createRegistry, Health, type Logger } from 'service-kit'
+import { createRegistry, Health, type Logger } from '@poke-api-pipeline/service-kit'
 import type { CaptureObserver } from '../src/application/ports.ts'
 import type { Capture } from '../src/entities/pokemon.ts'
 import { OutboxError, PokeApiError, PublishError } from '../src/errors.ts'

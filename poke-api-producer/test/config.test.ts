@@ -1,7 +1,7 @@
 /** The producer's settings, as the architecture has them. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { ServiceError } from 'service-kit'
+import type { ServiceError } from '@poke-api-pipeline/service-kit'
 import { readConfig } from '../src/config.ts'
 
 test('without any variable the producer captures at random from PokeAPI, gently', () => {

@@ -1,7 +1,7 @@
 /** The documents say of the producer what its code declares. */
 import { test } from 'node:test'
-import { createRegistry, errorRows, errorsTable, metricsTable, settingsTable } from 'service-kit'
-import { assertDocumented } from 'service-kit/testing'
+import { createRegistry } from '@poke-api-pipeline/service-kit'
+import { assertDocumented, errorRows, errorsTable, metricsTable, settingsTable } from '@poke-api-pipeline/service-kit/testing'
 import { SETTINGS } from '../src/config.ts'
 import { OUTBOX_ERRORS, POKE_API_ERRORS, PUBLISH_ERRORS } from '../src/errors.ts'
 import { ProducerMetrics } from '../src/infrastructure/metrics.ts'

@@ -8,7 +8,6 @@ import assert from 'node:assert/strict'
 import { cpSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, describe, test } from 'node:test'
-import fc from 'fast-check'
 import {
   arbitraryFaults,
   assertEverySchedule,
@@ -20,7 +19,8 @@ import {
   SCHEDULES_SEED,
   scheduleFolder,
   schedulerWithTurns,
-} from 'service-kit/testing/interleavings'
+} from '@poke-api-pipeline/service-kit/testing/interleavings'
+import fc from 'fast-check'
 import { Controller } from '../src/application/controller.ts'
 import { CRASH_POINTS, type CrashPoint } from '../src/application/crash-points.ts'
 import type { EventPublisher, Outbox, OutboxChange, OutboxEvent, PokeApi } from '../src/application/ports.ts'

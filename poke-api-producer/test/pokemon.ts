@@ -1,5 +1,5 @@
 /** Captures for tests. */
-import type { PokemonEvent } from 'pokemon-event'
+import type { PokemonEvent } from '@poke-api-pipeline/pokemon-event'
 import type { Capture } from '../src/entities/pokemon.ts'
 
 /** A Pokémon with that id. */

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { freePort } from 'dev/free-port.ts'
+import { freePort } from '@poke-api-pipeline/dev/free-port'
 import { type Counts, countTopic } from './topic-count.ts'
 
 const run = promisify(execFile)

@@ -4,7 +4,7 @@ import { existsSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { servePokeApi } from 'dev/poke-api-server.ts'
+import { servePokeApi } from '@poke-api-pipeline/dev/poke-api-server'
 import { ConsumerProcess } from '../consumer-process.ts'
 import { EventFeed } from '../event-feed.ts'
 import { assertPublished, assertVerified, total } from '../exactly-once.ts'

@@ -1,6 +1,6 @@
 /** The consumer as it is, which kills itself where it is told to. Its only argument is a `Death` as JSON; its settings are the environment. */
-import type { CrashPoint } from '../../poke-api-consumer/src/application/crash-points.ts'
-import { run } from '../../poke-api-consumer/src/main.ts'
+import type { CrashPoint } from '@poke-api-pipeline/poke-api-consumer/crash-points'
+import { run } from '@poke-api-pipeline/poke-api-consumer/main'
 
 /** By SIGKILL, when it comes by this point for the nth time. */
 export interface Death {

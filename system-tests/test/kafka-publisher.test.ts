@@ -5,17 +5,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, type TestContext, test } from 'node:test'
 import { Admin } from '@platformatic/kafka'
-import { type Kafka, startKafka } from 'dev'
-import { freePort } from 'dev/free-port.ts'
-import { HEADER } from 'pokemon-event'
-import { PublishError, type PublishErrorKind } from '../../poke-api-producer/src/errors.ts'
-import {
-  KafkaEventPublisher,
-  type KafkaEventPublisherOptions,
-  type MadeTopic,
-} from '../../poke-api-producer/src/infrastructure/messaging/kafka-producer.ts'
-import { arrivals, event, testEventPublisher } from '../../poke-api-producer/test/contract/event-publisher.ts'
-import { silentServer } from '../../poke-api-producer/test/silent-server.ts'
+import { type Kafka, startKafka } from '@poke-api-pipeline/dev'
+import { freePort } from '@poke-api-pipeline/dev/free-port'
+import { PublishError, type PublishErrorKind } from '@poke-api-pipeline/poke-api-producer/errors'
+import { arrivals, event, testEventPublisher } from '@poke-api-pipeline/poke-api-producer/event-publisher'
+import { KafkaEventPublisher, type KafkaEventPublisherOptions, type MadeTopic } from '@poke-api-pipeline/poke-api-producer/kafka-producer'
+import { silentServer } from '@poke-api-pipeline/poke-api-producer/silent-server'
+import { HEADER } from '@poke-api-pipeline/pokemon-event'
 import { createTopic, deleteTopic } from '../topics.ts'
 import { type ReadRecord, readTopic } from './read-topic.ts'
 

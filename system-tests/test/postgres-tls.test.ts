@@ -5,8 +5,8 @@ import { chmodSync, chownSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { StoreError } from '../../poke-api-consumer/src/errors.ts'
-import { openStore } from '../../poke-api-consumer/src/infrastructure/storage/open-store.ts'
+import { StoreError } from '@poke-api-pipeline/poke-api-consumer/errors'
+import { openStore } from '@poke-api-pipeline/poke-api-consumer/open-store'
 import { type OwnPostgresServer, query, startOwnPostgres } from '../postgres-server.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'postgres-tls-'))

@@ -4,7 +4,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { type PokeApiServer, servePokeApi } from 'dev/poke-api-server.ts'
+import { type PokeApiServer, servePokeApi } from '@poke-api-pipeline/dev/poke-api-server'
 import { consumerCommand } from '../cli.ts'
 import { DevCommand } from '../dev-command.ts'
 

@@ -1,11 +1,11 @@
 /** A producer process for tests: sweeps a few Pokémon that cost no request, and kills itself where it is told to. Its only argument is a `SweepOrders` as JSON. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Controller } from '../../poke-api-producer/src/application/controller.ts'
-import type { CrashPoint } from '../../poke-api-producer/src/application/crash-points.ts'
-import { KafkaEventPublisher } from '../../poke-api-producer/src/infrastructure/messaging/kafka-producer.ts'
-import { SqliteOutbox } from '../../poke-api-producer/src/infrastructure/outbox/sqlite-outbox.ts'
-import { capture } from '../../poke-api-producer/test/pokemon.ts'
-import { RecordingObserver } from '../../poke-api-producer/test/recording-observer.ts'
+import { Controller } from '@poke-api-pipeline/poke-api-producer/controller'
+import type { CrashPoint } from '@poke-api-pipeline/poke-api-producer/crash-points'
+import { KafkaEventPublisher } from '@poke-api-pipeline/poke-api-producer/kafka-producer'
+import { capture } from '@poke-api-pipeline/poke-api-producer/pokemon'
+import { RecordingObserver } from '@poke-api-pipeline/poke-api-producer/recording-observer'
+import { SqliteOutbox } from '@poke-api-pipeline/poke-api-producer/sqlite-outbox'
 
 export interface SweepOrders {
   readonly dir: string

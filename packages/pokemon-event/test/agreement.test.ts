@@ -2,11 +2,20 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { test } from 'node:test'
+import {
+  asyncApi,
+  decodeValue,
+  encodeValue,
+  eventFault,
+  isPokemonEvent,
+  jsonSchema,
+  type PokemonEvent,
+  pickPokemon,
+} from '@poke-api-pipeline/pokemon-event'
+import { CountableEventSchema, PokemonEventSchema } from '@poke-api-pipeline/pokemon-event/schema'
 import { Ajv } from 'ajv'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import fc from 'fast-check'
-import { asyncApi, decodeValue, encodeValue, eventFault, isPokemonEvent, jsonSchema, type PokemonEvent, pickPokemon } from 'pokemon-event'
-import { CountableEventSchema, PokemonEventSchema } from 'pokemon-event/schema'
 import { Compile } from 'typebox/compile'
 import { nearlyEvents, pokemonEvents } from './arbitrary-events.ts'
 

@@ -1,6 +1,7 @@
 /** Events, values that are nearly events, and bytes that are nearly those of an event, for property tests. */
 import fc from 'fast-check'
-import { MAX_NAME_LENGTH, MAX_TYPES, type PokemonEvent } from 'pokemon-event'
+import type { PokemonEvent } from '../src/event.ts'
+import { MAX_NAME_LENGTH, MAX_TYPES } from '../src/limits.ts'
 
 /** JSON.stringify writes −0 as 0. */
 const positive = fc.maxSafeNat().map((n) => n + 1 - Number(n === Number.MAX_SAFE_INTEGER))

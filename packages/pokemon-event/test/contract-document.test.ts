@@ -13,8 +13,8 @@ import {
   MAX_TYPES,
   MAX_VALUE_BYTES,
   SEQUENCE_DIGITS,
-} from 'pokemon-event'
-import vectors from 'pokemon-event/vectors.json' with { type: 'json' }
+} from '@poke-api-pipeline/pokemon-event'
+import vectors from '@poke-api-pipeline/pokemon-event/vectors.json' with { type: 'json' }
 
 const text = readFileSync(new URL('../../../docs/contract.md', import.meta.url), 'utf8')
 

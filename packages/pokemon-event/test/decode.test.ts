@@ -2,7 +2,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { decodeValue, encodeValue, MAX_VALUE_BYTES, type PokemonEvent } from 'pokemon-event'
+import { decodeValue } from '../src/decode.ts'
+import { encodeValue } from '../src/encode.ts'
+import type { PokemonEvent } from '../src/event.ts'
+import { MAX_VALUE_BYTES } from '../src/limits.ts'
 import { pokemonEvents } from './arbitrary-events.ts'
 
 const PIKACHU: PokemonEvent = { id: 25, name: 'pikachu', types: [{ slot: 1, type: { name: 'electric' } }] }

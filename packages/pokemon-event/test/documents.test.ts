@@ -2,11 +2,11 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import asyncApiSpecs from '@asyncapi/specs'
+import { asyncApi, CE_TYPE, HEADER, jsonSchema, MAX_SOURCE_BYTES, TYPE_NAME } from '@poke-api-pipeline/pokemon-event'
+import vectors from '@poke-api-pipeline/pokemon-event/vectors.json' with { type: 'json' }
 import { Ajv } from 'ajv'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import formats from 'ajv-formats'
-import { asyncApi, CE_TYPE, HEADER, jsonSchema, MAX_SOURCE_BYTES, TYPE_NAME } from 'pokemon-event'
-import vectors from 'pokemon-event/vectors.json' with { type: 'json' }
 import { asyncApiDocument } from '../documents/async-api.ts'
 import { jsonSchemaDocument } from '../documents/json-schema.ts'
 import { vectorsDocument } from '../documents/vectors.ts'

@@ -1,7 +1,8 @@
 /** Writing events: these bytes, and nothing that a consumer could not count. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { encodeKey, encodeValue, eventFault, type PokemonEvent } from 'pokemon-event'
+import { encodeKey, encodeValue } from '../src/encode.ts'
+import { eventFault, type PokemonEvent } from '../src/event.ts'
 
 const PIKACHU: PokemonEvent = { id: 25, name: 'pikachu', types: [{ slot: 1, type: { name: 'electric' } }] }
 

@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { encodeHeaders, formatSequence, MAX_SOURCE_BYTES, readIdentity } from 'pokemon-event'
+import { encodeHeaders, formatSequence, MAX_SOURCE_BYTES } from '../src/headers.ts'
+import { readIdentity } from '../src/identity.ts'
 
 const GIVEN = { source: '/poke-api-producer/1', sequence: 42, time: '2026-11-24T09:00:00.000Z', origin: 'live' } as const
 

@@ -1,7 +1,7 @@
 /** What is taken from a body of PokeAPI. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { pickPokemon } from 'pokemon-event'
+import { pickPokemon } from '../src/pick-pokemon.ts'
 
 /** The shape of an answer of /pokemon/{id}, cut down to a member of each kind. */
 const CHARIZARD = {

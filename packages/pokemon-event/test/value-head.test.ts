@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { decodeValue, endOfHead } from 'pokemon-event'
+import { decodeValue } from '../src/decode.ts'
+import { endOfHead } from '../src/value-head.ts'
 import { nearlyCanonical } from './arbitrary-events.ts'
 
 function headEnd(bytes: Buffer, start = 0, end = bytes.length): number {

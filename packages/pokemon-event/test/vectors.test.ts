@@ -1,9 +1,12 @@
 /** The code does what the committed vectors say. */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { decodeValue, encodeHeaders, encodeKey, encodeValue, readIdentity } from 'pokemon-event'
-import document from 'pokemon-event/vectors.json' with { type: 'json' }
 import type { Bytes, IdentityVector, ReadVector, WriteVector } from '../documents/vectors.ts'
+import { decodeValue } from '../src/decode.ts'
+import { encodeKey, encodeValue } from '../src/encode.ts'
+import { encodeHeaders } from '../src/headers.ts'
+import { readIdentity } from '../src/identity.ts'
+import document from '../vectors.json' with { type: 'json' }
 
 const { write, read, identity } = document as unknown as {
   write: readonly WriteVector[]

@@ -6,9 +6,9 @@ import type { Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { printable } from './foreign-text.ts'
 import type { Logger } from './logger.ts'
+import { OutageLog } from './outage-log.ts'
 import { ownError } from './own-errors.ts'
 import { type Guest, Room } from './room.ts'
-import { Trouble } from './trouble.ts'
 
 /** Connections without a whole request: nothing came yet, a part of one, or the next one has not come. */
 const MAX_WAITING = 300
@@ -46,7 +46,7 @@ const connectionOf = new WeakMap<Socket, Connection>()
 export function boundConnections(server: Server, logger: Logger): void {
   const waiting = new Room<Connection>(MAX_WAITING)
   const answering = new Room<Connection>(MAX_ANSWERING)
-  const trouble = new Trouble({ logger, now: () => performance.now(), over: 'HTTP: there is room for every connection again' })
+  const trouble = new OutageLog({ logger, now: () => performance.now(), over: 'HTTP: there is room for every connection again' })
   let reportedAt = Number.NEGATIVE_INFINITY
   const over = setTimeout(() => trouble.worked(), QUIET).unref()
 

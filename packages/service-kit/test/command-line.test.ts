@@ -1,7 +1,10 @@
 /** The command line of a service: commands, options, help, and what it answers to what it does not understand. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { type CommandInput, type CommandLine, integer, runCommandLine, ServiceError, setting, usageError } from 'service-kit'
+import { type CommandInput, type CommandLine, runCommandLine, usageError } from '../src/command-line.ts'
+import { ServiceError } from '../src/service-error.ts'
+import { integer } from '../src/setting-kinds.ts'
+import { setting } from '../src/settings.ts'
 
 async function run(...argv: string[]): Promise<{ exitCode: number; out: string; error: string; called: [string, CommandInput][] }> {
   const called: [string, CommandInput][] = []

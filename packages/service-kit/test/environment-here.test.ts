@@ -5,7 +5,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { environmentHere, RUNNING_FILE } from 'service-kit'
+import { environmentHere, RUNNING_FILE } from '../src/environment-here.ts'
 
 const NAMES = ['KAFKA_BROKERS', 'STORE_URL', 'LOG_LEVEL']
 const SETTINGS = { KAFKA_BROKERS: 'localhost:9093', STORE_URL: 'sqlite:data/dev/type-counts.db' }

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { getCACertificates, rootCertificates, setDefaultCACertificates } from 'node:tls'
-import { trustExtraAuthorities } from 'service-kit'
+import { trustExtraAuthorities } from '../src/extra-authorities.ts'
 
 const authorities = getCACertificates()
 const [first = '', second = '', third = ''] = rootCertificates

@@ -4,16 +4,12 @@ import { createServer } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
 import { Writable } from 'node:stream'
 import { type TestContext, test } from 'node:test'
-import {
-  Counter,
-  createLogger,
-  createRegistry,
-  Health,
-  type HttpServer,
-  type HttpServerOptions,
-  ServiceError,
-  startHttpServer,
-} from 'service-kit'
+import { Counter } from 'prom-client'
+import { Health } from '../src/health.ts'
+import { type HttpServer, type HttpServerOptions, startHttpServer } from '../src/http.ts'
+import { createLogger } from '../src/logger.ts'
+import { createRegistry } from '../src/metrics.ts'
+import { ServiceError } from '../src/service-error.ts'
 
 const lines: string[] = []
 const logger = await createLogger({

@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict'
 import { Writable } from 'node:stream'
 import { test } from 'node:test'
-import { createLogger, ServiceError } from 'service-kit'
+import { createLogger } from '../src/logger.ts'
+import { ServiceError } from '../src/service-error.ts'
 
 function memory(): { stream: Writable; lines: () => string[] } {
   let written = ''

@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { makeFolder } from 'service-kit'
+import { makeFolder } from '../src/make-folder.ts'
 
 test('a folder is made with those above it, and one that is there is left as it is', (t) => {
   const dir = mkdtempSync(join(tmpdir(), 'make-folder-'))

@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { type TestContext, test } from 'node:test'
-import { keepPrivate, makeFolder } from 'service-kit'
+import { makeFolder } from '../src/make-folder.ts'
+import { keepPrivate } from '../src/private-file.ts'
 
 const unix = { skip: process.platform === 'win32' && 'no modes here' }
 

@@ -2,7 +2,9 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
-import { PROXY_SETTINGS, proxyFor, proxyWarnings, readSettings, type ServiceError, shownProxy, withProxyNames } from '../src/index.ts'
+import { PROXY_SETTINGS, proxyFor, proxyWarnings, shownProxy, withProxyNames } from '../src/proxy.ts'
+import type { ServiceError } from '../src/service-error.ts'
+import { readSettings } from '../src/settings.ts'
 
 const POKE_API = 'https://pokeapi.co/api/v2'
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { type Guest, Room } from 'service-kit'
+import { type Guest, Room } from '../src/room.ts'
 
 const guest = (client: string): Guest => ({ client })
 

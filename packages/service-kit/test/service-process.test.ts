@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { RunningService } from 'service-kit/testing'
+import { RunningService } from '../testing/index.ts'
 
 const PROGRAM = fileURLToPath(new URL('small-service.ts', import.meta.url))
 

@@ -4,34 +4,28 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
+import { CONNECTION_RULES, connectionWarnings, KAFKA_SETTINGS, kafkaSecurity, processSettings } from '@poke-api-pipeline/kafka-common'
 import fc from 'fast-check'
+import { ServiceError } from '../src/service-error.ts'
 import {
-  CONNECTION_RULES,
-  connectionWarnings,
   duration,
   integer,
-  KAFKA_SETTINGS,
-  kafkaSecurity,
   names,
   number,
   oneOf,
   optional,
   path,
-  processSettings,
   readSecret,
-  readSettings,
-  ServiceError,
-  type Setting,
   type SettingKind,
   secretFile,
   servers,
-  setting,
-  shownRefused,
   size,
   text,
   url,
   webUrl,
-} from 'service-kit'
+} from '../src/setting-kinds.ts'
+import { readSettings, type Setting, setting } from '../src/settings.ts'
+import { shownRefused } from '../src/shown-setting.ts'
 
 const SETTINGS = {
   PORT: setting(integer({ min: 0, max: 65_535 }), '8080', 'The port.'),

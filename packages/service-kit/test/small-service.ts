@@ -1,7 +1,10 @@
 /** A service of a few lines for the tests of a service's life: how it behaves is its argument. */
 import { readFile } from 'node:fs/promises'
 import { setTimeout as wait } from 'node:timers/promises'
-import { createLogger, endProcess, onDisk, runServiceProcess, ServiceError } from 'service-kit'
+import { endProcess, onDisk } from '../src/end-process.ts'
+import { createLogger } from '../src/logger.ts'
+import { ServiceError } from '../src/service-error.ts'
+import { runServiceProcess } from '../src/service-process.ts'
 
 /** Resolves when it is asked to stop. */
 const untilStopped = (signal: AbortSignal) => wait(3_600_000, undefined, { signal }).catch(() => undefined)

@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import type { Readable } from 'node:stream'
 import type { TestContext } from 'node:test'
-import type { MessageToParent } from 'service-kit'
+import type { MessageToParent } from '../src/parent-process.ts'
 
 export interface LogLine {
   readonly level: string

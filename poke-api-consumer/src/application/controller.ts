@@ -1,5 +1,15 @@
 /** Orchestrates the counting: fetch, count, commit, export. Who fetches what is the source's, from where and who may write is the store's. */
-import { ServiceError } from 'service-kit'
+
+import type {
+  DataLoss,
+  FetchHandler,
+  FetchPosition,
+  PartitionReader,
+  ReadOutcome,
+  RecordSource,
+  TopicPartition,
+} from '@poke-api-pipeline/kafka-reader'
+import { FailureTracker, ServiceError } from '@poke-api-pipeline/service-kit'
 import { Counter } from '../entities/tally.ts'
 import type { CrashHook } from './crash-points.ts'
 import { DeadLetterPublishing } from './dead-letter-publishing.ts'
@@ -7,22 +17,14 @@ import { StoredPartitionReader } from './partition-reader.ts'
 import type {
   CommitOutcome,
   CountObserver,
-  DataLoss,
   DeadLetterStore,
   DeadLetterTopic,
-  FetchHandler,
-  FetchPosition,
   GapStore,
-  PartitionReader,
   PartitionState,
-  ReadOutcome,
-  RecordSource,
   TallyStore,
-  TopicPartition,
   Totals,
   TypeCountsSink,
 } from './ports.ts'
-import { Troubles } from './troubles.ts'
 import { Turns } from './turns.ts'
 import { TypeCountsExport } from './type-counts-export.ts'
 
@@ -63,7 +65,7 @@ export class Controller implements FetchHandler {
   readonly #walking = new Turns()
   /** How many types the store had when it was looked at last; −1: it was not. */
   #typesSeen = -1
-  readonly #storeTroubles: Troubles
+  readonly #storeTroubles: FailureTracker
   /** Where bytes could not be read once, by topic id and partition. */
   readonly #doubts = new Map<string, number>()
   /** The newest reader of each partition, by topic id and partition. */
@@ -76,7 +78,7 @@ export class Controller implements FetchHandler {
     this.#crashPoint = crashPoint
     this.#counter = new Counter(options.typeMaxCount)
     const { observer } = options
-    const storeTroubles = new Troubles({ failed: (error) => observer.storeFailed(error), over: () => observer.storeWorked() })
+    const storeTroubles = new FailureTracker({ failed: (error) => observer.storeFailed(error), over: () => observer.storeWorked() })
     this.#storeTroubles = storeTroubles
     this.#export = new TypeCountsExport({
       ...options,

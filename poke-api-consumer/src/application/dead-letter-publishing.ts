@@ -1,8 +1,9 @@
 /** Publishes the dead letters of the partitions that this instance owns, from the store, in order, at least once. */
-import { ServiceError } from 'service-kit'
+
+import type { TopicPartition } from '@poke-api-pipeline/kafka-reader'
+import { FailureTracker, ServiceError } from '@poke-api-pipeline/service-kit'
 import type { CrashHook } from './crash-points.ts'
-import type { CountObserver, DeadLetterStore, DeadLetterTopic, TopicPartition } from './ports.ts'
-import { Troubles } from './troubles.ts'
+import type { CountObserver, DeadLetterStore, DeadLetterTopic } from './ports.ts'
 
 export interface DeadLetterPublishingOptions {
   readonly store: Pick<DeadLetterStore, 'unpublished' | 'markPublished'>
@@ -30,13 +31,13 @@ export class DeadLetterPublishing {
   /** Partitions that may have letters to publish. */
   readonly #pending = new Set<string>()
   /** By partition, and of the topic. */
-  readonly #troubles: Troubles
+  readonly #troubles: FailureTracker
   #wake = new AbortController()
 
   constructor(options: DeadLetterPublishingOptions) {
     this.#options = options
     const { observer } = options
-    this.#troubles = new Troubles({
+    this.#troubles = new FailureTracker({
       failed: (error) => observer.deadLetterPublishingFailed(error),
       over: () => observer.deadLetterPublishingWorked(),
     })

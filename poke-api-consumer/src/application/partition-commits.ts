@@ -4,11 +4,13 @@
  * A commit costs a database about as much for four responses as for one, and some take long because its disk does. So while there is more to count,
  * commits begin an interval apart, or with four responses, and counting goes on meanwhile. What reaches the end of the log is committed at once.
  */
+
+import type { FetchPosition, TopicPartition } from '@poke-api-pipeline/kafka-reader'
+import type { FailureTracker } from '@poke-api-pipeline/service-kit'
 import type { TallyDelta } from '../entities/tally.ts'
 import type { CrashHook } from './crash-points.ts'
 import { newestOf } from './newest-event.ts'
-import type { CountedResponse, CountObserver, FetchPosition, PartitionState, TallyStore, TopicPartition } from './ports.ts'
-import type { Troubles } from './troubles.ts'
+import type { CountedResponse, CountObserver, PartitionState, TallyStore } from './ports.ts'
 
 /** What was counted and is not committed: one response, or several that followed each other. */
 export interface Uncommitted {
@@ -23,7 +25,7 @@ export interface Uncommitted {
 
 export interface CommitContext {
   readonly store: TallyStore
-  readonly storeTroubles: Troubles
+  readonly storeTroubles: FailureTracker
   readonly observer: CountObserver
   readonly crashPoint: CrashHook
   /** Told of each commit: whether everything known of was counted, and how many dead letters it kept. */

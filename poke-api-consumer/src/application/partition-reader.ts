@@ -1,16 +1,9 @@
 /** One opened partition: counts its responses, and hands what they came to over to be committed, by the rules C1, C2, S1, S2 and F5. */
+
+import type { DataLoss, FetchedRecords, FetchPosition, PartitionReader, ReadOutcome, TopicPartition } from '@poke-api-pipeline/kafka-reader'
 import type { Counter, Tally, TallySummary } from '../entities/tally.ts'
 import { type CommitContext, PartitionCommits, type Uncommitted } from './partition-commits.ts'
-import type {
-  CountedResponse,
-  DataLoss,
-  FetchedRecords,
-  FetchPosition,
-  PartitionReader,
-  PartitionState,
-  ReadOutcome,
-  TopicPartition,
-} from './ports.ts'
+import type { CountedResponse, PartitionState } from './ports.ts'
 import type { Turns } from './turns.ts'
 
 export interface PartitionReaderContext extends CommitContext {

@@ -1,8 +1,9 @@
 /** Tries the dead letters anew: those that can be counted by now, as after a new version of this service, are counted, each once. */
-import { readIdentity } from 'pokemon-event'
+
+import { copyHeaders, countHeaders, MOST_HEADERS } from '@poke-api-pipeline/kafka-reader'
+import { readIdentity } from '@poke-api-pipeline/pokemon-event'
 import type { DeadLetter, DeadLetterReason } from '../entities/dead-letter.ts'
 import { decodePokemon, type Pokemon } from '../entities/pokemon.ts'
-import { copyHeaders, countHeaders, MOST_HEADERS } from '../entities/record-headers.ts'
 import type { DeadLetterStore } from './ports.ts'
 
 export interface ReplayReport {

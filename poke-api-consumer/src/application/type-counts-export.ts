@@ -1,8 +1,7 @@
 /** Keeps what is published equal to what is committed: one loop feeds the file and the page. */
-import { ServiceError } from 'service-kit'
+import { type FailureTracker, ServiceError } from '@poke-api-pipeline/service-kit'
 import type { CrashHook } from './crash-points.ts'
 import type { CountObserver, TallyStore, Totals, TypeCountsSink } from './ports.ts'
-import type { Troubles } from './troubles.ts'
 
 /** While a partition is behind, the document is replaced at most this often, in ms. */
 const BUSY_INTERVAL = 50
@@ -13,7 +12,7 @@ const REST_INTERVAL = 1000
 
 export interface TypeCountsExportOptions {
   readonly store: Pick<TallyStore, 'totals'>
-  readonly storeTroubles: Troubles
+  readonly storeTroubles: FailureTracker
   readonly sink: TypeCountsSink
   readonly observer: CountObserver
   readonly crashPoint: CrashHook

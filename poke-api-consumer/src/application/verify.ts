@@ -1,20 +1,12 @@
 /** Counts the topic anew up to the store's positions, and compares: type by type, record by record. */
 import { crc32 } from 'node:zlib'
-import { MAX_LEAP } from 'pokemon-event'
+import type { RecordView, TopicDescription, TopicReader } from '@poke-api-pipeline/kafka-reader'
+import { MAX_LEAP } from '@poke-api-pipeline/pokemon-event'
 import { LETTER_PARTS, type LetterPart, wholePart } from '../entities/dead-letter.ts'
 import type { ListedLetter } from '../entities/letter-list.ts'
 import { decodePokemon } from '../entities/pokemon.ts'
 import { SeenEvents } from '../entities/seen-events.ts'
-import type { RecordView } from '../entities/tally.ts'
-import type {
-  DeadLetterState,
-  PartitionSnapshot,
-  PartitionSummary,
-  SnapshotStore,
-  TallyStore,
-  TopicDescription,
-  TopicReader,
-} from './ports.ts'
+import type { DeadLetterState, PartitionSnapshot, PartitionSummary, SnapshotStore, TallyStore } from './ports.ts'
 
 export interface Verdict {
   /**

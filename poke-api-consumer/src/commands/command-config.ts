@@ -1,5 +1,5 @@
 /** The settings as a command needs them: those of the service, warnings said. */
-import type { CommandInput } from 'service-kit'
+import type { CommandInput } from '@poke-api-pipeline/service-kit'
 import { type Config, readConfig } from '../config.ts'
 import type { Terminal } from '../infrastructure/terminal/terminal.ts'
 

@@ -1,5 +1,5 @@
 /** Asks before something is done that cannot be undone. */
-import { type CommandInput, usageError } from 'service-kit'
+import { type CommandInput, usageError } from '@poke-api-pipeline/service-kit'
 import type { Terminal } from '../infrastructure/terminal/terminal.ts'
 
 /** The exit code where the answer was no. */

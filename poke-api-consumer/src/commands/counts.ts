@@ -1,5 +1,5 @@
 /** `counts`: what was counted, as a table with bars. */
-import { type CommandInput, EXIT } from 'service-kit'
+import { type CommandInput, EXIT } from '@poke-api-pipeline/service-kit'
 import { typeCountsDocument } from '../infrastructure/file-handling/type-counts-file.ts'
 import { renderCounts } from '../infrastructure/terminal/counts-table.ts'
 import type { Terminal } from '../infrastructure/terminal/terminal.ts'

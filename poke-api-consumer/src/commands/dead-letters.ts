@@ -1,5 +1,5 @@
 /** `dead-letters list | replay | purge`: what could not be counted, looked at, tried anew, and dropped. */
-import { type CommandInput, duration, EXIT, integer, type SettingKind, usageError } from 'service-kit'
+import { type CommandInput, duration, EXIT, integer, type SettingKind, usageError } from '@poke-api-pipeline/service-kit'
 import type { DeadLetterState } from '../application/ports.ts'
 import { replay } from '../application/replay.ts'
 import { renderDeadLetters } from '../infrastructure/terminal/dead-letters-table.ts'

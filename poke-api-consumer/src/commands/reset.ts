@@ -1,6 +1,8 @@
 /** `reset --from-beginning`: forgets what was counted, so that running instances count everything anew. */
-import { type CommandInput, EXIT, ServiceError, usageError } from 'service-kit'
-import type { PartitionSnapshot, TopicDescription } from '../application/ports.ts'
+
+import type { TopicDescription } from '@poke-api-pipeline/kafka-reader'
+import { type CommandInput, EXIT, ServiceError, usageError } from '@poke-api-pipeline/service-kit'
+import type { PartitionSnapshot } from '../application/ports.ts'
 import type { Config } from '../config.ts'
 import type { Terminal } from '../infrastructure/terminal/terminal.ts'
 import { commandConfig } from './command-config.ts'

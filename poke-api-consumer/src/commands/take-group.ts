@@ -1,9 +1,17 @@
 /** `take-group`: makes the store of the settings the one that the group counts into, in place of the one before. */
-import { type CommandInput, EXIT, kafkaSecurity, printable } from 'service-kit'
+
+import { kafkaSecurity } from '@poke-api-pipeline/kafka-common'
+import {
+  Cluster,
+  claimMetadata,
+  type GroupOffset,
+  KafkaError,
+  nobodyOf,
+  type Positions,
+  storeOfGroup,
+} from '@poke-api-pipeline/kafka-reader'
+import { type CommandInput, EXIT, printable } from '@poke-api-pipeline/service-kit'
 import type { Config } from '../config.ts'
-import { KafkaError } from '../errors.ts'
-import { Cluster, nobodyOf, type Positions } from '../infrastructure/messaging/cluster.ts'
-import { claimMetadata, type GroupOffset, storeOfGroup } from '../infrastructure/messaging/store-claim.ts'
 import type { Terminal } from '../infrastructure/terminal/terminal.ts'
 import { commandConfig } from './command-config.ts'
 import { DECLINED, isWanted } from './consent.ts'

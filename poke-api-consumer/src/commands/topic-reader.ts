@@ -1,8 +1,8 @@
 /** The topic of the settings, to be read apart from the group. */
-import { kafkaSecurity, pause } from 'service-kit'
+import { kafkaSecurity } from '@poke-api-pipeline/kafka-common'
+import { KafkaError, KafkaTopicReader } from '@poke-api-pipeline/kafka-reader'
+import { pause } from '@poke-api-pipeline/service-kit'
 import type { Config } from '../config.ts'
-import { KafkaError } from '../errors.ts'
-import { KafkaTopicReader } from '../infrastructure/messaging/kafka-topic-reader.ts'
 
 /**
  * Calls `work` with a reader, and closes it.

@@ -1,5 +1,5 @@
 /** `verify`: counts the topic anew, and compares with the store. */
-import { type CommandInput, pause, printableJson } from 'service-kit'
+import { type CommandInput, pause, printableJson } from '@poke-api-pipeline/service-kit'
 import { type Verdict, verify } from '../application/verify.ts'
 import { ProgressBar } from '../infrastructure/terminal/progress-bar.ts'
 import type { Terminal } from '../infrastructure/terminal/terminal.ts'

@@ -1,6 +1,6 @@
 /** A record that cannot be counted, kept as it came; of what is longer than anything that could be counted, only the beginning is kept. */
 import { createHash } from 'node:crypto'
-import { MAX_VALUE_BYTES } from 'pokemon-event'
+import { MAX_VALUE_BYTES } from '@poke-api-pipeline/pokemon-event'
 
 /** The closed list of reasons, in the words of metrics, headers and the API. */
 export type DeadLetterReason =

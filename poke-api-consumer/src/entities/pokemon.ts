@@ -1,5 +1,5 @@
 /** The decoded event: what the consumer knows of a Pokémon, or why it knows nothing. */
-import { decodeValue } from 'pokemon-event'
+import { decodeValue } from '@poke-api-pipeline/pokemon-event'
 import type { DeadLetterReason } from './dead-letter.ts'
 
 export interface Pokemon {

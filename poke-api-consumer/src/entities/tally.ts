@@ -1,5 +1,7 @@
 /** Pure counting: each record of a partition is counted, recognised as a duplicate, or becomes a dead letter. */
-import { HEADER, MAX_LEAP } from 'pokemon-event'
+
+import { copyHeaders, type EventSource, type RecordView } from '@poke-api-pipeline/kafka-reader'
+import { HEADER, MAX_LEAP } from '@poke-api-pipeline/pokemon-event'
 import {
   bytesOfRecord,
   type DeadLetter,
@@ -11,40 +13,7 @@ import {
   wholePart,
 } from './dead-letter.ts'
 import { decodePokemon, type Pokemon } from './pokemon.ts'
-import { copyHeaders } from './record-headers.ts'
 import { type CountableValue, NO_ROOM, ValueTable } from './value-table.ts'
-
-/** Somebody who numbers events: one run of a producer. Interned: while it is in use, equal names are the same object. */
-export interface EventSource {
-  readonly name: string
-}
-
-/** One record in place: bytes and where its parts are in them. */
-export interface RecordView {
-  readonly offset: number
-  readonly leaderEpoch: number
-  /** ms since 1970, exact up to 2^53: a record may carry any 64 bits. */
-  readonly timestamp: number
-  /** The same, exact. It is made anew at each call. */
-  exactTimestamp(): bigint
-  readonly bytes: Buffer
-  /** Of the same bytes. */
-  readonly view: DataView
-  /** −1: null key */
-  readonly keyStart: number
-  readonly keyEnd: number
-  /** −1: null value */
-  readonly valueStart: number
-  readonly valueEnd: number
-  /** Where the record's headers begin, at their count (a varint), and end. */
-  readonly headersStart: number
-  readonly headersEnd: number
-  /** By `ce_type`: `ours`; `other`: there is none; `unknown`: somebody else's. */
-  readonly kind: 'ours' | 'other' | 'unknown'
-  /** Identity by rule C1, or null and −1. */
-  readonly source: EventSource | null
-  readonly sequence: number
-}
 
 /** What some records of a partition add up to. */
 export interface TallyDelta {

@@ -8,7 +8,7 @@
  * So a collision costs a parse, never a mistake. A key enters at its second sighting: where all are distinct nothing is ever copied, and
  * what is kept is bounded by the table.
  */
-import { endOfHead } from 'pokemon-event'
+import { endOfHead } from '@poke-api-pipeline/pokemon-event'
 import { decodePokemon } from './pokemon.ts'
 
 /** What values with one key come to, and how often they were seen since the last drain. */

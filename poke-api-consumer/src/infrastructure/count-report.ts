@@ -1,11 +1,10 @@
 /** What happens to records, in the log and in readiness: troubles when they begin, change and end, and now and then a summary. */
-import { type Health, type Logger, Trouble } from 'service-kit'
-import type { CountedResponse, CountObserver, DataLoss, PartitionSummary, TopicPartition, Totals } from '../application/ports.ts'
-import { KafkaError } from '../errors.ts'
+
+import { type DataLoss, type GroupView, KafkaError, type SourceObserver, type TopicPartition } from '@poke-api-pipeline/kafka-reader'
+import { type Health, type Logger, OutageLog } from '@poke-api-pipeline/service-kit'
+import type { CountedResponse, CountObserver, PartitionSummary, Totals } from '../application/ports.ts'
 import { DoubtedSources } from './doubted-sources.ts'
 import { type GroupProgress, keyOf } from './group-progress.ts'
-import type { GroupView } from './messaging/group-members.ts'
-import type { SourceObserver } from './messaging/kafka-record-source.ts'
 
 export interface CountReportOptions {
   readonly logger: Logger
@@ -43,13 +42,13 @@ export class CountReport implements CountObserver, SourceObserver {
   readonly #topic: string
   readonly #progress: Pick<GroupProgress, 'lagOf'>
   readonly #now: () => number
-  readonly #store: Trouble
-  readonly #file: Trouble
-  readonly #deadLetterTopic: Trouble
-  readonly #kafka: Trouble
-  readonly #membership: Trouble
-  readonly #group: Trouble
-  readonly #quota: Trouble
+  readonly #store: OutageLog
+  readonly #file: OutageLog
+  readonly #deadLetterTopic: OutageLog
+  readonly #kafka: OutageLog
+  readonly #membership: OutageLog
+  readonly #group: OutageLog
+  readonly #quota: OutageLog
   readonly #doubted: DoubtedSources
   /** Why there is nothing to read yet; null once there was. */
   #waiting: string | null = 'has not joined the group yet'
@@ -66,14 +65,14 @@ export class CountReport implements CountObserver, SourceObserver {
     this.#topic = topic
     this.#progress = progress
     this.#now = now
-    this.#store = new Trouble({ logger, now, stopping, over: 'the store works again' })
-    this.#file = new Trouble({ logger, now, stopping, over: 'the file of counts is written again' })
-    this.#deadLetterTopic = new Trouble({ logger, now, stopping, over: 'dead letters are published again' })
-    this.#kafka = new Trouble({ logger, now, stopping, over: 'Kafka answers again' })
-    this.#membership = new Trouble({ logger, now, stopping, over: 'this instance is a member of the group again' })
+    this.#store = new OutageLog({ logger, now, stopping, over: 'the store works again' })
+    this.#file = new OutageLog({ logger, now, stopping, over: 'the file of counts is written again' })
+    this.#deadLetterTopic = new OutageLog({ logger, now, stopping, over: 'dead letters are published again' })
+    this.#kafka = new OutageLog({ logger, now, stopping, over: 'Kafka answers again' })
+    this.#membership = new OutageLog({ logger, now, stopping, over: 'this instance is a member of the group again' })
     const groupOver = 'every partition of the topic is read by this service again, and nobody else is in its group'
-    this.#group = new Trouble({ logger, now, stopping, over: groupOver })
-    this.#quota = new Trouble({ logger, now, stopping, over: 'no quota of Kafka makes this service wait any more' })
+    this.#group = new OutageLog({ logger, now, stopping, over: groupOver })
+    this.#quota = new OutageLog({ logger, now, stopping, over: 'no quota of Kafka makes this service wait any more' })
     this.#doubted = new DoubtedSources(now)
     health.add('sources', () => (this.#doubted.reasons.length === 0 ? null : severalOf(this.#doubted.reasons)))
     health.add('kafka', () => this.#kafka.reason ?? this.#membership.reason ?? this.#waiting)

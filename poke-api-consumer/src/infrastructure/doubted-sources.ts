@@ -1,7 +1,8 @@
 /** Which sources of events are not to be believed, and why: what the tally met of them, over time. */
-import { MAX_LEAP } from 'pokemon-event'
-import { printable } from 'service-kit'
-import type { TopicPartition } from '../application/ports.ts'
+
+import type { TopicPartition } from '@poke-api-pipeline/kafka-reader'
+import { MAX_LEAP } from '@poke-api-pipeline/pokemon-event'
+import { printable } from '@poke-api-pipeline/service-kit'
 import type { SourceDoubt } from '../entities/tally.ts'
 import { keyOf } from './group-progress.ts'
 

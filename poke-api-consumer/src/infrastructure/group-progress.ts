@@ -5,10 +5,10 @@
  * The store is read once a second. What this instance commits in between is added at once, and never twice: counts and position move
  * together, so the position that was read tells which commits it includes.
  */
+
+import type { FetchPosition, LogBounds, LogWatchObserver, TopicPartition } from '@poke-api-pipeline/kafka-reader'
 import { newestOf } from '../application/newest-event.ts'
-import type { CountedResponse, CountObserver, FetchPosition, PartitionSummary, TopicPartition } from '../application/ports.ts'
-import type { LogBounds } from './messaging/cluster.ts'
-import type { LogWatchObserver } from './messaging/log-watch.ts'
+import type { CountedResponse, CountObserver, PartitionSummary } from '../application/ports.ts'
 
 /** A partition of the group. */
 export interface GroupPartition extends PartitionSummary {

@@ -1,8 +1,9 @@
 /** What happens to records, as metrics for Prometheus. `docs/metrics.md` specifies them. */
-import { Counter, Gauge, Histogram, LOCAL_SECONDS, type Registry } from 'service-kit'
-import type { CountedResponse, CountObserver, DataLoss, FetchPosition, TopicPartition } from '../application/ports.ts'
+
+import type { DataLoss, FetchPosition, GroupView, TopicPartition } from '@poke-api-pipeline/kafka-reader'
+import { Counter, Gauge, Histogram, LOCAL_SECONDS, type Registry } from '@poke-api-pipeline/service-kit'
+import type { CountedResponse, CountObserver } from '../application/ports.ts'
 import type { GroupProgress, Lag } from './group-progress.ts'
-import type { GroupView } from './messaging/group-members.ts'
 
 /** From the time in the record to its count: a poll's patience, a network, a backlog of hours. */
 const EVENT_TO_COUNT_SECONDS = [0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 60, 600, 3600]

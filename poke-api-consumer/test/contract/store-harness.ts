@@ -1,6 +1,7 @@
 /** What the contract suites of the stores are run with, and the changes that they make. */
 import type { TestContext } from 'node:test'
-import type { FetchPosition, PartitionChange, PartitionState, TopicPartition } from '../../src/application/ports.ts'
+import type { FetchPosition, TopicPartition } from '@poke-api-pipeline/kafka-reader'
+import type { PartitionChange, PartitionState } from '../../src/application/ports.ts'
 import type { DeadLetter } from '../../src/entities/dead-letter.ts'
 import type { Store, StoreOptions } from '../../src/infrastructure/storage/store.ts'
 import { headerBytes } from '../header-bytes.ts'

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { describe, test } from 'node:test'
-import type { DataLoss } from '../../src/application/ports.ts'
+import type { DataLoss } from '@poke-api-pipeline/kafka-reader'
 import type { Store } from '../../src/infrastructure/storage/store.ts'
 import { at, type CreateStore, changeOf, commitTo, letterOf, OTHER_TOPIC_ID, partitionOf } from './store-harness.ts'
 

@@ -1,5 +1,5 @@
 /** Steps 1 and 2 of a capture's way: obtains the Pokémon that the capture order names, at its pace, and hands them to the outbox. */
-import { ServiceError } from 'service-kit'
+import { ServiceError } from '@poke-api-pipeline/service-kit'
 import { RandomOrder, SweepOrder, type SweepProgress } from '../entities/capture-order.ts'
 import type { Capture } from '../entities/pokemon.ts'
 import { PokeApiError } from '../errors.ts'

@@ -3,7 +3,7 @@
  * transaction, because each transaction costs a sync of the disk (rule P2).
  */
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { ServiceError } from 'service-kit'
+import { ServiceError } from '@poke-api-pipeline/service-kit'
 import type { SweepProgress } from '../entities/capture-order.ts'
 import type { Capture } from '../entities/pokemon.ts'
 import type { Backoff } from './backoff.ts'

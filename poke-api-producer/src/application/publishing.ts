@@ -1,5 +1,5 @@
 /** Step 4 of a capture's way: sends the stored events in order, one send at a time, and nothing newer before they are acknowledged (rules P3 and P4). */
-import { ServiceError } from 'service-kit'
+import { ServiceError } from '@poke-api-pipeline/service-kit'
 import { OutboxError, PublishError } from '../errors.ts'
 import type { Backoff } from './backoff.ts'
 import type { Changes } from './changes.ts'

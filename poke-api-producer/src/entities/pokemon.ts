@@ -1,7 +1,7 @@
 /** What was captured: the facts of a PokeAPI body that the event carries. */
-import type { PokemonEvent } from 'pokemon-event'
+import type { PokemonEvent } from '@poke-api-pipeline/pokemon-event'
 
-export type { PokemonEvent } from 'pokemon-event'
+export type { PokemonEvent } from '@poke-api-pipeline/pokemon-event'
 
 export interface Capture {
   readonly pokemon: PokemonEvent

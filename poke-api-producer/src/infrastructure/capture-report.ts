@@ -1,5 +1,5 @@
 /** What happens to captures, in the log and in readiness: troubles when they begin, change and end, and now and then a summary. */
-import { type Health, type Logger, logDetails, Trouble } from 'service-kit'
+import { type Health, type Logger, logDetails, OutageLog } from '@poke-api-pipeline/service-kit'
 import type { CaptureObserver } from '../application/ports.ts'
 import { type LeftOut, leftOutOf, type SweepProgress } from '../entities/capture-order.ts'
 import type { Capture } from '../entities/pokemon.ts'
@@ -24,10 +24,10 @@ export interface FinishedSweep extends Pick<SweepProgress, 'captured' | 'types'>
 export class CaptureReport implements CaptureObserver, Pick<PokeApiObserver, 'cacheFailed'> {
   readonly #logger: Logger
   readonly #maxEvents: number
-  readonly #api: Trouble
-  readonly #kafka: Trouble
-  readonly #outbox: Trouble
-  readonly #quota: Trouble
+  readonly #api: OutageLog
+  readonly #kafka: OutageLog
+  readonly #outbox: OutageLog
+  readonly #quota: OutageLog
   #depth = 0
   #paused = false
   #sweeping = false
@@ -39,10 +39,10 @@ export class CaptureReport implements CaptureObserver, Pick<PokeApiObserver, 'ca
   constructor({ logger, health, maxEvents, now, stopping }: CaptureReportOptions) {
     this.#maxEvents = maxEvents
     this.#logger = logger
-    this.#api = new Trouble({ logger, now, stopping, over: 'PokeAPI answers again' })
-    this.#kafka = new Trouble({ logger, now, stopping, over: 'Kafka takes events again' })
-    this.#outbox = new Trouble({ logger, now, stopping, over: 'the outbox stores again' })
-    this.#quota = new Trouble({ logger, now, stopping, over: 'no quota of Kafka makes this service wait any more' })
+    this.#api = new OutageLog({ logger, now, stopping, over: 'PokeAPI answers again' })
+    this.#kafka = new OutageLog({ logger, now, stopping, over: 'Kafka takes events again' })
+    this.#outbox = new OutageLog({ logger, now, stopping, over: 'the outbox stores again' })
+    this.#quota = new OutageLog({ logger, now, stopping, over: 'no quota of Kafka makes this service wait any more' })
     health.add('poke-api', () => this.#api.reason)
     health.add('kafka', () => this.#kafka.reason)
     health.add('outbox', () => this.#outbox.reason ?? (this.#paused ? this.#full() : null))

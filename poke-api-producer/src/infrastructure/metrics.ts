@@ -1,5 +1,5 @@
 /** What happens to captures, as metrics for Prometheus. `docs/metrics.md` specifies them. */
-import { Counter, Gauge, Histogram, NETWORK_SECONDS, type Registry, ServiceError } from 'service-kit'
+import { Counter, Gauge, Histogram, NETWORK_SECONDS, type Registry, ServiceError } from '@poke-api-pipeline/service-kit'
 import type { CaptureObserver } from '../application/ports.ts'
 import type { Capture } from '../entities/pokemon.ts'
 import type { PokeApiErrorKind } from '../errors.ts'

@@ -1,7 +1,7 @@
 /** What every `EventPublisher` must do: each implementation runs this suite by a short file of its own. */
 import assert from 'node:assert/strict'
 import { describe, type TestContext, test } from 'node:test'
-import { encodeKey, encodeValue } from 'pokemon-event'
+import { encodeKey, encodeValue } from '@poke-api-pipeline/pokemon-event'
 import type { EventPublisher, OutboxEvent } from '../../src/application/ports.ts'
 import { pokemon } from '../pokemon.ts'
 

@@ -1,7 +1,7 @@
 /** What every `Outbox` must do: each implementation runs this suite by a short file of its own. */
 import assert from 'node:assert/strict'
 import { describe, type TestContext, test } from 'node:test'
-import { encodeKey, encodeValue } from 'pokemon-event'
+import { encodeKey, encodeValue } from '@poke-api-pipeline/pokemon-event'
 import type { Outbox, OutboxChange } from '../../src/application/ports.ts'
 import { SweepOrder, type SweepProgress } from '../../src/entities/capture-order.ts'
 import { capture } from '../pokemon.ts'

@@ -1,6 +1,7 @@
 /** What went wrong between the store and its PostgreSQL, in the words of the closed list. */
+
+import { printable } from '@poke-api-pipeline/service-kit'
 import pg from 'pg'
-import { printable } from 'service-kit'
 import { StoreError, type StoreErrorKind } from '../../errors.ts'
 
 /** Characters of what the server says. */

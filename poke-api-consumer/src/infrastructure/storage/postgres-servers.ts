@@ -1,6 +1,7 @@
 /** Connections to the servers that a PostgreSQL URL names: to the first one that answers and can be written, by the first way that it allows. */
+
+import { HIDDEN, printable } from '@poke-api-pipeline/service-kit'
 import pg from 'pg'
-import { HIDDEN, printable } from 'service-kit'
 import { StoreError } from '../../errors.ts'
 import { failureOf, sqlState, storeError, unreachable } from './postgres-errors.ts'
 import type { ConnectionWay } from './postgres-tls.ts'

@@ -1,7 +1,8 @@
 /** The store of many machines: one PostgreSQL database, which any number of instances share. */
+
+import type { DataLoss, TopicPartition } from '@poke-api-pipeline/kafka-reader'
 import type {
   CommitOutcome,
-  DataLoss,
   DeadLetterState,
   Gap,
   KeptDeadLetter,
@@ -9,7 +10,6 @@ import type {
   PartitionSnapshot,
   PartitionState,
   PartitionSummary,
-  TopicPartition,
   Totals,
 } from '../../application/ports.ts'
 import type { DeadLetter } from '../../entities/dead-letter.ts'

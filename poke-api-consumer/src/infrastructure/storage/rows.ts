@@ -1,5 +1,7 @@
 /** What the columns of a store mean: the same in both databases. */
-import type { DeadLetterState, FetchPosition, KeptDeadLetter, NewestEvent, PartitionSummary } from '../../application/ports.ts'
+
+import type { FetchPosition } from '@poke-api-pipeline/kafka-reader'
+import type { DeadLetterState, KeptDeadLetter, NewestEvent, PartitionSummary } from '../../application/ports.ts'
 import type { CutParts, DeadLetterReason } from '../../entities/dead-letter.ts'
 import type { ListedLetter } from '../../entities/letter-list.ts'
 

@@ -1,6 +1,7 @@
 /** The dead letters of a SQLite store. */
 import type { StatementSync } from 'node:sqlite'
-import type { DeadLetterState, KeptDeadLetter, PartitionSnapshot, TopicPartition } from '../../application/ports.ts'
+import type { TopicPartition } from '@poke-api-pipeline/kafka-reader'
+import type { DeadLetterState, KeptDeadLetter, PartitionSnapshot } from '../../application/ports.ts'
 import type { DeadLetter } from '../../entities/dead-letter.ts'
 import { LetterList } from '../../entities/letter-list.ts'
 import { lettersWithin } from './letters-within.ts'

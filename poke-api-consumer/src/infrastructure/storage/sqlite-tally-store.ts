@@ -1,4 +1,6 @@
 /** The store of one machine: one SQLite file, which several processes may share. Every method is one transaction. */
+
+import type { TopicPartition } from '@poke-api-pipeline/kafka-reader'
 import type {
   CommitOutcome,
   DeadLetterState,
@@ -8,7 +10,6 @@ import type {
   PartitionSnapshot,
   PartitionState,
   PartitionSummary,
-  TopicPartition,
   Totals,
 } from '../../application/ports.ts'
 import { columnOfNewest, offsetOf, positionOf, type Row, summaryOf } from './rows.ts'

@@ -1,5 +1,5 @@
 /** A store that may be away when the service starts: it is tried until it opens, and whoever asks for its content before is told so. */
-import { ServiceError } from 'service-kit'
+import { ServiceError } from '@poke-api-pipeline/service-kit'
 import type { DeadLetterReader, KeptDeadLetter, PartitionSummary, TallyStore } from '../../application/ports.ts'
 import { StoreError } from '../../errors.ts'
 import type { Store } from './store.ts'

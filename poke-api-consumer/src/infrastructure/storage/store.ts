@@ -1,5 +1,7 @@
 /** What a store is, whichever database is below it, and what it must be told. */
-import type { DeadLetterStore, GapStore, ResettableStore, SnapshotStore, TallyStore, TopicPartition } from '../../application/ports.ts'
+
+import type { TopicPartition } from '@poke-api-pipeline/kafka-reader'
+import type { DeadLetterStore, GapStore, ResettableStore, SnapshotStore, TallyStore } from '../../application/ports.ts'
 import { StoreError } from '../../errors.ts'
 import type { StoreCertificates } from './postgres-tls.ts'
 import type { Row } from './rows.ts'

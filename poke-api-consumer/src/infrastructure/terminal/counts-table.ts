@@ -1,5 +1,5 @@
 /** The counts as a table with bars, and as JSON. */
-import { printable } from 'service-kit'
+import { printable } from '@poke-api-pipeline/service-kit'
 import type { TypeCounts } from '../../entities/type-counts.ts'
 import { inTypeColour, type TerminalLook } from './look.ts'
 

@@ -1,6 +1,6 @@
 /** Where a command's words go, and whoever sits there to answer. */
 import { createInterface } from 'node:readline/promises'
-import { outputWritten } from 'service-kit'
+import { outputWritten } from '@poke-api-pipeline/service-kit'
 import type { TerminalLook } from './look.ts'
 
 export interface Terminal {

@@ -1,5 +1,5 @@
 /** What `verify` found, for people. */
-import { printable } from 'service-kit'
+import { printable } from '@poke-api-pipeline/service-kit'
 import type { Verdict } from '../../application/verify.ts'
 import { inTypeColour, type TerminalLook } from './look.ts'
 

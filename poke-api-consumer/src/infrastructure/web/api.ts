@@ -1,7 +1,7 @@
 /** The HTTP API: what the page shows, for programs. It reads and never changes anything; its schemas are its description (`/api/openapi.json`). */
 import { createHash } from 'node:crypto'
+import { ServiceError } from '@poke-api-pipeline/service-kit'
 import type { FastifyInstance, FastifyReply } from 'fastify'
-import { ServiceError } from 'service-kit'
 import { Type } from 'typebox'
 import type { KeptDeadLetter } from '../../application/ports.ts'
 import type { TypeCounts } from '../../entities/type-counts.ts'

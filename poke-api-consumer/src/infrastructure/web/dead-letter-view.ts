@@ -1,9 +1,10 @@
 /** A dead letter as the API shows it: bounded, and harmless to whoever prints it. */
-import { printable } from 'service-kit'
+
+import { copyHeaders, countHeaders, MOST_HEADERS } from '@poke-api-pipeline/kafka-reader'
+import { printable } from '@poke-api-pipeline/service-kit'
 import { Type } from 'typebox'
 import type { KeptDeadLetter } from '../../application/ports.ts'
 import type { WholePart } from '../../entities/dead-letter.ts'
-import { copyHeaders, countHeaders, MOST_HEADERS } from '../../entities/record-headers.ts'
 
 /** What the API shows of a key, a value or a header, and how many headers; the store and the dead-letter topic have the rest. */
 const SHOWN = { bytes: 1024, headers: 32 }

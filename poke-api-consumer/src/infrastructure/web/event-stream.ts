@@ -1,6 +1,6 @@
 /** Server-sent events: one snapshot, serialised once, for every page that is open (WHATWG HTML, "Server-sent events"). */
 import type { ServerResponse } from 'node:http'
-import { clientOf, countAsLasting, type Guest, Room } from 'service-kit'
+import { clientOf, countAsLasting, type Guest, Room } from '@poke-api-pipeline/service-kit'
 
 export interface EventStreamOptions {
   /** Rises whenever there is something new to show. */

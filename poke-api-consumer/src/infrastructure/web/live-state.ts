@@ -1,19 +1,12 @@
 /** What the page shows, kept in memory: fed by the controller's observer and by looks at the store, read by the stream of events. */
-import { printable } from 'service-kit'
+
+import type { DataLoss, FetchPosition, GroupView, TopicPartition } from '@poke-api-pipeline/kafka-reader'
+import { printable } from '@poke-api-pipeline/service-kit'
 import { newestOf } from '../../application/newest-event.ts'
-import type {
-  CountedResponse,
-  CountObserver,
-  DataLoss,
-  FetchPosition,
-  NewestEvent,
-  TopicPartition,
-  Totals,
-} from '../../application/ports.ts'
+import type { CountedResponse, CountObserver, NewestEvent, Totals } from '../../application/ports.ts'
 import type { Pokemon } from '../../entities/pokemon.ts'
 import type { TypeCounts } from '../../entities/type-counts.ts'
 import { type GroupPartition, type GroupProgress, keyOf } from '../group-progress.ts'
-import type { GroupView } from '../messaging/group-members.ts'
 import type { PartitionRow, Snapshot, Sums } from './snapshot.ts'
 
 /** A document must stay small whatever a topic holds: what is left out is counted, and the API has it. */

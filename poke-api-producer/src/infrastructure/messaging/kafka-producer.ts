@@ -1,13 +1,13 @@
 /** Publishes the outbox's events to the topic: rules P3 and P4. */
 import { type BaseOptions, type ClusterTopicMetadata, ProduceAcks, Producer } from '@platformatic/kafka'
-import { encodeHeaders } from 'pokemon-event'
-import { ConnectionWatch, closeByForce, quotaText, withDeadline } from 'service-kit'
+import { ConnectionWatch, closeByForce, createTopic, findTopic, missingOn, quotaText } from '@poke-api-pipeline/kafka-common'
+import { encodeHeaders } from '@poke-api-pipeline/pokemon-event'
+import { withDeadline } from '@poke-api-pipeline/service-kit'
 import type { EventPublisher, OutboxEvent } from '../../application/ports.ts'
 import { PublishError } from '../../errors.ts'
 import { partitionerFor } from './partitioner.ts'
 import { notAllowed, publishError, refusedTimestamp } from './publish-failure.ts'
 import { RecordTimestamps } from './record-timestamps.ts'
-import { createTopic, findTopic, missingOn } from './topic.ts'
 
 export interface KafkaEventPublisherOptions {
   /** host:port of brokers to begin with. */

@@ -1,7 +1,6 @@
 /** Says in a sentence why Kafka did not take the events, and whether trying again can help. */
 import { AuthenticationError, type BaseOptions, NetworkError, ProtocolError, UnsupportedApiError } from '@platformatic/kafka'
 import {
-  DeadlinePassed,
   errorsIn,
   kafkaTlsFailure,
   missingPassword,
@@ -9,10 +8,10 @@ import {
   namedAddress,
   type Operation,
   principalOf,
-  printable,
   quotaText,
   unreachableListener,
-} from 'service-kit'
+} from '@poke-api-pipeline/kafka-common'
+import { DeadlinePassed, printable } from '@poke-api-pipeline/service-kit'
 import { PublishError } from '../../errors.ts'
 
 /** Characters of what others say. */

@@ -1,5 +1,5 @@
 /** Why one attempt on the wire brought no answer, and whether another may. */
-import { printable, tlsFailure } from 'service-kit'
+import { printable, tlsFailure } from '@poke-api-pipeline/service-kit'
 import type { PokeApiErrorKind } from '../../errors.ts'
 import type { Exchange } from './exchange.ts'
 

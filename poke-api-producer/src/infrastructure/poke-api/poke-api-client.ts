@@ -15,8 +15,8 @@
  * the event carries rather than a body of 105 kB.
  */
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
-import type { PokemonEvent } from 'pokemon-event'
-import { shownProxy } from 'service-kit'
+import type { PokemonEvent } from '@poke-api-pipeline/pokemon-event'
+import { shownProxy } from '@poke-api-pipeline/service-kit'
 import { type Dispatcher, interceptors } from 'undici'
 import manifest from '../../../package.json' with { type: 'json' }
 import type { PokeApi } from '../../application/ports.ts'

@@ -1,7 +1,7 @@
 /** Reads the body of `/pokemon/{id}`: https://pokeapi.co/docs/v2#pokemon. Of its 105 kB the event carries the id, the name and the types. */
 import { isUtf8 } from 'node:buffer'
-import { encodeValue, eventFault, isObject, type PokemonEvent, pickPokemon } from 'pokemon-event'
-import { printable } from 'service-kit'
+import { encodeValue, eventFault, isObject, type PokemonEvent, pickPokemon } from '@poke-api-pipeline/pokemon-event'
+import { printable } from '@poke-api-pipeline/service-kit'
 import { unfit } from './failed-attempt.ts'
 import { nestsDeeperThan, type Span, skimMembers } from './json-skim.ts'
 

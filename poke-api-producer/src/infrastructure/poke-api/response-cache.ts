@@ -7,7 +7,7 @@
 import { rmSync } from 'node:fs'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { Writable } from 'node:stream'
-import { keepPrivate } from 'service-kit'
+import { keepPrivate } from '@poke-api-pipeline/service-kit'
 import type { interceptors } from 'undici'
 import { PokeApiError } from '../../errors.ts'
 

@@ -1,0 +1,130 @@
+/** Settings that every service of a Kafka pipeline has: how to reach the brokers, where to listen, how much to say, how long to take leave. */
+import { isIP } from 'node:net'
+import {
+  duration,
+  integer,
+  LOG_LEVELS,
+  oneOf,
+  optional,
+  readSecret,
+  type SettingRule,
+  type SettingValues,
+  secretFile,
+  servers,
+  setting,
+  text,
+  textFile,
+} from '@poke-api-pipeline/service-kit'
+
+/**
+ * https://kafka.apache.org/43/configuration/topic-configs/: the characters of a topic's name, which is a folder's at the broker. None of Kafka's own
+ * topics: they are compacted, and what is advised of a compacted topic would harm the whole cluster there.
+ */
+const TOPIC_NAME = /^(?!\.{1,2}$|__(?:consumer_offsets|transaction_state|share_group_state|cluster_metadata)$)[A-Za-z0-9._-]{1,249}$/
+
+export const KAFKA_SETTINGS = {
+  KAFKA_BROKERS: setting(servers(), 'localhost:9092', 'Brokers to begin with; the others are learned from them.'),
+  KAFKA_TOPIC: setting(
+    text(TOPIC_NAME, 'up to 249 letters, digits, dots, underscores and hyphens, and none of Kafka’s own topics'),
+    'poke-topic',
+    'The topic of captured Pokémon.',
+  ),
+  KAFKA_SECURITY: setting(oneOf('plaintext', 'tls'), 'plaintext', 'Whether connections to Kafka are encrypted.'),
+  KAFKA_CA_FILE: setting(
+    optional(textFile(/-----BEGIN CERTIFICATE-----/, 'the path of a readable file of certificates (PEM)')),
+    '',
+    'Certificates of the authority that signed the brokers’ own, where it is not one that Node knows.',
+  ),
+  KAFKA_SASL_MECHANISM: setting(oneOf('none', 'PLAIN', 'SCRAM-SHA-256', 'SCRAM-SHA-512'), 'none', 'How to log in to Kafka.'),
+  KAFKA_PLAIN_WITHOUT_TLS: setting(
+    oneOf('refused', 'allowed'),
+    'refused',
+    'Whether PLAIN, which sends the password as it is, may do so over connections that are not encrypted.',
+  ),
+  KAFKA_USERNAME: setting(optional(text(/./, 'a name')), '', 'The user to log in to Kafka as.'),
+  KAFKA_PASSWORD_FILE: setting(optional(secretFile()), '', 'A file with the password of `KAFKA_USERNAME` in it.'),
+}
+
+/** Settings of the service's own process. @param port its HTTP port, where none is chosen */
+export const processSettings = (port: number) => ({
+  HTTP_HOST: setting(
+    text(/^[A-Za-z0-9.:_-]{1,255}$/, 'an address or a name of this machine'),
+    '127.0.0.1',
+    'Where health and metrics are served; `0.0.0.0`: on every address of this machine.',
+  ),
+  HTTP_PORT: setting(integer({ min: 0, max: 65_535 }), String(port), 'The port for that; 0: any free one.'),
+  LOG_LEVEL: setting(oneOf(...LOG_LEVELS), 'info', 'How much is said.'),
+  LOG_FORMAT: setting(
+    oneOf('auto', 'json', 'readable'),
+    'auto',
+    'How it is said: `json`, a line for machines; `readable`, a line for people; `auto`, for people in a terminal and for machines elsewhere.',
+  ),
+  SHUTDOWN_TIMEOUT: setting(duration({ min: '100ms', max: '10m' }), '10s', 'How long stopping may take before the process ends at once.'),
+})
+
+/** User, password and mechanism belong together. */
+export const loginRule: SettingRule<typeof KAFKA_SETTINGS> = ({ KAFKA_SASL_MECHANISM, KAFKA_USERNAME, KAFKA_PASSWORD_FILE }) => {
+  const login = KAFKA_USERNAME !== null && KAFKA_PASSWORD_FILE !== null
+  if (KAFKA_SASL_MECHANISM !== 'none')
+    return login ? null : `KAFKA_SASL_MECHANISM is ${KAFKA_SASL_MECHANISM}: set KAFKA_USERNAME and KAFKA_PASSWORD_FILE as well`
+  return KAFKA_USERNAME === null && KAFKA_PASSWORD_FILE === null
+    ? null
+    : 'KAFKA_USERNAME or KAFKA_PASSWORD_FILE is set, and KAFKA_SASL_MECHANISM is "none": set it to PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512'
+}
+
+/** Certificates without encryption would be silently unused. */
+export const certificateRule: SettingRule<typeof KAFKA_SETTINGS> = ({ KAFKA_SECURITY, KAFKA_CA_FILE }) =>
+  KAFKA_CA_FILE !== null && KAFKA_SECURITY === 'plaintext' ? 'KAFKA_CA_FILE is set, and KAFKA_SECURITY is "plaintext": set it to tls' : null
+
+/** PLAIN sends the password as it is. */
+export const plainPasswordRule: SettingRule<typeof KAFKA_SETTINGS> = ({ KAFKA_SECURITY, KAFKA_SASL_MECHANISM, KAFKA_PLAIN_WITHOUT_TLS }) =>
+  KAFKA_SASL_MECHANISM === 'PLAIN' && KAFKA_SECURITY === 'plaintext' && KAFKA_PLAIN_WITHOUT_TLS === 'refused'
+    ? 'KAFKA_SASL_MECHANISM is PLAIN, and KAFKA_SECURITY is "plaintext": the password would cross the network for everybody to read; set KAFKA_SECURITY to tls, KAFKA_SASL_MECHANISM to a SCRAM one, or KAFKA_PLAIN_WITHOUT_TLS to allowed'
+    : null
+
+/** What every service of a pipeline asks of its connection settings together. */
+export const CONNECTION_RULES = [loginRule, certificateRule, plainPasswordRule] as const
+
+/** Of settings that are allowed and leave something open. @returns a sentence for the log each */
+export function connectionWarnings({ KAFKA_SECURITY, KAFKA_SASL_MECHANISM }: SettingValues<typeof KAFKA_SETTINGS>): string[] {
+  if (KAFKA_SASL_MECHANISM === 'none' || KAFKA_SECURITY === 'tls') return []
+  const open =
+    KAFKA_SASL_MECHANISM === 'PLAIN'
+      ? 'whoever can listen in the network reads the password'
+      : 'whoever can listen in the network reads and changes what is sent, and can guess at the password'
+  return [`the login to Kafka (${KAFKA_SASL_MECHANISM}) is not encrypted: ${open}; set KAFKA_SECURITY to tls`]
+}
+
+/** What a Kafka client needs to know of security, in the words of Node's TLS and of SASL. */
+export interface KafkaSecurity {
+  readonly tls?: { readonly ca?: string }
+  /** Each broker is told by which name it was called (SNI): brokers that share an address need it. */
+  readonly tlsServerName?: boolean
+  readonly sasl?: {
+    readonly mechanism: 'PLAIN' | 'SCRAM-SHA-256' | 'SCRAM-SHA-512'
+    readonly username: string
+    readonly password: () => string
+  }
+}
+
+export function kafkaSecurity(values: SettingValues<typeof KAFKA_SETTINGS>): KafkaSecurity {
+  const { KAFKA_BROKERS, KAFKA_SECURITY, KAFKA_CA_FILE, KAFKA_SASL_MECHANISM, KAFKA_USERNAME, KAFKA_PASSWORD_FILE } = values
+  const security: { -readonly [K in keyof KafkaSecurity]: KafkaSecurity[K] } = {}
+  if (KAFKA_SECURITY === 'tls') {
+    security.tls = KAFKA_CA_FILE === null ? {} : { ca: KAFKA_CA_FILE }
+    // An address instead of a name is not allowed there (RFC 6066, 3), and Node throws.
+    security.tlsServerName = KAFKA_BROKERS.every((server) => isIP(hostOf(server)) === 0)
+  }
+  if (KAFKA_SASL_MECHANISM !== 'none' && KAFKA_USERNAME !== null && KAFKA_PASSWORD_FILE !== null) {
+    security.sasl = {
+      mechanism: KAFKA_SASL_MECHANISM,
+      username: KAFKA_USERNAME,
+      password: () => readSecret(KAFKA_PASSWORD_FILE, 'KAFKA_PASSWORD_FILE'),
+    }
+  }
+  return security
+}
+
+function hostOf(server: string): string {
+  return server.slice(0, server.lastIndexOf(':')).replace(/^\[|\]$/g, '')
+}

@@ -1,0 +1,10 @@
+/** How every program here connects to Kafka: settings, security, rights, topics. */
+export * from './close-by-force.ts'
+export * from './connection-settings.ts'
+export * from './connection-watch.ts'
+export * from './deferred-schemas.ts'
+export * from './kafka-connecting.ts'
+export * from './kept-for-ever.ts'
+export * from './rights.ts'
+export * from './topic.ts'
+export * from './unsettled-topic.ts'

@@ -1,0 +1,112 @@
+/** Says in a sentence why Kafka did not answer as asked, and whether trying again can help. */
+import { AuthenticationError, NetworkError, ProtocolError, protocolErrorsCodesById, UnsupportedApiError } from '@platformatic/kafka'
+import { errorsIn, kafkaTlsFailure, missingPassword, namedAddress, unreachableListener } from '@poke-api-pipeline/kafka-common'
+import { DeadlinePassed, printable } from '@poke-api-pipeline/service-kit'
+import { KafkaError } from '../errors.ts'
+
+/** Characters of what others say. */
+const MOST_DETAILS = 500
+
+export interface Attempt {
+  readonly brokers: readonly string[]
+  readonly topic: string
+  /** Whether the client library finds other brokers by itself, from these. */
+  readonly findsBrokers?: boolean
+}
+
+/** Error codes that something is decided on here (https://kafka.apache.org/protocol#protocol_error_codes). */
+export const CODE = {
+  none: 0,
+  offsetOutOfRange: 1,
+  corruptMessage: 2,
+  unknownTopicOrPartition: 3,
+  offsetMetadataTooLarge: 12,
+  illegalGeneration: 22,
+  unknownMemberId: 25,
+  rebalanceInProgress: 27,
+  topicAuthorizationFailed: 29,
+  groupAuthorizationFailed: 30,
+  unsupportedVersion: 35,
+  groupIdNotFound: 69,
+} as const
+
+/** @param error what the Kafka client threw; a KafkaError is given back as it is */
+export function kafkaError(error: unknown, { brokers, topic, findsBrokers = false }: Attempt): KafkaError {
+  const cause = error as Error
+  if (cause instanceof KafkaError) return cause
+  const kafka = `Kafka at ${brokers.join(', ')}`
+  if (cause instanceof DeadlinePassed)
+    return new KafkaError('deadline', `${kafka} did not answer in time: ${cause.message}; it is tried again`, { cause })
+  const errors = [...errorsIn(cause)]
+  const details = printable(errors.findLast(({ message }) => message !== '')?.message ?? String(error), MOST_DETAILS)
+  const codes = errors.filter((e) => e instanceof ProtocolError).map((e) => String(e.apiId))
+  const password = missingPassword(errors, kafka)
+  if (password !== null) return new KafkaError('no-password', password, { cause })
+  const tls = kafkaTlsFailure(errors, kafka)
+  if (tls !== null) return new KafkaError('tls', tls, { cause })
+  // The library calls a login failed too where the connection broke meanwhile.
+  if (codes.some((code) => code.includes('SASL')) || (errors.some((e) => e instanceof AuthenticationError) && !isLost(errors))) {
+    return new KafkaError('not-authorised', `${kafka} refused the login (${details}): check user and password`, { cause })
+  }
+  if (errors.some((e) => e instanceof UnsupportedApiError) || codes.includes('UNSUPPORTED_VERSION')) {
+    return new KafkaError('unsupported-broker', `${kafka} is too old (${details}): use Kafka 3.1 or newer`, { cause })
+  }
+  const code = codes[0]
+  if (code !== undefined) return refusal(code, { brokers, topic }, cause)
+  if (errors.some((e) => e.message.startsWith('Unknown topic '))) return refusal('UNKNOWN_TOPIC_OR_PARTITION', { brokers, topic }, cause)
+  const named = findsBrokers ? namedAddress(errors, brokers) : null
+  if (named !== null) return new KafkaError('unreachable', unreachableListener(brokers.join(', '), named, details), { cause })
+  if (isLost(errors)) return new KafkaError('unreachable', `${kafka} cannot be reached (${details}); it is tried again`, { cause })
+  if (errors.some((e) => e instanceof RangeError))
+    return new KafkaError('bad-response', `what ${kafka} answered cannot be read (${details}); it is asked again`, { cause })
+  return new KafkaError('refused', `the Kafka client failed (${details}); it is tried again`, { cause })
+}
+
+/** The error of a code within an answer. */
+export function refusedBy(code: number, attempt: Attempt): KafkaError {
+  // The library cannot make an error of a code that is newer than itself.
+  return refusal((protocolErrorsCodesById as Record<number, string>)[code] ?? `error ${code}`, attempt, undefined)
+}
+
+function refusal(code: string, { brokers, topic }: Attempt, cause: Error | undefined): KafkaError {
+  const kafka = `Kafka at ${brokers.join(', ')}`
+  const options = cause && { cause }
+  if (/AUTHORIZATION_FAILED$/.test(code)) {
+    return new KafkaError(
+      'not-authorised',
+      `${kafka} does not allow topic ${topic} or the group to this user (${code}): grant Read and DescribeConfigs on the topic and Read on the group; a new start names what is missing`,
+      options,
+    )
+  }
+  if (code === 'INCONSISTENT_GROUP_PROTOCOL') {
+    return new KafkaError('group-protocol', 'another program uses the group with another protocol; it is tried again', options)
+  }
+  if (code === 'LEADER_NOT_AVAILABLE') {
+    return new KafkaError(
+      'no-leader',
+      `a partition of topic ${topic} has no leader: start the broker that keeps it; it is tried again`,
+      options,
+    )
+  }
+  if (code === 'UNKNOWN_TOPIC_OR_PARTITION')
+    return new KafkaError('no-topic', `${kafka} does not know topic ${topic}; it is tried again`, options)
+  const setUp = SET_UP[code]
+  if (setUp !== undefined) return new KafkaError('refused', `${kafka} ${setUp} (${code}); it is tried again`, options)
+  return new KafkaError('refused', `${kafka} refused a request (${code}); it is tried again`, options)
+}
+
+/** Refusals that have their reason in how the brokers are set up: what is wrong, and what to do. */
+const SET_UP: Readonly<Record<string, string>> = {
+  INVALID_SESSION_TIMEOUT:
+    'does not take the session time-out of this service: set KAFKA_SESSION_TIMEOUT to one between group.min.session.timeout.ms and group.max.session.timeout.ms of the brokers',
+  GROUP_MAX_SIZE_REACHED: 'lets no more members into the group: end one of them, or raise group.max.size of the brokers',
+  INVALID_GROUP_ID: 'does not take the name of the group: correct KAFKA_GROUP_ID',
+  COORDINATOR_NOT_AVAILABLE:
+    'has no coordinator for the group: its topic __consumer_offsets has no leader, or could not be made because offsets.topic.replication.factor is larger than the number of brokers: start the brokers that are missing, or lower it',
+  KAFKA_STORAGE_ERROR: 'cannot use the disk of a partition: see to the disk of the broker, whose log names the folder',
+}
+
+/** Whether the connection was lost, or not to be had, by the library's word or the system's. */
+function isLost(errors: readonly Error[]): boolean {
+  return errors.some((e) => (e as NodeJS.ErrnoException).code === NetworkError.code || (e as NodeJS.ErrnoException).syscall !== undefined)
+}

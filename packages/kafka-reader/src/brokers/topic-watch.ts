@@ -1,0 +1,130 @@
+/** Knows the topic: waits for it, and looks again whenever something about it is in doubt, and now and then. */
+import type { FailureTracker } from '@poke-api-pipeline/service-kit'
+import { KafkaError } from '../errors.ts'
+import { BackOff } from './back-off.ts'
+import type { Cluster, Leader, Topic } from './cluster.ts'
+
+export interface TopicWatchOptions {
+  readonly cluster: Pick<Cluster, 'topic' | 'isCompacted' | 'fetchVersion'>
+  readonly topic: string
+  readonly troubles: FailureTracker
+  /** The topic does not exist yet; said once. */
+  readonly waitingForTopic: (topic: string) => void
+  readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
+  readonly random: () => number
+}
+
+/** The topic as it was when it was looked at last. */
+export interface WatchedTopic extends Topic {
+  readonly compacted: boolean
+}
+
+/** How often a topic is looked at that nothing is wrong with, in ms. */
+const LOOK_INTERVAL = 10_000
+/** And one that somebody is about to make. */
+const MISSING_INTERVAL = 300
+const TOPIC = 'topic'
+const LEADERS = 'leaders'
+
+export class TopicWatch {
+  readonly #options: TopicWatchOptions
+  readonly #retry: BackOff
+  #doubted: PromiseWithResolvers<void> = Promise.withResolvers()
+  #isDoubted = false
+  #saidWaiting = false
+  #current: WatchedTopic | null = null
+
+  constructor(options: TopicWatchOptions) {
+    this.#options = options
+    this.#retry = new BackOff({ first: 50, longest: 5000, random: options.random })
+  }
+
+  /** @throws TypeError before `found` */
+  get current(): WatchedTopic {
+    if (this.#current === null) throw new TypeError('the topic was not looked for yet')
+    return this.#current
+  }
+
+  leaderOf(partition: number): Leader {
+    return this.#current?.partitions[partition] ?? { node: -1, leaderEpoch: -1 }
+  }
+
+  /**
+   * Waits until the topic is there.
+   * @returns false where the signal was aborted before
+   * @throws KafkaError where it is hopeless
+   */
+  async found(signal: AbortSignal): Promise<boolean> {
+    const { wait } = this.#options
+    while (!signal.aborted) {
+      if (await this.#look()) return true
+      await wait(this.#saidWaiting ? MISSING_INTERVAL : this.#retry.next(), signal)
+    }
+    return false
+  }
+
+  /**
+   * Goes on looking until the signal is aborted.
+   * @param changed called after each look that found the topic
+   * @throws KafkaError where it is hopeless
+   */
+  async run(changed: (topic: WatchedTopic) => void, signal: AbortSignal): Promise<void> {
+    const { wait } = this.#options
+    while (!signal.aborted) {
+      const looking = new AbortController()
+      await Promise.race([wait(LOOK_INTERVAL, AbortSignal.any([signal, looking.signal])), this.#doubted.promise])
+      looking.abort()
+      // Doubts come in flocks while a broker is away: the more often, the more slowly they are followed.
+      if (this.#isDoubted) await wait(this.#retry.next(), signal)
+      else this.#retry.reset()
+      if (signal.aborted) return
+      this.#isDoubted = false
+      this.#doubted = Promise.withResolvers()
+      if (await this.#look()) changed(this.current)
+      else this.doubt()
+    }
+  }
+
+  /** A leader, or the topic itself, is not what it was: it is looked at soon. */
+  doubt(): void {
+    this.#isDoubted = true
+    this.#doubted.resolve()
+  }
+
+  /** @returns whether the topic is there. @throws KafkaError where it is hopeless */
+  async #look(): Promise<boolean> {
+    const { cluster, topic: name, troubles, waitingForTopic } = this.#options
+    try {
+      if (this.#current === null) await cluster.fetchVersion(null)
+      const topic = await cluster.topic()
+      if (topic === null && this.#current !== null) {
+        throw new KafkaError('no-topic', `topic ${name} is gone: it was deleted, and is waited for; the producer makes it`)
+      }
+      if (topic === null) {
+        troubles.worked(TOPIC)
+        if (!this.#saidWaiting) waitingForTopic(name)
+        this.#saidWaiting = true
+        return false
+      }
+      this.#current = { ...topic, compacted: await cluster.isCompacted() }
+      troubles.worked(TOPIC)
+      this.#lookAtLeaders(topic)
+      return true
+    } catch (error) {
+      if (!(error instanceof KafkaError) || !error.retriable) throw error
+      troubles.failed(TOPIC, error)
+      return false
+    }
+  }
+
+  #lookAtLeaders({ partitions }: Topic): void {
+    const { troubles, topic } = this.#options
+    const without = [...partitions.keys()].filter((partition) => (partitions[partition] as Leader).node < 0)
+    if (without.length === 0) troubles.worked(LEADERS)
+    else {
+      const message = `partition ${without.join(', ')} of topic ${topic} has no leader: start the broker that keeps it; the others are read meanwhile`
+      troubles.failed(LEADERS, new KafkaError('no-leader', message))
+      this.doubt()
+    }
+  }
+}

@@ -1,0 +1,159 @@
+/** The Kafka side of the consumer: waits for the topic, is a member of the group, and fetches what the group hands out. */
+import type { BaseOptions } from '@platformatic/kafka'
+import { FailureTracker, withDeadline } from '@poke-api-pipeline/service-kit'
+import { Cluster } from './brokers/cluster.ts'
+import { DEFAULT_MAX_BATCH_BYTES, type FetchLimits } from './brokers/fetch-response.ts'
+import { LogWatch, type LogWatchObserver } from './brokers/log-watch.ts'
+import { checkRights } from './brokers/rights.ts'
+import { TopicWatch } from './brokers/topic-watch.ts'
+import { FetchCoordinator } from './fetch-coordinator.ts'
+import { GroupMembers, type GroupMembersObserver, usersOf } from './group/group-members.ts'
+import { Membership, type MembershipObserver } from './group/membership.ts'
+import { OffsetMirror, type OffsetMirrorObserver } from './group/offset-mirror.ts'
+import type { StoreIdentity } from './group/store-claim.ts'
+import { StoreOfGroup } from './group/store-of-group.ts'
+import type { FetchHandler, RecordSource } from './ports.ts'
+import { Decompressor } from './records/decompress.ts'
+import { BatchCursor } from './records/record-batch.ts'
+import { SourceTable } from './records/source-table.ts'
+
+export interface SourceObserver extends MembershipObserver, OffsetMirrorObserver, LogWatchObserver, GroupMembersObserver {
+  /** The topic does not exist yet; said once. */
+  waitingForTopic(topic: string): void
+  /** Something of Kafka does not answer, or not as it should; it is tried again. Said at each attempt. */
+  brokerAway(error: Error): void
+  /** Everything answers again. */
+  brokerBack(): void
+  /** Quotas make this client wait; said with each answer. */
+  throttled(error: Error): void
+  /** No quota makes it wait any more, or hardly. */
+  notThrottled(): void
+}
+
+export interface GroupReaderOptions {
+  readonly brokers: readonly string[]
+  readonly topic: string
+  readonly groupId: string
+  /** Where whoever this reads for publishes what it cannot use: whether it may is asked before anything is read. */
+  readonly deadLetterTopic: string
+  /** Of the store that this instance counts into: all of a group must have the same one (rule S5). */
+  readonly store: StoreIdentity
+  readonly clientId: string
+  readonly clientOptions?: Pick<BaseOptions, 'tls' | 'tlsServerName' | 'sasl'>
+  /** Without a heartbeat for this long a member's partitions go to others, in ms. */
+  readonly sessionTimeout?: number
+  readonly limits: FetchLimits
+  readonly observer: SourceObserver
+  readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
+  /** A clock that never goes backwards, in ms. */
+  readonly now: () => number
+  readonly random: () => number
+  /** Hears where counting is; for tests that make the process die there. */
+  readonly crashPoint?: (point: 'mirrored') => void
+}
+
+/** For how long the group is waited for to take the last positions, in ms. */
+const LAST_MIRROR = 1000
+
+export class GroupReader implements RecordSource {
+  readonly #options: GroupReaderOptions
+
+  constructor(options: GroupReaderOptions) {
+    this.#options = options
+  }
+
+  async run(handler: FetchHandler, signal: AbortSignal): Promise<void> {
+    const { observer } = this.#options
+    const cluster = new Cluster(this.#options)
+    const troubles = new FailureTracker({ failed: (error) => observer.brokerAway(error), over: () => observer.brokerBack() })
+    const topics = new TopicWatch({ ...this.#options, cluster, troubles, waitingForTopic: (topic) => observer.waitingForTopic(topic) })
+    // Requests under way would keep the end waiting for their deadlines.
+    const disconnect = () => cluster.disconnect()
+    signal.addEventListener('abort', disconnect)
+    try {
+      if (!(await checkRights({ ...this.#options, cluster, troubles }, signal))) return
+      if (await topics.found(signal)) await this.#read(handler, cluster, topics, troubles, signal)
+    } finally {
+      signal.removeEventListener('abort', disconnect)
+      cluster.disconnect()
+    }
+  }
+
+  async #read(handler: FetchHandler, cluster: Cluster, topics: TopicWatch, troubles: FailureTracker, signal: AbortSignal): Promise<void> {
+    const { observer } = this.#options
+    const known = {
+      topic: () => topics.current,
+      partitionsOf: (names: readonly string[]) => cluster.partitionsOf(names),
+      get addresses() {
+        return cluster.addresses
+      },
+      get answering() {
+        return cluster.answering
+      },
+    }
+    const storeOfGroup = new StoreOfGroup({
+      ...this.#options,
+      cluster,
+      troubles,
+      partitions: () => topics.current.partitions.length,
+      known: () => handler.storeIsGroups(),
+    })
+    const membership = new Membership({
+      ...this.#options,
+      storeId: this.#options.store.id,
+      cluster: known,
+      isGroups: (signal) => storeOfGroup.check(signal),
+      usedBy: async () => usersOf(await cluster.describeGroup(this.#options.groupId)),
+      doubt: () => topics.doubt(),
+    })
+    const sources = new SourceTable()
+    const decompressor = new Decompressor(this.#options.limits.maxBatchBytes ?? DEFAULT_MAX_BATCH_BYTES)
+    const loop = new FetchCoordinator({
+      ...this.#options,
+      cluster,
+      topics,
+      troubles,
+      quotas: new FailureTracker({ failed: (error) => observer.throttled(error), over: () => observer.notThrottled() }),
+      newCursor: () => new BatchCursor(decompressor, sources),
+      confirmed: () => membership.confirmed(),
+    })
+    const mirror = new OffsetMirror({
+      ...this.#options,
+      cluster,
+      member: () => membership.member,
+      positions: () => loop.positions,
+      openedAt: (partition) => loop.openedAt(partition),
+    })
+    const stop = new AbortController()
+    const running = AbortSignal.any([signal, stop.signal])
+    const leaving = new AbortController()
+    const looking = topics.run(({ partitions }) => {
+      loop.topicLookedAt()
+      void membership.topicHas(partitions.length)
+    }, running)
+    const member = membership.run((partitions) => loop.assign(partitions), leaving.signal)
+    const fetching = loop.run(handler, running)
+    const mirroring = mirror.run(running)
+    const measuring = new LogWatch({ ...this.#options, cluster, topics }).run(running)
+    const checking = storeOfGroup.run(running)
+    const members = new GroupMembers({
+      ...this.#options,
+      cluster,
+      troubles,
+      partitions: () => topics.current.partitions.length,
+      member: () => membership.member,
+    })
+    const watching = members.run(running)
+    try {
+      await Promise.race([fetching, member, looking, checking, watching])
+    } finally {
+      stop.abort()
+      // The partitions are closed and what was committed last is mirrored before they are given away.
+      const [closed] = await Promise.allSettled([fetching])
+      if (closed.status === 'fulfilled')
+        await withDeadline(mirror.write(closed.value), LAST_MIRROR, 'mirroring the last offsets').catch(() => {})
+      leaving.abort()
+      await Promise.allSettled([member, looking, mirroring, measuring, checking, watching])
+    }
+  }
+}

@@ -1,0 +1,867 @@
+/**
+ * Walks the record batches of one partition's part of a Fetch response where they lie.
+ *
+ * A batch shows all of its records or none: before its first record is shown, its checksum is compared and every record is read through
+ * to its last header. What was found on the way is kept in columns, a row of numbers for each record, so that bytes are read once and
+ * nothing is allocated for a record.
+ *
+ * Formats: https://kafka.apache.org/documentation/#recordbatch, #record, #recordheader, #controlbatch. Offset and leader epoch of a batch
+ * stand outside its checksum; there is nothing to hold them against but their order.
+ */
+import { crc32c } from '@node-rs/crc32'
+import { CE_TYPE, HEADER, SEQUENCE_DIGITS } from '@poke-api-pipeline/pokemon-event'
+import type { EventSource, RecordCursor, Unread } from '../ports.ts'
+import { type AbortedTransactions, NONE_ABORTED } from './aborted-transactions.ts'
+import {
+  ATTRIBUTES,
+  BASE_TIMESTAMP,
+  CODEC,
+  CONTROL,
+  CRC,
+  int64,
+  LAST_OFFSET_DELTA,
+  LEADER_EPOCH,
+  LENGTH,
+  LOG_APPEND_TIME,
+  LOG_OVERHEAD,
+  MAGIC,
+  MAX_TIMESTAMP,
+  PRODUCER_ID,
+  RECORD_COUNT,
+  RECORDS,
+  TRANSACTIONAL,
+} from './batch-format.ts'
+import { wordsOf } from './byte-words.ts'
+import { type Decompressor, TOO_LARGE } from './decompress.ts'
+import type { SourceTable } from './source-table.ts'
+
+/** Type of the control record that ends a transaction which is not to be seen. */
+const ABORT = 0
+
+/** Attributes, two deltas, two lengths and a count of headers, a byte each. */
+const SMALLEST_RECORD = 6
+/** Rows are kept for so many records at a time. A larger batch is read through once to be sure of it, and then again in pieces. */
+const MOST_ROWS = 16_384
+const FIRST_ROWS = 1024
+/** A walk pauses after so much work: about a quarter of a second of it where everything is at its most tedious. */
+const WORK_BETWEEN_PAUSES = 16 * 1024 * 1024
+/** Work is bytes of records, and so many of them for each record. */
+const WORK_OF_RECORD = 64
+
+// A row of places: where a record's parts stand.
+/** Its timestamp, behind which offset and key follow: few ask for these. */
+const BODY = 0
+const VALUE_START = 1
+const VALUE_END = 2
+const HEADERS_START = 3
+const HEADERS_END = 4
+const OFFSET_DELTA = 5
+const KIND = 6
+/** A power of two. */
+const PLACES = 8
+// A row of numbers that may have 53 bits.
+const TIMESTAMP = 0
+const SEQUENCE = 1
+const NUMBERS = 2
+
+const KINDS = ['other', 'ours', 'unknown'] as const
+const OTHER = 0
+const OURS = 1
+const UNKNOWN = 2
+
+// Names of headers, as words of four bytes to compare with.
+const TYPE_LENGTH = HEADER.type.length
+const TYPE_0 = word(HEADER.type, 0)
+const TYPE_TAIL = word(HEADER.type, TYPE_LENGTH - 4)
+const SOURCE_LENGTH = HEADER.source.length
+const SOURCE_0 = word(HEADER.source, 0)
+const SOURCE_4 = word(HEADER.source, 4)
+const SOURCE_TAIL = word(HEADER.source, SOURCE_LENGTH - 4)
+const SEQUENCE_LENGTH = HEADER.sequence.length
+const SEQUENCE_0 = word(HEADER.sequence, 0)
+const SEQUENCE_4 = word(HEADER.sequence, 4)
+const SEQUENCE_TAIL = word(HEADER.sequence, SEQUENCE_LENGTH - 4)
+const OUR_TYPE = wordsOf(CE_TYPE)
+
+/** What a cursor has in hand when it does not stand on a record. */
+const NO_BYTES = Buffer.alloc(0)
+const NO_VIEW = viewOf(NO_BYTES)
+
+export class BatchCursor implements RecordCursor {
+  // V8 lays out a field by its first value. Those that may be beyond 32 bits begin as NaN: were the first one an integer, the first large one would
+  // change the layout, and all code that was optimised by then, over the first tens of thousands of records, would be thrown away.
+  offset = Number.NaN
+  leaderEpoch = -1
+  timestamp = Number.NaN
+  bytes: Buffer = NO_BYTES
+  view: DataView = NO_VIEW
+  valueStart = -1
+  valueEnd = -1
+  headersStart = 0
+  headersEnd = 0
+  kind: (typeof KINDS)[number] = 'other'
+  source: EventSource | null = null
+  sequence = Number.NaN
+  nextOffset = Number.NaN
+  lastLeaderEpoch = -1
+  corrupt: string | null = null
+  corruptKind: Unread = 'corrupt'
+  corruptEnd = Number.NaN
+  paused = false
+
+  readonly #decompressor: Decompressor
+  readonly #sourceTable: SourceTable
+  readonly #workBetweenPauses: number
+  readonly #onHole: ((from: number, to: number) => void) | null
+
+  // The response: this partition's part ends at #end, and the batch to enter next begins at #nextBatch.
+  #response: Buffer = this.bytes
+  #responseView: DataView = this.view
+  #nextBatch = 0
+  #end = 0
+  #missing = 0
+  #fetchOffset = Number.NaN
+  #aborted: AbortedTransactions = NONE_ABORTED
+
+  // The batch that was entered, and what is to be said of it once it is left.
+  #batchNextOffset = Number.NaN
+  #batchEpoch = -1
+  #baseOffset = Number.NaN
+  #lastOffsetDelta = 0
+  /**
+   * It has a record for each of its offsets, as every batch that a broker has just taken. Then a record's place tells its offset: brokers
+   * compare the number of records with the last offset, but not every offset between, so that a producer can write anything there.
+   */
+  #isDense = false
+  #baseTimestamp = Number.NaN
+  /** The one timestamp of all its records, where they have not each their own. */
+  #appendTime = Number.NaN
+  #hasAppendTime = false
+  /** Where it begins in the response. */
+  #batch = 0
+
+  // Its records, in `bytes`: the next one to be read begins at #at, and #left of them are to be read.
+  #at = 0
+  #recordsEnd = 0
+  #left = 0
+  #lastDelta = -1
+  /** How many of them were shown from earlier rows. */
+  #shown = 0
+  /** In a batch that is not dense: the delta that a record which is to be shown next should have. */
+  #expectedDelta = 0
+  /** The hole that the walk ends at, behind the rows that there are; −1: none. */
+  #holeFrom = -1
+  #holeTo = -1
+  /** What was done since the last pause. */
+  #work = 0
+
+  // The records that were read: the next row to be shown, and how many there are.
+  #row = 0
+  #rows = 0
+  #places = new Int32Array(FIRST_ROWS * PLACES)
+  #numbers = new Float64Array(FIRST_ROWS * NUMBERS)
+  #sources: (EventSource | null)[] = new Array(FIRST_ROWS).fill(null)
+
+  /**
+   * @param decompressor may be shared with other cursors
+   * @param sourceTable shared by all cursors whose records one counter counts
+   * @param workBetweenPauses bytes of records, and 64 for each record, after which a walk pauses
+   * @param onHole is told of offsets without a record, [from, to), which are passed over; null: a walk ends there
+   */
+  constructor(
+    decompressor: Decompressor,
+    sourceTable: SourceTable,
+    workBetweenPauses = WORK_BETWEEN_PAUSES,
+    onHole: ((from: number, to: number) => void) | null = null,
+  ) {
+    this.#decompressor = decompressor
+    this.#sourceTable = sourceTable
+    this.#workBetweenPauses = workBetweenPauses
+    this.#onHole = onHole
+  }
+
+  /**
+   * Stands before the first record of a response.
+   * @param start where the partition's batches begin
+   * @param end where they end; the last one may be cut off there
+   * @param aborted the aborted transactions that the response names for the partition
+   * @param missing how many bytes of them were sent behind `end`, and not taken from the connection
+   */
+  reset(response: Buffer, start: number, end: number, fetchOffset: number, aborted: AbortedTransactions, missing = 0): this {
+    if (response !== this.#response) {
+      this.#response = response
+      this.#responseView = viewOf(response)
+    }
+    this.#nextBatch = start
+    this.#end = end
+    this.#missing = missing
+    this.#fetchOffset = fetchOffset
+    this.#aborted = aborted.restart()
+    this.#batchNextOffset = fetchOffset
+    this.#batchEpoch = -1
+    this.#left = 0
+    this.#row = 0
+    this.#rows = 0
+    this.#holeFrom = -1
+    this.nextOffset = fetchOffset
+    this.lastLeaderEpoch = -1
+    this.corrupt = null
+    this.corruptKind = 'corrupt'
+    this.corruptEnd = -1
+    this.paused = false
+    this.#work = 0
+    return this
+  }
+
+  next(): boolean {
+    if (this.#row === this.#rows && !this.#refill()) return false
+    const row = this.#row++
+    const places = this.#places
+    const place = row * PLACES
+    this.offset = this.#baseOffset + (places[place + OFFSET_DELTA] as number)
+    this.valueStart = places[place + VALUE_START] as number
+    this.valueEnd = places[place + VALUE_END] as number
+    this.headersStart = places[place + HEADERS_START] as number
+    this.headersEnd = places[place + HEADERS_END] as number
+    this.kind = KINDS[places[place + KIND] as number] as (typeof KINDS)[number]
+    this.timestamp = this.#numbers[row * NUMBERS + TIMESTAMP] as number
+    this.sequence = this.#numbers[row * NUMBERS + SEQUENCE] as number
+    this.source = this.#sources[row] as EventSource | null
+    return true
+  }
+
+  get keyStart(): number {
+    const at = this.#keyLengthAt
+    return signed(varint(this.bytes, at)) < 0 ? -1 : afterNumber(this.bytes, at)
+  }
+
+  get keyEnd(): number {
+    const at = this.#keyLengthAt
+    const length = signed(varint(this.bytes, at))
+    return length < 0 ? -1 : afterNumber(this.bytes, at) + length
+  }
+
+  exactTimestamp(): bigint {
+    const view = this.#responseView
+    if (this.#hasAppendTime) return view.getBigInt64(this.#batch + MAX_TIMESTAMP)
+    // 64 bits and no more, as the reference client adds them.
+    return BigInt.asIntN(64, view.getBigInt64(this.#batch + BASE_TIMESTAMP) + varlong(this.bytes, this.#bodyAt))
+  }
+
+  get #bodyAt(): number {
+    return this.#places[(this.#row - 1) * PLACES + BODY] as number
+  }
+
+  get #keyLengthAt(): number {
+    return afterNumber(this.bytes, afterNumber(this.bytes, this.#bodyAt))
+  }
+
+  endBehind(): void {
+    this.nextOffset = this.offset + 1
+    this.lastLeaderEpoch = this.leaderEpoch
+  }
+
+  endBefore(): void {
+    // Of the first of a batch the end of the batch before is known already.
+    if (this.#shown + this.#row === 1) return
+    this.nextOffset = this.offset
+    this.lastLeaderEpoch = this.leaderEpoch
+  }
+
+  /** Reads on until there is a row; false where none is left, and where it is time for a pause. */
+  #refill(): boolean {
+    this.paused = false
+    while (this.#row === this.#rows) {
+      if (this.#isTired()) return false
+      if (!this.#advance()) {
+        this.#letGo()
+        return false
+      }
+    }
+    return true
+  }
+
+  /** Pauses between two batches, or within one of which some records were shown. */
+  #isTired(): boolean {
+    if (this.#work < this.#workBetweenPauses || this.corrupt !== null || this.#holeFrom >= 0) return false
+    if (this.#left === 0) {
+      this.#leaveBatch()
+      this.bytes = NO_BYTES
+      this.view = NO_VIEW
+    } else if (this.#shown + this.#rows > 0) this.endBehind()
+    else return false
+    this.#work = 0
+    this.paused = true
+    return true
+  }
+
+  /** A cursor rests until the next response: others need the memory meanwhile. */
+  #letGo(): void {
+    this.#nextBatch = this.#end
+    this.bytes = NO_BYTES
+    this.view = NO_VIEW
+    this.#response = NO_BYTES
+    this.#responseView = NO_VIEW
+  }
+
+  #leaveBatch(): void {
+    this.nextOffset = this.#batchNextOffset
+    this.lastLeaderEpoch = this.#batchEpoch
+  }
+
+  /** Reads on; false where nothing is left. There may be no row all the same: not every batch has records that are to be seen. */
+  #advance(): boolean {
+    if (this.corrupt !== null) return false
+    if (this.#holeFrom >= 0) return this.#refuseHole()
+    if (this.#left === 0) return this.#enterBatch()
+    // The batch was read through when it was entered, so nothing is wrong with it.
+    this.#shown += this.#rows
+    this.#readRecords()
+    this.#work += this.#rows * WORK_OF_RECORD
+    if (!this.#isDense) this.#findHoles()
+    return true
+  }
+
+  /**
+   * Looks for offsets without a record among the rows of a batch that has fewer records than offsets. Nothing that is appended leaves such: brokers
+   * refuse a batch whose number of records is not that of its offsets, and a transaction's marker, and records of one that was aborted, stay where
+   * they are. Compaction is what removes records from within a log.
+   */
+  #findHoles(): void {
+    const places = this.#places
+    const base = this.#baseOffset
+    let expected = this.#expectedDelta
+    for (let row = 0; row < this.#rows; row++) {
+      const delta = places[row * PLACES + OFFSET_DELTA] as number
+      if (delta > expected && this.#endsAtHole(base + expected, base + delta)) {
+        this.#rows = row
+        this.#left = 0
+        return
+      }
+      expected = delta + 1
+    }
+    this.#expectedDelta = expected
+    if (this.#left === 0 && expected <= this.#lastOffsetDelta) this.#endsAtHole(base + expected, base + this.#lastOffsetDelta + 1)
+  }
+
+  /** Offsets [from, to) have no record: whether the walk ends there. */
+  #endsAtHole(from: number, to: number): boolean {
+    if (this.#onHole !== null) {
+      this.#onHole(from, to)
+      return false
+    }
+    this.#holeFrom = from
+    this.#holeTo = to
+    return true
+  }
+
+  /** All that stands before the hole was shown. */
+  #refuseHole(): boolean {
+    // Of the batch that it is in there was a record; or the end of the batch before is known already.
+    if (this.#shown + this.#rows > 0 && this.#holeFrom > this.#baseOffset) {
+      this.nextOffset = this.#holeFrom
+      this.lastLeaderEpoch = this.#batchEpoch
+    }
+    this.corruptKind = 'missing'
+    return this.#refuse('they have no record', this.#holeTo)
+  }
+
+  /** Leaves the batch that was entered, and enters the next one, of which it makes sure as a whole. False where there is none. */
+  #enterBatch(): boolean {
+    this.#leaveBatch()
+    const view = this.#responseView
+    const batch = this.#nextBatch
+    const room = this.#end - batch
+    if (room < RECORDS) return this.#cutOff(room)
+    const offset = int64(view, batch)
+    const length = view.getInt32(batch + LENGTH)
+    if (length < RECORDS - LOG_OVERHEAD) return this.#refuse(`the batch at offset ${offset} says that it has ${length} bytes`)
+    const isLarge = length + LOG_OVERHEAD > this.#decompressor.maxBytes
+    const end = batch + LOG_OVERHEAD + length
+    if (end > this.#end) {
+      // It was sent whole, and not taken whole from the connection: nobody knows whether it is sound, and it is too large in any case.
+      const isLeftOut = isLarge && this.#isFirst && end <= this.#end + this.#missing
+      return isLeftOut
+        ? this.#refuseLarge(`the batch at offset ${offset} has ${length + LOG_OVERHEAD} bytes, more`, batch, end)
+        : this.#cutOff(room)
+    }
+    const magic = view.getInt8(batch + MAGIC)
+    if (magic !== 2) return this.#refuse(`the batch at offset ${offset} has the format ${magic}; only 2 is read, Kafka's since 0.11`)
+    if (crc32c(this.#response.subarray(batch + ATTRIBUTES, end)) !== view.getUint32(batch + CRC)) {
+      return this.#refuse(`the checksum of the batch at offset ${offset} does not match its bytes`, this.#endByItsHead(batch, end))
+    }
+    if (isLarge) return this.#refuseLarge(`the batch at offset ${offset} has ${length + LOG_OVERHEAD} bytes, more`, batch, end)
+    const lastOffsetDelta = view.getInt32(batch + LAST_OFFSET_DELTA)
+    const nextOffset = offset + lastOffsetDelta + 1
+    const follows = this.#isFirst ? nextOffset > this.#fetchOffset : offset >= this.nextOffset
+    if (!follows || offset < 0 || lastOffsetDelta < 0 || nextOffset > Number.MAX_SAFE_INTEGER) {
+      return this.#refuse(`a batch of the offsets ${offset} to ${nextOffset - 1} stands where ${this.nextOffset} is expected`)
+    }
+    if (offset > this.nextOffset && this.#endsAtHole(this.nextOffset, offset)) {
+      this.#shown = 0
+      this.#rows = 0
+      this.#row = 0
+      return this.#refuseHole()
+    }
+    const epoch = view.getInt32(batch + LEADER_EPOCH)
+    const attributes = view.getInt16(batch + ATTRIBUTES)
+    this.#baseOffset = offset
+    this.#lastOffsetDelta = lastOffsetDelta
+    this.#baseTimestamp = int64(view, batch + BASE_TIMESTAMP)
+    this.#hasAppendTime = (attributes & LOG_APPEND_TIME) !== 0
+    this.#appendTime = int64(view, batch + MAX_TIMESTAMP)
+    this.#batch = batch
+    const isHidden = this.#isHidden(batch, end, attributes, nextOffset - 1)
+    const fault = isHidden ? null : this.#openRecords(batch, end, attributes & CODEC)
+    if (fault === TOO_LARGE) return this.#refuseLarge(`the batch at offset ${offset} decompresses to more bytes`, batch, end)
+    if (fault !== null) {
+      this.#rows = this.#row
+      this.#left = 0
+      return this.#refuse(`the batch at offset ${offset} is intact by its checksum, but has ${fault}`, this.#endByItsHead(batch, end))
+    }
+    this.leaderEpoch = epoch
+    this.#nextBatch = end
+    this.#batchNextOffset = nextOffset
+    this.#batchEpoch = epoch
+    if (!this.#isDense && !isHidden) this.#findHoles()
+    return true
+  }
+
+  /**
+   * The bytes end within a batch. Brokers cut off the last one at the size that was asked for, but send the first one whole, however large it
+   * is: without that rule, a batch with a damaged length would be asked for again for ever.
+   */
+  #cutOff(room: number): boolean {
+    if (room === 0 || !this.#isFirst) return false
+    return this.#refuse(`the batch at offset ${this.#fetchOffset} is cut off after ${room} bytes`)
+  }
+
+  /** Whether no batch of this response was entered yet. */
+  get #isFirst(): boolean {
+    return this.#batchNextOffset === this.#fetchOffset
+  }
+
+  /** @param end the offset after what is refused, where that is known */
+  #refuse(why: string, end = -1): boolean {
+    this.corrupt = why
+    this.corruptEnd = end
+    return false
+  }
+
+  /** @param what names the batch and its size */
+  #refuseLarge(what: string, batch: number, end: number): boolean {
+    this.corruptKind = 'batch-too-large'
+    return this.#refuse(`${what} than BATCH_MAX_BYTES allows, which is ${this.#decompressor.maxBytes}`, this.#endByItsHead(batch, end))
+  }
+
+  /**
+   * The offset after a batch that cannot be read. Its head may be damaged as well, so it is believed only where it says the same several
+   * times: a broker appends batches without holes between and in them, so that the number of records tells the last offset, and the
+   * batch that follows in the response begins right behind it. −1 where they disagree.
+   */
+  #endByItsHead(batch: number, end: number): number {
+    const view = this.#responseView
+    const first = int64(view, batch)
+    const last = first + view.getInt32(batch + LAST_OFFSET_DELTA)
+    const count = view.getInt32(batch + RECORD_COUNT)
+    const isConsistent = first <= this.nextOffset && last >= this.nextOffset && last - first + 1 === count
+    const isFollowed = this.#end - end < LENGTH || int64(view, end) === last + 1
+    return isConsistent && isFollowed ? last + 1 : -1
+  }
+
+  /** Whether the batch only takes its place in the log and shows nothing: a control batch, or one of an aborted transaction. */
+  #isHidden(batch: number, end: number, attributes: number, lastOffset: number): boolean {
+    if ((attributes & (TRANSACTIONAL | CONTROL)) === 0) return false
+    const view = this.#responseView
+    const producerHigh = view.getInt32(batch + PRODUCER_ID)
+    const producerLow = view.getInt32(batch + PRODUCER_ID + 4)
+    const aborted = this.#aborted.covers(producerHigh, producerLow, lastOffset)
+    if ((attributes & CONTROL) === 0) return aborted
+    if (aborted && this.#isAbortMarker(batch + RECORDS, end)) this.#aborted.end(producerHigh, producerLow)
+    return true
+  }
+
+  /** Whether the control record that begins at `at` is an abort marker: its key is a version and a type, two bytes each. */
+  #isAbortMarker(at: number, end: number): boolean {
+    this.bytes = this.#response
+    this.view = this.#responseView
+    this.#longVarint(at)
+    this.#longVarlong(this.#at + 1)
+    this.#longVarint(this.#at)
+    const keyLength = signed(this.#longVarint(this.#at))
+    return keyLength >= 4 && this.#at + keyLength <= end && this.#responseView.getInt16(this.#at + 2) === ABORT
+  }
+
+  /** Decompresses a batch's records and reads them through; says what is wrong with them. */
+  #openRecords(batch: number, end: number, codec: number): string | null {
+    const response = this.#response
+    const count = this.#responseView.getInt32(batch + RECORD_COUNT)
+    let start = batch + RECORDS
+    // A batch that compaction has emptied is its head alone, of whichever codec.
+    if (codec === 0 || (count === 0 && start === end)) {
+      this.bytes = response
+      this.view = this.#responseView
+    } else {
+      const records = this.#decompressor.decompress(codec, response.subarray(start, end))
+      if (typeof records === 'string') return records
+      this.bytes = records
+      this.view = viewOf(records)
+      start = 0
+      end = records.length
+    }
+    if (count < 0) return `${count} records`
+    this.#isDense = count === this.#lastOffsetDelta + 1
+    this.#at = start
+    this.#recordsEnd = end
+    this.#left = count
+    this.#lastDelta = -1
+    this.#shown = 0
+    this.#row = 0
+    this.#rows = 0
+    this.#expectedDelta = Math.max(0, this.#fetchOffset - this.#baseOffset)
+    this.#work += end - start + Math.min(count, MOST_ROWS) * WORK_OF_RECORD
+    while (this.#left > 0) if (!this.#readRecords()) return `a malformed record among its ${count}`
+    if (this.#at !== end) return `${end - this.#at} bytes behind its last record`
+    if (count > MOST_ROWS) {
+      this.#at = start
+      this.#left = count
+      this.#lastDelta = -1
+      this.#row = 0
+      this.#rows = 0
+    }
+    return null
+  }
+
+  /**
+   * Makes rows of the next records, leaving out those before the offset that was asked for. False where one is malformed.
+   *
+   * One long function over local variables, because it runs for every record: numbers of one and two bytes are read on the spot. Reading past a
+   * record's end does no harm, as `at` never goes back and must be that end at last.
+   */
+  #readRecords(): boolean {
+    const bytes = this.bytes
+    const view = this.view
+    const recordsEnd = this.#recordsEnd
+    const count = Math.min(this.#left, MOST_ROWS)
+    if (count * PLACES > this.#places.length) this.#grow(count)
+    const places = this.#places
+    const numbers = this.#numbers
+    const rowSources = this.#sources
+    const firstDelta = this.#fetchOffset - this.#baseOffset
+    const lastOffsetDelta = this.#lastOffsetDelta
+    const baseTimestamp = this.#baseTimestamp
+    const appendTime = this.#appendTime
+    const hasAppendTime = this.#hasAppendTime
+    const isDense = this.#isDense
+    // How the headers of an earlier record with an identity began, up to its type and source: most others begin with the same bytes.
+    let prefixStart = 0
+    let prefixLength = 0
+    let prefixCount = 0
+    let prefixHeaders = 0
+    let prefixSource: EventSource | null = null
+    let lastDelta = this.#lastDelta
+    let at = this.#at
+    let row = 0
+    let byte = 0
+    this.#row = 0
+    this.#rows = 0
+    for (let record = 0; record < count; record++) {
+      // 1. Length, attributes, timestamp, offset.
+      let length = bytes[at++] as number
+      if (length > 0x7f) {
+        byte = bytes[at++] as number
+        length = byte > 0x7f ? this.#longVarint(at - 2) : (length & 0x7f) | (byte << 7)
+        if (byte > 0x7f) at = this.#at
+      }
+      length = signed(length)
+      const end = at + length
+      if (length < SMALLEST_RECORD || end > recordsEnd) return false
+      const body = ++at
+      let timestampDelta = bytes[at++] as number
+      byte = timestampDelta > 0x7f ? (bytes[at++] as number) : 0
+      if (byte < 0x80) {
+        timestampDelta = (timestampDelta & 0x7f) | (byte << 7)
+        timestampDelta = signed(timestampDelta)
+      } else {
+        timestampDelta = this.#longVarlong(at - 2)
+        at = this.#at
+      }
+      let offsetDelta = bytes[at++] as number
+      if (offsetDelta > 0x7f) {
+        byte = bytes[at++] as number
+        offsetDelta = byte > 0x7f ? this.#longVarint(at - 2) : (offsetDelta & 0x7f) | (byte << 7)
+        if (byte > 0x7f) at = this.#at
+      }
+      offsetDelta = signed(offsetDelta)
+      if (offsetDelta !== lastDelta + 1) {
+        if (isDense) offsetDelta = lastDelta + 1
+        else if (offsetDelta <= lastDelta || offsetDelta > lastOffsetDelta) return false
+      }
+      lastDelta = offsetDelta
+
+      // 2. Key and value.
+      let keyLength = bytes[at++] as number
+      if (keyLength > 0x7f) {
+        keyLength = this.#longVarint(at - 1)
+        at = this.#at
+      }
+      keyLength = signed(keyLength)
+      if (keyLength > end - at) return false
+      if (keyLength > 0) at += keyLength
+      let valueLength = bytes[at++] as number
+      if (valueLength > 0x7f) {
+        byte = bytes[at++] as number
+        valueLength = byte > 0x7f ? this.#longVarint(at - 2) : (valueLength & 0x7f) | (byte << 7)
+        if (byte > 0x7f) at = this.#at
+      }
+      valueLength = signed(valueLength)
+      if (valueLength > end - at) return false
+      const valueStart = valueLength < 0 ? -1 : at
+      if (valueLength > 0) at += valueLength
+      const valueEnd = valueLength < 0 ? -1 : at
+
+      // 3. Headers: type, source and sequence, and how often each is there (rule C1).
+      const headersStart = at
+      let headerCount = 0
+      let header = 0
+      let types = 0
+      let ourTypes = 0
+      let sources = 0
+      let sourceStart = 0
+      let sourceLength = 0
+      let sequences = 0
+      let sequenceStart = 0
+      let sequenceLength = 0
+      let source: EventSource | null = null
+      let identityEnd = 0
+      let identityHeaders = 0
+      let begins = prefixLength > 0 && prefixLength <= end - at
+      for (let word = prefixLength - 8; begins && word > -8; word -= 8) {
+        const place = Math.max(word, 0)
+        begins = view.getFloat64(at + place, true) === view.getFloat64(prefixStart + place, true)
+      }
+      if (begins) {
+        at += prefixLength
+        headerCount = prefixCount
+        header = prefixHeaders
+        source = prefixSource
+        types = 1
+        ourTypes = 1
+        sources = 1
+      } else {
+        headerCount = bytes[at++] as number
+        if (headerCount > 0x7f) {
+          headerCount = this.#longVarint(at - 1)
+          at = this.#at
+        }
+        headerCount = signed(headerCount)
+        if (headerCount < 0) return false
+      }
+      for (; header < headerCount; header++) {
+        if (at >= end) return false
+        // Nearly every length is one byte, and even because it is not negative.
+        byte = bytes[at++] as number
+        let nameLength = byte >> 1
+        if ((byte & 0x81) !== 0) {
+          nameLength = this.#longVarint(at - 1)
+          nameLength = signed(nameLength)
+          at = this.#at
+        }
+        const name = at
+        if (nameLength < 0 || nameLength > end - at) return false
+        at += nameLength
+        byte = bytes[at++] as number
+        let length = byte >> 1
+        if ((byte & 0x81) !== 0) {
+          length = this.#longVarint(at - 1)
+          length = signed(length)
+          at = this.#at
+        }
+        const value = at
+        if (length > end - at) return false
+        if (length > 0) at += length
+        if (nameLength === TYPE_LENGTH) {
+          if (view.getInt32(name, true) === TYPE_0 && view.getInt32(name + TYPE_LENGTH - 4, true) === TYPE_TAIL) {
+            types++
+            if (length === OUR_TYPE.length && OUR_TYPE.at(view, value)) ourTypes++
+            identityEnd = at
+            identityHeaders = header + 1
+          }
+        } else if (nameLength === SOURCE_LENGTH) {
+          if (
+            view.getInt32(name, true) === SOURCE_0 &&
+            view.getInt32(name + 4, true) === SOURCE_4 &&
+            view.getInt32(name + SOURCE_LENGTH - 4, true) === SOURCE_TAIL
+          ) {
+            sources++
+            sourceStart = value
+            sourceLength = length
+            identityEnd = at
+            identityHeaders = header + 1
+          }
+        } else if (nameLength === SEQUENCE_LENGTH) {
+          if (
+            view.getInt32(name, true) === SEQUENCE_0 &&
+            view.getInt32(name + 4, true) === SEQUENCE_4 &&
+            view.getInt32(name + SEQUENCE_LENGTH - 4, true) === SEQUENCE_TAIL
+          ) {
+            sequences++
+            sequenceStart = value
+            sequenceLength = length
+          }
+        }
+      }
+      if (at !== end) return false
+      if (offsetDelta < firstDelta) continue
+
+      // 4. What rule C1 makes of them.
+      let sequence = -1
+      if (types === 1 && ourTypes === 1 && sources === 1 && sequences === 1 && sequenceLength === SEQUENCE_DIGITS) {
+        sequence = digits16(view, sequenceStart)
+        if (source === null && sequence >= 0 && sourceLength > 0) {
+          source = this.#sourceTable.find(bytes, view, sourceStart, sourceStart + sourceLength)
+          if (source !== null && identityEnd <= sequenceStart && comparable(view, headersStart, identityEnd)) {
+            prefixStart = headersStart
+            prefixLength = identityEnd - headersStart
+            prefixCount = headerCount
+            prefixHeaders = identityHeaders
+            prefixSource = source
+          }
+        }
+      }
+      const identified = source !== null && sequence >= 0
+
+      const place = row * PLACES
+      places[place + BODY] = body
+      places[place + VALUE_START] = valueStart
+      places[place + VALUE_END] = valueEnd
+      places[place + HEADERS_START] = headersStart
+      places[place + HEADERS_END] = end
+      places[place + OFFSET_DELTA] = offsetDelta
+      places[place + KIND] = types === 0 ? OTHER : types === ourTypes ? OURS : UNKNOWN
+      numbers[row * NUMBERS + TIMESTAMP] = hasAppendTime ? appendTime : baseTimestamp + timestampDelta
+      numbers[row * NUMBERS + SEQUENCE] = identified ? sequence : -1
+      rowSources[row] = identified ? source : null
+      row++
+    }
+    this.#at = at
+    this.#lastDelta = lastDelta
+    this.#left -= count
+    this.#rows = row
+    return true
+  }
+
+  /**
+   * Reads an unsigned number of at most five bytes at `start`, and leaves `#at` behind it; beyond everything where there is none. Like the
+   * reference client, it does not mind a number written with more bytes than it needs.
+   */
+  #longVarint(start: number): number {
+    const bytes = this.bytes
+    let value = 0
+    for (let i = 0; i < 5; i++) {
+      const byte = bytes[start + i] as number
+      value |= (byte & 0x7f) << (7 * i)
+      if (byte < 0x80) {
+        this.#at = start + i + 1
+        return value
+      }
+    }
+    this.#at = Number.MAX_SAFE_INTEGER
+    return 0
+  }
+
+  /** Reads a signed number of at most ten bytes in the same way; it is not exact beyond 52 bits (see `exactTimestamp`). */
+  #longVarlong(start: number): number {
+    const bytes = this.bytes
+    let value = 0
+    let scale = 1
+    for (let i = 0; i < 10; i++) {
+      const byte = bytes[start + i] as number
+      // Of the tenth byte 64 bits have room for one.
+      value += (i < 9 ? byte & 0x7f : byte & 1) * scale
+      scale *= 128
+      if (byte < 0x80) {
+        this.#at = start + i + 1
+        return ((bytes[start] as number) & 1) === 0 ? value / 2 : -(value + 1) / 2
+      }
+    }
+    this.#at = Number.MAX_SAFE_INTEGER
+    return 0
+  }
+
+  #grow(rows: number): void {
+    const more = Math.min(2 ** Math.ceil(Math.log2(rows)), MOST_ROWS)
+    this.#places = new Int32Array(more * PLACES)
+    this.#numbers = new Float64Array(more * NUMBERS)
+    this.#sources = new Array(more).fill(null)
+  }
+}
+
+/**
+ * Whether bytes can be compared eight at a time as floating-point numbers, the widest values that are read without allocating: two of
+ * them that are equal have equal bits, unless they are zeros. (A NaN equals nothing, which costs time, but is no mistake.)
+ */
+function comparable(view: DataView, start: number, end: number): boolean {
+  for (let at = start; at + 8 <= end; at++) if (view.getFloat64(at, true) === 0) return false
+  return true
+}
+
+/** Sixteen ASCII digits as a number, or −1 where they are none, or more than 2^53 − 1. */
+function digits16(view: DataView, start: number): number {
+  const a = digits4(view.getInt32(start, true))
+  const b = digits4(view.getInt32(start + 4, true))
+  const c = digits4(view.getInt32(start + 8, true))
+  const d = digits4(view.getInt32(start + 12, true))
+  if ((a | b | c | d) < 0) return -1
+  const number = (a * 10_000 + b) * 100_000_000 + (c * 10_000 + d)
+  return number <= Number.MAX_SAFE_INTEGER ? number : -1
+}
+
+/** Four ASCII digits, the first one in the lowest byte, or −1: a digit's upper half is 3, and stays so when 6 is added. */
+function digits4(word: number): number {
+  if ((word & 0xf0f0f0f0) !== 0x30303030 || ((word + 0x06060606) & 0xf0f0f0f0) !== 0x30303030) return -1
+  return (word & 15) * 1000 + ((word >> 8) & 15) * 100 + ((word >> 16) & 15) * 10 + ((word >> 24) & 15)
+}
+
+/** The unsigned number of at most five bytes at `at`, which was found to be one. */
+function varint(bytes: Buffer, at: number): number {
+  let value = 0
+  for (let i = 0; i < 5; i++) {
+    const byte = bytes[at + i] as number
+    value |= (byte & 0x7f) << (7 * i)
+    if (byte < 0x80) break
+  }
+  return value
+}
+
+/** The signed number of at most ten bytes at `at`, exactly. */
+function varlong(bytes: Buffer, at: number): bigint {
+  let value = 0n
+  for (let i = 0; i < 10; i++) {
+    const byte = bytes[at + i] as number
+    value |= BigInt(byte & 0x7f) << BigInt(7 * i)
+    if (byte < 0x80) break
+  }
+  const unsigned = BigInt.asUintN(64, value)
+  return BigInt.asIntN(64, (unsigned >> 1n) ^ -(unsigned & 1n))
+}
+
+/** Behind the number at `at`, of whichever length. */
+function afterNumber(bytes: Buffer, at: number): number {
+  let end = at
+  while ((bytes[end] as number) > 0x7f) end++
+  return end + 1
+}
+
+/** Undoes the zigzag of signed numbers. */
+function signed(number: number): number {
+  return (number >>> 1) ^ -(number & 1)
+}
+
+function viewOf(bytes: Buffer): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}
+
+function word(text: string, at: number): number {
+  return Buffer.from(text).readInt32LE(at)
+}

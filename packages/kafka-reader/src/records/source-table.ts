@@ -1,0 +1,62 @@
+/**
+ * Gives each event source one object, found by the bytes of its name, so that no name is decoded or compared as text for each record.
+ *
+ * A two-way table without chains, bounded: a name that is not in it any more is decoded again, and becomes a new object with the same
+ * name. A collision is such a miss; it is never taken for another source, because all bytes are compared.
+ */
+import { isUtf8 } from 'node:buffer'
+import { MAX_SOURCE_BYTES } from '@poke-api-pipeline/pokemon-event'
+import type { EventSource } from '../ports.ts'
+import { ByteWords, lastWord, wordsOf } from './byte-words.ts'
+
+const SLOTS = 1 << 11
+
+interface Slot {
+  readonly name: ByteWords
+  /** null: these bytes name no source (rule C1). */
+  readonly source: EventSource | null
+}
+
+/** Longer than any name, so that no name equals it. */
+const EMPTY: Slot = { name: wordsOf('\0'.repeat(MAX_SOURCE_BYTES + 1)), source: null }
+
+export class SourceTable {
+  readonly #slots: Slot[] = new Array(SLOTS).fill(EMPTY)
+  #last: Slot = EMPTY
+
+  /**
+   * The source that bytes[start, end) name, or null where they name none: a name has 1 to 256 bytes of UTF-8 without NUL, which would not
+   * survive being stored as text, so that two sources could become one.
+   * @param view over the same bytes
+   */
+  find(bytes: Buffer, view: DataView, start: number, end: number): EventSource | null {
+    const length = end - start
+    const last = this.#last
+    if (length > MAX_SOURCE_BYTES) return null
+    if (length === last.name.length && last.name.at(view, start)) return last.source
+    const first = hashOf(view, start, end) & (SLOTS - 1)
+    let slot = this.#slots[first] as Slot
+    if (slot.name.length !== length || !slot.name.at(view, start)) {
+      slot = this.#slots[first ^ 1] as Slot
+      if (slot.name.length !== length || !slot.name.at(view, start)) {
+        slot = { name: new ByteWords(view, start, end), source: named(bytes, start, end) }
+        this.#slots[this.#slots[first] === EMPTY ? first : first ^ 1] = slot
+      }
+    }
+    this.#last = slot
+    return slot.source
+  }
+}
+
+function named(bytes: Buffer, start: number, end: number): EventSource | null {
+  const name = bytes.subarray(start, end)
+  return name.length === 0 || name.includes(0) || !isUtf8(name) ? null : { name: name.toString() }
+}
+
+/** Mixes the length and every word. */
+function hashOf(view: DataView, start: number, end: number): number {
+  let h = end - start
+  for (let at = start; at + 4 <= end; at += 4) h = Math.imul(h ^ (h >>> 15) ^ view.getInt32(at, true), 0x9e3779b1)
+  h = Math.imul(h ^ (h >>> 15) ^ lastWord(view, start, end), 0x85ebca77)
+  return h ^ (h >>> 16)
+}

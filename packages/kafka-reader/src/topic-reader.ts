@@ -1,0 +1,192 @@
+/** Reads a topic anew for `verify`: from any offset to any other, apart from any group, with the cursor that counts. */
+
+import { BackOff } from './brokers/back-off.ts'
+import { Cluster, type ClusterOptions, type Leader, type Topic } from './brokers/cluster.ts'
+import { DEFAULT_MAX_BATCH_BYTES, type FetchedPartition, type FetchLimits, type FetchResponse } from './brokers/fetch-response.ts'
+import { CODE, kafkaError, refusedBy } from './brokers/kafka-failure.ts'
+import { LeaderConnection } from './brokers/leader-connection.ts'
+import { KafkaError } from './errors.ts'
+import type { RecordView, TopicDescription, TopicReader } from './ports.ts'
+import { Decompressor } from './records/decompress.ts'
+import { BatchCursor } from './records/record-batch.ts'
+import { SourceTable } from './records/source-table.ts'
+
+export interface KafkaTopicReaderOptions extends ClusterOptions {
+  readonly limits: FetchLimits
+  /** For how long brokers may be away, in ms: somebody waits for the answer. */
+  readonly patience?: number
+  readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
+  /** A clock that never goes backwards, in ms. */
+  readonly now: () => number
+  readonly random: () => number
+}
+
+const PATIENCE = 30_000
+/** Rule F1 does not matter here: `verify` compares the epochs of the records themselves. */
+const NO_EPOCH = -1
+
+interface Answer {
+  readonly response: FetchResponse
+  readonly part: FetchedPartition
+}
+
+export class KafkaTopicReader implements TopicReader {
+  readonly #options: KafkaTopicReaderOptions
+  readonly #cluster: Cluster
+  readonly #cursor: BatchCursor
+  /** Told of offsets without a record. */
+  #missing: (from: number, to: number) => void = () => {}
+  readonly #closing = new AbortController()
+  #topic: Topic | null = null
+  /** To the leader that was asked last. */
+  #connection: LeaderConnection | null = null
+
+  constructor(options: KafkaTopicReaderOptions) {
+    this.#options = options
+    const { maxBatchBytes = DEFAULT_MAX_BATCH_BYTES } = options.limits
+    const onHole = (from: number, to: number) => this.#missing(from, to)
+    this.#cursor = new BatchCursor(new Decompressor(maxBatchBytes), new SourceTable(), undefined, onHole)
+    this.#cluster = new Cluster(options)
+  }
+
+  /** @throws KafkaError where it does not exist, or brokers are away for longer than the patience lasts */
+  async describe(): Promise<TopicDescription> {
+    return await this.#patiently(async () => {
+      const { topicId, partitions } = await this.#look()
+      const compacted = await this.#cluster.isCompacted()
+      const ends = partitions.map(async (leader, partition) => {
+        // In this order: what is committed meanwhile must not end behind the end.
+        const readableEndOffset = await this.#cluster.readableEnd(partition, leader)
+        const { start, end } = await this.#cluster.ends(partition, leader)
+        return { logStartOffset: start, endOffset: end, readableEndOffset }
+      })
+      return { topicId, compacted, partitions: await Promise.all(ends) }
+    })
+  }
+
+  /** @throws KafkaError where brokers are away for longer than the patience lasts */
+  async read(
+    partition: number,
+    from: number,
+    to: number,
+    each: (record: RecordView) => void,
+    progress: (offset: number) => void,
+    missing: (from: number, to: number) => void = () => {},
+  ): Promise<string | null> {
+    this.#missing = (from, end) => {
+      if (from < to) missing(from, Math.min(end, to))
+    }
+    const topicId = (this.#topic ?? (await this.#patiently(() => this.#look()))).topicId
+    let offset = from
+    let doubted = -1
+    while (offset < to) {
+      const answer = await this.#patiently(() => this.#fetch(topicId, partition, offset, to))
+      if (typeof answer === 'string') return answer
+      const { response, part } = answer
+      const cursor = this.#cursor.reset(response.bytes, part.recordsStart, part.recordsEnd, offset, part.aborted, part.recordsMissing)
+      do {
+        while (cursor.next()) if (cursor.offset < to) each(cursor)
+      } while (cursor.paused)
+      const moved = cursor.nextOffset > offset
+      offset = cursor.nextOffset
+      if (moved) progress(Math.min(offset, to))
+      if (cursor.corrupt === null || offset >= to) continue
+      // Bytes may be damaged on their way: they are fetched once more (rule F5).
+      if (doubted === offset) return `what is at offset ${offset} cannot be read: ${cursor.corrupt}`
+      doubted = offset
+    }
+    return null
+  }
+
+  close(): void {
+    this.#closing.abort()
+    this.#disconnect()
+    this.#cluster.disconnect()
+  }
+
+  async #look(): Promise<Topic> {
+    const { topic } = this.#options
+    this.#topic = await this.#cluster.topic()
+    if (this.#topic !== null) return this.#topic
+    throw new KafkaError('no-topic', `Kafka at ${this.#options.brokers.join(', ')} has no topic ${topic}: correct KAFKA_TOPIC`)
+  }
+
+  /** Asks until there is something at `offset`; or says why there will be nothing. */
+  async #fetch(topicId: string, partition: number, offset: number, to: number): Promise<Answer | string> {
+    const { topic } = this.#options
+    const leader = await this.#leader(topicId, partition)
+    if (typeof leader === 'string') return leader
+    const question = { partition, currentLeaderEpoch: leader.leaderEpoch, offset, lastEpoch: NO_EPOCH }
+    const response = await this.#connectionTo(leader.node).fetch(topicId, [question])
+    const part = response.topics.get(topicId)?.find((found) => found.partition === partition)
+    const code = part === undefined || response.errorCode !== CODE.none ? response.errorCode : part.errorCode
+    if (code === CODE.offsetOutOfRange) return await this.#whyGone(partition, leader, offset, to)
+    if (code !== CODE.none) throw refusedBy(code, { brokers: [`broker ${leader.node}`], topic })
+    if (part === undefined)
+      throw new KafkaError('bad-response', `broker ${leader.node} did not answer for partition ${partition}; it is asked again`)
+    if (part.highWatermark < to) return await this.#whyGone(partition, leader, offset, to)
+    if (part.recordsStart === part.recordsEnd)
+      throw new KafkaError(
+        'bad-response',
+        `broker ${leader.node} has nothing of partition ${partition} at offset ${offset}; it is asked again`,
+      )
+    return { response, part }
+  }
+
+  async #leader(topicId: string, partition: number): Promise<Leader | string> {
+    const topic = this.#topic ?? (await this.#cluster.topic())
+    this.#topic = topic
+    if (topic === null) return 'the topic was deleted while it was read'
+    if (topic.topicId !== topicId) return `the topic was made again while it was read; now it has the id ${topic.topicId}`
+    const leader = topic.partitions[partition]
+    if (leader === undefined) return 'the topic has it no longer'
+    if (leader.node < 0)
+      throw new KafkaError(
+        'no-leader',
+        `partition ${partition} of topic ${this.#options.topic} has no leader: start the broker that keeps it`,
+      )
+    return leader
+  }
+
+  /**
+   * A new leader says too little at first, so that the log's ends are asked for: these it does not tell before it knows them (KIP-207).
+   * @throws KafkaError where nothing is gone
+   */
+  async #whyGone(partition: number, leader: Leader, offset: number, to: number): Promise<string> {
+    const { start, end } = await this.#cluster.ends(partition, leader)
+    if (offset < start) return `retention removed offsets ${offset} to ${start - 1} while they were waiting to be read anew`
+    if (end < to) return `the log was cut: it ends at offset ${end}, and was counted up to ${to}`
+    throw new KafkaError('refused', `broker ${leader.node} does not have all of partition ${partition} yet; it is asked again`)
+  }
+
+  #connectionTo(node: number): LeaderConnection {
+    if (this.#connection?.node !== node) {
+      this.#disconnect()
+      this.#connection = new LeaderConnection({ ...this.#options, node, cluster: this.#cluster })
+    }
+    return this.#connection as LeaderConnection
+  }
+
+  #disconnect(): void {
+    this.#connection?.close()
+    this.#connection = null
+  }
+
+  /** Tries again what can be tried again, asking anew who leads what, until the patience is over. */
+  async #patiently<T>(work: () => Promise<T>): Promise<T> {
+    const { brokers, topic, wait, now, random, patience = PATIENCE } = this.#options
+    const retry = new BackOff({ first: 50, longest: 2000, random })
+    const until = now() + patience
+    for (;;) {
+      try {
+        return await work()
+      } catch (error) {
+        this.#disconnect()
+        this.#topic = null
+        const failure = kafkaError(error, { brokers, topic })
+        if (!failure.retriable || failure.kind === 'no-topic' || now() > until || this.#closing.signal.aborted) throw failure
+      }
+      await wait(retry.next(), this.#closing.signal)
+    }
+  }
+}

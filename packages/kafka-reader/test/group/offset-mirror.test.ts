@@ -1,0 +1,138 @@
+/** The mirror of positions in the Kafka group: only what moved, only while this is a member, and never in anybody's way. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { Member, Positions } from '../../src/brokers/cluster.ts'
+import { KafkaError } from '../../src/errors.ts'
+import { OffsetMirror } from '../../src/group/offset-mirror.ts'
+import { claimMetadata, claimOf } from '../../src/group/store-claim.ts'
+
+const STORE = { id: '00000000-0000-4000-8000-00000000000a', name: 'sqlite:data/counts.db', instance: 'host/12' }
+const self: Member = { groupId: 'g', memberId: 'm', generationId: 3 }
+const at = (...offsets: number[]): Positions => new Map(offsets.map((offset, partition) => [partition, { offset, leaderEpoch: 1 }]))
+
+function mirrorOf(
+  answer: () => boolean,
+  member: () => Member | null = () => self,
+  offsets = new Map<number, number>(),
+  openedAt: (partition: number) => number | null = () => null,
+  metadata: string | null = null,
+) {
+  const written: [Member, Positions, string][] = []
+  const told: string[] = []
+  const mirror = new OffsetMirror({
+    cluster: {
+      mirror: async (by, positions, [metadata = '']) => {
+        written.push([by, positions, metadata])
+        return answer()
+      },
+      mirrored: async () => new Map([...offsets].map(([partition, offset]) => [partition, { offset, leaderEpoch: 1, metadata }])),
+    },
+    groupId: 'g',
+    store: STORE,
+    observer: { mirrorDiffers: (partition, mirrored, position) => told.push(`${partition}: ${mirrored} > ${position}`) },
+    member,
+    positions: () => at(),
+    openedAt,
+    wait: async () => {},
+  })
+  return { mirror, written, told }
+}
+
+test('what moved is written, with the member’s id and generation', async () => {
+  const { mirror, written } = mirrorOf(() => true)
+  assert.equal(await mirror.write(at(5, 7)), true)
+  assert.equal(await mirror.write(at(5, 8)), true)
+  assert.equal(await mirror.write(at(5, 8)), true)
+  assert.deepEqual(
+    written.map(([by, positions]) => [by, positions]),
+    [
+      [self, at(5, 7)],
+      [self, new Map([[1, { offset: 8, leaderEpoch: 1 }]])],
+    ],
+  )
+})
+
+test('what the group did not take is written again', async () => {
+  let answer = () => false
+  const { mirror, written } = mirrorOf(() => answer())
+  assert.equal(await mirror.write(at(5)), false)
+  answer = () => {
+    throw new KafkaError('unreachable', 'away')
+  }
+  assert.equal(await mirror.write(at(5)), false)
+  answer = () => true
+  assert.equal(await mirror.write(at(5)), true)
+  assert.equal(written.length, 3)
+})
+
+test('each position says whose it is, and again in another place in the group, or where somebody else had the partition meanwhile', async () => {
+  let place = self
+  const { mirror, written } = mirrorOf(
+    () => true,
+    () => place,
+  )
+  await mirror.write(at(5))
+  place = { ...self, memberId: 'm2' }
+  await mirror.write(at(5))
+  await mirror.write(new Map())
+  await mirror.write(at(5))
+  const members = written.map(([, , metadata]) => claimOf(metadata))
+  assert.deepEqual(
+    members,
+    ['m', 'm2', 'm2'].map((memberId) => ({ ...STORE, memberId })),
+  )
+})
+
+test('who is no member writes nothing', async () => {
+  const { mirror, written } = mirrorOf(
+    () => true,
+    () => null,
+  )
+  assert.equal(await mirror.write(at(5)), false)
+  assert.deepEqual(written, [])
+})
+
+test('rule S5: a group that is ahead of the store is reported, once, and written over', async () => {
+  const { mirror, written, told } = mirrorOf(
+    () => true,
+    () => self,
+    new Map([
+      [0, 5],
+      [1, 500],
+    ]),
+  )
+  await mirror.write(at(5, 7))
+  await mirror.write(at(5, 8, 9))
+  assert.deepEqual(told, ['1: 500 > 7'])
+  assert.equal(written.length, 2)
+})
+
+test('rule S5: it is compared with where the partition was opened, however much was counted since', async () => {
+  const { mirror, told } = mirrorOf(
+    () => true,
+    () => self,
+    new Map([[0, 600]]),
+    () => 0,
+  )
+  await mirror.write(at(600))
+  assert.deepEqual(told, ['0: 600 > 0'])
+})
+
+test('an offset that another program has set further back is reported, and written over; one of this service is not: it may have died before', async () => {
+  const claim = claimMetadata({ ...STORE, memberId: 'm' })[0] as string
+  for (const [metadata, expected] of [
+    [null, ['0: 0 > 600']],
+    ['', ['0: 0 > 600']],
+    [claim, []],
+  ] as const) {
+    const { mirror, told, written } = mirrorOf(
+      () => true,
+      () => self,
+      new Map([[0, 0]]),
+      () => 600,
+      metadata,
+    )
+    await mirror.write(at(600))
+    assert.deepEqual([told, written.length], [expected, 1])
+  }
+})

@@ -1,0 +1,136 @@
+/** Rule S5: what committed offsets say of the store that they are of, and who is refused by it. */
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { FailureTracker } from '@poke-api-pipeline/service-kit'
+import { KafkaError } from '../../src/errors.ts'
+import { anotherStore, claimMetadata, claimOf, type StoreClaim, storeOfGroup } from '../../src/group/store-claim.ts'
+import { StoreOfGroup } from '../../src/group/store-of-group.ts'
+
+const A: StoreClaim = { id: '00000000-0000-4000-8000-00000000000a', name: 'sqlite:data/a.db', instance: 'one/12', memberId: 'm-1' }
+const B: StoreClaim = { id: '0123456789abcdef0123456789abcdef', name: 'postgres://poke@db/b', instance: 'two/34', memberId: 'm-2' }
+const by = (claim: StoreClaim | null) => ({
+  offset: 1,
+  leaderEpoch: 1,
+  metadata: claim === null ? null : (claimMetadata(claim)[0] as string),
+})
+
+describe('what a committed offset says', () => {
+  test('is read as it was written, and a shortened one still has the id', () => {
+    const [whole, short, none] = claimMetadata(A)
+    assert.deepEqual(claimOf(whole ?? ''), A)
+    assert.deepEqual(claimOf(short ?? ''), { id: A.id, name: '', instance: '', memberId: '' })
+    assert.equal(claimOf(none ?? ''), null)
+  })
+
+  test('is short enough for a broker of default settings, whatever store and host are called', () => {
+    const [whole = ''] = claimMetadata({
+      ...A,
+      name: `sqlite:${'家'.repeat(5000)}`,
+      instance: '\u2028'.repeat(5000),
+      memberId: 'm'.repeat(300),
+    })
+    assert.ok(Buffer.byteLength(whole) <= 4096, String(Buffer.byteLength(whole)))
+    assert.equal(claimOf(whole)?.id, A.id)
+  })
+
+  test('is nobody’s where another program or an older version wrote it', () => {
+    for (const metadata of [
+      null,
+      '',
+      'x',
+      '1',
+      'null',
+      '[]',
+      '{}',
+      '{"store":1}',
+      '{"store":"x"}',
+      '"00000000-0000-4000-8000-00000000000a"',
+    ])
+      assert.equal(claimOf(metadata), null, String(metadata))
+  })
+
+  test('forges no lines: whoever may commit may write it', () => {
+    const claim = claimOf(JSON.stringify({ store: A.id, name: 'a\n\u001b[31mb\u202ec', instance: ['x'], member: 1 }))
+    assert.deepEqual(claim, { id: A.id, name: 'a\\u000a\\u001b[31mb\\u202ec', instance: '', memberId: '' })
+  })
+})
+
+test('of several stores the group’s is the one that the first partition names', () => {
+  const offsets = new Map([
+    [3, by(B)],
+    [10, by(B)],
+    [2, by(A)],
+    [0, by(null)],
+  ])
+  assert.deepEqual(storeOfGroup(offsets), A)
+  assert.equal(storeOfGroup(new Map([[0, by(null)]])), null)
+})
+
+test('who is refused hears both stores, who counts into the other, and what to do', () => {
+  const { message, kind } = anotherStore('group', A, B)
+  assert.equal(kind, 'two-stores')
+  assert.equal(
+    message,
+    "group group counts into postgres://poke@db/b (two/34 counts or counted into it), and this instance (one/12) would count into sqlite:data/a.db: each would have a part. Set STORE_URL to the group's store, or give this instance a KAFKA_GROUP_ID of its own. To count into sqlite:data/a.db from now on, end all instances of the group and run poke-api-consumer take-group",
+  )
+  assert.match(anotherStore('group', A, { ...B, name: A.name }).message, /sqlite:data\/a\.db too, but into another one of this name/)
+  assert.match(anotherStore('group', A, { ...B, name: '', instance: '' }).message, /counts into the store with the id 0123/)
+})
+
+describe('the store of the group', () => {
+  function storeOf(answer: (attempt: number) => StoreClaim | null) {
+    const told: string[] = []
+    let [asked, time] = [0, 0]
+    const stop = new AbortController()
+    const checking = new StoreOfGroup({
+      cluster: { mirrored: async (_, partitions) => new Map(partitions.map((partition) => [partition, by(answer(++asked))])) },
+      groupId: 'group',
+      store: A,
+      partitions: () => 1,
+      troubles: new FailureTracker({ failed: (error) => told.push(error.message), over: () => told.push('over') }),
+      known: () => told.push('known'),
+      wait: async (ms) => {
+        time += ms
+      },
+      now: () => time,
+      random: () => 0.5,
+    })
+    return { checking, told, stop, asked: () => asked }
+  }
+  const isRefused = (error: unknown) => error instanceof KafkaError && error.kind === 'two-stores' && !error.retriable
+
+  test('is this one, another one, or nobody’s yet', async () => {
+    const { signal } = new AbortController()
+    const own = storeOf(() => A)
+    assert.equal(await own.checking.check(signal), true)
+    assert.deepEqual(own.told, ['known'])
+    const nobodys = storeOf(() => null)
+    assert.equal(await nobodys.checking.check(signal), false)
+    assert.deepEqual(nobodys.told, [])
+    await assert.rejects(storeOf(() => B).checking.check(signal), isRefused)
+  })
+
+  test('is asked for until there is an answer, and a moment without one is not worth a word', async () => {
+    const { checking, told, asked } = storeOf((attempt) => {
+      if (attempt < 4) throw new KafkaError('refused', 'COORDINATOR_NOT_AVAILABLE')
+      return A
+    })
+    assert.equal(await checking.check(new AbortController().signal), true)
+    assert.deepEqual([told, asked()], [['known'], 4])
+  })
+
+  test('is told of as a trouble where there is no answer for long', async () => {
+    const { checking, told } = storeOf((attempt) => {
+      if (attempt < 20) throw new KafkaError('refused', 'away')
+      return A
+    })
+    await checking.check(new AbortController().signal)
+    assert.deepEqual(new Set(told), new Set(['away', 'over', 'known']))
+  })
+
+  test('that turns out to be another one while this instance runs ends it', async () => {
+    const { checking, stop, asked } = storeOf((attempt) => (attempt < 3 ? A : B))
+    await assert.rejects(checking.run(stop.signal), isRefused)
+    assert.equal(asked(), 3)
+  })
+})

@@ -1,0 +1,130 @@
+/** A controller that keeps what it is given, in place of the real one: a position in memory, and answers that a test decides. */
+import type {
+  DataLoss,
+  FetchedRecords,
+  FetchHandler,
+  FetchPosition,
+  PartitionReader,
+  ReadOutcome,
+  RecordView,
+  TopicPartition,
+} from '../src/ports.ts'
+
+export interface CountedRecord {
+  readonly partition: number
+  readonly offset: number
+  readonly value: string | null
+}
+
+export interface CountCall {
+  readonly partition: number
+  readonly fetchOffset: number
+  readonly nextOffset: number
+  readonly records: number
+  readonly highWatermark: number
+  readonly corrupt: string | null
+}
+
+export class FakeHandler implements FetchHandler {
+  /** By partition; where nothing is set, a log is read from its start. */
+  readonly positions = new Map<number, FetchPosition>()
+  readonly counted: CountedRecord[] = []
+  readonly calls: CountCall[] = []
+  readonly losses: { readonly partition: number; readonly loss: DataLoss }[] = []
+  /** What happened to readers, in order. */
+  readonly events: string[] = []
+  /** What an opening waits for. */
+  opening: (partition: number) => Promise<void> = async () => {}
+  /** Asked after the records of a response were walked; may wait. */
+  decide: (call: CountCall) => ReadOutcome | Promise<ReadOutcome> = () => 'next'
+  decideLoss: (partition: number, loss: DataLoss) => ReadOutcome = () => 'stop'
+  readonly #seen: (record: RecordView) => void
+  #changed: PromiseWithResolvers<void> = Promise.withResolvers()
+
+  /** @param seen called with each record as it comes by, counted or not */
+  constructor(seen: (record: RecordView) => void = () => {}) {
+    this.#seen = seen
+  }
+
+  storeIsGroups(): void {}
+
+  async open(at: TopicPartition): Promise<PartitionReader> {
+    this.#tell(`open ${at.partition}`)
+    await this.opening(at.partition)
+    return new FakeReader(at, this, (event) => this.#tell(event), this.#seen)
+  }
+
+  /** Resolves as soon as the condition holds. */
+  async until(condition: () => boolean): Promise<void> {
+    while (!condition()) await this.#changed.promise
+  }
+
+  /** Values counted of a partition, in order. */
+  values(partition = 0): (string | null)[] {
+    return this.counted.filter((record) => record.partition === partition).map(({ value }) => value)
+  }
+
+  #tell(event: string): void {
+    this.events.push(event)
+    this.#changed.resolve()
+    this.#changed = Promise.withResolvers()
+  }
+}
+
+class FakeReader implements PartitionReader {
+  readonly stopped = false
+  readonly outdated = false
+  readonly #at: TopicPartition
+  readonly #handler: FakeHandler
+  readonly #tell: (event: string) => void
+  readonly #seen: (record: RecordView) => void
+  #isDead = false
+
+  constructor(at: TopicPartition, handler: FakeHandler, tell: (event: string) => void, seen: (record: RecordView) => void) {
+    this.#at = at
+    this.#handler = handler
+    this.#tell = tell
+    this.#seen = seen
+  }
+
+  get position(): FetchPosition {
+    return this.#handler.positions.get(this.#at.partition) ?? { offset: 'log-start', leaderEpoch: -1 }
+  }
+
+  async count({ fetchOffset, cursor, highWatermark }: FetchedRecords): Promise<ReadOutcome> {
+    if (this.#isDead) return 'stop'
+    const { partition } = this.#at
+    const records: CountedRecord[] = []
+    while (cursor.next()) {
+      this.#seen(cursor)
+      const { offset, bytes, valueStart, valueEnd } = cursor
+      records.push({ partition, offset, value: valueStart < 0 ? null : bytes.toString('utf8', valueStart, valueEnd) })
+    }
+    const { nextOffset, lastLeaderEpoch, corrupt } = cursor
+    const call = { partition, fetchOffset, nextOffset, records: records.length, highWatermark, corrupt }
+    this.#handler.calls.push(call)
+    this.#tell(`count ${partition} from ${fetchOffset}`)
+    const outcome = await this.#handler.decide(call)
+    if (outcome === 'next' && !this.#isDead) {
+      this.#handler.counted.push(...records)
+      if (nextOffset > fetchOffset) this.#handler.positions.set(partition, { offset: nextOffset, leaderEpoch: lastLeaderEpoch })
+    }
+    if (outcome !== 'next') this.#isDead = true
+    this.#tell(`counted ${partition}: ${outcome}`)
+    return outcome
+  }
+
+  async lost(loss: DataLoss): Promise<ReadOutcome> {
+    const { partition } = this.#at
+    this.#handler.losses.push({ partition, loss })
+    this.#isDead = true
+    const outcome = this.#handler.decideLoss(partition, loss)
+    this.#tell(`lost ${partition}`)
+    return outcome
+  }
+
+  async close(): Promise<void> {
+    this.#isDead = true
+    this.#tell(`close ${this.#at.partition}`)
+  }
+}

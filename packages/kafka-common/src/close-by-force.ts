@@ -1,5 +1,5 @@
 /** Ends a Kafka client at once, whatever it is doing. */
-import { withDeadline } from '@poke-api-pipeline/service-kit'
+import { withDeadline } from '@poke-api-pipeline/service-kit/deadline'
 
 /** For how long a client may take to say that it is closed, in ms. Its sockets are gone by then. */
 const CLOSE_DEADLINE = 1000

@@ -1,5 +1,6 @@
 /** What every service says of Kafka connections: of the brokers' addresses, TLS, the password's file, and quotas. */
-import { ServiceError, tlsFailure } from '@poke-api-pipeline/service-kit'
+import { ServiceError } from '@poke-api-pipeline/service-kit/service-error'
+import { tlsFailure } from '@poke-api-pipeline/service-kit/tls-failure'
 
 /** The error and everything inside it, the root cause last. */
 export function* errorsIn(error: unknown): Generator<Error> {

@@ -2,8 +2,8 @@
  * Fetches from one broker, for as long as it leads partitions of ours. The next fetch is under way while the last response is counted, so
  * at most two responses of a leader are in memory; while neither is counted, nothing is asked for.
  */
-import { quotaText } from '@poke-api-pipeline/kafka-common'
-import type { FailureTracker } from '@poke-api-pipeline/service-kit'
+import { quotaText } from '@poke-api-pipeline/kafka-common/kafka-connecting'
+import type { FailureTracker } from '@poke-api-pipeline/service-kit/failure-tracker'
 import { BackOff } from './brokers/back-off.ts'
 import type { FetchResponse } from './brokers/fetch-response.ts'
 import { kafkaError, refusedBy } from './brokers/kafka-failure.ts'

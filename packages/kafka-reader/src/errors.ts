@@ -1,5 +1,5 @@
 /** What goes wrong with Kafka, by kind. */
-import { type ErrorKind, EXIT, final, retried, ServiceError } from '@poke-api-pipeline/service-kit'
+import { type ErrorKind, EXIT, final, retried, ServiceError } from '@poke-api-pipeline/service-kit/service-error'
 
 /** Kafka did not give records, or a place in the group. */
 export const KAFKA_ERRORS = {

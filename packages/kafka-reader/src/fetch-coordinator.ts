@@ -1,6 +1,6 @@
 /** Reads the partitions that were handed to this member: a feed for each of them, and a loop for each broker that leads any. */
 import type { BaseOptions } from '@platformatic/kafka'
-import type { FailureTracker } from '@poke-api-pipeline/service-kit'
+import type { FailureTracker } from '@poke-api-pipeline/service-kit/failure-tracker'
 import { BrokerFetcher } from './broker-fetcher.ts'
 import type { Cluster, Positions } from './brokers/cluster.ts'
 import type { FetchLimits } from './brokers/fetch-response.ts'

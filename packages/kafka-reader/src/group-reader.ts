@@ -1,6 +1,7 @@
 /** The Kafka side of the consumer: waits for the topic, is a member of the group, and fetches what the group hands out. */
 import type { BaseOptions } from '@platformatic/kafka'
-import { FailureTracker, withDeadline } from '@poke-api-pipeline/service-kit'
+import { withDeadline } from '@poke-api-pipeline/service-kit/deadline'
+import { FailureTracker } from '@poke-api-pipeline/service-kit/failure-tracker'
 import { Cluster } from './brokers/cluster.ts'
 import { DEFAULT_MAX_BATCH_BYTES, type FetchLimits } from './brokers/fetch-response.ts'
 import { LogWatch, type LogWatchObserver } from './brokers/log-watch.ts'

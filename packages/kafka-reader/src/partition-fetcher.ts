@@ -3,7 +3,7 @@
  * What was asked for under an earlier opening is void (rule S2). Losses are told to the reader, which decides (rules F1, F5, S6).
  */
 
-import type { FailureTracker } from '@poke-api-pipeline/service-kit'
+import type { FailureTracker } from '@poke-api-pipeline/service-kit/failure-tracker'
 import { BackOff } from './brokers/back-off.ts'
 import type { Cluster, Leader } from './brokers/cluster.ts'
 import type { FetchedPartition, FetchQuestion, FetchResponse } from './brokers/fetch-response.ts'

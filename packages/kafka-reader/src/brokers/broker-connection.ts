@@ -1,6 +1,6 @@
 /** A connection to one broker for everything but records: which versions of each request it understands, and a deadline for each answer. */
 import { type API, apiVersionsV3, type BaseOptions, Connection, NetworkError, ResponseError } from '@platformatic/kafka'
-import { withDeadline } from '@poke-api-pipeline/service-kit'
+import { withDeadline } from '@poke-api-pipeline/service-kit/deadline'
 import { KafkaError } from '../errors.ts'
 import { CODE, kafkaError } from './kafka-failure.ts'
 

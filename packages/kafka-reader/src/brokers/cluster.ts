@@ -14,7 +14,8 @@ import {
   offsetFetchV8,
   parseBroker,
 } from '@platformatic/kafka'
-import { errorsIn, NOTHING_ALLOWED, unreachableListener } from '@poke-api-pipeline/kafka-common'
+import { errorsIn, unreachableListener } from '@poke-api-pipeline/kafka-common/kafka-connecting'
+import { NOTHING_ALLOWED } from '@poke-api-pipeline/kafka-common/rights'
 import { KafkaError } from '../errors.ts'
 import type { GroupOffset } from '../group/store-claim.ts'
 import { type BrokerAddress, BrokerConnection } from './broker-connection.ts'

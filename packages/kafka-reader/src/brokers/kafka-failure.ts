@@ -1,7 +1,14 @@
 /** Says in a sentence why Kafka did not answer as asked, and whether trying again can help. */
 import { AuthenticationError, NetworkError, ProtocolError, protocolErrorsCodesById, UnsupportedApiError } from '@platformatic/kafka'
-import { errorsIn, kafkaTlsFailure, missingPassword, namedAddress, unreachableListener } from '@poke-api-pipeline/kafka-common'
-import { DeadlinePassed, printable } from '@poke-api-pipeline/service-kit'
+import {
+  errorsIn,
+  kafkaTlsFailure,
+  missingPassword,
+  namedAddress,
+  unreachableListener,
+} from '@poke-api-pipeline/kafka-common/kafka-connecting'
+import { DeadlinePassed } from '@poke-api-pipeline/service-kit/deadline'
+import { printable } from '@poke-api-pipeline/service-kit/foreign-text'
 import { KafkaError } from '../errors.ts'
 
 /** Characters of what others say. */

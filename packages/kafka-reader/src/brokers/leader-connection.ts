@@ -1,6 +1,6 @@
 /** Asks one broker for records: over a connection that is made when it is needed, and with no longer waiting than brokers are silent. */
 import type { BaseOptions } from '@platformatic/kafka'
-import { DeadlinePassed, withSilenceLimit } from '@poke-api-pipeline/service-kit'
+import { DeadlinePassed, withSilenceLimit } from '@poke-api-pipeline/service-kit/deadline'
 import type { Cluster } from './cluster.ts'
 import { FetchConnection } from './fetch-connection.ts'
 import {

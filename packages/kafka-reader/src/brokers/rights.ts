@@ -1,6 +1,6 @@
 /** Asks the brokers what they allow to this client, before anything needs it. */
-import { type MissingRights, missingOperations, missingRightsText, principalOf } from '@poke-api-pipeline/kafka-common'
-import type { FailureTracker } from '@poke-api-pipeline/service-kit'
+import { type MissingRights, missingOperations, missingRightsText, principalOf } from '@poke-api-pipeline/kafka-common/rights'
+import type { FailureTracker } from '@poke-api-pipeline/service-kit/failure-tracker'
 import { KafkaError } from '../errors.ts'
 import { BackOff } from './back-off.ts'
 import type { Cluster, ClusterOptions } from './cluster.ts'

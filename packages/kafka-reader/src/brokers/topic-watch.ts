@@ -1,5 +1,5 @@
 /** Knows the topic: waits for it, and looks again whenever something about it is in doubt, and now and then. */
-import type { FailureTracker } from '@poke-api-pipeline/service-kit'
+import type { FailureTracker } from '@poke-api-pipeline/service-kit/failure-tracker'
 import { KafkaError } from '../errors.ts'
 import { BackOff } from './back-off.ts'
 import type { Cluster, Leader, Topic } from './cluster.ts'

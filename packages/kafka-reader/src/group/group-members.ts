@@ -3,7 +3,8 @@
  * counted, and nothing else would say so. A partition that the group gave to another program is left to it, as the group's protocol has it, and
  * named; when that program has gone, the group gives the partition to an instance again.
  */
-import { type FailureTracker, printable } from '@poke-api-pipeline/service-kit'
+import type { FailureTracker } from '@poke-api-pipeline/service-kit/failure-tracker'
+import { printable } from '@poke-api-pipeline/service-kit/foreign-text'
 import type { Cluster, DescribedGroup, GroupMember, Member } from '../brokers/cluster.ts'
 import { KafkaError } from '../errors.ts'
 import { partitionsOf, userDataOf } from './consumer-protocol.ts'

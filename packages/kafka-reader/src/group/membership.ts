@@ -4,8 +4,8 @@
  * wrong without harm: the store decides who may write.
  */
 import type { BaseOptions } from '@platformatic/kafka'
-import { closeByForce } from '@poke-api-pipeline/kafka-common'
-import { withDeadline } from '@poke-api-pipeline/service-kit'
+import { closeByForce } from '@poke-api-pipeline/kafka-common/close-by-force'
+import { withDeadline } from '@poke-api-pipeline/service-kit/deadline'
 import { BackOff } from '../brokers/back-off.ts'
 import type { Member } from '../brokers/cluster.ts'
 import { kafkaError } from '../brokers/kafka-failure.ts'

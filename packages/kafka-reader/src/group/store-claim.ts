@@ -2,7 +2,7 @@
  * Rule S5: all instances of a group count into one store, or each store would have a part. Which one that is stands in the metadata of the
  * group's committed offsets, where a newcomer reads it before it joins, whichever protocol the group uses, and also when nobody is there.
  */
-import { printable } from '@poke-api-pipeline/service-kit'
+import { printable } from '@poke-api-pipeline/service-kit/foreign-text'
 import { KafkaError } from '../errors.ts'
 
 /** A store, and the instance that counts into it, as their owner knows them. */

@@ -1,5 +1,5 @@
 /** Rule S5 before anything is counted, and while it is: sees whether the group counts into the store of this instance. */
-import type { FailureTracker } from '@poke-api-pipeline/service-kit'
+import type { FailureTracker } from '@poke-api-pipeline/service-kit/failure-tracker'
 import { BackOff } from '../brokers/back-off.ts'
 import type { Cluster } from '../brokers/cluster.ts'
 import { KafkaError } from '../errors.ts'

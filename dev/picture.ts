@@ -27,13 +27,13 @@ const SINCE = 'Since the first start'
 /** Counts as bars with the most frequent on top, one line of figures, what is in the way, and where things are. Fits the screen. */
 export function drawScene({ reading, places }: Scene, look: Look): string[] {
   const head = ['', ...wrap(`${SINCE}:`, figuresOf(reading), look.columns).map((line) => bold(line, look))]
-  const troubles = reading.troubles.slice(0, 3).map((trouble) => red(cut(`! ${trouble}`, look.columns), look))
+  const problems = reading.problems.slice(0, 3).map((problem) => red(cut(`! ${problem}`, look.columns), look))
   const width = Math.max(...places.map(([what]) => what.length))
   const foot = ['', ...places.map(([what, where]) => dim(cut(`${what.padEnd(width)}  ${where}`, look.columns), look))]
-  const room = Math.max(1, look.rows - 1 - head.length - troubles.length - 1 - foot.length)
+  const room = Math.max(1, look.rows - 1 - head.length - problems.length - 1 - foot.length)
   // Some lines of what was said last should stay in sight, as long as all types do.
   const counts = drawCounts(reading.counts, look, Math.max(Math.min(room, ENOUGH_FOR_ALL_TYPES), room - LINES_SAID))
-  return [...head, ...troubles, '', ...counts, ...foot]
+  return [...head, ...problems, '', ...counts, ...foot]
 }
 
 /** At most two lines. */
@@ -83,9 +83,9 @@ export function drawCounts(counts: ReadonlyMap<string, number>, look: Look, room
 
 /** The same in one line, for logs and pipes. */
 export function sceneInALine({ reading }: Scene): string {
-  const { troubles, counts } = reading
+  const { problems, counts } = reading
   const most = byCount(counts).slice(0, 5)
   const types = most.map(([type, n]) => `${type} ${n}`).join(', ')
   const inAll = `of ${count(counts.size)} ${counts.size === 1 ? 'type' : 'types'}${types === '' ? '' : `: ${types}${counts.size > most.length ? ', …' : ''}`}`
-  return [`${SINCE}: ${figuresOf(reading).join(', ')}`, inAll, ...troubles].join('; ')
+  return [`${SINCE}: ${figuresOf(reading).join(', ')}`, inAll, ...problems].join('; ')
 }

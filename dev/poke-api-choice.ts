@@ -25,8 +25,8 @@ export async function choosePokeApi(
 ): Promise<PokeApiChoice> {
   const nothingToClose = async () => undefined
   if (given) return { url: given, kind: 'given', what: `${given} (POKE_API_URL)`, close: nothingToClose }
-  const trouble = await whyNot(live, proxy)
-  if (trouble === null)
+  const reason = await whyNot(live, proxy)
+  if (reason === null)
     return {
       url: live,
       kind: 'live',
@@ -34,7 +34,7 @@ export async function choosePokeApi(
       close: nothingToClose,
     }
   const server = await serveBundled()
-  const what = `the bundled Pokédex at ${server.url} (the live one ${trouble})`
+  const what = `the bundled Pokédex at ${server.url} (the live one ${reason})`
   return { url: server.url, kind: 'bundled', what, close: () => server.close() }
 }
 

@@ -23,7 +23,7 @@ export interface Reading {
   readonly heldBack: number | null
   readonly sweep: { readonly done: number; readonly total: number; readonly leftOut: number } | null
   /** What the services say is in the way, each with the name of the service. */
-  readonly troubles: readonly string[]
+  readonly problems: readonly string[]
   /** What `type-counts.json` says; empty where there is none yet. */
   readonly counts: ReadonlyMap<string, number>
 }
@@ -52,11 +52,11 @@ export class Readings {
   async take(): Promise<Reading> {
     // First what was counted, then what was captured: so no more is ever counted than was captured before.
     const group = await groupOf(this.#consumer)
-    const [producer, counts, ...troubles] = await Promise.all([
+    const [producer, counts, ...problems] = await Promise.all([
       metricsOf(this.#producer),
       readCounts(this.#file),
-      troublesOf(this.#producer),
-      troublesOf(this.#consumer),
+      problemsOf(this.#producer),
+      problemsOf(this.#consumer),
     ])
     if (group !== null) this.#counted = { counted: group.counted, duplicates: group.duplicates, deadLetters: group.deadLetters }
     if (counts !== null) this.#counts = counts
@@ -72,7 +72,7 @@ export class Readings {
       lag: group?.lag ?? null,
       heldBack: group?.heldBack ?? null,
       sweep: this.#sweep,
-      troubles: troubles.flat(),
+      problems: problems.flat(),
       counts: this.#counts,
     }
   }
@@ -110,7 +110,7 @@ async function groupOf(consumer: Readable): Promise<Sums | null> {
   return answer === null ? null : ((JSON.parse(answer) as { readonly group?: Sums }).group ?? null)
 }
 
-async function troublesOf(service: Readable): Promise<string[]> {
+async function problemsOf(service: Readable): Promise<string[]> {
   const answer = await ask(service, '/health/ready')
   if (answer === null) return []
   const { reasons } = JSON.parse(answer) as { reasons: string[] }

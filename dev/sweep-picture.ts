@@ -14,7 +14,7 @@ const WIDEST_BAR = 40
 
 /** A progress bar with the time that is left, and what is in the way. */
 export function drawSweep(scene: SweepScene, look: Look): string[] {
-  const { sweep, lag, waiting, duplicates, troubles, counts } = scene.reading
+  const { sweep, lag, waiting, duplicates, problems, counts } = scene.reading
   const share = sweep === null ? 0 : sweep.done / sweep.total
   const words = [
     sweep === null ? 'The list of Pokémon is asked for' : `${Math.floor(share * 100)} %  ${count(sweep.done)} of ${count(sweep.total)}`,
@@ -35,16 +35,16 @@ export function drawSweep(scene: SweepScene, look: Look): string[] {
     `▕${bar(share, 1, width)}▏ ${bold(cut(head, look.columns - width - 3), look)}`,
     cut(figures, look.columns),
     cut(inAll, look.columns),
-    ...troubles.slice(0, 3).map((trouble) => red(cut(`! ${trouble}`, look.columns), look)),
+    ...problems.slice(0, 3).map((problem) => red(cut(`! ${problem}`, look.columns), look)),
   ]
 }
 
 /** The same in one line, for logs and pipes. */
 export function sweepInALine(scene: SweepScene): string {
-  const { sweep, lag, troubles } = scene.reading
-  if (sweep === null) return ['the list of Pokémon is asked for', ...troubles].join('; ')
+  const { sweep, lag, problems } = scene.reading
+  if (sweep === null) return ['the list of Pokémon is asked for', ...problems].join('; ')
   const leftOut = sweep.leftOut > 0 ? `, ${count(sweep.leftOut)} left out` : ''
-  return [`${sweep.done - sweep.leftOut} of ${sweep.total} captured${leftOut}, lag ${count(lag)}`, timeLeft(scene), ...troubles]
+  return [`${sweep.done - sweep.leftOut} of ${sweep.total} captured${leftOut}, lag ${count(lag)}`, timeLeft(scene), ...problems]
     .filter((part) => part !== null)
     .join('; ')
 }

@@ -18,7 +18,7 @@ const nothing: Reading = {
   lag: null,
   heldBack: null,
   sweep: null,
-  troubles: [],
+  problems: [],
   counts: new Map(),
 }
 const running: Reading = {
@@ -63,7 +63,7 @@ describe('the picture of make start', () => {
   })
 
   test('shows duplicates and dead letters where there are any, and what is in the way', () => {
-    const reading = { ...running, duplicates: 2, deadLetters: 1, troubles: ['producer: kafka: no broker answers'] }
+    const reading = { ...running, duplicates: 2, deadLetters: 1, problems: ['producer: kafka: no broker answers'] }
     const lines = drawScene({ reading, places }, { ...plain, columns: 120 })
     assert.match(lines[1] ?? '', /lag 0 {2}counted 82 {2}duplicates left out 2 {2}dead letters 1$/)
     assert.equal(lines[2], '! producer: kafka: no broker answers')
@@ -156,7 +156,7 @@ describe('the picture of make sweep', () => {
 
   test('fits a narrow screen', () => {
     for (const columns of [20, 40, 60]) {
-      const reading = { ...sweeping, troubles: ['producer: poke-api: PokeAPI cannot be reached, and this goes on for long'] }
+      const reading = { ...sweeping, problems: ['producer: poke-api: PokeAPI cannot be reached, and this goes on for long'] }
       for (const line of drawSweep({ reading, running: 10, doneAtFirst: 0 }, { ...plain, columns })) {
         assert.ok([...line].length <= columns, `${columns}: ${line}`)
       }

@@ -1,4 +1,4 @@
-/** What is read from the services: metrics over restarts, positions, troubles, and the file of counts. */
+/** What is read from the services: metrics over restarts, positions, problems, and the file of counts. */
 import assert from 'node:assert/strict'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
@@ -67,7 +67,7 @@ describe('the services', () => {
       lag: 1,
       heldBack: 1,
       sweep: { done: 4, total: 9, leftOut: 2 },
-      troubles: ['producer: poke-api: slow'],
+      problems: ['producer: poke-api: slow'],
       counts: new Map([['water', 2]]),
     })
     assert.deepEqual(
@@ -82,8 +82,8 @@ describe('the services', () => {
   test('that do not answer leave dashes and no error', async () => {
     const away = { name: 'producer', url: 'http://127.0.0.1:1' }
     const readings = new Readings(away, { name: 'consumer', url: null }, join(tmpdir(), 'there-is-no-such-file'))
-    const { captured, lag, troubles, counts } = await readings.take()
-    assert.deepEqual({ captured, lag, troubles, counts }, { captured: null, lag: null, troubles: [], counts: new Map() })
+    const { captured, lag, problems, counts } = await readings.take()
+    assert.deepEqual({ captured, lag, problems, counts }, { captured: null, lag: null, problems: [], counts: new Map() })
   })
 
   test('what was counted stays while the consumer cannot be asked; what nobody can know then is not shown', async (t) => {

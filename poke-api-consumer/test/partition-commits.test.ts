@@ -37,13 +37,13 @@ async function setUp() {
   }
   const told: [boolean, number][] = []
   const seconds: number[] = []
-  const storeTroubles = new FailureTracker({ failed: (error) => observer.storeFailed(error), over: () => observer.storeWorked() })
+  const storeFailures = new FailureTracker({ failed: (error) => observer.storeFailed(error), over: () => observer.storeWorked() })
   let time = 0
   let wake = () => {}
   const commits = new PartitionCommits(PARTITION, await store.open(PARTITION), {
     store,
     observer: Object.assign(observer, { committed: (_: unknown, took: number) => seconds.push(took) }),
-    storeTroubles,
+    storeFailures,
     crashPoint: () => {},
     onCommitted: (caughtUp, letters) => told.push([caughtUp, letters]),
     wait: (ms, signal) =>
@@ -63,7 +63,7 @@ async function setUp() {
     changes,
     told,
     seconds,
-    storeTroubles,
+    storeFailures,
     /** Adds the next record, once there is room; `last`: it is the last one there is. */
     async count(letters: readonly DeadLetter[] = [], last = false) {
       const delta = {
@@ -220,8 +220,8 @@ describe('commits of a partition', () => {
   })
 
   test('a store that failed works again once it takes a commit', async () => {
-    const { commits, count, answer, observer, storeTroubles } = await setUp()
-    storeTroubles.failed(commits.name, new Error('of an earlier opening'))
+    const { commits, count, answer, observer, storeFailures } = await setUp()
+    storeFailures.failed(commits.name, new Error('of an earlier opening'))
     await count()
     assert.deepEqual(observer.heard, ['store failed'])
     await answer()

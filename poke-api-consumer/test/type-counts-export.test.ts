@@ -17,7 +17,7 @@ function exporting(t: TestContext, allowed = true) {
   const types = new TypeCountsExport({
     store,
     sink,
-    storeTroubles: new FailureTracker({ failed: () => {}, over: () => {} }),
+    storeFailures: new FailureTracker({ failed: () => {}, over: () => {} }),
     observer,
     onMoved: async () => {},
     crashPoint: () => {},

@@ -16,7 +16,7 @@ export interface BrokerFetcherOptions extends LeaderConnectionOptions {
   /** Those that this broker leads. */
   readonly feeds: () => readonly PartitionFetcher[]
   readonly topicId: () => string
-  readonly troubles: FailureTracker
+  readonly failures: FailureTracker
   /** Quotas that make this client wait, by broker. */
   readonly quotas: FailureTracker
   /** The broker does not answer: perhaps it does not lead any more. */
@@ -56,7 +56,7 @@ export class BrokerFetcher {
   close(): void {
     this.#closing.abort()
     this.#connection.close()
-    this.#options.troubles.worked(this.#name)
+    this.#options.failures.worked(this.#name)
     this.#options.quotas.worked(this.#name)
     this.wake()
   }
@@ -85,7 +85,7 @@ export class BrokerFetcher {
       try {
         const response = await arriving
         this.#retry.reset()
-        this.#options.troubles.worked(this.#name)
+        this.#options.failures.worked(this.#name)
         this.#lookAtQuota(response)
         before = last
         counting = this.#answered(topicId, questions, response)
@@ -129,14 +129,14 @@ export class BrokerFetcher {
 
   /** @throws KafkaError where it is hopeless */
   async #failed(error: unknown): Promise<void> {
-    const { topic, troubles, doubt, wait } = this.#options
+    const { topic, failures, doubt, wait } = this.#options
     this.#connection.close()
     const { signal } = this.#closing
     if (signal.aborted) return
     this.#connection = new LeaderConnection(this.#options)
     const failure = kafkaError(error, { brokers: [this.#name], topic })
     if (!failure.retriable) throw failure
-    troubles.failed(this.#name, failure)
+    failures.failed(this.#name, failure)
     doubt()
     await wait(this.#retry.next(), signal)
   }

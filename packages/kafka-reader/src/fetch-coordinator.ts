@@ -18,7 +18,7 @@ export interface FetchCoordinatorOptions {
   readonly clientOptions?: Pick<BaseOptions, 'tls' | 'tlsServerName' | 'sasl'>
   readonly limits: FetchLimits
   readonly newCursor: () => BatchCursor
-  readonly troubles: FailureTracker
+  readonly failures: FailureTracker
   /** Quotas that make this client wait, by broker. */
   readonly quotas: FailureTracker
   /** Resolves when the group has lately confirmed that this member is one. */
@@ -73,12 +73,12 @@ export class FetchCoordinator {
    * @throws ServiceError where it is hopeless
    */
   async run(handler: FetchHandler, signal: AbortSignal): Promise<Positions> {
-    const { cluster, topics, brokers, troubles, newCursor, confirmed, wait, random } = this.#options
+    const { cluster, topics, brokers, failures, newCursor, confirmed, wait, random } = this.#options
     this.#context = {
       cluster,
       brokers,
       handler,
-      troubles,
+      failures,
       newCursor,
       confirmed,
       wait,

@@ -66,21 +66,21 @@ export class GroupReader implements RecordSource {
   async run(handler: FetchHandler, signal: AbortSignal): Promise<void> {
     const { observer } = this.#options
     const cluster = new Cluster(this.#options)
-    const troubles = new FailureTracker({ failed: (error) => observer.brokerAway(error), over: () => observer.brokerBack() })
-    const topics = new TopicWatch({ ...this.#options, cluster, troubles, waitingForTopic: (topic) => observer.waitingForTopic(topic) })
+    const failures = new FailureTracker({ failed: (error) => observer.brokerAway(error), over: () => observer.brokerBack() })
+    const topics = new TopicWatch({ ...this.#options, cluster, failures, waitingForTopic: (topic) => observer.waitingForTopic(topic) })
     // Requests under way would keep the end waiting for their deadlines.
     const disconnect = () => cluster.disconnect()
     signal.addEventListener('abort', disconnect)
     try {
-      if (!(await checkRights({ ...this.#options, cluster, troubles }, signal))) return
-      if (await topics.found(signal)) await this.#read(handler, cluster, topics, troubles, signal)
+      if (!(await checkRights({ ...this.#options, cluster, failures }, signal))) return
+      if (await topics.found(signal)) await this.#read(handler, cluster, topics, failures, signal)
     } finally {
       signal.removeEventListener('abort', disconnect)
       cluster.disconnect()
     }
   }
 
-  async #read(handler: FetchHandler, cluster: Cluster, topics: TopicWatch, troubles: FailureTracker, signal: AbortSignal): Promise<void> {
+  async #read(handler: FetchHandler, cluster: Cluster, topics: TopicWatch, failures: FailureTracker, signal: AbortSignal): Promise<void> {
     const { observer } = this.#options
     const known = {
       topic: () => topics.current,
@@ -95,7 +95,7 @@ export class GroupReader implements RecordSource {
     const storeOfGroup = new StoreOfGroup({
       ...this.#options,
       cluster,
-      troubles,
+      failures,
       partitions: () => topics.current.partitions.length,
       known: () => handler.storeIsGroups(),
     })
@@ -113,7 +113,7 @@ export class GroupReader implements RecordSource {
       ...this.#options,
       cluster,
       topics,
-      troubles,
+      failures,
       quotas: new FailureTracker({ failed: (error) => observer.throttled(error), over: () => observer.notThrottled() }),
       newCursor: () => new BatchCursor(decompressor, sources),
       confirmed: () => membership.confirmed(),
@@ -140,7 +140,7 @@ export class GroupReader implements RecordSource {
     const members = new GroupMembers({
       ...this.#options,
       cluster,
-      troubles,
+      failures,
       partitions: () => topics.current.partitions.length,
       member: () => membership.member,
     })

@@ -17,7 +17,7 @@ export interface FeedContext {
   readonly cluster: Pick<Cluster, 'ends'>
   readonly brokers: readonly string[]
   readonly handler: FetchHandler
-  readonly troubles: FailureTracker
+  readonly failures: FailureTracker
   readonly newCursor: () => BatchCursor
   readonly leaderOf: (partition: number) => Leader
   /** Whether the topic is compacted (rule S6). */
@@ -142,7 +142,7 @@ export class PartitionFetcher {
     if (part.errorCode !== CODE.none) return this.#refused(part.errorCode, question)
     this.#refusals.reset()
     this.#contradictions = 0
-    this.#context.troubles.worked(this.#name)
+    this.#context.failures.worked(this.#name)
     const { offset } = question
     if (part.diverging !== null)
       return this.#later(() => this.#lose(divergence(part.diverging as NonNullable<typeof part.diverging>, offset)))
@@ -173,7 +173,7 @@ export class PartitionFetcher {
     this.#closing.abort()
     this.#session = {}
     this.#asked = null
-    this.#context.troubles.worked(this.#name)
+    this.#context.failures.worked(this.#name)
     // What opens late is closed before the partition is opened here again.
     await this.#opening
     await this.#reader?.close()
@@ -285,19 +285,19 @@ export class PartitionFetcher {
 
   /** Both ends of the log, asked for until they are known; null where the partition was closed meanwhile. */
   async #ends(): Promise<{ readonly start: number; readonly end: number } | null> {
-    const { cluster, leaderOf, troubles, doubt, signal } = this.#context
+    const { cluster, leaderOf, failures, doubt, signal } = this.#context
     const retry = new BackOff({ first: FIRST_RETRY, longest: LONGEST_RETRY, random: this.#context.random })
     while (!this.#isClosed() && !signal.aborted) {
       const leader = leaderOf(this.at.partition)
       try {
         const ends = leader.node < 0 ? null : await cluster.ends(this.at.partition, leader)
         if (ends !== null) {
-          troubles.worked(this.#name)
+          failures.worked(this.#name)
           return ends
         }
       } catch (error) {
         if (!(error instanceof KafkaError) || !error.retriable) throw error
-        if (!this.#isClosed()) troubles.failed(this.#name, error)
+        if (!this.#isClosed()) failures.failed(this.#name, error)
       }
       doubt()
       await this.#pause(retry)
@@ -307,7 +307,7 @@ export class PartitionFetcher {
 
   /** Waits before the same is asked for again. */
   #rest(error: KafkaError): () => Promise<void> {
-    this.#context.troubles.failed(this.#name, error)
+    this.#context.failures.failed(this.#name, error)
     this.#state = 'resting'
     return this.#later(() => this.#restAndGoOn())
   }

@@ -21,7 +21,7 @@ interface Played {
   readonly handler: FakeHandler
   readonly loop: FetchCoordinator
   /** What was told of Kafka's troubles. */
-  readonly troubles: string[]
+  readonly failures: string[]
   /** May be changed by the test. */
   topic: WatchedTopic
   ends: LogEnds
@@ -36,7 +36,7 @@ async function play(t: TestContext, partitions: number, { compacted = false, lon
   const broker = await FakeBroker.start()
   const handler = new FakeHandler()
   const stopping = new AbortController()
-  const troubles: string[] = []
+  const failures: string[] = []
   const sources = new SourceTable()
   const leaders = Array.from({ length: partitions }, () => ({ node: NODE, leaderEpoch: 4 }))
   const played = {
@@ -62,8 +62,8 @@ async function play(t: TestContext, partitions: number, { compacted = false, lon
     limits: { maxBytes: 1 << 20, maxWait: 100 },
     longestSilence,
     newCursor: () => new BatchCursor(new Decompressor(1 << 20), sources),
-    troubles: new FailureTracker({ failed: (error) => troubles.push(error.message), over: () => troubles.push('back') }),
-    quotas: new FailureTracker({ failed: (error) => troubles.push(error.message), over: () => troubles.push('no quota any more') }),
+    failures: new FailureTracker({ failed: (error) => failures.push(error.message), over: () => failures.push('back') }),
+    quotas: new FailureTracker({ failed: (error) => failures.push(error.message), over: () => failures.push('no quota any more') }),
     confirmed: async () => {},
     wait: (_, signal) => {
       played.waits++
@@ -81,7 +81,7 @@ async function play(t: TestContext, partitions: number, { compacted = false, lon
     await end().catch(() => {})
     broker.stop()
   })
-  return Object.assign(played, { broker, handler, loop, troubles, running, end })
+  return Object.assign(played, { broker, handler, loop, failures, running, end })
 }
 
 const record = (value: string, baseOffset: number, leaderEpoch = 4) => batchOf({ baseOffset, leaderEpoch, records: [{ value }] })
@@ -512,12 +512,12 @@ describe('trouble', () => {
       ;(await played.broker.asked()).answer([{ partition: 0, errorCode }])
       assert.deepEqual(offsets(await played.broker.asked()), [[0, 0]])
       assert.ok(played.doubts > 0, `error ${errorCode}`)
-      assert.equal(played.troubles.length, 1)
+      assert.equal(played.failures.length, 1)
     }
   })
 
   test('a refusal of one partition does not hold up the others, and is over when it is answered', async (t) => {
-    const { broker, loop, handler, troubles } = await play(t, 2)
+    const { broker, loop, handler, failures } = await play(t, 2)
     handler.positions.set(0, { offset: 0, leaderEpoch: 4 }).set(1, { offset: 0, leaderEpoch: 4 })
     loop.assign(all(2))
     ;(await nextOf(broker, 2)).answer([
@@ -526,18 +526,18 @@ describe('trouble', () => {
     ])
     await handler.until(() => handler.values(1).length === 1)
     const asked = await nextOf(broker, 2)
-    assert.match(troubles.join(), /KAFKA_STORAGE_ERROR/)
+    assert.match(failures.join(), /KAFKA_STORAGE_ERROR/)
     asked.answer([{ partition: 0 }, { partition: 1 }])
     await broker.asked()
-    assert.equal(troubles.at(-1), 'back')
+    assert.equal(failures.at(-1), 'back')
   })
 
   test('a replica that is named to read from, unasked: nothing of the answer is counted, and the same is asked for again', async (t) => {
-    const { broker, loop, handler, troubles } = await play(t, 1)
+    const { broker, loop, handler, failures } = await play(t, 1)
     loop.assign(all(1))
     ;(await broker.asked()).answer([{ partition: 0, preferredReadReplica: 2, records: record('x', 0) }])
     assert.deepEqual(offsets(await broker.asked()), [[0, 0]])
-    assert.match(troubles.join(), /names replica 2 to read partition 0 from/)
+    assert.match(failures.join(), /names replica 2 to read partition 0 from/)
     assert.deepEqual(handler.counted, [])
   })
 
@@ -558,7 +558,7 @@ describe('trouble', () => {
   })
 
   test('a connection that breaks, an answer that makes no sense, and an error of the whole answer: asked again on a new connection', async (t) => {
-    const { broker, loop, handler, troubles } = await play(t, 1)
+    const { broker, loop, handler, failures } = await play(t, 1)
     loop.assign(all(1))
     ;(await broker.asked()).hangUp()
     ;(await broker.asked()).answer([{ partition: 0 }], { errorCode: -1 })
@@ -566,29 +566,29 @@ describe('trouble', () => {
     ;(await broker.asked()).answer([{ partition: 0, records: record('a', 0) }])
     await handler.until(() => handler.counted.length === 1)
     assert.equal(broker.connections, 3)
-    assert.deepEqual(troubles.filter((message) => message === 'back').length, 2)
+    assert.deepEqual(failures.filter((message) => message === 'back').length, 2)
   })
 
   test('a broker that falls silent is asked again on a new connection', async (t) => {
-    const { broker, loop, handler, troubles } = await play(t, 1, { longestSilence: 100 })
+    const { broker, loop, handler, failures } = await play(t, 1, { longestSilence: 100 })
     loop.assign(all(1))
     await broker.asked()
     ;(await broker.asked()).answer([{ partition: 0, records: record('a', 0) }])
     await handler.until(() => handler.counted.length === 1)
-    assert.match(troubles[0] ?? '', /nothing came for 200 ms/)
+    assert.match(failures[0] ?? '', /nothing came for 200 ms/)
     assert.ok(broker.connections >= 2)
   })
 
   test('a broker that enforces a quota is waited for as long as it said, which is called a quota until it is over', async (t) => {
-    const { broker, loop, handler, troubles } = await play(t, 1, { longestSilence: 100 })
+    const { broker, loop, handler, failures } = await play(t, 1, { longestSilence: 100 })
     loop.assign(all(1))
     ;(await broker.asked()).answer([{ partition: 0, records: record('a', 0) }], { throttleMs: 60_000 })
     const throttled = await broker.asked()
     // Longer than it may be silent otherwise.
     setTimeout(() => throttled.answer([{ partition: 0, records: record('b', 1) }]), 400)
     await handler.until(() => handler.counted.length === 2)
-    assert.match(troubles.shift() ?? '', /broker 1 enforces a quota on this service and makes it wait 60\.0 s/)
-    assert.deepEqual([troubles, broker.connections], [['no quota any more'], 1])
+    assert.match(failures.shift() ?? '', /broker 1 enforces a quota on this service and makes it wait 60\.0 s/)
+    assert.deepEqual([failures, broker.connections], [['no quota any more'], 1])
   })
 
   test('an answer that takes its time, but keeps coming, is waited for', async (t) => {

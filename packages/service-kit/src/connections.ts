@@ -46,9 +46,9 @@ const connectionOf = new WeakMap<Socket, Connection>()
 export function boundConnections(server: Server, logger: Logger): void {
   const waiting = new Room<Connection>(MAX_WAITING)
   const answering = new Room<Connection>(MAX_ANSWERING)
-  const trouble = new OutageLog({ logger, now: () => performance.now(), over: 'HTTP: there is room for every connection again' })
+  const outage = new OutageLog({ logger, now: () => performance.now(), over: 'HTTP: there is room for every connection again' })
   let reportedAt = Number.NEGATIVE_INFINITY
-  const over = setTimeout(() => trouble.worked(), QUIET).unref()
+  const over = setTimeout(() => outage.worked(), QUIET).unref()
 
   const move = (connection: Connection, room: Room<Connection>) => {
     connection.room?.leave(connection)
@@ -63,7 +63,7 @@ export function boundConnections(server: Server, logger: Logger): void {
     const client = printable(loser.client, LONGEST_ADDRESS)
     const held = room.takenBy(loser.client) + (loser.client === connection.client ? 0 : 1)
     const what = room === waiting ? 'connections without a whole request' : 'answers under way'
-    trouble.failed(
+    outage.failed(
       ownError(
         'http/crowded',
         `HTTP: ${client} holds ${held} of the ${room.places} ${what} that there can be: its oldest is closed for each new one. If that client is none of yours, keep it away with a firewall`,

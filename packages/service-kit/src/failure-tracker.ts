@@ -1,6 +1,6 @@
 /** What is wrong now, part by part, so that one part that works does not speak for another one that does not. */
 
-export interface TroublesObserver {
+export interface FailureObserver {
   /** A part failed; it is tried again. Said at each attempt. */
   readonly failed: (error: Error) => void
   /** All parts work again. */
@@ -8,10 +8,10 @@ export interface TroublesObserver {
 }
 
 export class FailureTracker {
-  readonly #observer: TroublesObserver
+  readonly #observer: FailureObserver
   readonly #parts = new Set<string>()
 
-  constructor(observer: TroublesObserver) {
+  constructor(observer: FailureObserver) {
     this.#observer = observer
   }
 

@@ -6,7 +6,7 @@ import { ServiceError } from './service-error.ts'
 /** While it lasts it is said again this often, in ms. */
 const REMIND_AFTER = 60_000
 /** One that comes back so soon after its end, in ms, is the same: of two brokers one may answer and the other not, turn and turn about. */
-const SAME_TROUBLE = 10_000
+const SAME_OUTAGE = 10_000
 /** In characters: it is shown by readiness and on the page. */
 const LONGEST_REASON = 2000
 
@@ -36,7 +36,7 @@ export class OutageLog {
     this.#options = options
   }
 
-  /** Why, in the words of the last failure; null where there is no trouble. */
+  /** Why, in the words of the last failure; null while there is no failure. */
   get reason(): string | null {
     return this.#reason
   }
@@ -48,14 +48,14 @@ export class OutageLog {
       this.#began = at
       this.#times = 0
       this.#spoken = false
-      if (at - this.#ended >= SAME_TROUBLE) this.#said.clear()
+      if (at - this.#ended >= SAME_OUTAGE) this.#said.clear()
     }
     if (at - this.#saidSince >= REMIND_AFTER) this.#said.clear()
     if (this.#said.size === 0) this.#saidSince = at
     this.#times++
     this.#reason = printable(error.message, LONGEST_REASON)
     const key = error instanceof ServiceError ? error.code : error.message
-    const lasts = !this.#spoken && at - this.#began >= SAME_TROUBLE
+    const lasts = !this.#spoken && at - this.#began >= SAME_OUTAGE
     if (this.#said.has(key) && !lasts) return
     this.#said.add(key)
     this.#spoken = true

@@ -1,4 +1,4 @@
-/** A trouble that lasts is said when it begins, when it changes, once a minute, and when it is over. */
+/** A failure that lasts is said when it begins, when it changes, once a minute, and when it is over. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Logger } from '../src/index.ts'
@@ -12,49 +12,49 @@ function setUp() {
   const logger = { warn: say('warn'), info: say('info') } as unknown as Logger
   const clock = { ms: 0 }
   const stopping = new AbortController()
-  const trouble = new OutageLog({ logger, over: 'Kafka is back', now: () => clock.ms, stopping: stopping.signal })
-  return { said, clock, stopping, trouble }
+  const outage = new OutageLog({ logger, over: 'Kafka is back', now: () => clock.ms, stopping: stopping.signal })
+  return { said, clock, stopping, outage }
 }
 
 const away = (port: number) => new ServiceError(`Kafka at ${port} is away`, { code: 'kafka/unreachable', exitCode: 75, retriable: true })
 
 test('a failure that repeats is said once, and its end with how long it took', () => {
-  const { said, clock, trouble } = setUp()
-  assert.equal(trouble.reason, null)
-  trouble.failed(away(1))
+  const { said, clock, outage } = setUp()
+  assert.equal(outage.reason, null)
+  outage.failed(away(1))
   clock.ms = 5000
-  trouble.failed(away(2))
-  assert.equal(trouble.reason, 'Kafka at 2 is away', 'readiness has the newest words')
+  outage.failed(away(2))
+  assert.equal(outage.reason, 'Kafka at 2 is away', 'readiness has the newest words')
   clock.ms = 12_000
-  trouble.worked()
-  assert.equal(trouble.reason, null)
-  trouble.worked()
+  outage.worked()
+  assert.equal(outage.reason, null)
+  outage.worked()
   assert.deepEqual(said, ['warn: Kafka at 1 is away', 'info: Kafka is back (2 times, 12 s)'])
 })
 
 test('while the service stops no end is said: what fails then is given up, and does not work', () => {
-  const { said, trouble, stopping } = setUp()
-  trouble.failed(away(1))
+  const { said, outage, stopping } = setUp()
+  outage.failed(away(1))
   stopping.abort()
-  trouble.worked()
-  assert.equal(trouble.reason, null)
+  outage.worked()
+  assert.equal(outage.reason, null)
   assert.deepEqual(said, ['warn: Kafka at 1 is away'])
 })
 
 test('another failure meanwhile is said, too', () => {
-  const { said, trouble } = setUp()
-  trouble.failed(away(1))
-  trouble.failed(new Error('something else'))
-  trouble.failed(away(1))
-  trouble.failed(new Error('something else'))
+  const { said, outage } = setUp()
+  outage.failed(away(1))
+  outage.failed(new Error('something else'))
+  outage.failed(away(1))
+  outage.failed(new Error('something else'))
   assert.deepEqual(said, ['warn: Kafka at 1 is away', 'warn: something else (2 times, 0 s)'], 'each once, also when they take turns')
 })
 
 test('while it lasts it is said again once a minute', () => {
-  const { said, clock, trouble } = setUp()
+  const { said, clock, outage } = setUp()
   for (let second = 0; second <= 130; second++) {
     clock.ms = second * 1000
-    trouble.failed(away(1))
+    outage.failed(away(1))
   }
   assert.deepEqual(said, [
     'warn: Kafka at 1 is away',
@@ -63,13 +63,13 @@ test('while it lasts it is said again once a minute', () => {
   ])
 })
 
-test('a new trouble after the end is said anew', () => {
-  const { said, clock, trouble } = setUp()
-  trouble.failed(away(1))
-  trouble.worked()
+test('a new failure after the end is said anew', () => {
+  const { said, clock, outage } = setUp()
+  outage.failed(away(1))
+  outage.worked()
   clock.ms = 10_000
-  trouble.failed(away(1))
-  trouble.worked()
+  outage.failed(away(1))
+  outage.worked()
   assert.deepEqual(said, [
     'warn: Kafka at 1 is away',
     'info: Kafka is back (1 times, 0 s)',
@@ -79,17 +79,17 @@ test('a new trouble after the end is said anew', () => {
 })
 
 test('one that comes and goes is said once, and again when it stays', () => {
-  const { said, clock, trouble } = setUp()
+  const { said, clock, outage } = setUp()
   for (let second = 0; second < 20; second++) {
     clock.ms = second * 1000
-    if (second % 2 === 0) trouble.failed(away(1))
-    else trouble.worked()
+    if (second % 2 === 0) outage.failed(away(1))
+    else outage.worked()
   }
   assert.deepEqual(said, ['warn: Kafka at 1 is away', 'info: Kafka is back (1 times, 1 s)'])
   for (let second = 20; second <= 30; second++) {
     clock.ms = second * 1000
-    trouble.failed(away(1))
+    outage.failed(away(1))
   }
-  trouble.worked()
+  outage.worked()
   assert.deepEqual(said.slice(2), ['warn: Kafka at 1 is away (11 times, 10 s)', 'info: Kafka is back (11 times, 10 s)'])
 })

@@ -65,7 +65,7 @@ export class Controller implements FetchHandler {
   readonly #walking = new Turns()
   /** How many types the store had when it was looked at last; −1: it was not. */
   #typesSeen = -1
-  readonly #storeTroubles: FailureTracker
+  readonly #storeFailures: FailureTracker
   /** Where bytes could not be read once, by topic id and partition. */
   readonly #doubts = new Map<string, number>()
   /** The newest reader of each partition, by topic id and partition. */
@@ -78,11 +78,11 @@ export class Controller implements FetchHandler {
     this.#crashPoint = crashPoint
     this.#counter = new Counter(options.typeMaxCount)
     const { observer } = options
-    const storeTroubles = new FailureTracker({ failed: (error) => observer.storeFailed(error), over: () => observer.storeWorked() })
-    this.#storeTroubles = storeTroubles
+    const storeFailures = new FailureTracker({ failed: (error) => observer.storeFailed(error), over: () => observer.storeWorked() })
+    this.#storeFailures = storeFailures
     this.#export = new TypeCountsExport({
       ...options,
-      storeTroubles,
+      storeFailures,
       crashPoint,
       onMoved: () => this.#lookForOthers(),
       onTotals: (totals) => this.#totals(totals),
@@ -165,7 +165,7 @@ export class Controller implements FetchHandler {
       observer,
       now,
       wait,
-      storeTroubles: this.#storeTroubles,
+      storeFailures: this.#storeFailures,
       counter: this.#counter,
       walking: this.#walking,
       breathe: this.#options.breathe ?? (async () => {}),
@@ -217,14 +217,14 @@ export class Controller implements FetchHandler {
           return await ask()
         } catch (error) {
           if (error instanceof ServiceError && !error.retriable) throw error
-          if (!ended.aborted) this.#storeTroubles.failed(what, error as Error)
+          if (!ended.aborted) this.#storeFailures.failed(what, error as Error)
           await wait(delay * (0.5 + random() / 2), ended)
           // Opening it now would take it from whoever has it by now.
           if (ended.aborted) throw error
         }
       }
     } finally {
-      this.#storeTroubles.worked(what)
+      this.#storeFailures.worked(what)
     }
   }
 

@@ -31,13 +31,13 @@ export class DeadLetterPublishing {
   /** Partitions that may have letters to publish. */
   readonly #pending = new Set<string>()
   /** By partition, and of the topic. */
-  readonly #troubles: FailureTracker
+  readonly #failures: FailureTracker
   #wake = new AbortController()
 
   constructor(options: DeadLetterPublishingOptions) {
     this.#options = options
     const { observer } = options
-    this.#troubles = new FailureTracker({
+    this.#failures = new FailureTracker({
       failed: (error) => observer.deadLetterPublishingFailed(error),
       over: () => observer.deadLetterPublishingWorked(),
     })
@@ -53,7 +53,7 @@ export class DeadLetterPublishing {
   disown(partition: TopicPartition): void {
     const key = keyOf(partition)
     this.#owned.delete(key)
-    this.#troubles.worked(key)
+    this.#failures.worked(key)
   }
 
   /** Dead letters of the partition were committed. */
@@ -80,13 +80,13 @@ export class DeadLetterPublishing {
       this.#pending.delete(key)
       try {
         await this.#publish(key, signal)
-        this.#troubles.worked(key)
+        this.#failures.worked(key)
         retry = FIRST_RETRY
       } catch (error) {
         if (error instanceof ServiceError && !error.retriable) throw error
         this.#pending.add(key)
         if (signal.aborted) return
-        if (this.#owned.has(key)) this.#troubles.failed(key, error as Error)
+        if (this.#owned.has(key)) this.#failures.failed(key, error as Error)
         await wait(retry * (0.5 + random() / 2), signal)
         retry = Math.min(retry * 2, LONGEST_RETRY)
       }
@@ -97,13 +97,13 @@ export class DeadLetterPublishing {
   async #couldPublish(): Promise<boolean> {
     try {
       const refused = await this.#options.topic.refused()
-      if (refused === null) this.#troubles.worked(TOPIC)
-      else this.#troubles.failed(TOPIC, refused)
+      if (refused === null) this.#failures.worked(TOPIC)
+      else this.#failures.failed(TOPIC, refused)
       return refused === null
     } catch (error) {
       if (error instanceof ServiceError && !error.retriable) throw error
       // Who reads records meets the same trouble, and says it.
-      if (this.#pending.size > 0) this.#troubles.failed(TOPIC, error as Error)
+      if (this.#pending.size > 0) this.#failures.failed(TOPIC, error as Error)
       return false
     }
   }

@@ -25,7 +25,7 @@ export interface Uncommitted {
 
 export interface CommitContext {
   readonly store: TallyStore
-  readonly storeTroubles: FailureTracker
+  readonly storeFailures: FailureTracker
   readonly observer: CountObserver
   readonly crashPoint: CrashHook
   /** Told of each commit: whether everything known of was counted, and how many dead letters it kept. */
@@ -134,7 +134,7 @@ export class PartitionCommits {
 
   /** Any outcome but "committed" is the end of these commits: the store is to be asked anew (rule S2). */
   async #commit({ firstOffset, to, delta, responses }: Uncommitted): Promise<void> {
-    const { store, storeTroubles, observer, crashPoint, now, onCommitted } = this.#context
+    const { store, storeFailures, observer, crashPoint, now, onCommitted } = this.#context
     const caughtUp = hasCaughtUp(responses)
     const beganAt = now()
     this.#beganAt = beganAt
@@ -151,7 +151,7 @@ export class PartitionCommits {
       })
       crashPoint('committing')
       const outcome = await committing
-      storeTroubles.worked(this.name)
+      storeFailures.worked(this.name)
       if (outcome === 'committed') {
         crashPoint('committed')
         this.#position = to
@@ -162,7 +162,7 @@ export class PartitionCommits {
       }
       observer.fenced(this.#partition)
     } catch (error) {
-      storeTroubles.failed(this.name, error as Error)
+      storeFailures.failed(this.name, error as Error)
     }
     this.#isBroken = true
   }

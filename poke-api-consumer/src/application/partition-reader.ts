@@ -163,7 +163,7 @@ export class StoredPartitionReader implements PartitionReader {
     await this.#commits.settle()
     if (this.#end !== null) return this.#end
     // A commit whose answer was lost was made after all where nothing follows the position that the store has.
-    if (bytes === 0 && to.offset >= lastStableOffset) this.#context.storeTroubles.worked(this.#commits.name)
+    if (bytes === 0 && to.offset >= lastStableOffset) this.#context.storeFailures.worked(this.#commits.name)
     this.#context.observer.counted(this.#partition, response)
     return null
   }
@@ -174,11 +174,11 @@ export class StoredPartitionReader implements PartitionReader {
     try {
       const outcome = this.#die(await this.#context.onLost(this.#partition, this.position, this.#token, loss))
       // Left alone, it has nothing to commit any more.
-      if (outcome === 'stop') this.#context.storeTroubles.worked(this.#commits.name)
+      if (outcome === 'stop') this.#context.storeFailures.worked(this.#commits.name)
       return outcome
     } catch (error) {
       // The opening that follows finds the gap again. After the end nobody is left to whom it matters.
-      if (this.#end === null) this.#context.storeTroubles.failed(this.#commits.name, error as Error)
+      if (this.#end === null) this.#context.storeFailures.failed(this.#commits.name, error as Error)
       return this.#die('reopen')
     }
   }
@@ -189,7 +189,7 @@ export class StoredPartitionReader implements PartitionReader {
     await this.#commits.settle()
     // After all that it is told of: what it keeps of the partition goes now.
     this.#context.observer.closed(this.#partition)
-    this.#context.storeTroubles.worked(this.#commits.name)
+    this.#context.storeFailures.worked(this.#commits.name)
   }
 
   /** What cannot be read is fetched once more, before it is lost. */

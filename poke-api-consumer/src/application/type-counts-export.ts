@@ -12,7 +12,7 @@ const REST_INTERVAL = 1000
 
 export interface TypeCountsExportOptions {
   readonly store: Pick<TallyStore, 'totals'>
-  readonly storeTroubles: FailureTracker
+  readonly storeFailures: FailureTracker
   readonly sink: TypeCountsSink
   readonly observer: CountObserver
   readonly crashPoint: CrashHook
@@ -130,14 +130,14 @@ export class TypeCountsExport {
 
   /** @returns null where the store failed: it is asked again a second later @throws ServiceError where asking again is hopeless */
   async #ask<T>(what: string, question: () => Promise<T>): Promise<T | null> {
-    const { storeTroubles } = this.#options
+    const { storeFailures } = this.#options
     try {
       const answer = await question()
-      storeTroubles.worked(`looking at the ${what}`)
+      storeFailures.worked(`looking at the ${what}`)
       return answer
     } catch (error) {
       if (error instanceof ServiceError && !error.retriable) throw error
-      storeTroubles.failed(`looking at the ${what}`, error as Error)
+      storeFailures.failed(`looking at the ${what}`, error as Error)
       return null
     }
   }

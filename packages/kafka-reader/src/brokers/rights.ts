@@ -10,7 +10,7 @@ export interface RightsOptions extends Pick<ClusterOptions, 'brokers' | 'topic' 
   /** Its name. */
   readonly deadLetterTopic: string
   readonly cluster: Pick<Cluster, 'topicRights' | 'groupRights' | 'mayCreate'>
-  readonly troubles: FailureTracker
+  readonly failures: FailureTracker
   readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
   readonly random: () => number
 }
@@ -25,18 +25,18 @@ const PASSING = 6
  * @throws KafkaError `not-authorised`, which names all that is missing; where it is hopeless for another reason, too
  */
 export async function checkRights(options: RightsOptions, signal: AbortSignal): Promise<boolean> {
-  const { troubles, wait, random } = options
+  const { failures, wait, random } = options
   const retry = new BackOff({ first: 50, longest: 5000, random })
   for (let attempt = 1; !signal.aborted; attempt++) {
     try {
       const missing = await missingToCount(options)
       if (missing.length > 0) throw notAuthorised('not-authorised', missing, options)
-      troubles.worked(RIGHTS)
+      failures.worked(RIGHTS)
       return true
     } catch (error) {
       if (!(error instanceof KafkaError && error.retriable)) throw error
       if (signal.aborted) break
-      if (error.kind !== 'refused' || attempt > PASSING) troubles.failed(RIGHTS, error)
+      if (error.kind !== 'refused' || attempt > PASSING) failures.failed(RIGHTS, error)
     }
     await wait(retry.next(), signal)
   }

@@ -7,7 +7,7 @@ import type { Cluster, Leader, Topic } from './cluster.ts'
 export interface TopicWatchOptions {
   readonly cluster: Pick<Cluster, 'topic' | 'isCompacted' | 'fetchVersion'>
   readonly topic: string
-  readonly troubles: FailureTracker
+  readonly failures: FailureTracker
   /** The topic does not exist yet; said once. */
   readonly waitingForTopic: (topic: string) => void
   readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
@@ -93,7 +93,7 @@ export class TopicWatch {
 
   /** @returns whether the topic is there. @throws KafkaError where it is hopeless */
   async #look(): Promise<boolean> {
-    const { cluster, topic: name, troubles, waitingForTopic } = this.#options
+    const { cluster, topic: name, failures, waitingForTopic } = this.#options
     try {
       if (this.#current === null) await cluster.fetchVersion(null)
       const topic = await cluster.topic()
@@ -101,29 +101,29 @@ export class TopicWatch {
         throw new KafkaError('no-topic', `topic ${name} is gone: it was deleted, and is waited for; the producer makes it`)
       }
       if (topic === null) {
-        troubles.worked(TOPIC)
+        failures.worked(TOPIC)
         if (!this.#saidWaiting) waitingForTopic(name)
         this.#saidWaiting = true
         return false
       }
       this.#current = { ...topic, compacted: await cluster.isCompacted() }
-      troubles.worked(TOPIC)
+      failures.worked(TOPIC)
       this.#lookAtLeaders(topic)
       return true
     } catch (error) {
       if (!(error instanceof KafkaError) || !error.retriable) throw error
-      troubles.failed(TOPIC, error)
+      failures.failed(TOPIC, error)
       return false
     }
   }
 
   #lookAtLeaders({ partitions }: Topic): void {
-    const { troubles, topic } = this.#options
+    const { failures, topic } = this.#options
     const without = [...partitions.keys()].filter((partition) => (partitions[partition] as Leader).node < 0)
-    if (without.length === 0) troubles.worked(LEADERS)
+    if (without.length === 0) failures.worked(LEADERS)
     else {
       const message = `partition ${without.join(', ')} of topic ${topic} has no leader: start the broker that keeps it; the others are read meanwhile`
-      troubles.failed(LEADERS, new KafkaError('no-leader', message))
+      failures.failed(LEADERS, new KafkaError('no-leader', message))
       this.doubt()
     }
   }

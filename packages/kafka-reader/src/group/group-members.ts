@@ -36,7 +36,7 @@ export interface GroupMembersOptions {
   readonly partitions: () => number
   /** This instance's place in the group; null where it has none now. */
   readonly member: () => Member | null
-  readonly troubles: FailureTracker
+  readonly failures: FailureTracker
   readonly observer: GroupMembersObserver
   readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
   /** A clock that never goes backwards, in ms. */
@@ -46,7 +46,7 @@ export interface GroupMembersOptions {
 /** In ms. */
 const LOOK_INTERVAL = 3000
 const SESSION_TIMEOUT = 10_000
-const TROUBLE = 'the members of the group'
+const PART = 'the members of the group'
 /** Sentences; a group may have thousands of members. */
 const MOST_REASONS = 10
 const LONGEST_NAME = 100
@@ -73,16 +73,16 @@ export class GroupMembers {
 
   /** Looks until the signal is aborted. @throws KafkaError where it is hopeless */
   async run(signal: AbortSignal): Promise<void> {
-    const { wait, troubles } = this.#options
+    const { wait, failures } = this.#options
     while (!signal.aborted) {
       await wait(LOOK_INTERVAL, signal)
       if (signal.aborted) return
       try {
         await this.look()
-        troubles.worked(TROUBLE)
+        failures.worked(PART)
       } catch (error) {
         if (!(error instanceof KafkaError) || !error.retriable) throw error
-        if (!signal.aborted) troubles.failed(TROUBLE, error)
+        if (!signal.aborted) failures.failed(PART, error)
       }
     }
   }

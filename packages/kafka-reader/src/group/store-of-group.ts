@@ -10,7 +10,7 @@ export interface StoreOfGroupOptions {
   readonly groupId: string
   readonly store: StoreIdentity
   readonly partitions: () => number
-  readonly troubles: FailureTracker
+  readonly failures: FailureTracker
   /** The group is known to count into this store. */
   readonly known: () => void
   readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
@@ -23,7 +23,7 @@ export interface StoreOfGroupOptions {
 const LOOK_INTERVAL = 3000
 /** A coordinator that has just begun has no answer for a moment: what lasts no longer than this, in ms, is not worth a word. */
 const QUIET = 3000
-const TROUBLE = 'the store of the group'
+const PART = 'the store of the group'
 
 export class StoreOfGroup {
   readonly #options: StoreOfGroupOptions
@@ -38,21 +38,21 @@ export class StoreOfGroup {
    * @throws KafkaError `two-stores` where it counts into another one; what was the matter last where the signal is aborted
    */
   async check(signal: AbortSignal): Promise<boolean> {
-    const { cluster, groupId, store, partitions, troubles, known, wait, now, random } = this.#options
+    const { cluster, groupId, store, partitions, failures, known, wait, now, random } = this.#options
     const retry = new BackOff({ first: 50, longest: 2000, random })
     const began = now()
     for (;;) {
       try {
         const all = Array.from({ length: partitions() }, (_, partition) => partition)
         const claim = storeOfGroup(await cluster.mirrored(groupId, all))
-        troubles.worked(TROUBLE)
+        failures.worked(PART)
         if (claim === null) return false
         if (claim.id !== store.id) throw anotherStore(groupId, store, claim)
         known()
         return true
       } catch (error) {
         if (!(error instanceof KafkaError) || !error.retriable || signal.aborted) throw error
-        if (now() - began > QUIET) troubles.failed(TROUBLE, error)
+        if (now() - began > QUIET) failures.failed(PART, error)
       }
       await wait(retry.next(), signal)
     }

@@ -24,7 +24,7 @@ function watch(...looks: (Topic | null | KafkaError)[]) {
         return look
       },
     },
-    troubles: new FailureTracker({ failed: (error) => told.push(error.message), over: () => told.push('back') }),
+    failures: new FailureTracker({ failed: (error) => told.push(error.message), over: () => told.push('back') }),
     waitingForTopic: (topic) => told.push(`waiting for ${topic}`),
     wait: (ms, signal) =>
       new Promise((resolve) => {

@@ -57,7 +57,7 @@ function watch() {
     sessionTimeout: 10_000,
     partitions: () => 3,
     member: () => ({ groupId: 'g', memberId: 'me', generationId: 1 }),
-    troubles: new FailureTracker({ failed: () => {}, over: () => {} }),
+    failures: new FailureTracker({ failed: () => {}, over: () => {} }),
     observer: { groupSeen: (view) => seen.push(view) },
     wait: async () => {},
     now: () => time,

@@ -87,7 +87,7 @@ describe('the store of the group', () => {
       groupId: 'group',
       store: A,
       partitions: () => 1,
-      troubles: new FailureTracker({ failed: (error) => told.push(error.message), over: () => told.push('over') }),
+      failures: new FailureTracker({ failed: (error) => told.push(error.message), over: () => told.push('over') }),
       known: () => told.push('known'),
       wait: async (ms) => {
         time += ms

@@ -56,8 +56,8 @@ export class LiveState implements CountObserver {
   #seen = 0
   /** By partition: which event was shown last. */
   readonly #told = new Map<string, string>()
-  #storeTrouble: string | null = null
-  #lookTrouble: string | null = null
+  #storeFailure: string | null = null
+  #readFailure: string | null = null
   /** What the group gave to other programs, or to nobody. */
   #unread: { readonly partitions: ReadonlySet<number>; readonly reasons: readonly string[] } = { partitions: new Set(), reasons: [] }
   #version = 0
@@ -89,17 +89,17 @@ export class LiveState implements CountObserver {
     if (counted < (this.#samples.at(-1)?.counted ?? 0)) this.#samples.length = 0
     this.#samples.push({ at, counted })
     while (this.#samples.length > 2 && at - this.#samples[0]!.at > LONGEST_RATE_WINDOW) this.#samples.shift()
-    if (before?.perSecond !== this.#rate()?.perSecond || this.#lookTrouble !== null || reasons !== this.#reasons) this.#version++
-    this.#lookTrouble = null
+    if (before?.perSecond !== this.#rate()?.perSecond || this.#readFailure !== null || reasons !== this.#reasons) this.#version++
+    this.#readFailure = null
     this.#reasons = reasons
     this.#tellOfOthers()
   }
 
   /** The look failed: what is shown stays, and says why. */
   lookFailed(error: Error): void {
-    const trouble = `The store could not be read: ${printable(error.message)}`
-    if (trouble !== this.#lookTrouble) this.#version++
-    this.#lookTrouble = trouble
+    const failure = `The store could not be read: ${printable(error.message)}`
+    if (failure !== this.#readFailure) this.#version++
+    this.#readFailure = failure
   }
 
   totals(totals: Totals): void {
@@ -138,12 +138,12 @@ export class LiveState implements CountObserver {
   }
 
   storeFailed(error: Error): void {
-    this.#storeTrouble = `The store fails: ${printable(error.message)}`
+    this.#storeFailure = `The store fails: ${printable(error.message)}`
     this.#version++
   }
 
   storeWorked(): void {
-    this.#storeTrouble = null
+    this.#storeFailure = null
     this.#version++
   }
 
@@ -202,7 +202,7 @@ export class LiveState implements CountObserver {
       build,
       group: this.#group(),
       unread: this.unread,
-      troubles: [this.#storeTrouble, this.#lookTrouble].filter((trouble) => trouble !== null),
+      troubles: [this.#storeFailure, this.#readFailure].filter((failure) => failure !== null),
       instance: {
         name: this.instance,
         partitions: this.#own.size,

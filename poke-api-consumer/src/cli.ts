@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-import { deferSchemas } from '@poke-api-pipeline/kafka-common'
 /** The consumer's command line. A further command is one more entry of the list. */
+import { deferSchemas } from '@poke-api-pipeline/kafka-common'
 import { type CommandOption, runProgram } from '@poke-api-pipeline/service-kit'
 import manifest from '../package.json' with { type: 'json' }
 import { SETTINGS } from './config.ts'
@@ -12,7 +12,7 @@ const terminal = processTerminal()
 
 deferSchemas()
 await runProgram({
-  name: manifest.name,
+  name: 'poke-api-consumer',
   version: manifest.version,
   description: `${manifest.description}.`,
   settings: SETTINGS,

@@ -7,7 +7,7 @@ import { SETTINGS } from './config.ts'
 
 deferSchemas()
 await runProgram({
-  name: manifest.name,
+  name: 'poke-api-producer',
   version: manifest.version,
   description: `${manifest.description}.`,
   settings: SETTINGS,

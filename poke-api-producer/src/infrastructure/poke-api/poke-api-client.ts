@@ -115,7 +115,7 @@ export class PokeApiClient implements PokeApi {
       maxAtOnce = 32,
       maxAttempts = 5,
       maxBody = 4 * 1024 * 1024,
-      userAgent = `poke-api-pipeline/${manifest.version} (${manifest.name})`,
+      userAgent = `poke-api-pipeline/${manifest.version} (poke-api-producer)`,
       observer = silent,
       now = Date.now,
       random = Math.random,

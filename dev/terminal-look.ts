@@ -1,5 +1,5 @@
 /** What a terminal can show, and text drawn for it. */
-import { inTypeColour } from '@poke-api-pipeline/poke-api-consumer/look'
+import { inTypeColour } from '@poke-api-pipeline/poke-api-consumer/type-colours'
 
 export interface Look {
   /** Characters in a line, lines on the screen. */

@@ -1,10 +1,10 @@
 /** The page's own server with figures that a test chooses, without Kafka and without a database: what a pipeline would take years to count. */
 
 import { GroupProgress } from '@poke-api-pipeline/poke-api-consumer/group-progress'
-import { headerBytes } from '@poke-api-pipeline/poke-api-consumer/header-bytes'
 import { LiveState } from '@poke-api-pipeline/poke-api-consumer/live-state'
 import { webPage } from '@poke-api-pipeline/poke-api-consumer/page'
 import type { KeptDeadLetter, NewestEvent, PartitionSummary } from '@poke-api-pipeline/poke-api-consumer/ports'
+import { headerBytes } from '@poke-api-pipeline/poke-api-consumer/testing/header-bytes'
 import { typeCountsDocument } from '@poke-api-pipeline/poke-api-consumer/type-counts-file'
 import { createLogger, createRegistry, Health, startHttpServer } from '@poke-api-pipeline/service-kit'
 

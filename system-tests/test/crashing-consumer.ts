@@ -1,6 +1,7 @@
 /** The consumer as it is, which kills itself where it is told to. Its only argument is a `Death` as JSON; its settings are the environment. */
-import type { CrashPoint } from '@poke-api-pipeline/poke-api-consumer/crash-points'
+
 import { run } from '@poke-api-pipeline/poke-api-consumer/main'
+import type { CrashPoint } from '@poke-api-pipeline/poke-api-consumer/testing/crash-points'
 
 /** By SIGKILL, when it comes by this point for the nth time. */
 export interface Death {

@@ -1,11 +1,11 @@
 /** A producer process for tests: sweeps a few Pokémon that cost no request, and kills itself where it is told to. Its only argument is a `SweepOrders` as JSON. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Controller } from '@poke-api-pipeline/poke-api-producer/controller'
-import type { CrashPoint } from '@poke-api-pipeline/poke-api-producer/crash-points'
 import { KafkaEventPublisher } from '@poke-api-pipeline/poke-api-producer/kafka-producer'
-import { capture } from '@poke-api-pipeline/poke-api-producer/pokemon'
-import { RecordingObserver } from '@poke-api-pipeline/poke-api-producer/recording-observer'
 import { SqliteOutbox } from '@poke-api-pipeline/poke-api-producer/sqlite-outbox'
+import type { CrashPoint } from '@poke-api-pipeline/poke-api-producer/testing/crash-points'
+import { capture } from '@poke-api-pipeline/poke-api-producer/testing/pokemon'
+import { RecordingObserver } from '@poke-api-pipeline/poke-api-producer/testing/recording-observer'
 
 export interface SweepOrders {
   readonly dir: string

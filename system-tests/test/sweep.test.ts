@@ -8,8 +8,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { after, before, describe, test } from 'node:test'
-import { COUNTS_OF_A_SWEEP } from '@poke-api-pipeline/dev/counts-of-a-sweep'
 import { type PokeApiServer, servePokeApi } from '@poke-api-pipeline/dev/poke-api-server'
+import { COUNTS_OF_A_SWEEP } from '@poke-api-pipeline/dev/testing/counts-of-a-sweep'
 import { DevCommand } from '../dev-command.ts'
 
 const IN_ALL = 2116

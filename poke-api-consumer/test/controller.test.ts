@@ -62,7 +62,7 @@ type SetUp = ReturnType<typeof setUp>
 /** The records of a log in [from, to), as a fetch gives them. */
 function response(log: MockEntry[], from: number, to: number) {
   const cursor = new MockCursor(log, from, to, 0)
-  return { fetchOffset: from, cursor, bytes: to - from, highWatermark: log.length, lastStableOffset: log.length, logStartOffset: 0 }
+  return { fetchOffset: from, cursor, bytes: to - from, highWatermark: log.length, lastStableOffset: log.length }
 }
 
 async function countedOnce(): Promise<SetUp> {
@@ -269,7 +269,7 @@ describe('every trouble ends in opening the partition again (rule S2)', () => {
     await until(() => observer.heard.includes('fenced 0'))
     const nothing = (fetchOffset: number) => {
       const cursor = new MockCursor([], fetchOffset, fetchOffset, 0)
-      return { fetchOffset, cursor, bytes: 0, highWatermark: fetchOffset, lastStableOffset: fetchOffset, logStartOffset: 0 }
+      return { fetchOffset, cursor, bytes: 0, highWatermark: fetchOffset, lastStableOffset: fetchOffset }
     }
     assert.deepEqual([await readers[0]?.count(nothing(2)), await readers[1]?.count(nothing(1))], ['reopen', 'next'])
     await finish()

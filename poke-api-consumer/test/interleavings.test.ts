@@ -317,7 +317,6 @@ class Member extends Mortal {
         bytes: 1,
         highWatermark,
         lastStableOffset: highWatermark,
-        logStartOffset: 0,
       }),
     }
   }
@@ -592,7 +591,7 @@ class World {
   }
 
   #complete(partitions: readonly PartitionSnapshot[]): boolean {
-    const published = partitions.every(({ letters }) => [...letters].every(({ state }) => state === 'published'))
+    const published = partitions.every(({ deadLetterList: letters }) => [...letters].every(({ state }) => state === 'published'))
     return published && this.topic.logs.every((log, partition) => this.#ranges[partition]?.at(-1)?.to === log.length)
   }
 
@@ -605,7 +604,7 @@ class World {
     for (const found of await this.#store.snapshot()) {
       const { partition } = found
       const expected = countOf(this.topic.logs[partition] as MockEntry[], this.#ranges[partition] as Range[])
-      const { counts, counted, duplicates, letters } = found
+      const { counts, counted, duplicates, deadLetterList: letters } = found
       const actual = { counts: Object.fromEntries(counts), counted, duplicates, letters: [...letters].map(({ offset }) => offset) }
       assert.deepEqual(actual, expected, `partition ${partition}`)
     }
@@ -627,7 +626,7 @@ class World {
 
   /** Promise 3: each of them at least once, and for the first time in order. */
   async assertDeadLettersPublishedInOrder(): Promise<void> {
-    for (const { partition, letters } of await this.#store.snapshot()) {
+    for (const { partition, deadLetterList: letters } of await this.#store.snapshot()) {
       const kept = [...letters].map(({ offset }) => offset)
       const first = [...new Set(this.letters[partition])].filter((offset) => kept.includes(offset))
       assert.deepEqual(first, kept, `published dead letters of partition ${partition}`)

@@ -1,6 +1,6 @@
 /** A file in memory: holds the published document as the real one does, and fails where a test says so. */
 import type { TypeCountsSink } from '../src/application/ports.ts'
-import type { TypeCounts } from '../src/entities/type-counts.ts'
+import type { TypeCounts } from '../src/entities/tally.ts'
 import { typeCountsDocument } from '../src/infrastructure/file-handling/type-counts-file.ts'
 
 export class MockFileHandler implements TypeCountsSink {

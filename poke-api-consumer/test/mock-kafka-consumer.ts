@@ -207,7 +207,6 @@ export class MockKafkaConsumer implements RecordSource {
         bytes: 0,
         highWatermark: end,
         lastStableOffset: end,
-        logStartOffset: 0,
       }
       await this.#options.before?.(partition, offset)
       const outcome = await reader.count(fetched)

@@ -74,7 +74,7 @@ async function letterStates(url: string, groupId: string): Promise<string[]> {
   const store = await openStore(url, { groupId })
   try {
     const [partition] = await store.snapshot()
-    return [...(partition?.letters ?? [])].map(({ state }) => state)
+    return [...(partition?.deadLetterList ?? [])].map(({ state }) => state)
   } finally {
     await store.close()
   }

@@ -218,12 +218,12 @@ export class PartitionFetcher {
   }
 
   async #count(fetchOffset: number, part: FetchedPartition, response: FetchResponse): Promise<void> {
-    const { recordsStart, recordsEnd, recordsMissing, highWatermark, lastStableOffset, logStartOffset, aborted } = part
+    const { recordsStart, recordsEnd, recordsMissing, highWatermark, lastStableOffset, aborted } = part
     const session = this.#session
     const cursor = this.#cursor.reset(response.bytes, recordsStart, recordsEnd, fetchOffset, aborted, recordsMissing)
     const bytes = recordsEnd - recordsStart
     const reader = this.#reader as PartitionReader
-    const outcome = await reader.count({ fetchOffset, cursor, bytes, highWatermark, lastStableOffset, logStartOffset })
+    const outcome = await reader.count({ fetchOffset, cursor, bytes, highWatermark, lastStableOffset })
     if (this.#session !== session) return
     const { position } = reader
     // Committed already: it is not for a trouble that it is opened again.

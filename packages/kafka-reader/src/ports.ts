@@ -56,7 +56,6 @@ export interface FetchedRecords {
   readonly bytes: number
   readonly highWatermark: number
   readonly lastStableOffset: number
-  readonly logStartOffset: number
 }
 
 /** Bytes that are wrong; a batch with more of them than may be read at once; offsets that have no record any more. */

@@ -3,10 +3,9 @@
 import type { DataLoss, FetchPosition, TopicPartition } from '@poke-api-pipeline/kafka-reader'
 import type { ServiceError } from '@poke-api-pipeline/service-kit'
 import type { DeadLetter } from '../entities/dead-letter.ts'
-import type { LetterList } from '../entities/letter-list.ts'
+import type { DeadLetterList } from '../entities/dead-letter-list.ts'
 import type { Pokemon } from '../entities/pokemon.ts'
-import type { TallySummary } from '../entities/tally.ts'
-import type { TypeCounts } from '../entities/type-counts.ts'
+import type { TallySummary, TypeCounts } from '../entities/tally.ts'
 
 export interface PartitionState {
   readonly position: FetchPosition
@@ -183,7 +182,7 @@ export interface PartitionSnapshot extends PartitionSummary {
   /** Oldest first. */
   readonly gaps: readonly RecordedGap[]
   /** Every dead letter, whatever became of it, but for the superseded ones; by offset. */
-  readonly letters: LetterList<DeadLetterState>
+  readonly deadLetterList: DeadLetterList<DeadLetterState>
 }
 
 export interface RecordedGap {

@@ -2,8 +2,8 @@
 import { crc32 } from 'node:zlib'
 import type { RecordView, TopicDescription, TopicReader } from '@poke-api-pipeline/kafka-reader'
 import { MAX_LEAP } from '@poke-api-pipeline/pokemon-event'
-import { LETTER_PARTS, type LetterPart, wholePart } from '../entities/dead-letter.ts'
-import type { ListedLetter } from '../entities/letter-list.ts'
+import { DEAD_LETTER_PARTS, type DeadLetterPart, wholePart } from '../entities/dead-letter.ts'
+import type { ListedDeadLetter } from '../entities/dead-letter-list.ts'
 import { decodePokemon } from '../entities/pokemon.ts'
 import { SeenEvents } from '../entities/seen-events.ts'
 import type { DeadLetterState, PartitionSnapshot, PartitionSummary, SnapshotStore, TallyStore } from './ports.ts'
@@ -206,7 +206,7 @@ function countedRanges(partition: PartitionSnapshot, first: number): Range[] {
   return ranges
 }
 
-type SnapshotLetter = ListedLetter<DeadLetterState>
+type SnapshotLetter = ListedDeadLetter<DeadLetterState>
 
 /** One partition counted anew, and more strictly: by an exact set of events in place of last sequences. */
 class PartitionRecount {
@@ -246,7 +246,7 @@ class PartitionRecount {
     this.partition = snapshot.partition
     this.snapshot = snapshot
     this.ranges = countedRanges(snapshot, logStart < accounted ? logStart : first)
-    this.#met = new Uint8Array(snapshot.letters.length)
+    this.#met = new Uint8Array(snapshot.deadLetterList.length)
     this.#events = events
   }
 
@@ -300,9 +300,9 @@ class PartitionRecount {
   finish(): string[] {
     const { partition, snapshot } = this
     for (const [index, isMet] of this.#met.entries()) {
-      const { offset, reason } = snapshot.letters.at(index)
+      const { offset, reason } = snapshot.deadLetterList.at(index)
       // An offset that a truncated log used again has several: the record of the last one is there.
-      if (isMet === 0 && snapshot.letters.find(offset) === index)
+      if (isMet === 0 && snapshot.deadLetterList.find(offset) === index)
         this.#remark({ offset }, `is among the dead letters (${reason}), but there is no such record`)
     }
     const store = [snapshot.counted, snapshot.duplicates, snapshot.deadLetters]
@@ -313,7 +313,7 @@ class PartitionRecount {
   }
 
   #letterOf({ offset }: RecordView): SnapshotLetter | undefined {
-    const { letters } = this.snapshot
+    const letters = this.snapshot.deadLetterList
     const index = letters.find(offset)
     if (index === -1) return undefined
     this.#met[index] = 1
@@ -332,7 +332,7 @@ class PartitionRecount {
 
   /** Of a part that was too long to be kept whole there are its length and its hash. */
   #compareCut(record: RecordView, { cut }: SnapshotLetter): void {
-    for (const part of LETTER_PARTS) {
+    for (const part of DEAD_LETTER_PARTS) {
       const kept = cut[part]
       if (kept === undefined) continue
       const { bytes, sha256 } = wholePart(partOf(record, part))
@@ -372,7 +372,7 @@ function bytesOf(record: RecordView): Buffer | null {
   return record.valueStart < 0 ? null : record.bytes.subarray(record.valueStart, record.valueEnd)
 }
 
-function partOf(record: RecordView, part: LetterPart): Buffer {
+function partOf(record: RecordView, part: DeadLetterPart): Buffer {
   const [start, end] = {
     key: [record.keyStart, record.keyEnd] as const,
     value: [record.valueStart, record.valueEnd] as const,

@@ -14,8 +14,8 @@ export type DeadLetterReason =
   | 'unknown-event-type'
 
 /** The parts of a record that may have any number of bytes. */
-export const LETTER_PARTS = ['key', 'value', 'headers'] as const
-export type LetterPart = (typeof LETTER_PARTS)[number]
+export const DEAD_LETTER_PARTS = ['key', 'value', 'headers'] as const
+export type DeadLetterPart = (typeof DEAD_LETTER_PARTS)[number]
 
 /** What a part was before it was cut. */
 export interface WholePart {
@@ -23,7 +23,7 @@ export interface WholePart {
   /** In hex. */
   readonly sha256: string
 }
-export type CutParts = Readonly<Partial<Record<LetterPart, WholePart>>>
+export type CutParts = Readonly<Partial<Record<DeadLetterPart, WholePart>>>
 
 export interface DeadLetter {
   readonly offset: number
@@ -41,9 +41,9 @@ export interface DeadLetter {
 }
 
 /** A longer part is cut: with so many bytes a value is `too-large`. */
-export const LONGEST_WHOLE = MAX_VALUE_BYTES
+export const MAX_WHOLE_PART_BYTES = MAX_VALUE_BYTES
 /** Bytes that are kept of a part that is cut. */
-export const KEPT_OF_CUT = 64 * 1024
+export const CUT_PART_BYTES = 64 * 1024
 
 export function wholePart(bytes: Uint8Array): WholePart {
   return { bytes: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') }

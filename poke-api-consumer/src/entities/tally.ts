@@ -4,16 +4,19 @@ import { copyHeaders, type EventSource, type RecordView } from '@poke-api-pipeli
 import { HEADER, MAX_LEAP } from '@poke-api-pipeline/pokemon-event'
 import {
   bytesOfRecord,
+  CUT_PART_BYTES,
   type DeadLetter,
+  type DeadLetterPart,
   type DeadLetterReason,
-  KEPT_OF_CUT,
-  type LetterPart,
-  LONGEST_WHOLE,
+  MAX_WHOLE_PART_BYTES,
   type WholePart,
   wholePart,
 } from './dead-letter.ts'
 import { decodePokemon, type Pokemon } from './pokemon.ts'
 import { type CountableValue, NO_ROOM, ValueTable } from './value-table.ts'
+
+/** How many counted Pokémon have each type, by the type's name. */
+export type TypeCounts = ReadonlyMap<string, number>
 
 /** What some records of a partition add up to. */
 export interface TallyDelta {
@@ -441,12 +444,12 @@ function originOf(bytes: Buffer): 'live' | 'bundled' | null {
 
 /** Copies a record out of the response, whose bytes are gone after it was counted. */
 function deadLetter(record: RecordView, reason: DeadLetterReason): DeadLetter {
-  const cut: Partial<Record<LetterPart, WholePart>> = {}
-  const keep = (part: LetterPart, start: number, end: number): Buffer => {
+  const cut: Partial<Record<DeadLetterPart, WholePart>> = {}
+  const keep = (part: DeadLetterPart, start: number, end: number): Buffer => {
     const bytes = record.bytes.subarray(start, end)
-    if (bytes.length <= LONGEST_WHOLE) return Buffer.from(bytes)
+    if (bytes.length <= MAX_WHOLE_PART_BYTES) return Buffer.from(bytes)
     cut[part] = wholePart(bytes)
-    return Buffer.from(bytes.subarray(0, KEPT_OF_CUT))
+    return Buffer.from(bytes.subarray(0, CUT_PART_BYTES))
   }
   return {
     offset: record.offset,

@@ -60,7 +60,7 @@ export function testDeadLetterStore(name: string, create: CreateStore): void {
         assert.deepEqual([partition, state], [P0, 'kept'])
         for (const bytes of [letter.key, letter.value, letter.headers]) assert.ok(bytes === null || Buffer.isBuffer(bytes))
       }
-      const cuts = async () => [...(await store.snapshot())[0]!.letters].map(({ cut }) => cut)
+      const cuts = async () => [...(await store.snapshot())[0]!.deadLetterList].map(({ cut }) => cut)
       assert.deepEqual(
         await cuts(),
         letters.map(({ cut }) => cut),
@@ -335,7 +335,7 @@ export function testDeadLetterStore(name: string, create: CreateStore): void {
       assert.equal(await store.purge(['kept', 'published'], old), 1, 'not the young one')
       const [snapshot] = await store.snapshot()
       assert.deepEqual(
-        [...snapshot!.letters].map(({ offset, state }) => [offset, state]),
+        [...snapshot!.deadLetterList].map(({ offset, state }) => [offset, state]),
         [
           [1, 'purged'],
           [2, 'counted'],
@@ -379,7 +379,7 @@ export function testDeadLetterStore(name: string, create: CreateStore): void {
         ]),
       )
       assert.deepEqual(
-        [...after!.letters],
+        [...after!.deadLetterList],
         [
           { offset: 41, leaderEpoch: 0, reason: 'not-json', state: 'counted', cut: {} },
           { offset: 42, leaderEpoch: 0, reason: 'not-json', state: 'kept', cut: {} },
@@ -400,7 +400,7 @@ export function testDeadLetterStore(name: string, create: CreateStore): void {
       assert.deepEqual(await store.deadLetters(null, 10), [])
       for (const id of [one, two, three, four]) assert.equal(await store.replay(id, new Map([['bug', 1]])), false)
       assert.deepEqual((await store.totals()).counts, new Map())
-      assert.equal((await store.snapshot())[0]?.letters.length, 0)
+      assert.equal((await store.snapshot())[0]?.deadLetterList.length, 0)
       assert.equal((await query('SELECT * FROM dead_letters WHERE value IS NOT NULL')).length, 3)
 
       const cut = { key: { bytes: 2_000_000, sha256: 'ab'.repeat(32) } }

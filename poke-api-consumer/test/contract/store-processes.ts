@@ -61,7 +61,7 @@ function assertWhole(snapshot: PartitionSnapshot): void {
     commits * 9,
   )
   assert.deepEqual(
-    [...snapshot.letters].map(({ offset }) => offset),
+    [...snapshot.deadLetterList].map(({ offset }) => offset),
     Array.from({ length: commits }, (_, i) => i * 10 + 9),
   )
 }

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { describe, type TestContext, test } from 'node:test'
 import type { TypeCountsSink } from '../../src/application/ports.ts'
-import type { TypeCounts } from '../../src/entities/type-counts.ts'
+import type { TypeCounts } from '../../src/entities/tally.ts'
 
 export interface SinkHarness {
   readonly sink: TypeCountsSink

@@ -13,7 +13,7 @@ import {
 } from '@poke-api-pipeline/kafka-reader'
 import { printable, withDeadline } from '@poke-api-pipeline/service-kit'
 import type { DeadLetterTopic, KeptDeadLetter } from '../../application/ports.ts'
-import { type CutParts, LETTER_PARTS, type LetterPart, type WholePart, wholePart } from '../../entities/dead-letter.ts'
+import { type CutParts, DEAD_LETTER_PARTS, type DeadLetterPart, type WholePart, wholePart } from '../../entities/dead-letter.ts'
 
 export interface KafkaDeadLetterTopicOptions {
   readonly brokers: readonly string[]
@@ -42,7 +42,7 @@ export const DEAD_LETTER_HEADER = {
 } as const
 
 /** For each part that is not whole: how many bytes it has in the record, and the SHA-256 of these. */
-const CUT_HEADER: Readonly<Record<LetterPart, { readonly bytes: string; readonly sha256: string }>> = {
+const CUT_HEADER: Readonly<Record<DeadLetterPart, { readonly bytes: string; readonly sha256: string }>> = {
   key: { bytes: 'dead_letter_key_bytes', sha256: 'dead_letter_key_sha256' },
   value: { bytes: 'dead_letter_bytes', sha256: 'dead_letter_sha256' },
   headers: { bytes: 'dead_letter_headers_bytes', sha256: 'dead_letter_headers_sha256' },
@@ -327,8 +327,8 @@ function ownHeaders({ headers, cut }: KeptDeadLetter): [Buffer, Buffer | null][]
 
 /** Every part that has bytes, as what is left out of a stub. */
 function everythingOf(letter: KeptDeadLetter): CutParts {
-  const cut: Partial<Record<LetterPart, WholePart>> = {}
-  for (const part of LETTER_PARTS) {
+  const cut: Partial<Record<DeadLetterPart, WholePart>> = {}
+  for (const part of DEAD_LETTER_PARTS) {
     const bytes = letter[part]
     if (bytes === null || (part === 'headers' && countHeaders(bytes) === 0)) continue
     cut[part] = letter.cut[part] ?? wholePart(bytes)
@@ -339,7 +339,7 @@ function everythingOf(letter: KeptDeadLetter): CutParts {
 /** @param cut the parts that are not published whole */
 function headersOf({ partition: at, offset, leaderEpoch, timestamp, reason }: KeptDeadLetter, cut: CutParts): [Buffer, Buffer][] {
   const H = DEAD_LETTER_HEADER
-  const parts = Object.entries(cut) as [LetterPart, WholePart][]
+  const parts = Object.entries(cut) as [DeadLetterPart, WholePart][]
   return [
     header(H.id, `${at.topicId}/${at.partition}/${leaderEpoch}/${offset}`),
     header(H.reason, reason),

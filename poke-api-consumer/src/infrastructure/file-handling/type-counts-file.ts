@@ -8,7 +8,7 @@ import fs from 'node:fs/promises'
 import { basename, dirname, isAbsolute, resolve } from 'node:path'
 import { DeadlinePassed, makeFolder, onDisk, printableJson, withDeadline } from '@poke-api-pipeline/service-kit'
 import type { TypeCountsSink } from '../../application/ports.ts'
-import type { TypeCounts } from '../../entities/type-counts.ts'
+import type { TypeCounts } from '../../entities/tally.ts'
 import { OutputFileError, type OutputFileErrorKind } from '../../errors.ts'
 
 /** What of `node:fs/promises` is used. */

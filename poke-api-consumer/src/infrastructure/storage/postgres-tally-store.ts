@@ -13,7 +13,7 @@ import type {
   Totals,
 } from '../../application/ports.ts'
 import type { DeadLetter } from '../../entities/dead-letter.ts'
-import { LetterList } from '../../entities/letter-list.ts'
+import { DeadLetterList } from '../../entities/dead-letter-list.ts'
 import { PostgresDatabase } from './postgres-database.ts'
 import { STATEMENTS } from './postgres-statements.ts'
 import { columnOfCut, columnOfNewest, letterOf, listedOf, offsetOf, positionOf, type Row, summaryOf } from './rows.ts'
@@ -127,7 +127,7 @@ export class PostgresTallyStore implements Store {
       const partitions: Row[] = (await client.query(STATEMENTS.partitions.text, values)).rows
       const counts = byPartition((await client.query(STATEMENTS.snapshotCounts.text, values)).rows)
       const gaps = byPartition((await client.query(STATEMENTS.snapshotGaps.text, values)).rows)
-      const letters = new Map<unknown, PartitionSnapshot['letters']>()
+      const letters = new Map<unknown, PartitionSnapshot['deadLetterList']>()
       for (const { id } of partitions) letters.set(id, await lettersOf(client, id as number))
       return partitions.map((row) => ({
         ...summaryOf(row),
@@ -140,7 +140,7 @@ export class PostgresTallyStore implements Store {
           to: to as number | null,
           recordedAt: recorded_at as number,
         })),
-        letters: letters.get(row.id) as PartitionSnapshot['letters'],
+        deadLetterList: letters.get(row.id) as PartitionSnapshot['deadLetterList'],
       }))
     })
   }
@@ -202,8 +202,8 @@ export class PostgresTallyStore implements Store {
 async function lettersOf(
   client: { query(text: string, values: unknown[]): Promise<{ rows: Row[] }> },
   partitionId: number,
-): Promise<PartitionSnapshot['letters']> {
-  const letters: PartitionSnapshot['letters'] = new LetterList()
+): Promise<PartitionSnapshot['deadLetterList']> {
+  const letters: PartitionSnapshot['deadLetterList'] = new DeadLetterList()
   for (let [offset, leaderEpoch] = [-1, -1]; ; ) {
     const { rows } = await client.query(STATEMENTS.snapshotLetters.text, [partitionId, offset, leaderEpoch, LISTED_AT_ONCE])
     for (const row of rows) letters.add(listedOf(row))

@@ -3,7 +3,7 @@
 import type { FetchPosition } from '@poke-api-pipeline/kafka-reader'
 import type { DeadLetterState, KeptDeadLetter, NewestEvent, PartitionSummary } from '../../application/ports.ts'
 import type { CutParts, DeadLetterReason } from '../../entities/dead-letter.ts'
-import type { ListedLetter } from '../../entities/letter-list.ts'
+import type { ListedDeadLetter } from '../../entities/dead-letter-list.ts'
 
 export type Row = Record<string, unknown>
 
@@ -61,7 +61,7 @@ export function letterOf(row: Row): KeptDeadLetter {
 }
 
 /** A dead letter without its bytes. */
-export function listedOf(row: Row): ListedLetter<DeadLetterState> {
+export function listedOf(row: Row): ListedDeadLetter<DeadLetterState> {
   return {
     offset: row.record_offset as number,
     leaderEpoch: row.leader_epoch as number,

@@ -3,7 +3,7 @@ import type { StatementSync } from 'node:sqlite'
 import type { TopicPartition } from '@poke-api-pipeline/kafka-reader'
 import type { DeadLetterState, KeptDeadLetter, PartitionSnapshot } from '../../application/ports.ts'
 import type { DeadLetter } from '../../entities/dead-letter.ts'
-import { LetterList } from '../../entities/letter-list.ts'
+import { DeadLetterList } from '../../entities/dead-letter-list.ts'
 import { lettersWithin } from './letters-within.ts'
 import { columnOfCut, letterOf, listedOf } from './rows.ts'
 import type { SqliteDatabase } from './sqlite-database.ts'
@@ -50,8 +50,8 @@ export class SqliteDeadLetters {
     return new Map(rows.map(({ reason, letters }) => [reason as string, letters as number]))
   }
 
-  ofPartition(partitionId: number): PartitionSnapshot['letters'] {
-    const letters: PartitionSnapshot['letters'] = new LetterList()
+  ofPartition(partitionId: number): PartitionSnapshot['deadLetterList'] {
+    const letters: PartitionSnapshot['deadLetterList'] = new DeadLetterList()
     for (const row of this.#statements.ofPartition.iterate(partitionId)) letters.add(listedOf(row))
     return letters
   }

@@ -163,7 +163,7 @@ export class SqliteTallyStore implements Store {
           firstOffset: row.first_offset as number | null,
           counts: new Map(statements.counts.all(id).map(({ type, count }) => [type as string, count as number])),
           gaps: statements.gaps.all(id) as unknown as PartitionSnapshot['gaps'],
-          letters: this.#letters.ofPartition(id),
+          deadLetterList: this.#letters.ofPartition(id),
         }
       }),
     )

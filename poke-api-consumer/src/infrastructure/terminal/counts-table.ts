@@ -1,6 +1,6 @@
 /** The counts as a table with bars, and as JSON. */
 import { printable } from '@poke-api-pipeline/service-kit'
-import type { TypeCounts } from '../../entities/type-counts.ts'
+import type { TypeCounts } from '../../entities/tally.ts'
 import { inTypeColour, type TerminalLook } from './look.ts'
 
 const EIGHTHS = ['', '▏', '▎', '▍', '▌', '▋', '▊', '▉']

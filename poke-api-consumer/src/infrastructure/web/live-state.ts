@@ -5,7 +5,7 @@ import { printable } from '@poke-api-pipeline/service-kit'
 import { newestOf } from '../../application/newest-event.ts'
 import type { CountedResponse, CountObserver, NewestEvent, Totals } from '../../application/ports.ts'
 import type { Pokemon } from '../../entities/pokemon.ts'
-import type { TypeCounts } from '../../entities/type-counts.ts'
+import type { TypeCounts } from '../../entities/tally.ts'
 import { type GroupPartition, type GroupProgress, keyOf } from '../group-progress.ts'
 import type { PartitionRow, Snapshot, Sums } from './snapshot.ts'
 

@@ -2,7 +2,7 @@
 import type { CutParts, DeadLetterReason } from './dead-letter.ts'
 
 /** What is known of a dead letter besides its bytes; `State` is what became of it. */
-export interface ListedLetter<State extends string> {
+export interface ListedDeadLetter<State extends string> {
   readonly offset: number
   readonly leaderEpoch: number
   readonly reason: DeadLetterReason
@@ -12,13 +12,13 @@ export interface ListedLetter<State extends string> {
 
 const NOTHING_CUT: CutParts = {}
 
-export class LetterList<State extends string> implements Iterable<ListedLetter<State>> {
+export class DeadLetterList<State extends string> implements Iterable<ListedDeadLetter<State>> {
   #length = 0
   #offsets = new Float64Array(64)
   #leaderEpochs = new Int32Array(64)
   /** Where its reason and state are among those that were met: a handful. */
   #kinds = new Uint8Array(64)
-  readonly #met: Pick<ListedLetter<State>, 'reason' | 'state'>[] = []
+  readonly #met: Pick<ListedDeadLetter<State>, 'reason' | 'state'>[] = []
   /** By index: few are cut, since each was longer than a megabyte. */
   readonly #cuts = new Map<number, CutParts>()
 
@@ -27,7 +27,7 @@ export class LetterList<State extends string> implements Iterable<ListedLetter<S
   }
 
   /** @param letter of the same offset as the one before, or a later one */
-  add({ offset, leaderEpoch, reason, state, cut }: ListedLetter<State>): void {
+  add({ offset, leaderEpoch, reason, state, cut }: ListedDeadLetter<State>): void {
     const index = this.#length++
     if (index === this.#offsets.length) this.#grow()
     this.#offsets[index] = offset
@@ -47,8 +47,8 @@ export class LetterList<State extends string> implements Iterable<ListedLetter<S
     return low > 0 && this.#offsets[low - 1] === offset ? low - 1 : -1
   }
 
-  at(index: number): ListedLetter<State> {
-    const { reason, state } = this.#met[this.#kinds[index] as number] as Pick<ListedLetter<State>, 'reason' | 'state'>
+  at(index: number): ListedDeadLetter<State> {
+    const { reason, state } = this.#met[this.#kinds[index] as number] as Pick<ListedDeadLetter<State>, 'reason' | 'state'>
     return {
       offset: this.#offsets[index] as number,
       leaderEpoch: this.#leaderEpochs[index] as number,
@@ -58,7 +58,7 @@ export class LetterList<State extends string> implements Iterable<ListedLetter<S
     }
   }
 
-  *[Symbol.iterator](): Generator<ListedLetter<State>> {
+  *[Symbol.iterator](): Generator<ListedDeadLetter<State>> {
     for (let index = 0; index < this.#length; index++) yield this.at(index)
   }
 

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { Backoff } from '../src/application/backoff.ts'
+import { BackOff } from '@poke-api-pipeline/service-kit'
 import { Capturing } from '../src/application/capturing.ts'
 import { Changes } from '../src/application/changes.ts'
 import type { OutboxWriter } from '../src/application/outbox-writer.ts'
@@ -31,7 +31,7 @@ async function waitsOf(interval: number, step: () => number, failing: () => bool
     writer: { depth: 0, failing: false, captured: () => {} } as unknown as OutboxWriter,
     observer: new RecordingObserver(),
     changes: new Changes(),
-    backoff: new Backoff(100, 1000, () => 0.5),
+    backoff: new BackOff({ first: 100, longest: 1000, clock: { random: () => 0.5 } }),
     crashPoint: () => {},
     concurrency: 4,
     maxAttempts: 5,

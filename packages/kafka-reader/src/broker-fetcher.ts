@@ -2,9 +2,10 @@
  * Fetches from one broker, for as long as it leads partitions of ours. The next fetch is under way while the last response is counted, so
  * at most two responses of a leader are in memory; while neither is counted, nothing is asked for.
  */
+
 import { quotaText } from '@poke-api-pipeline/kafka-common/kafka-connecting'
+import { BackOff } from '@poke-api-pipeline/service-kit/back-off'
 import type { FailureTracker } from '@poke-api-pipeline/service-kit/failure-tracker'
-import { BackOff } from './brokers/back-off.ts'
 import type { FetchResponse } from './brokers/fetch-response.ts'
 import { kafkaError, refusedBy } from './brokers/kafka-failure.ts'
 import { LeaderConnection, type LeaderConnectionOptions } from './brokers/leader-connection.ts'
@@ -44,7 +45,7 @@ export class BrokerFetcher {
   constructor(options: BrokerFetcherOptions) {
     this.#options = options
     this.#connection = new LeaderConnection(options)
-    this.#retry = new BackOff({ first: 50, longest: 5000, random: options.random })
+    this.#retry = new BackOff({ first: 50, longest: 5000, clock: options })
   }
 
   /** There may be something to ask for. */

@@ -1,6 +1,5 @@
 /** Reads a topic from positions that somebody else keeps. */
 export * from './broker-fetcher.ts'
-export * from './brokers/back-off.ts'
 export * from './brokers/broker-connection.ts'
 export * from './brokers/cluster.ts'
 export * from './brokers/fetch-connection.ts'

@@ -3,8 +3,8 @@
  * What was asked for under an earlier opening is void (rule S2). Losses are told to the reader, which decides (rules F1, F5, S6).
  */
 
+import { BackOff } from '@poke-api-pipeline/service-kit/back-off'
 import type { FailureTracker } from '@poke-api-pipeline/service-kit/failure-tracker'
-import { BackOff } from './brokers/back-off.ts'
 import type { Cluster, Leader } from './brokers/cluster.ts'
 import type { FetchedPartition, FetchQuestion, FetchResponse } from './brokers/fetch-response.ts'
 import { CODE, refusedBy } from './brokers/kafka-failure.ts'
@@ -83,7 +83,7 @@ export class PartitionFetcher {
     this.at = at
     this.#context = context
     this.#cursor = context.newCursor()
-    const times = { first: FIRST_RETRY, longest: LONGEST_RETRY, random: context.random }
+    const times = { first: FIRST_RETRY, longest: LONGEST_RETRY, clock: context }
     this.#openings = new BackOff(times)
     this.#refusals = new BackOff(times)
   }
@@ -286,7 +286,7 @@ export class PartitionFetcher {
   /** Both ends of the log, asked for until they are known; null where the partition was closed meanwhile. */
   async #ends(): Promise<{ readonly start: number; readonly end: number } | null> {
     const { cluster, leaderOf, failures, doubt, signal } = this.#context
-    const retry = new BackOff({ first: FIRST_RETRY, longest: LONGEST_RETRY, random: this.#context.random })
+    const retry = new BackOff({ first: FIRST_RETRY, longest: LONGEST_RETRY, clock: this.#context })
     while (!this.#isClosed() && !signal.aborted) {
       const leader = leaderOf(this.at.partition)
       try {

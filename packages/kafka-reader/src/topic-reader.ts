@@ -1,6 +1,6 @@
 /** Reads a topic anew for `verify`: from any offset to any other, apart from any group, with the cursor that counts. */
 
-import { BackOff } from './brokers/back-off.ts'
+import { BackOff } from '@poke-api-pipeline/service-kit/back-off'
 import { Cluster, type ClusterOptions, type Leader, type Topic } from './brokers/cluster.ts'
 import { DEFAULT_MAX_BATCH_BYTES, type FetchedPartition, type FetchLimits, type FetchResponse } from './brokers/fetch-response.ts'
 import { CODE, kafkaError, refusedBy } from './brokers/kafka-failure.ts'
@@ -174,8 +174,8 @@ export class KafkaTopicReader implements TopicReader {
 
   /** Tries again what can be tried again, asking anew who leads what, until the patience is over. */
   async #patiently<T>(work: () => Promise<T>): Promise<T> {
-    const { brokers, topic, wait, now, random, patience = PATIENCE } = this.#options
-    const retry = new BackOff({ first: 50, longest: 2000, random })
+    const { brokers, topic, wait, now, patience = PATIENCE } = this.#options
+    const retry = new BackOff({ first: 50, longest: 2000, clock: this.#options })
     const until = now() + patience
     for (;;) {
       try {

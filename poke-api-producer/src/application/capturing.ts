@@ -1,9 +1,10 @@
 /** Steps 1 and 2 of a capture's way: obtains the Pokémon that the capture order names, at its pace, and hands them to the outbox. */
+
+import type { BackOff } from '@poke-api-pipeline/service-kit'
 import { ServiceError } from '@poke-api-pipeline/service-kit'
 import { RandomOrder, SweepOrder, type SweepProgress } from '../entities/capture-order.ts'
 import type { Capture } from '../entities/pokemon.ts'
 import { PokeApiError } from '../errors.ts'
-import type { Backoff } from './backoff.ts'
 import type { Changes } from './changes.ts'
 import type { CrashHook } from './crash-points.ts'
 import type { OutboxWriter } from './outbox-writer.ts'
@@ -14,7 +15,7 @@ export interface CapturingOptions {
   readonly writer: OutboxWriter
   readonly observer: CaptureObserver
   readonly changes: Changes
-  readonly backoff: Backoff
+  readonly backoff: BackOff
   readonly crashPoint: CrashHook
   /** Most captures under way at once. */
   readonly concurrency: number

@@ -6,7 +6,7 @@
  *
  * The three run side by side: what an earlier run has stored is sent first, and neither capturing nor publishing waits for the other.
  */
-import { Backoff } from './backoff.ts'
+import { BackOff } from '@poke-api-pipeline/service-kit'
 import { Capturing } from './capturing.ts'
 import { Changes } from './changes.ts'
 import type { CrashHook } from './crash-points.ts'
@@ -64,7 +64,7 @@ export class Controller {
     const { random, limits } = options
     const crashPoint = options.crashPoint ?? (() => {})
     const changes = this.#changes
-    const retries = () => new Backoff(FIRST_RETRY, LONGEST_RETRY, random)
+    const retries = () => new BackOff({ first: FIRST_RETRY, longest: LONGEST_RETRY, clock: { random } })
     const writer = new OutboxWriter({ ...options, changes, crashPoint, backoff: retries() })
     this.#writer = writer
     this.#publishing = new Publishing({ ...options, writer, changes, crashPoint, backoff: retries() })
@@ -74,7 +74,7 @@ export class Controller {
       writer,
       changes,
       crashPoint,
-      backoff: new Backoff(FIRST_API_RETRY, LONGEST_API_RETRY, random),
+      backoff: new BackOff({ first: FIRST_API_RETRY, longest: LONGEST_API_RETRY, clock: { random } }),
     })
   }
 

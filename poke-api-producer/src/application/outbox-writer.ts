@@ -3,10 +3,10 @@
  * transaction, because each transaction costs a sync of the disk (rule P2).
  */
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import type { BackOff } from '@poke-api-pipeline/service-kit'
 import { ServiceError } from '@poke-api-pipeline/service-kit'
 import type { SweepProgress } from '../entities/capture-order.ts'
 import type { Capture } from '../entities/pokemon.ts'
-import type { Backoff } from './backoff.ts'
 import type { Changes } from './changes.ts'
 import type { CrashHook } from './crash-points.ts'
 import type { CaptureObserver, EventPublisher, Outbox } from './ports.ts'
@@ -16,7 +16,7 @@ export interface OutboxWriterOptions {
   readonly publisher: Pick<EventPublisher, 'partitionOf'>
   readonly observer: CaptureObserver
   readonly changes: Changes
-  readonly backoff: Backoff
+  readonly backoff: BackOff
   readonly crashPoint: CrashHook
   readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
 }

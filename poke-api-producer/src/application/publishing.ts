@@ -1,7 +1,8 @@
 /** Step 4 of a capture's way: sends the stored events in order, one send at a time, and nothing newer before they are acknowledged (rules P3 and P4). */
+
+import type { BackOff } from '@poke-api-pipeline/service-kit'
 import { ServiceError } from '@poke-api-pipeline/service-kit'
 import { OutboxError, PublishError } from '../errors.ts'
-import type { Backoff } from './backoff.ts'
 import type { Changes } from './changes.ts'
 import type { CrashHook } from './crash-points.ts'
 import type { OutboxWriter } from './outbox-writer.ts'
@@ -13,7 +14,7 @@ export interface PublishingOptions {
   readonly publisher: EventPublisher
   readonly observer: CaptureObserver
   readonly changes: Changes
-  readonly backoff: Backoff
+  readonly backoff: BackOff
   readonly crashPoint: CrashHook
   readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
   readonly now: () => number

@@ -1,8 +1,9 @@
 /** Asks the brokers what they allow to this client, before anything needs it. */
+
 import { type MissingRights, missingOperations, missingRightsText, principalOf } from '@poke-api-pipeline/kafka-common/rights'
+import { BackOff } from '@poke-api-pipeline/service-kit/back-off'
 import type { FailureTracker } from '@poke-api-pipeline/service-kit/failure-tracker'
 import { KafkaError } from '../errors.ts'
-import { BackOff } from './back-off.ts'
 import type { Cluster, ClusterOptions } from './cluster.ts'
 
 export interface RightsOptions extends Pick<ClusterOptions, 'brokers' | 'topic' | 'clientOptions'> {
@@ -25,8 +26,8 @@ const PASSING = 6
  * @throws KafkaError `not-authorised`, which names all that is missing; where it is hopeless for another reason, too
  */
 export async function checkRights(options: RightsOptions, signal: AbortSignal): Promise<boolean> {
-  const { failures, wait, random } = options
-  const retry = new BackOff({ first: 50, longest: 5000, random })
+  const { failures, wait } = options
+  const retry = new BackOff({ first: 50, longest: 5000, clock: options })
   for (let attempt = 1; !signal.aborted; attempt++) {
     try {
       const missing = await missingToCount(options)

@@ -1,7 +1,7 @@
 /** Knows the topic: waits for it, and looks again whenever something about it is in doubt, and now and then. */
+import { BackOff } from '@poke-api-pipeline/service-kit/back-off'
 import type { FailureTracker } from '@poke-api-pipeline/service-kit/failure-tracker'
 import { KafkaError } from '../errors.ts'
-import { BackOff } from './back-off.ts'
 import type { Cluster, Leader, Topic } from './cluster.ts'
 
 export interface TopicWatchOptions {
@@ -36,7 +36,7 @@ export class TopicWatch {
 
   constructor(options: TopicWatchOptions) {
     this.#options = options
-    this.#retry = new BackOff({ first: 50, longest: 5000, random: options.random })
+    this.#retry = new BackOff({ first: 50, longest: 5000, clock: options })
   }
 
   /** @throws TypeError before `found` */

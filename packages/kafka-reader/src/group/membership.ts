@@ -3,10 +3,11 @@
  * sign of trouble, because it does not survive every failure of a broker ("Membership is a disposable hint"). What it says may be late or
  * wrong without harm: the store decides who may write.
  */
+
 import type { BaseOptions } from '@platformatic/kafka'
 import { closeByForce } from '@poke-api-pipeline/kafka-common/close-by-force'
+import { BackOff } from '@poke-api-pipeline/service-kit/back-off'
 import { withDeadline } from '@poke-api-pipeline/service-kit/deadline'
-import { BackOff } from '../brokers/back-off.ts'
 import type { Member } from '../brokers/cluster.ts'
 import { kafkaError } from '../brokers/kafka-failure.ts'
 import { KafkaError } from '../errors.ts'
@@ -80,7 +81,7 @@ export class Membership {
     this.#options = options
     this.#sessionTimeout = options.sessionTimeout ?? SESSION_TIMEOUT
     this.#heartbeatInterval = Math.min(HEARTBEAT_INTERVAL, this.#sessionTimeout / 3)
-    this.#retry = new BackOff({ first: 200, longest: 5000, random: options.random })
+    this.#retry = new BackOff({ first: 200, longest: 5000, clock: options })
   }
 
   /** The place in the group, for whatever must name it; null where there is none now. */

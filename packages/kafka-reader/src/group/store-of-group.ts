@@ -1,6 +1,6 @@
 /** Rule S5 before anything is counted, and while it is: sees whether the group counts into the store of this instance. */
+import { BackOff } from '@poke-api-pipeline/service-kit/back-off'
 import type { FailureTracker } from '@poke-api-pipeline/service-kit/failure-tracker'
-import { BackOff } from '../brokers/back-off.ts'
 import type { Cluster } from '../brokers/cluster.ts'
 import { KafkaError } from '../errors.ts'
 import { anotherStore, type StoreIdentity, storeOfGroup } from './store-claim.ts'
@@ -38,8 +38,8 @@ export class StoreOfGroup {
    * @throws KafkaError `two-stores` where it counts into another one; what was the matter last where the signal is aborted
    */
   async check(signal: AbortSignal): Promise<boolean> {
-    const { cluster, groupId, store, partitions, failures, known, wait, now, random } = this.#options
-    const retry = new BackOff({ first: 50, longest: 2000, random })
+    const { cluster, groupId, store, partitions, failures, known, wait, now } = this.#options
+    const retry = new BackOff({ first: 50, longest: 2000, clock: this.#options })
     const began = now()
     for (;;) {
       try {

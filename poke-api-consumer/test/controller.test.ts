@@ -700,7 +700,7 @@ describe('nothing is skipped in silence', () => {
   })
 })
 
-describe('dead letters', () => {
+describe('dead letters (rules D1 and D2)', () => {
   test('are published from the store by the partition’s owner, in order, and marked', async () => {
     const { deadLetterTopic, store, finish } = setUp([[{ value: 'OK' }, ours(1), { value: null }]], { fetchSize: 1 })
     await until(() => deadLetterTopic.published.length === 2)

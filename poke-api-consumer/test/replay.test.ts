@@ -1,4 +1,4 @@
-/** Replaying dead letters: what can be counted by now is counted once, whoever else tries; the rest stays. */
+/** Replaying dead letters (rule D3): what can be counted by now is counted once, whoever else tries; the rest stays. */
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

@@ -1,4 +1,4 @@
-/** What `verify` recognises duplicates by: exact for any sequences, in memory that goes by the events, whatever their sequences are. */
+/** What `verify` recognises duplicates by (rule V1): exact for any sequences, in memory that goes by the events, whatever their sequences are. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'

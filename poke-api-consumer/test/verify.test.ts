@@ -1,4 +1,4 @@
-/** verify, on the real SQLite store: equal what was counted rightly, different what was not, unknown what the topic cannot show any more. */
+/** verify on the real SQLite store (rule V1): equal what was counted rightly, different what was not, unknown what the topic cannot show any more. */
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

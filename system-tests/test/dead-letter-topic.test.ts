@@ -1,4 +1,4 @@
-/** The dead-letter topic on a real broker: what is in a published letter, its order, its size, and that repeats can be told. */
+/** The dead-letter topic on a real broker: what a published dead letter contains, its order, its size, and the id that tells repeats apart (rule D2). */
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { type TestContext, test } from 'node:test'

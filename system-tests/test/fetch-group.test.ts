@@ -131,7 +131,7 @@ describe('members of a group', () => {
     assert.ok(!first.told.some((event) => event.startsWith('lost')), first.told.join('\n'))
   })
 
-  test('thrown out of the group come back', async (t) => {
+  test('thrown out of the group come back (rule M1)', async (t) => {
     const topic = await newTopic()
     const handler = new FakeHandler()
     const member = memberOf(t, topic, handler)

@@ -1,4 +1,4 @@
-/** Other programs in the group, on a real broker: what they read is named and not counted, and all goes on by itself when they have gone. */
+/** Other programs in the group on a real broker: the service names them and what they read, and counts their partitions once they have left (rule M3). */
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'

@@ -145,7 +145,7 @@ describe('the PostgreSQL schema', () => {
 })
 
 describe('the PostgreSQL session', () => {
-  test('answers a commit only once it is on disk, whatever the database sets for everybody, and holds nothing for long', async (t) => {
+  test('answers a commit only once it is on disk, whatever the database sets for everybody, and holds nothing for long (rule S3)', async (t) => {
     const url = await server.createDatabase()
     const settings = ['synchronous_commit', 'lock_timeout', 'statement_timeout', 'idle_in_transaction_session_timeout']
     await query(url, `ALTER DATABASE ${new URL(url).pathname.slice(1)} SET synchronous_commit = off`)

@@ -185,7 +185,7 @@ export class PartitionFetcher {
 
   async #open(): Promise<void> {
     const { handler, confirmed, isCompacted } = this.#context
-    // A member that was frozen for long asks the group first, lest it take the partition from whoever has it by now.
+    // A member that was frozen for long asks the group first, lest it take the partition from whoever has it by now (rule M2).
     await confirmed()
     if (this.#isClosed()) return
     const opening = this.#openReader(handler)

@@ -1,4 +1,4 @@
-/** Publishes the dead letters of the partitions that this instance owns, from the store, in order, at least once. */
+/** Publishes the dead letters of the partitions that this instance owns, from the store, in order, at least once (rule D2). */
 
 import type { TopicPartition } from '@poke-api-pipeline/kafka-reader'
 import { FailureTracker, ServiceError } from '@poke-api-pipeline/service-kit'

@@ -1,4 +1,4 @@
-/** Tries the dead letters anew: those that can be counted by now, as after a new version of this service, are counted, each once. */
+/** Tries the dead letters anew: those that can be counted by now, as after a new version of this service, are counted, each once (rule D3). */
 
 import { copyHeaders, countHeaders, MOST_HEADERS } from '@poke-api-pipeline/kafka-reader'
 import { readIdentity } from '@poke-api-pipeline/pokemon-event'

@@ -1,4 +1,4 @@
-/** Counts the topic anew up to the store's positions, and compares: type by type, record by record. */
+/** Counts the topic anew up to the store's positions, and compares: type by type, record by record (rule V1). */
 import { crc32 } from 'node:zlib'
 import type { RecordView, TopicDescription, TopicReader } from '@poke-api-pipeline/kafka-reader'
 import { MAX_LEAP } from '@poke-api-pipeline/pokemon-event'

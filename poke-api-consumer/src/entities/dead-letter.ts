@@ -1,4 +1,4 @@
-/** A record that cannot be counted, kept as it came; of what is longer than anything that could be counted, only the beginning is kept. */
+/** A record that cannot be counted, kept as it came (rule D1); of what is longer than anything that could be counted, only the beginning is kept. */
 import { createHash } from 'node:crypto'
 import { MAX_VALUE_BYTES } from '@poke-api-pipeline/pokemon-event'
 

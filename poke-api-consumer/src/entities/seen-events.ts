@@ -1,5 +1,5 @@
 /**
- * Exactly which events of a source were seen, and a checksum of each: what `verify` recognises duplicates by.
+ * Exactly which events of a source were seen, and a checksum of each: what `verify` recognises duplicates by (rule V1).
  * A high-water mark would repeat the mistakes it is meant to find, so every sequence has a bit of its own.
  */
 

@@ -1,4 +1,4 @@
-/** What every store must do with dead letters, from keeping to purging, and with the snapshot that `verify` compares with. */
+/** What every store must do with dead letters, from keeping to purging (rules D1 and D3), and with the snapshot that `verify` compares with. */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'

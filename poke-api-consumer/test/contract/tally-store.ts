@@ -121,7 +121,7 @@ export function testTallyStore(name: string, create: CreateStore): void {
       assert.deepEqual(await one.totals(), await other.totals())
     })
 
-    test('a commit under an older token is fenced and changes nothing', async (t) => {
+    test('a commit under an older token is fenced and changes nothing (rule S1)', async (t) => {
       const { open } = await create(t)
       const [frozen, successor] = [await open(), await open()]
       const stale = await frozen.open(P0)
@@ -392,7 +392,7 @@ export function testTallyStore(name: string, create: CreateStore): void {
       ])
     })
 
-    test('past the bound the longest silent ones are forgotten, and counted', async (t) => {
+    test('past the bound the longest silent ones are forgotten, and counted (rule C3)', async (t) => {
       const { open, age } = await create(t)
       const forgotten: unknown[] = []
       const store = await open({ sourceMaxCount: 3, onSourcesForgotten: (...all) => forgotten.push(all) })

@@ -45,7 +45,7 @@ export function testOutbox(name: string, make: (t: TestContext) => OutboxHarness
       })
     })
 
-    test('numbers events by one, in the order in which they come', (t) => {
+    test('numbers events from 1, one after the other, in the order in which they come (rule P5)', (t) => {
       const outbox = make(t).open()
       outbox.commit({ ...nothing, captures: [capture(7), capture(3)] })
       outbox.commit({ ...nothing, captures: [capture(5)] })

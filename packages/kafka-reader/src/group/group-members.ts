@@ -1,7 +1,7 @@
 /**
  * Looks at who is in the group besides the instances of this service, and which partitions nobody of them reads: records of these are not
  * counted, and nothing else would say so. A partition that the group gave to another program is left to it, as the group's protocol has it, and
- * named; when that program has gone, the group gives the partition to an instance again.
+ * named (rule M3); when that program has gone, the group gives the partition to an instance again.
  */
 import type { FailureTracker } from '@poke-api-pipeline/service-kit/failure-tracker'
 import { printable } from '@poke-api-pipeline/service-kit/foreign-text'

@@ -1,7 +1,7 @@
 /**
  * Who reads which partition, as a hint: membership of the Kafka group through the client library, thrown away and begun anew at the first
- * sign of trouble, because it does not survive every failure of a broker ("Membership is a disposable hint"). What it says may be late or
- * wrong without harm: the store decides who may write.
+ * sign of trouble, because it does not survive every failure of a broker (rule M1). What it says may be late or wrong without harm: the store
+ * decides who may write.
  */
 
 import type { BaseOptions } from '@platformatic/kafka'
@@ -115,7 +115,7 @@ export class Membership {
 
   /**
    * Resolves when the coordinator was heard of not longer ago than heartbeats are apart: at once, but for a process that was frozen, or
-   * whose coordinator does not answer.
+   * whose coordinator does not answer (rule M2).
    */
   async confirmed(): Promise<void> {
     while (this.#life === null || this.#options.now() - this.#life.heardAt > 2 * this.#heartbeatInterval) await this.#heard.promise

@@ -26,7 +26,7 @@ export function int64(view: DataView, at: number): number {
   return view.getInt32(at) * 0x1_0000_0000 + view.getUint32(at + 4)
 }
 
-/** Where a walk over the batches in [start, end) will end, as far as their heads tell: what to ask for next, before the records are looked at. */
+/** Where a walk over the batches in [start, end) will end, as far as their heads tell: what to ask for next, before the records are read (rule F2). */
 export function endOfBatches(
   view: DataView,
   start: number,

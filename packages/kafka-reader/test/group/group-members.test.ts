@@ -1,4 +1,4 @@
-/** Who is in the group besides the instances of this service, and which partitions nobody of them reads. */
+/** Names the other programs in the group, and the partitions that no instance of this service reads (rule M3). */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { Writer } from '@platformatic/kafka'

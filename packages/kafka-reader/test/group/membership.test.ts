@@ -259,7 +259,7 @@ describe('a member', () => {
     assert.equal(group.joins.length, 2)
   })
 
-  test('that slept for longer than heartbeats are apart is confirmed by the next one', LIMIT, async (t) => {
+  test('that slept for longer than heartbeats are apart is confirmed by the next one (rule M2)', LIMIT, async (t) => {
     const group = await groupOf(t)
     const clock = { ms: 0 }
     const { assigned, membership, lost } = member(t, group, { sessionTimeout: 600, now: () => clock.ms })
@@ -291,7 +291,7 @@ describe('a member', () => {
     await group.until(() => assigned.at(-1)?.length === 2)
   })
 
-  test('whose coordinator falls silent drops its partitions and joins as a new one, the more slowly the more often', LIMIT, async (t) => {
+  test('whose coordinator falls silent drops its partitions and joins as a new one, each time more slowly (rule M1)', LIMIT, async (t) => {
     const group = await groupOf(t)
     group.broker.answers.set(HEARTBEAT, () => null)
     // One that does not answer takes nobody's leave either, so that a client that is used again would still know who it was.

@@ -75,7 +75,7 @@ export const STATEMENTS = named({
           ORDER BY updated_at DESC, source OFFSET greatest(0, $17::integer - cardinality($14::bytea[]))))
       RETURNING $25 AND known.updated_at < now() - $16 * interval '1 ms' AS silent
     ), letters AS (
-      -- One that is met again after a reset is kept anew, its timestamp too: earlier versions have rounded it.
+      -- A dead letter (rule D1). One that is met again after a reset is kept anew, its timestamp too: earlier versions have rounded it.
       INSERT INTO dead_letters (partition_id, record_offset, leader_epoch, record_timestamp, reason, state, kept_at, key, headers, value, cut)
       SELECT moved.id, given.record_offset, given.leader_epoch, given.record_timestamp, given.reason, 'kept', now(), given.key, given.headers,
         given.value, given.cut

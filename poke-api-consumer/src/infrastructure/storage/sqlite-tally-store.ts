@@ -111,7 +111,7 @@ export class SqliteTallyStore implements Store {
         const silent = change.caughtUp ? Number(statements.forgetSilent.run(id, time - this.#options.sourceMaxAge).changes) : 0
         forgotten = { silent, tooMany: this.#forgetTooMany(id, change.lastSequences) }
       }
-      // 4. Dead letters.
+      // 4. Dead letters (rule D1).
       this.#letters.keep(id, change.deadLetters, time)
       return 'committed'
     })

@@ -1,4 +1,5 @@
 /** What a terminal can show, and text drawn for it. */
+import { bar as barOf } from '@poke-api-pipeline/poke-api-consumer/bar'
 import { inTypeColour } from '@poke-api-pipeline/poke-api-consumer/type-colours'
 
 export interface Look {
@@ -8,13 +9,10 @@ export interface Look {
   readonly colours: boolean
 }
 
-const EIGHTHS = ['', '▏', '▎', '▍', '▌', '▋', '▊', '▉']
-
 /** A bar for a part of the whole, to an eighth of a character; never nothing for something. Padded to `width`. */
 export function bar(part: number, whole: number, width: number): string {
   const share = whole > 0 ? Math.min(1, part / whole) : 0
-  const eighths = share > 0 ? Math.max(1, Math.floor(share * width * 8)) : 0
-  return ('█'.repeat(Math.floor(eighths / 8)) + EIGHTHS[eighths % 8]).padEnd(width)
+  return barOf(share > 0 ? Math.max(1, Math.floor(share * width * 8)) : 0).padEnd(width)
 }
 
 /** A bar in the customary colour of a Pokémon type. */

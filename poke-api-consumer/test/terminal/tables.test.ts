@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { stripVTControlCharacters } from 'node:util'
+import { viewDeadLetter } from '../../src/infrastructure/dead-letters/dead-letter-view.ts'
 import { renderCounts } from '../../src/infrastructure/terminal/counts-table.ts'
 import { renderDeadLetters } from '../../src/infrastructure/terminal/dead-letters-table.ts'
-import { viewDeadLetter } from '../../src/infrastructure/web/dead-letter-view.ts'
-import { deadLetter } from '../web/kept-dead-letter.ts'
+import { deadLetter } from '../kept-dead-letter.ts'
 
 const plain = { columns: 40, colours: false }
 

@@ -9,7 +9,7 @@ import { GroupProgress } from '../../src/infrastructure/group-progress.ts'
 import { LiveState } from '../../src/infrastructure/web/live-state.ts'
 import { webPage } from '../../src/infrastructure/web/page.ts'
 import { headerBytes } from '../header-bytes.ts'
-import { deadLetter } from './kept-dead-letter.ts'
+import { deadLetter } from '../kept-dead-letter.ts'
 
 const partition = { topic: 'poke-topic', topicId: '2c0e5c7e-6a53-4a5e-8f0b-0d7a51b4f0aa', partition: 0 }
 const document = (counts: TypeCounts) => `${JSON.stringify({ types: Object.fromEntries(counts) })}\n`

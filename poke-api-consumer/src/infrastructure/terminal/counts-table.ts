@@ -1,9 +1,9 @@
 /** The counts as a table with bars, and as JSON. */
 import { printable } from '@poke-api-pipeline/service-kit'
 import type { TypeCounts } from '../../entities/tally.ts'
-import { inTypeColour, type TerminalLook } from './look.ts'
+import { bar } from './bar.ts'
+import { inTypeColour, type TerminalLook } from './type-colours.ts'
 
-const EIGHTHS = ['', '▏', '▎', '▍', '▌', '▋', '▊', '▉']
 const LONGEST_BAR = 50
 const SHORTEST_BAR = 8
 /** Characters of a name that are shown, however narrow the terminal is. */
@@ -23,18 +23,17 @@ export function renderCounts(counts: TypeCounts, pokemon: number, look: Terminal
   const room = look.columns - number - 13
   const rows = sorted.map(([type, count]): [string, number] => [printable(type, Math.max(SHORTEST_NAME, room - SHORTEST_BAR)), count])
   const name = Math.max(...rows.map(([type]) => type.length))
-  const bar = Math.min(LONGEST_BAR, Math.max(SHORTEST_BAR, room - name))
+  const longest = Math.min(LONGEST_BAR, Math.max(SHORTEST_BAR, room - name))
   const lines = rows.map(([type, count]) => {
-    const length = inTypeColour(type, barOf((count / most) * bar).padEnd(bar), look)
+    const length = inTypeColour(type, barOf((count / most) * longest).padEnd(longest), look)
     return `${type.padEnd(name)}  ${formatted(count).padStart(number)}  ${length}  ${share(count, pokemon)}`
   })
   return [...lines, `${formatted(pokemon)} Pokémon, of ${formatted(rows.length)} ${rows.length === 1 ? 'type' : 'types'}`].join('\n')
 }
 
-/** A bar so many characters long, to an eighth of one; never nothing for something. */
+/** A bar that many characters long; a count above 0 gets at least an eighth of a character. */
 function barOf(length: number): string {
-  const eighths = length === 0 ? 0 : Math.max(1, Math.round(length * 8))
-  return '█'.repeat(Math.floor(eighths / 8)) + EIGHTHS[eighths % 8]
+  return bar(length === 0 ? 0 : Math.max(1, Math.round(length * 8)))
 }
 
 /** Counts and their whole are read one after the other: a part is never more than all of it. */

@@ -1,6 +1,6 @@
 /** Dead letters as a table for people. */
-import type { DeadLetterView } from '../web/dead-letter-view.ts'
-import type { TerminalLook } from './look.ts'
+import type { DeadLetterView } from '../dead-letters/dead-letter-view.ts'
+import type { TerminalLook } from './type-colours.ts'
 
 /**
  * One line for each, in the order given: id, where it was, when, why, and the beginning of its value with nothing in it that a terminal obeys.

@@ -1,4 +1,5 @@
 /** One line that shows how far something is, drawn over and over. */
+import { bar } from './bar.ts'
 import type { Terminal } from './terminal.ts'
 
 export interface Progress {
@@ -10,7 +11,6 @@ const CLEAR_LINE = '\r\u001b[K'
 /** Drawn at most this often, in ms. */
 const INTERVAL = 100
 const LONGEST_BAR = 40
-const EIGHTHS = ['', '▏', '▎', '▍', '▌', '▋', '▊', '▉']
 
 /** @returns one line that is shorter than `columns`; without a bar where there is no room for one */
 export function renderProgress({ done, total }: Progress, what: string, columns: number): string {
@@ -18,11 +18,9 @@ export function renderProgress({ done, total }: Progress, what: string, columns:
   const all = total.toLocaleString('en')
   const text = `${(part * 100).toFixed(1).padStart(5)} %  ${done.toLocaleString('en').padStart(all.length)} of ${all} ${what}`
   // Two spaces between, and the last column stays free: some terminals wrap when it is written.
-  const bar = Math.min(LONGEST_BAR, columns - text.length - 3)
-  if (bar < 4) return text.slice(0, Math.max(0, columns - 1))
-  const eighths = Math.round(part * bar * 8)
-  const full = `${'█'.repeat(Math.floor(eighths / 8))}${EIGHTHS[eighths % 8]}`
-  return `${full.padEnd(bar, '░')}  ${text}`
+  const length = Math.min(LONGEST_BAR, columns - text.length - 3)
+  if (length < 4) return text.slice(0, Math.max(0, columns - 1))
+  return `${bar(Math.round(part * length * 8)).padEnd(length, '░')}  ${text}`
 }
 
 export class ProgressBar {

@@ -1,7 +1,7 @@
 /** Where a command's words go, and whoever sits there to answer. */
 import { createInterface } from 'node:readline/promises'
 import { outputWritten } from '@poke-api-pipeline/service-kit'
-import type { TerminalLook } from './look.ts'
+import type { TerminalLook } from './type-colours.ts'
 
 export interface Terminal {
   /** What the command was asked for: whole lines. */

@@ -1,7 +1,7 @@
 /** What `verify` found, for people. */
 import { printable } from '@poke-api-pipeline/service-kit'
 import type { Verdict } from '../../application/verify.ts'
-import { inTypeColour, type TerminalLook } from './look.ts'
+import { inTypeColour, type TerminalLook } from './type-colours.ts'
 
 const LONGEST_NAME = 100
 

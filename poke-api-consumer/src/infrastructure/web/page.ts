@@ -31,6 +31,8 @@ const CONTENT_SECURITY_POLICY = {
 }
 
 const MAX_PAGES = 250
+/** The page's own files. The terminal uses the colours of types, too. */
+const FOLDERS = ['./public/', '../type-colours/'].map((folder) => fileURLToPath(new URL(folder, import.meta.url)))
 
 export interface WebPageOptions {
   readonly state: LiveState
@@ -52,8 +54,7 @@ export interface WebPageOptions {
 export function webPage(options: WebPageOptions): FastifyPluginAsync {
   const { state, progress, store, document } = options
   const allowed = new Set(options.allowedHosts.map((name) => name.toLowerCase()))
-  const files = fileURLToPath(new URL('./public/', import.meta.url))
-  const build = hashOf(files)
+  const build = hashOf(FOLDERS)
   const stream = new EventStream({
     version: () => state.version,
     snapshot: () => printableJson(JSON.stringify(state.snapshot(build))),
@@ -90,7 +91,7 @@ export function webPage(options: WebPageOptions): FastifyPluginAsync {
         },
       },
     })
-    await addFiles(app, files)
+    await addFiles(app)
     addApi(app, { state, store, document, stream })
     // Its paths begin in the folder above its own, wherever a proxy has put both.
     app.get('/api/openapi.json', { schema: { hide: true } }, () => ({ ...app.swagger(), servers: [{ url: '..' }] }))
@@ -110,13 +111,13 @@ export function webPage(options: WebPageOptions): FastifyPluginAsync {
 }
 
 /** The page's own files are asked for anew each time (they answer 304), ECharts is kept: its version is in its path. */
-async function addFiles(app: FastifyInstance, files: string): Promise<void> {
+async function addFiles(app: FastifyInstance): Promise<void> {
   await app.register(serveFiles, {
-    root: files,
+    root: FOLDERS,
     wildcard: false,
     cacheControl: false,
     schemaHide: true,
-    setHeaders: (reply, path) => void (path.startsWith(files) && reply.header('cache-control', 'no-cache')),
+    setHeaders: (reply, path) => void (FOLDERS.some((folder) => path.startsWith(folder)) && reply.header('cache-control', 'no-cache')),
   })
   const require = createRequire(import.meta.url)
   const echarts = require.resolve('echarts/dist/echarts.common.min')
@@ -131,9 +132,9 @@ async function addFiles(app: FastifyInstance, files: string): Promise<void> {
   )
 }
 
-function hashOf(folder: string): string {
+function hashOf(folders: readonly string[]): string {
   const hash = createHash('sha256')
-  for (const name of readdirSync(folder).sort()) hash.update(name).update(readFileSync(`${folder}/${name}`))
+  for (const folder of folders) for (const name of readdirSync(folder).sort()) hash.update(name).update(readFileSync(`${folder}/${name}`))
   return hash.digest('base64url').slice(0, 12)
 }
 

@@ -3,12 +3,12 @@
  * what a snapshot does not know yet stays as it was.
  */
 import { formatAge, formatCount, formatName, formatNumberOf, formatRate, formatShare } from './format.js'
-import { inkOn, lookOf } from './look.js'
 import { Race } from './race.js'
-import looks from './types.json' with { type: 'json' }
+import { inkOn, styleOf } from './type-colours.js'
+import typeStyles from './types.json' with { type: 'json' }
 
 /** @import { Snapshot, PartitionRow } from '../snapshot.ts' */
-/** @import { DeadLetterView } from '../dead-letter-view.ts' */
+/** @import { DeadLetterView } from '../../dead-letters/dead-letter-view.ts' */
 
 /** ms without a word from the server after which the connection is taken for dead: three heartbeats. */
 const SILENCE = 10_000
@@ -20,7 +20,7 @@ const FEED_LENGTH = 8
 /** Samples of the rate, one a second. */
 const SPARK_LENGTH = 120
 const LETTERS = 4
-/** ms between two looks at them. */
+/** ms between two typeStyles at them. */
 const LETTERS_PACE = 2000
 /**
  * ms for which a snapshot that counts less than the one before is not shown: behind a proxy it may come from another instance, which read the
@@ -104,7 +104,7 @@ function heard() {
 /** What there is to say about a page that has no stream. @returns {string[]} */
 function crowded() {
   if (pace === null) return []
-  return [`Too many pages are open here: this one is shown a picture every ${pace} seconds. Close those that nobody looks at.`]
+  return [`Too many pages are open here: this one is shown a picture every ${pace} seconds. Close those that nobody typeStyles at.`]
 }
 
 function silent() {
@@ -212,7 +212,7 @@ function showTypes({ types, moreTypes, counted }) {
   race?.show(types, counted)
   byId('race-empty').hidden = types.length > 0
   const leader = types[0]
-  if (leader !== undefined) document.documentElement.style.setProperty('--leader', lookOf(looks, leader.name).colour)
+  if (leader !== undefined) document.documentElement.style.setProperty('--leader', styleOf(typeStyles, leader.name).colour)
   replaceRows('counts', types, ({ name, count }, rank) => [
     cell('td', formatCount(rank + 1)),
     cell('th', chip(name)),
@@ -391,7 +391,7 @@ function slideIn() {
     element('span', { class: 'number' }, `#${pokemon.id}`),
     element('span', { class: 'chips' }, ...pokemon.types.map(chip)),
   )
-  const [first, second = first] = pokemon.types.map((type) => lookOf(looks, type).colour)
+  const [first, second = first] = pokemon.types.map((type) => styleOf(typeStyles, type).colour)
   if (first !== undefined && second !== undefined) {
     item.style.setProperty('--first', first)
     item.style.setProperty('--second', second)
@@ -403,7 +403,7 @@ function slideIn() {
 
 /** @param {string} type */
 function chip(type) {
-  const { colour } = lookOf(looks, type)
+  const { colour } = styleOf(typeStyles, type)
   const node = element('span', { class: 'chip', title: type }, type)
   node.style.setProperty('--colour', colour)
   node.style.setProperty('--on-colour', inkOn(colour))
@@ -415,7 +415,7 @@ function badge(types) {
   const node = element('span', { class: 'badge', 'aria-hidden': 'true' })
   const type = types[0]
   if (type === undefined) return node
-  const { colour, glyph } = lookOf(looks, type)
+  const { colour, glyph } = styleOf(typeStyles, type)
   const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg')
   svg.setAttribute('viewBox', '0 0 24 24')
   const path = document.createElementNS('http://www.w3.org/2000/svg', 'path')
@@ -577,7 +577,7 @@ function setView(asTable) {
 addEventListener('load', () => {
   const { echarts } = /** @type {{ echarts?: typeof import('echarts') }} */ (/** @type {unknown} */ (globalThis))
   if (echarts === undefined) return setView(true)
-  race = new Race(echarts, byId('race'), looks)
+  race = new Race(echarts, byId('race'), typeStyles)
   if (known !== null) race.show(known.types, known.counted)
 })
 

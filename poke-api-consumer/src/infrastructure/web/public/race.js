@@ -1,9 +1,9 @@
 /** The bar race, drawn by ECharts on a canvas: it only decorates, the table beside it has the numbers. */
 import { formatCount, formatShare } from './format.js'
-import { inkOn, lookOf } from './look.js'
+import { inkOn, styleOf } from './type-colours.js'
 
 /** @import { EChartsType } from 'echarts' */
-/** @import { Looks } from './look.js' */
+/** @import { TypeStyles } from './type-colours.js' */
 /** @typedef {{ name: string, count: number }} TypeCount */
 
 /** px */
@@ -24,7 +24,7 @@ const FASTEST = 250
 export class Race {
   /** @type {EChartsType} */ #chart
   /** @type {HTMLElement} */ #place
-  /** @type {Looks} */ #looks
+  /** @type {TypeStyles} */ #typeStyles
   /** Categories keep their place in the axis; ECharts moves the bars. @type {string[]} */ #names = []
   /** @type {readonly TypeCount[]} */ #types = []
   #counted = 0
@@ -37,11 +37,11 @@ export class Race {
   /**
    * @param {typeof import('echarts')} echarts
    * @param {HTMLElement} place where the canvas goes
-   * @param {Looks} looks
+   * @param {TypeStyles} typeStyles
    */
-  constructor(echarts, place, looks) {
+  constructor(echarts, place, typeStyles) {
     this.#place = place
-    this.#looks = looks
+    this.#typeStyles = typeStyles
     this.#chart = echarts.init(place, null, { renderer: 'canvas' })
     new ResizeObserver(() => {
       if (place.clientWidth !== this.#width) this.#draw(0)
@@ -206,7 +206,7 @@ export class Race {
 
   /** @param {string} name */
   #bar(name) {
-    const { colour } = lookOf(this.#looks, name)
+    const { colour } = styleOf(this.#typeStyles, name)
     return {
       borderRadius: [4, 10, 10, 4],
       color: {
@@ -236,7 +236,7 @@ export class Race {
   #icon(name) {
     const known = this.#drawn.get(name)
     if (known !== undefined) return known
-    const { colour, glyph } = lookOf(this.#looks, name)
+    const { colour, glyph } = styleOf(this.#typeStyles, name)
     const size = ICON * 3
     const canvas = document.createElement('canvas')
     canvas.width = canvas.height = size

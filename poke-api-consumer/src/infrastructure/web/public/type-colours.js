@@ -1,16 +1,16 @@
 /** How types look: their customary colours, and the ink that can be read on them. */
 
-/** @typedef {Record<string, { colour: string, glyph: string }>} Looks */
+/** @typedef {Record<string, { colour: string, glyph: string }>} TypeStyles */
 
 /** For a type that nobody knew when this was written. */
 const STRANGER = { colour: '#8a8798', glyph: 'M12 4l8 8-8 8-8-8z' }
 
 /**
- * @param {Looks} looks types.json
+ * @param {TypeStyles} typeStyles types.json
  * @param {string} type
  */
-export function lookOf(looks, type) {
-  return Object.hasOwn(looks, type) ? (looks[type] ?? STRANGER) : STRANGER
+export function styleOf(typeStyles, type) {
+  return Object.hasOwn(typeStyles, type) ? (typeStyles[type] ?? STRANGER) : STRANGER
 }
 
 /**

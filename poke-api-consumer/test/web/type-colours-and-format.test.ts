@@ -1,21 +1,21 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import typeStyles from '../../src/infrastructure/type-colours/types.json' with { type: 'json' }
 import { formatAge, formatCount, formatName, formatNumberOf, formatRate } from '../../src/infrastructure/web/public/format.js'
-import { contrast, inkOn, lookOf } from '../../src/infrastructure/web/public/look.js'
-import looks from '../../src/infrastructure/web/public/types.json' with { type: 'json' }
+import { contrast, inkOn, styleOf } from '../../src/infrastructure/web/public/type-colours.js'
 
 const TYPES = 'normal fire water electric grass ice fighting poison ground flying psychic bug rock ghost dragon dark steel fairy'.split(' ')
 
 test('every type has its colour, and ink that can be read on it', () => {
   for (const type of TYPES) {
-    assert.ok(type in looks, type)
-    const { colour } = lookOf(looks, type)
+    assert.ok(type in typeStyles, type)
+    const { colour } = styleOf(typeStyles, type)
     assert.ok(contrast(colour, inkOn(colour)) >= 4.5, `${type}: ${contrast(colour, inkOn(colour))}`)
   }
 })
 
 test('a type that nobody knows has a look too, whatever its name', () => {
-  for (const type of ['constructor', 'toString', '__proto__', 'sound']) assert.match(lookOf(looks, type).colour, /^#[0-9a-f]{6}$/)
+  for (const type of ['constructor', 'toString', '__proto__', 'sound']) assert.match(styleOf(typeStyles, type).colour, /^#[0-9a-f]{6}$/)
 })
 
 test('contrast is that of WCAG', () => {

@@ -1,6 +1,6 @@
 /** A dead letter as the store gives it, for tests to vary. */
-import type { KeptDeadLetter } from '../../src/application/ports.ts'
-import { headerBytes } from '../header-bytes.ts'
+import type { KeptDeadLetter } from '../src/application/ports.ts'
+import { headerBytes } from './header-bytes.ts'
 
 export function deadLetter(id: number, more: Partial<KeptDeadLetter> = {}): KeptDeadLetter {
   return {

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { CutParts } from '../../src/entities/dead-letter.ts'
-import { viewDeadLetter } from '../../src/infrastructure/web/dead-letter-view.ts'
-import { headerBytes } from '../header-bytes.ts'
+import type { CutParts } from '../src/entities/dead-letter.ts'
+import { viewDeadLetter } from '../src/infrastructure/dead-letters/dead-letter-view.ts'
+import { headerBytes } from './header-bytes.ts'
 import { deadLetter } from './kept-dead-letter.ts'
 
 test('a value is shown as bytes and as text', () => {

@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
-import type { MessageToParent } from '@poke-api-pipeline/service-kit'
+import type { Listening } from '@poke-api-pipeline/service-kit'
 
 export const PRODUCER = fileURLToPath(import.meta.resolve('@poke-api-pipeline/poke-api-producer/cli'))
 export const CONSUMER = fileURLToPath(import.meta.resolve('@poke-api-pipeline/poke-api-consumer/cli'))
@@ -31,8 +31,8 @@ export class ServiceProcess {
       })
     }
     this.listening = new Promise((resolve, reject) => {
-      this.#process.on('message', (message: MessageToParent) => {
-        if (message.type === 'listening') resolve(message.port)
+      this.#process.on('message', (message: Partial<Listening>) => {
+        if (message.type === 'listening') resolve(message.port as number)
       })
       this.#process.once('error', reject)
       this.#process.once('exit', (code) => reject(new Error(`${script} ended with ${code}:\n${this.#output}`)))

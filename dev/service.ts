@@ -1,7 +1,8 @@
 /** Runs one of the services as a process of its own, and again where it dies. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync } from 'node:fs'
-import { EXIT, type MessageToParent } from '@poke-api-pipeline/service-kit'
+import type { SweepFinished } from '@poke-api-pipeline/poke-api-producer/sweep-finished'
+import { EXIT, type Listening } from '@poke-api-pipeline/service-kit'
 import { lastLines, openLog, sizeOf } from './log-file.ts'
 
 export interface ServiceOptions {
@@ -20,7 +21,7 @@ export type ServiceEvent = { readonly service: Service } & (
   /** Its HTTP server listens. */
   | { readonly kind: 'listening'; readonly port: number }
   /** The producer says that all of its sweep is in the topic, how many Pokémon have each type, and which could not be had. */
-  | ({ readonly kind: 'swept' } & Omit<Extract<MessageToParent, { type: 'sweep-finished' }>, 'type'>)
+  | ({ readonly kind: 'swept' } & Omit<SweepFinished, 'type'>)
   /** It ended with nothing left to do. */
   | { readonly kind: 'finished' }
   /** It starts again after so many ms. No words where it was killed. */
@@ -82,7 +83,7 @@ export class Service {
     closeSync(log)
     this.#child = child
     this.#gone = Promise.withResolvers()
-    child.on('message', (message: MessageToParent) => {
+    child.on('message', (message: Listening | SweepFinished) => {
       if (message.type === 'listening') {
         this.#url = httpAddress(message.port, env.HTTP_HOST)
         onEvent({ service: this, kind: 'listening', port: message.port })

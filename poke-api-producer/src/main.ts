@@ -129,6 +129,6 @@ async function produce(config: Config, env: NodeJS.ProcessEnv, logger: Logger, s
   })
   await controller.run(signal)
   const finished = report.finishedSweep
-  if (finished !== null) await tellParent({ type: 'sweep-finished', ...finished })
+  if (finished !== null) await tellParent(finished)
   return finished === null || finished.leftOut.count === 0
 }

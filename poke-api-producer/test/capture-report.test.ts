@@ -101,7 +101,12 @@ suite('the report', () => {
       'info: the sweep goes on: 10 of 1351 Pokémon are done',
       'info: the sweep is finished: 1351 Pokémon with 2116 types are in the topic',
     ])
-    assert.deepEqual(report.finishedSweep, { captured: 1351, types: { electric: 1000, fire: 1116 }, leftOut: { count: 0, lines: [] } })
+    assert.deepEqual(report.finishedSweep, {
+      type: 'sweep-finished',
+      captured: 1351,
+      types: { electric: 1000, fire: 1116 },
+      leftOut: { count: 0, lines: [] },
+    })
   })
 
   test('a Pokémon that is left out is said at once, and all of them with their reasons at the end', () => {

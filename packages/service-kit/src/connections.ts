@@ -1,6 +1,6 @@
 /**
- * How many connections an HTTP server holds, and whom it closes for a new one: nobody can take health, metrics or the page from others by holding
- * connections. Refusing the new ones would do just that.
+ * Bounds how many connections an HTTP server holds, and decides which one it closes for a new one. So no client can take health, metrics or the page
+ * from the others by holding connections; refusing new connections would let it.
  */
 import type { Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
@@ -8,79 +8,83 @@ import { printable } from './foreign-text.ts'
 import type { Logger } from './logger.ts'
 import { OutageLog } from './outage-log.ts'
 import { ownError } from './own-errors.ts'
-import { type Guest, Room } from './room.ts'
+import { type SlotHolder, SlotPool } from './slot-pool.ts'
 
-/** Connections without a whole request: nothing came yet, a part of one, or the next one has not come. */
+/** Connections without a whole request: nothing has arrived yet, a part of a request, or nothing since the last answer. */
 const MAX_WAITING = 300
 /**
- * Connections whose request is being answered, but for answers that last (`countAsLasting`). Each may hold a file open as well. With 250 live pages
- * these are 850 open files at most: stores and Kafka have room beside them in the 1,024 that many systems allow.
+ * Connections whose request is being answered, without the lasting answers (`countAsLasting`). Each may hold a file open as well. With 250 live pages
+ * that makes at most 850 open files, and many systems allow 1,024: the rest is left for stores and Kafka.
  */
 const MAX_ANSWERING = 150
-/** ms between two reports of it: a rush shall not cost more than it must. */
+/** At least so many ms pass between two reports, because reports must not add to the load. */
 const REPORT_INTERVAL = 1000
 /**
- * Requests of one connection that may wait for their answers: browsers, probes and proxies send one at a time. Thousands that are sent at once
- * would be answered into memory, and nothing else meanwhile.
+ * Unanswered requests that one connection may have: browsers, probes and proxies send one at a time. Thousands sent at once would be answered
+ * into memory, and would keep all other clients waiting.
  */
 const MAX_UNANSWERED = 4
-/** ms without a closed connection after which the rush is over. */
+/** After so many ms without a closed connection the overload is over. */
 const QUIET = 10_000
-/** The longest IPv6 address with a zone is shorter. */
+/** In characters; the longest IPv6 address with a zone is shorter. */
 const LONGEST_ADDRESS = 64
 
-interface Connection extends Guest {
+interface Connection extends SlotHolder {
   readonly socket: Socket
-  /** Requests on it that are not answered yet: a client may send the next one before it has an answer. */
+  /** Requests without an answer: a client may send the next one before it has one. */
   unanswered: number
-  /** Where it has its place; null while whoever sends its answer counts it. */
-  room: Room<Connection> | null
+  /** The pool that it has a slot in; null while it has none: it is closed, or its answer is a lasting one. */
+  pool: SlotPool<Connection> | null
 }
 
 const connectionOf = new WeakMap<Socket, Connection>()
 
 /**
- * Bounds the connections of a server: each beyond the bound closes the oldest one of the client that has the most. A client is an IPv4 address or the
- * first 64 bits of an IPv6 one. What is closed is said in the log when it begins, and when it is over.
+ * Bounds the connections of a server: each connection beyond the bound closes the oldest one of the client with the most connections. A client is an
+ * IPv4 address or the first 64 bits of an IPv6 one. The log says when this begins and when it is over.
  */
 export function boundConnections(server: Server, logger: Logger): void {
-  const waiting = new Room<Connection>(MAX_WAITING)
-  const answering = new Room<Connection>(MAX_ANSWERING)
-  const outage = new OutageLog({ logger, now: () => performance.now(), over: 'HTTP: there is room for every connection again' })
+  const waiting = new SlotPool<Connection>(MAX_WAITING)
+  const answering = new SlotPool<Connection>(MAX_ANSWERING)
+  const outage = new OutageLog({
+    logger,
+    now: () => performance.now(),
+    over: 'HTTP: every connection is accepted again without closing another one',
+  })
   let reportedAt = Number.NEGATIVE_INFINITY
   const over = setTimeout(() => outage.worked(), QUIET).unref()
 
-  const move = (connection: Connection, room: Room<Connection>) => {
-    connection.room?.leave(connection)
-    connection.room = room
-    const loser = room.enter(connection)
-    if (loser === null) return
-    loser.room = null
-    loser.socket.destroy()
+  const move = (connection: Connection, pool: SlotPool<Connection>) => {
+    connection.pool?.release(connection)
+    connection.pool = pool
+    const evicted = pool.acquire(connection)
+    if (evicted === null) return
+    evicted.pool = null
+    evicted.socket.destroy()
     over.refresh()
     if (performance.now() - reportedAt < REPORT_INTERVAL) return
     reportedAt = performance.now()
-    const client = printable(loser.client, LONGEST_ADDRESS)
-    const held = room.takenBy(loser.client) + (loser.client === connection.client ? 0 : 1)
-    const what = room === waiting ? 'connections without a whole request' : 'answers under way'
+    const client = printable(evicted.client, LONGEST_ADDRESS)
+    const held = pool.usedBy(evicted.client) + (evicted.client === connection.client ? 0 : 1)
+    const what = pool === waiting ? 'connections without a whole request' : 'answers under way'
     outage.failed(
       ownError(
         'http/crowded',
-        `HTTP: ${client} holds ${held} of the ${room.places} ${what} that there can be: its oldest is closed for each new one. If that client is none of yours, keep it away with a firewall`,
+        `HTTP: ${client} holds ${held} of at most ${pool.size} ${what}: each new connection closes the oldest one of this client. If you do not know the client, block it with a firewall`,
       ),
     )
   }
 
   server.on('connection', (socket: Socket) => {
-    const connection: Connection = { client: clientOf(socket.remoteAddress ?? ''), socket, unanswered: 0, room: null }
+    const connection: Connection = { client: clientOf(socket.remoteAddress ?? ''), socket, unanswered: 0, pool: null }
     connectionOf.set(socket, connection)
     socket.once('close', () => {
-      connection.room?.leave(connection)
-      connection.room = null
+      connection.pool?.release(connection)
+      connection.pool = null
     })
     move(connection, waiting)
   })
-  // Before the listener that answers.
+  // Runs before the listener that answers.
   server.prependListener('request', ({ socket }, response) => {
     const connection = connectionOf.get(socket)
     if (connection === undefined || socket.destroyed) return
@@ -92,16 +96,16 @@ export function boundConnections(server: Server, logger: Logger): void {
   })
 }
 
-/** This answer lasts until its client goes away; whoever sends it bounds how many there are, so that it takes no place of the others. */
+/** Says that this answer lasts until its client disconnects. It occupies no slot any more: its sender must bound how many of them there are. */
 export function countAsLasting(response: ServerResponse): void {
   const connection = response.socket === null ? undefined : connectionOf.get(response.socket)
   if (connection === undefined) return
-  connection.room?.leave(connection)
-  connection.room = null
+  connection.pool?.release(connection)
+  connection.pool = null
 }
 
 /**
- * Whose address it is: of IPv6, whoever has one address has all that begin with the same 64 bits.
+ * The client that an address belongs to. An owner of one IPv6 address owns all addresses that begin with the same 64 bits.
  * @param address as sockets give it
  */
 export function clientOf(address: string): string {

@@ -20,8 +20,8 @@ export const OWN_ERRORS = {
   ),
   'http/no-such-host': final(EXIT.cannotCreate, 'The address is none of this machine.', 'Correct `HTTP_HOST`.'),
   'http/crowded': retried(
-    'There are more HTTP connections than there is room for, most of them of the client in the message.',
-    'Its oldest is closed for each new one. If that client is none of yours, keep it away with a firewall.',
+    'The HTTP server has as many connections as it holds at once; the client in the message has the most.',
+    'Each new connection closes the oldest one of this client. If you do not know the client, block it with a firewall.',
   ),
 } as const satisfies Record<string, ErrorKind>
 export type OwnErrorCode = keyof typeof OWN_ERRORS

@@ -1,21 +1,16 @@
-/** The process that started this one with a channel to it (`dev/start.ts` does) is told what it cannot know. */
+/** Messages from a service to the process that started it with a channel to it, as `dev/start.ts` does. */
 
-export type MessageToParent =
-  /** The HTTP server listens. */
-  | { readonly type: 'listening'; readonly port: number }
-  /** All of a sweep is in the topic: how many Pokémon, and how many of them have each type; and how many could not be had, with a line for each of the first. */
-  | {
-      readonly type: 'sweep-finished'
-      readonly captured: number
-      readonly types: Readonly<Record<string, number>>
-      readonly leftOut: { readonly count: number; readonly lines: readonly string[] }
-    }
+/** The HTTP server listens. */
+export interface Listening {
+  readonly type: 'listening'
+  readonly port: number
+}
 
-/** Resolves when the message is on its way; at once where there is no such process, or it is gone. */
-export function tellParent(message: MessageToParent): Promise<void> {
+/** Resolves when the message is on its way; at once where no parent process listens, or it has ended. */
+export function tellParent<Message extends { readonly type: string }>(message: Message): Promise<void> {
   return new Promise((resolve) => {
     if (process.send === undefined || !process.connected) resolve()
-    // An error here means that it is going away: that is heard as `disconnect`.
+    // An error here means that the parent process is ending: `disconnect` reports that.
     else process.send(message, undefined, undefined, () => resolve())
   })
 }

@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import type { Readable } from 'node:stream'
 import type { TestContext } from 'node:test'
-import type { MessageToParent } from '../src/parent-process.ts'
+import type { Listening } from '../src/parent-process.ts'
 
 export interface LogLine {
   readonly level: string
@@ -26,7 +26,7 @@ export class RunningService {
   /** Its log so far. */
   readonly lines: LogLine[] = []
   /** What it has told its parent process so far. */
-  readonly messages: MessageToParent[] = []
+  readonly messages: { readonly type: string }[] = []
   /** What it has said outside of its log. */
   error = ''
   readonly #exit: Promise<unknown[]>
@@ -51,7 +51,7 @@ export class RunningService {
     this.child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.error += text
     })
-    this.child.on('message', (message: MessageToParent) => {
+    this.child.on('message', (message: { readonly type: string }) => {
       this.messages.push(message)
       this.#news()
     })
@@ -65,7 +65,7 @@ export class RunningService {
 
   /** The port of its HTTP server, once it listens. */
   async listens(): Promise<number> {
-    const listening = (message: MessageToParent) => message.type === 'listening'
+    const listening = (message: { readonly type: string }): message is Listening => message.type === 'listening'
     return (await this.#until(() => this.messages.find(listening), 'listening')).port
   }
 

@@ -1,8 +1,9 @@
 /** What happens to captures, in the log and in readiness: troubles when they begin, change and end, and now and then a summary. */
 import { type Health, type Logger, logDetails, OutageLog } from '@poke-api-pipeline/service-kit'
 import type { CaptureObserver } from '../application/ports.ts'
-import { type LeftOut, leftOutOf, type SweepProgress } from '../entities/capture-order.ts'
+import { leftOutOf, type SweepProgress } from '../entities/capture-order.ts'
 import type { Capture } from '../entities/pokemon.ts'
+import type { SweepFinished } from '../sweep-finished.ts'
 import type { PokeApiObserver } from './poke-api/poke-api-observer.ts'
 
 export interface CaptureReportOptions {
@@ -16,11 +17,6 @@ export interface CaptureReportOptions {
   readonly stopping?: AbortSignal | undefined
 }
 
-/** What a sweep came to. */
-export interface FinishedSweep extends Pick<SweepProgress, 'captured' | 'types'> {
-  readonly leftOut: LeftOut
-}
-
 export class CaptureReport implements CaptureObserver, Pick<PokeApiObserver, 'cacheFailed'> {
   readonly #logger: Logger
   readonly #maxEvents: number
@@ -31,7 +27,7 @@ export class CaptureReport implements CaptureObserver, Pick<PokeApiObserver, 'ca
   #depth = 0
   #paused = false
   #sweeping = false
-  #finishedSweep: FinishedSweep | null = null
+  #finishedSweep: SweepFinished | null = null
   /** Since the last summary. */
   #captured = 0
   #published = 0
@@ -49,7 +45,7 @@ export class CaptureReport implements CaptureObserver, Pick<PokeApiObserver, 'ca
   }
 
   /** What the sweep came to, once it is captured and acknowledged. */
-  get finishedSweep(): FinishedSweep | null {
+  get finishedSweep(): SweepFinished | null {
     return this.#finishedSweep
   }
 
@@ -129,7 +125,7 @@ export class CaptureReport implements CaptureObserver, Pick<PokeApiObserver, 'ca
     const { captured, types } = progress
     const leftOut = leftOutOf(progress)
     this.#sweeping = false
-    this.#finishedSweep = { captured, types, leftOut }
+    this.#finishedSweep = { type: 'sweep-finished', captured, types, leftOut }
     this.summarise()
     const counted = Object.values(types).reduce((sum, count) => sum + count, 0)
     this.#logger.info({ captured, types: counted }, `the sweep is finished: ${captured} Pokémon with ${counted} types are in the topic`)

@@ -1,6 +1,6 @@
 /** Server-sent events: one snapshot, serialised once, for every page that is open (WHATWG HTML, "Server-sent events"). */
 import type { ServerResponse } from 'node:http'
-import { clientOf, countAsLasting, type Guest, Room } from '@poke-api-pipeline/service-kit'
+import { clientOf, countAsLasting, type SlotHolder, SlotPool } from '@poke-api-pipeline/service-kit'
 
 export interface EventStreamOptions {
   /** Rises whenever there is something new to show. */
@@ -23,7 +23,7 @@ export interface EventStreamOptions {
 const COME_BACK = 5
 
 /** A page that has a stream. */
-interface Page extends Guest {
+interface Page extends SlotHolder {
   readonly response: ServerResponse
   /** Whether it was too slow for the newest picture: it gets that one once it has read what is on its way. So one picture for each page is all that waits. */
   behind: boolean
@@ -33,7 +33,7 @@ interface Page extends Guest {
 
 export class EventStream {
   readonly #options: Required<EventStreamOptions>
-  readonly #pages: Room<Page>
+  readonly #pages: SlotPool<Page>
   #timer: NodeJS.Timeout | null = null
   #version = -1
   #frame = Buffer.alloc(0)
@@ -42,12 +42,12 @@ export class EventStream {
 
   constructor(options: EventStreamOptions) {
     this.#options = { interval: 250, heartbeat: 3000, patience: 10_000, ...options }
-    this.#pages = new Room(options.maxClients)
+    this.#pages = new SlotPool(options.maxClients)
   }
 
   /** How many streams are open. */
   get clients(): number {
-    return this.#pages.taken
+    return this.#pages.used
   }
 
   /** Whether it gives no pictures any more. */
@@ -80,7 +80,7 @@ export class EventStream {
       return
     }
     countAsLasting(response)
-    this.#pages.enter(page)?.response.destroy()
+    this.#pages.acquire(page)?.response.destroy()
     response.on('close', () => this.#forget(page))
     response.on('drain', () => this.#caughtUp(page))
     this.#timer ??= setInterval(() => this.#tick(), this.#options.interval)
@@ -147,8 +147,8 @@ export class EventStream {
 
   #forget(page: Page): void {
     page.behind = false
-    this.#pages.leave(page)
-    if (this.#pages.taken > 0 || this.#timer === null) return
+    this.#pages.release(page)
+    if (this.#pages.used > 0 || this.#timer === null) return
     clearInterval(this.#timer)
     this.#timer = null
   }

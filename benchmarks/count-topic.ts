@@ -4,14 +4,13 @@
  */
 
 import { GroupReader, type PartitionReader, type RecordSource } from '@poke-api-pipeline/kafka-reader'
-import { allObservers } from '@poke-api-pipeline/poke-api-consumer/all-observers'
 import { Controller } from '@poke-api-pipeline/poke-api-consumer/controller'
 import { GroupProgress } from '@poke-api-pipeline/poke-api-consumer/group-progress'
 import { ConsumerMetrics } from '@poke-api-pipeline/poke-api-consumer/metrics'
 import { openStore } from '@poke-api-pipeline/poke-api-consumer/open-store'
+import type { CountObserver } from '@poke-api-pipeline/poke-api-consumer/ports'
 import { TypeCountsFile } from '@poke-api-pipeline/poke-api-consumer/type-counts-file'
-import { createRegistry, pause } from '@poke-api-pipeline/service-kit'
-import { silentObserver } from './silent-observer.ts'
+import { createRegistry, fanOut, pause } from '@poke-api-pipeline/service-kit'
 
 export interface CountOptions {
   readonly brokers: string
@@ -48,11 +47,10 @@ const fail = (error: Error) => {
 /** What is tried again spoils a measurement only by its time, which shows. */
 const warn = (error: Error) => console.error(error.message)
 const progress = new GroupProgress(now)
-const observer = allObservers([
+const observer = fanOut<CountObserver>([
   progress,
   new ConsumerMetrics({ progress, registry: createRegistry(), timeOfDay: Date.now, doubtedSources: () => 0 }),
   {
-    ...silentObserver,
     counted: ({ partition }, { position }) =>
       tell({ type: 'committed', partition, position, at: performance.timeOrigin + performance.now() }),
     stopped: (_, loss) => fail(new Error(loss.message)),

@@ -6,6 +6,7 @@ import { GroupReader } from '@poke-api-pipeline/kafka-reader'
 import {
   createLogger,
   createRegistry,
+  fanOut,
   Health,
   type Logger,
   pause,
@@ -15,8 +16,8 @@ import {
 } from '@poke-api-pipeline/service-kit'
 import { Controller } from './application/controller.ts'
 import type { CrashHook } from './application/crash-points.ts'
+import type { CountObserver } from './application/ports.ts'
 import { type Config, readConfig, SETTINGS, storeLogin } from './config.ts'
-import { allObservers } from './infrastructure/all-observers.ts'
 import { CountReport } from './infrastructure/count-report.ts'
 import { deadLetterTopicOf, KafkaDeadLetterTopic } from './infrastructure/dead-letters/dead-letter-topic.ts'
 import { TypeCountsFile, typeCountsDocument } from './infrastructure/file-handling/type-counts-file.ts'
@@ -152,7 +153,7 @@ async function consume(config: Config, logger: Logger, signal: AbortSignal, cras
     store,
     deadLetterTopic,
     sink,
-    observer: allObservers([progress, metrics, report, live]),
+    observer: fanOut<CountObserver>([progress, metrics, report, live]),
     onDataLoss: config.ON_DATA_LOSS,
     sourceMaxCount: config.SOURCE_MAX_COUNT,
     typeMaxCount: config.TYPE_MAX_COUNT,

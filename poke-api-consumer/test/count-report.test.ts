@@ -2,10 +2,9 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { type DataLoss, KafkaError, type TopicPartition } from '@poke-api-pipeline/kafka-reader'
-import { createRegistry, Health, type Logger } from '@poke-api-pipeline/service-kit'
+import { createRegistry, fanOut, Health, type Logger } from '@poke-api-pipeline/service-kit'
 import type { CountedResponse, CountObserver } from '../src/application/ports.ts'
 import { OutputFileError, StoreError } from '../src/errors.ts'
-import { allObservers } from '../src/infrastructure/all-observers.ts'
 import { CountReport } from '../src/infrastructure/count-report.ts'
 import { GroupProgress } from '../src/infrastructure/group-progress.ts'
 import { ConsumerMetrics } from '../src/infrastructure/metrics.ts'
@@ -41,7 +40,7 @@ function setUp() {
   const report = new CountReport({ logger, health, topic: 'poke-topic', progress, now: () => clock.ms })
   report.rebalanced([0, 1])
   said.length = 0
-  const all = allObservers([progress, report])
+  const all = fanOut<CountObserver>([progress, report])
   /** Where the log of partition 0 ends now. */
   const ends = (end: number | null, stableEnd = end) => {
     progress.logEnds(P0, 2, new Map([[0, end === null || stableEnd === null ? null : { start: 0, end, stableEnd }]]))
@@ -192,7 +191,6 @@ suite('the report', () => {
   test('dead letters that cannot be published are not ready, until none is left', () => {
     const { said, health, report } = setUp()
     report.deadLetterPublishingFailed(new KafkaError('refused', 'topic poke-topic.dead-letters takes nothing'))
-    report.deadLettersPublished()
     assert.deepEqual(health.reasons(), ['dead-letters: topic poke-topic.dead-letters takes nothing'])
     report.deadLetterPublishingWorked()
     assert.deepEqual(health.reasons(), [])
@@ -464,41 +462,4 @@ test('metrics of a partition end when another instance reads it', async () => {
   const text = await registry.metrics()
   assert.doesNotMatch(text, /partition="1"/)
   assert.match(text, /^poke_partitions_owned 0$/m)
-})
-
-test('several observers hear everything', () => {
-  const events: (keyof CountObserver)[] = [
-    'partitionsSeen',
-    'totals',
-    'opened',
-    'counted',
-    'committed',
-    'fenced',
-    'stopped',
-    'skipped',
-    'closed',
-    'storeFailed',
-    'storeWorked',
-    'deadLettersPublished',
-    'deadLetterPublishingFailed',
-    'deadLetterPublishingWorked',
-    'fileWritten',
-    'fileFailed',
-  ]
-  const heard: string[][] = [[], []]
-  const observers = heard.map(
-    (list) =>
-      Object.fromEntries(events.map((event) => [event, (...args: unknown[]) => list.push(`${event} ${args}`)])) as unknown as CountObserver,
-  )
-  const all = allObservers(observers)
-  assert.deepEqual(Object.keys(all).sort(), [...events].sort(), 'this test knows every event')
-  for (const event of events) (all[event] as (...args: unknown[]) => void)(1, 2)
-  const arity = (event: string) =>
-    ['fileWritten', 'storeWorked', 'deadLetterPublishingWorked'].includes(event)
-      ? ''
-      : ['opened', 'counted', 'committed', 'stopped', 'skipped'].includes(event)
-        ? '1,2'
-        : '1'
-  const expected = events.map((event) => `${event} ${arity(event)}`)
-  assert.deepEqual(heard, [expected, expected])
 })

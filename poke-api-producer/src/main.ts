@@ -5,6 +5,7 @@ import {
   createLogger,
   createRegistry,
   EXIT,
+  fanOut,
   Health,
   type Logger,
   pause,
@@ -15,8 +16,8 @@ import {
   tellParent,
 } from '@poke-api-pipeline/service-kit'
 import { Controller } from './application/controller.ts'
+import type { CaptureObserver } from './application/ports.ts'
 import { type Config, readConfig } from './config.ts'
-import { allObservers } from './infrastructure/all-observers.ts'
 import { CaptureReport } from './infrastructure/capture-report.ts'
 import { KafkaEventPublisher } from './infrastructure/messaging/kafka-producer.ts'
 import { ProducerMetrics } from './infrastructure/metrics.ts'
@@ -113,7 +114,7 @@ async function produce(config: Config, env: NodeJS.ProcessEnv, logger: Logger, s
     api,
     outbox,
     publisher,
-    observer: allObservers([metrics, report]),
+    observer: fanOut<CaptureObserver>([metrics, report]),
     mode: sweeping ? { order: 'sweep' } : { order: 'random', interval: config.CAPTURE_INTERVAL },
     limits: {
       concurrency: config.CAPTURE_CONCURRENCY,

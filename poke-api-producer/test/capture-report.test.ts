@@ -2,10 +2,8 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { createRegistry, Health, type Logger } from '@poke-api-pipeline/service-kit'
-import type { CaptureObserver } from '../src/application/ports.ts'
 import type { Capture } from '../src/entities/pokemon.ts'
 import { OutboxError, PokeApiError, PublishError } from '../src/errors.ts'
-import { allObservers } from '../src/infrastructure/all-observers.ts'
 import { CaptureReport } from '../src/infrastructure/capture-report.ts'
 import { ProducerMetrics } from '../src/infrastructure/metrics.ts'
 
@@ -167,33 +165,4 @@ test('metrics tell every event by its number', async () => {
     'poke_sweep_left_out_pokemon 2',
   ])
     assert.ok(text.includes(`\n${line}\n`), `${line} is missing in:\n${text}`)
-})
-
-test('several observers hear everything', () => {
-  const events: (keyof CaptureObserver)[] = [
-    'captured',
-    'missing',
-    'captureFailed',
-    'published',
-    'publishFailed',
-    'storeFailed',
-    'outboxDepth',
-    'paused',
-    'sweepProgress',
-    'leftOut',
-    'sweepFinished',
-  ]
-  const heard: string[][] = [[], []]
-  const observers = heard.map(
-    (list) =>
-      Object.fromEntries(
-        events.map((event) => [event, (...args: unknown[]) => list.push(`${event} ${args}`)]),
-      ) as unknown as CaptureObserver,
-  )
-  const all = allObservers(observers)
-  for (const event of events) (all[event] as (...args: unknown[]) => void)(1, 2, 3)
-  const expected = events.map(
-    (event) => `${event} ${event === 'sweepProgress' ? '1,2,3' : ['published', 'outboxDepth', 'leftOut'].includes(event) ? '1,2' : '1'}`,
-  )
-  assert.deepEqual(heard, [expected, expected])
 })

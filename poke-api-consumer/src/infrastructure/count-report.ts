@@ -2,7 +2,7 @@
 
 import { type DataLoss, type GroupView, KafkaError, type SourceObserver, type TopicPartition } from '@poke-api-pipeline/kafka-reader'
 import { type Health, type Logger, OutageLog } from '@poke-api-pipeline/service-kit'
-import type { CountedResponse, CountObserver, PartitionSummary, Totals } from '../application/ports.ts'
+import type { CountedResponse, CountObserver, PartitionSummary } from '../application/ports.ts'
 import { DoubtedSources } from './doubted-sources.ts'
 import { type GroupProgress, keyOf } from './group-progress.ts'
 
@@ -37,7 +37,7 @@ interface OpenPartition {
   loss: DataLoss | null
 }
 
-export class CountReport implements CountObserver, SourceObserver {
+export class CountReport implements Partial<CountObserver>, SourceObserver {
   readonly #logger: Logger
   readonly #topic: string
   readonly #progress: Pick<GroupProgress, 'lagOf'>
@@ -106,8 +106,6 @@ export class CountReport implements CountObserver, SourceObserver {
     }
   }
 
-  totals(_: Totals): void {}
-
   opened(at: TopicPartition): void {
     this.#open.set(keyOf(at), newlyOpen(at, this.#now()))
   }
@@ -137,8 +135,6 @@ export class CountReport implements CountObserver, SourceObserver {
       open.heldBack = lag.heldBack > 0 ? { from: lag.stableEnd, since } : null
     }
   }
-
-  committed(): void {}
 
   fenced({ topic, partition }: TopicPartition): void {
     this.#logger.info(
@@ -176,8 +172,6 @@ export class CountReport implements CountObserver, SourceObserver {
   storeWorked(): void {
     this.#store.worked()
   }
-
-  deadLettersPublished(): void {}
 
   /** Counting goes on, and the letters are in the store; but whoever watches the topic does not see them. */
   deadLetterPublishingFailed(error: Error): void {

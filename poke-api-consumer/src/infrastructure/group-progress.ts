@@ -55,7 +55,7 @@ interface OwnPartition {
   since: (Amounts & { readonly position: number })[]
 }
 
-export class GroupProgress implements CountObserver, LogWatchObserver {
+export class GroupProgress implements Partial<CountObserver>, LogWatchObserver {
   readonly #now: () => number
   /** As it was read last; null: it was not read yet. */
   #stored: ReadonlyMap<string, PartitionSummary> | null = null
@@ -154,21 +154,6 @@ export class GroupProgress implements CountObserver, LogWatchObserver {
     own.here = false
     this.#version++
   }
-
-  // What the store has of these is read.
-  partitionsSeen(): void {}
-  totals(): void {}
-  committed(): void {}
-  fenced(): void {}
-  stopped(): void {}
-  skipped(): void {}
-  storeFailed(): void {}
-  storeWorked(): void {}
-  deadLettersPublished(): void {}
-  deadLetterPublishingFailed(): void {}
-  deadLetterPublishingWorked(): void {}
-  fileWritten(): void {}
-  fileFailed(): void {}
 
   logEnds(
     topic: { readonly topic: string; readonly topicId: string },

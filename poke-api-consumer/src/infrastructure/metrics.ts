@@ -20,7 +20,7 @@ export interface ConsumerMetricsOptions {
   readonly doubtedSources: () => number
 }
 
-export class ConsumerMetrics implements CountObserver {
+export class ConsumerMetrics implements Partial<CountObserver> {
   readonly #timeOfDay: () => number
   readonly #counted: Counter
   readonly #duplicates: Counter
@@ -156,8 +156,6 @@ export class ConsumerMetrics implements CountObserver {
     for (const why of ['silent', 'too-many']) this.#sourcesForgotten.inc({ why }, 0)
   }
 
-  totals(): void {}
-
   opened({ topicId, partition }: TopicPartition, { offset }: FetchPosition): void {
     this.#open.add(`${topicId}/${partition}`)
     this.#owned.set(this.#open.size)
@@ -206,15 +204,9 @@ export class ConsumerMetrics implements CountObserver {
     this.#storeFailures.inc()
   }
 
-  storeWorked(): void {}
-
-  partitionsSeen(): void {}
-
   deadLettersPublished(letters: number): void {
     this.#deadLettersPublished.inc(letters)
   }
-
-  deadLetterPublishingWorked(): void {}
 
   deadLetterPublishingFailed(): void {
     this.#deadLetterFailures.inc()

@@ -5,7 +5,7 @@ import type { Capture } from '../entities/pokemon.ts'
 import type { PokeApiErrorKind } from '../errors.ts'
 import type { PokeApiObserver, RequestOutcome } from './poke-api/poke-api-observer.ts'
 
-export class ProducerMetrics implements CaptureObserver, Pick<PokeApiObserver, 'requested' | 'attempted'> {
+export class ProducerMetrics implements Partial<CaptureObserver>, Pick<PokeApiObserver, 'requested' | 'attempted'> {
   readonly #captures: Counter<'origin'>
   readonly #missing: Counter
   readonly #captureFailures: Counter<'kind'>
@@ -128,10 +128,6 @@ export class ProducerMetrics implements CaptureObserver, Pick<PokeApiObserver, '
     this.#sweepTotal.set(total)
     this.#sweepLeftOut.set(leftOut)
   }
-
-  leftOut(): void {}
-
-  sweepFinished(): void {}
 }
 
 /** The kind of an error of the closed list: a bounded label. */

@@ -10,7 +10,7 @@ import { ConsumerMetrics } from '@poke-api-pipeline/poke-api-consumer/metrics'
 import { openStore } from '@poke-api-pipeline/poke-api-consumer/open-store'
 import type { CountObserver } from '@poke-api-pipeline/poke-api-consumer/ports'
 import { TypeCountsFile } from '@poke-api-pipeline/poke-api-consumer/type-counts-file'
-import { createRegistry, fanOut, pause } from '@poke-api-pipeline/service-kit'
+import { createRegistry, fanOut, pause, systemClock } from '@poke-api-pipeline/service-kit'
 
 export interface CountOptions {
   readonly brokers: string
@@ -90,9 +90,7 @@ const source = new GroupReader({
       tell({ type: 'assigned', partitions })
     },
   },
-  wait: pause,
-  now,
-  random: Math.random,
+  clock: systemClock(),
 })
 const gated: RecordSource = {
   run: (handler, signal) =>

@@ -2,7 +2,7 @@
 
 import { type FetchHandler, GroupReader, type GroupReaderOptions, type GroupView, type LogBounds } from '@poke-api-pipeline/kafka-reader'
 import { FakeHandler } from '@poke-api-pipeline/kafka-reader/testing/fake-handler'
-import { pause } from '@poke-api-pipeline/service-kit'
+import { systemClock } from '@poke-api-pipeline/service-kit'
 
 export type FetchingOptions = Pick<GroupReaderOptions, 'brokers' | 'topic' | 'groupId'> &
   Partial<Pick<GroupReaderOptions, 'limits' | 'sessionTimeout' | 'clientOptions'>> & { readonly storeId?: string }
@@ -59,9 +59,7 @@ export class Fetching {
           tell(`assigned ${partitions.join(' ')}`)
         },
       },
-      wait: pause,
-      now: () => performance.now(),
-      random: Math.random,
+      clock: systemClock(),
     })
     const open: FetchHandler = { open: (partition) => handler.open(partition), storeIsGroups: () => tell('the store is the group’s') }
     this.ended = source.run(open, this.#stopping.signal)

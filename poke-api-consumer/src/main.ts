@@ -9,9 +9,9 @@ import {
   fanOut,
   Health,
   type Logger,
-  pause,
   runServiceProcess,
   startHttpServer,
+  systemClock,
   tellParent,
 } from '@poke-api-pipeline/service-kit'
 import { Controller } from './application/controller.ts'
@@ -52,7 +52,8 @@ export async function run(env: NodeJS.ProcessEnv, crashPoint: CrashHook = () => 
 
 async function consume(config: Config, logger: Logger, signal: AbortSignal, crashPoint: CrashHook): Promise<void> {
   await using parts = new AsyncDisposableStack()
-  const now = () => performance.now()
+  const clock = systemClock()
+  const { now } = clock
   // In containers every process has the number 1, on one machine every host the same name.
   const instance = `${hostname()}/${process.pid}`
 
@@ -77,7 +78,7 @@ async function consume(config: Config, logger: Logger, signal: AbortSignal, cras
         ...storeLogin(config),
       }),
     failed: (error) => report.storeFailed(error),
-    wait: pause,
+    wait: clock.wait,
   })
   parts.defer(() => opening.close())
 
@@ -143,9 +144,7 @@ async function consume(config: Config, logger: Logger, signal: AbortSignal, cras
         report.rebalanced(partitions)
       },
     },
-    wait: pause,
-    now,
-    random: Math.random,
+    clock,
     crashPoint,
   })
   const controller = new Controller({
@@ -158,9 +157,9 @@ async function consume(config: Config, logger: Logger, signal: AbortSignal, cras
     sourceMaxCount: config.SOURCE_MAX_COUNT,
     typeMaxCount: config.TYPE_MAX_COUNT,
     breathe: () => setImmediate(),
-    wait: pause,
+    wait: clock.wait,
     now,
-    random: Math.random,
+    random: clock.random,
     crashPoint,
   })
   await controller.run(signal)

@@ -8,7 +8,7 @@ import type { DeadLetterReason } from '@poke-api-pipeline/poke-api-consumer/dead
 import { deadLetterTopicOf, KafkaDeadLetterTopic } from '@poke-api-pipeline/poke-api-consumer/dead-letter-topic'
 import type { KeptDeadLetter } from '@poke-api-pipeline/poke-api-consumer/ports'
 import { headerBytes } from '@poke-api-pipeline/poke-api-consumer/testing/header-bytes'
-import { pause } from '@poke-api-pipeline/service-kit'
+import { systemClock } from '@poke-api-pipeline/service-kit'
 import { serversOfFile } from '../servers.ts'
 import { createTopic, deleteTopic } from '../topics.ts'
 
@@ -64,9 +64,7 @@ async function read(source: string): Promise<Read[]> {
     topic: deadLetterTopicOf(source),
     clientId: 'test',
     limits: { maxBytes: 4_194_304, maxWait: 100 },
-    wait: pause,
-    now: () => performance.now(),
-    random: Math.random,
+    clock: systemClock(),
   })
   try {
     const found: Read[] = []

@@ -12,7 +12,7 @@ import { Producer } from '@platformatic/kafka'
 import { startCluster } from '@poke-api-pipeline/dev'
 import { KafkaTopicReader } from '@poke-api-pipeline/kafka-reader'
 import { batchOf } from '@poke-api-pipeline/kafka-reader/testing/batch-builder'
-import { pause } from '@poke-api-pipeline/service-kit'
+import { systemClock } from '@poke-api-pipeline/service-kit'
 import { ConsumerProcess } from '../consumer-process.ts'
 import { assertPublished } from '../exactly-once.ts'
 import { RawProducer } from '../raw-producer.ts'
@@ -36,9 +36,7 @@ async function readThrough(t: TestContext, brokers: string, topic: string): Prom
     topic,
     clientId: 'test',
     limits: { maxBytes: 1 << 20, maxWait: 200 },
-    wait: pause,
-    now: () => performance.now(),
-    random: Math.random,
+    clock: systemClock(),
   })
   t.after(() => reader.close())
   const end = (await reader.describe()).partitions[0]?.readableEndOffset ?? 0

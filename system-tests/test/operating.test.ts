@@ -8,7 +8,7 @@ import { Admin } from '@platformatic/kafka'
 import { freePort } from '@poke-api-pipeline/dev/free-port'
 import { KafkaError, KafkaTopicReader, type KafkaTopicReaderOptions } from '@poke-api-pipeline/kafka-reader'
 import type { Verdict } from '@poke-api-pipeline/poke-api-consumer/verify'
-import { pause } from '@poke-api-pipeline/service-kit'
+import { systemClock } from '@poke-api-pipeline/service-kit'
 import { consumerCommand, type Finished } from '../cli.ts'
 import { ConsumerProcess } from '../consumer-process.ts'
 import { EventFeed } from '../event-feed.ts'
@@ -175,9 +175,7 @@ describe('the topic’s reader', () => {
       topic,
       clientId: 'test',
       limits: { maxBytes: 1 << 20, maxWait: 200 },
-      wait: pause,
-      now: () => performance.now(),
-      random: Math.random,
+      clock: systemClock(),
       ...options,
     })
     t.after(() => reader.close())

@@ -5,6 +5,7 @@
 
 import { quotaText } from '@poke-api-pipeline/kafka-common/kafka-connecting'
 import { BackOff } from '@poke-api-pipeline/service-kit/back-off'
+import type { Clock } from '@poke-api-pipeline/service-kit/clock'
 import type { FailureTracker } from '@poke-api-pipeline/service-kit/failure-tracker'
 import type { FetchResponse } from './brokers/fetch-response.ts'
 import { kafkaError, refusedBy } from './brokers/kafka-failure.ts'
@@ -22,8 +23,7 @@ export interface BrokerFetcherOptions extends LeaderConnectionOptions {
   readonly quotas: FailureTracker
   /** The broker does not answer: perhaps it does not lead any more. */
   readonly doubt: () => void
-  readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
-  readonly random: () => number
+  readonly clock: Clock
 }
 
 /**
@@ -45,7 +45,7 @@ export class BrokerFetcher {
   constructor(options: BrokerFetcherOptions) {
     this.#options = options
     this.#connection = new LeaderConnection(options)
-    this.#retry = new BackOff({ first: 50, longest: 5000, clock: options })
+    this.#retry = new BackOff({ first: 50, longest: 5000, clock: options.clock })
   }
 
   /** There may be something to ask for. */
@@ -130,7 +130,7 @@ export class BrokerFetcher {
 
   /** @throws KafkaError where it is hopeless */
   async #failed(error: unknown): Promise<void> {
-    const { topic, failures, doubt, wait } = this.#options
+    const { topic, failures, doubt, clock } = this.#options
     this.#connection.close()
     const { signal } = this.#closing
     if (signal.aborted) return
@@ -139,6 +139,6 @@ export class BrokerFetcher {
     if (!failure.retriable) throw failure
     failures.failed(this.#name, failure)
     doubt()
-    await wait(this.#retry.next(), signal)
+    await clock.wait(this.#retry.next(), signal)
   }
 }

@@ -1,5 +1,7 @@
 /** Reads the partitions that were handed to this member: a feed for each of them, and a loop for each broker that leads any. */
+
 import type { BaseOptions } from '@platformatic/kafka'
+import type { Clock } from '@poke-api-pipeline/service-kit/clock'
 import type { FailureTracker } from '@poke-api-pipeline/service-kit/failure-tracker'
 import { BrokerFetcher } from './broker-fetcher.ts'
 import type { Cluster, Positions } from './brokers/cluster.ts'
@@ -23,8 +25,7 @@ export interface FetchCoordinatorOptions {
   readonly quotas: FailureTracker
   /** Resolves when the group has lately confirmed that this member is one. */
   readonly confirmed: () => Promise<void>
-  readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
-  readonly random: () => number
+  readonly clock: Clock
   /** For how long nothing may come beyond a broker's own waiting, in ms. */
   readonly longestSilence?: number
 }
@@ -73,7 +74,7 @@ export class FetchCoordinator {
    * @throws ServiceError where it is hopeless
    */
   async run(handler: FetchHandler, signal: AbortSignal): Promise<Positions> {
-    const { cluster, topics, brokers, failures, newCursor, confirmed, wait, random } = this.#options
+    const { cluster, topics, brokers, failures, newCursor, confirmed, clock } = this.#options
     this.#context = {
       cluster,
       brokers,
@@ -81,8 +82,7 @@ export class FetchCoordinator {
       failures,
       newCursor,
       confirmed,
-      wait,
-      random,
+      clock,
       signal,
       leaderOf: (partition) => topics.leaderOf(partition),
       isCompacted: () => topics.current.compacted,

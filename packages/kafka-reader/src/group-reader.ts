@@ -1,5 +1,7 @@
 /** The Kafka side of the consumer: waits for the topic, is a member of the group, and fetches what the group hands out. */
+
 import type { BaseOptions } from '@platformatic/kafka'
+import type { Clock } from '@poke-api-pipeline/service-kit/clock'
 import { withDeadline } from '@poke-api-pipeline/service-kit/deadline'
 import { FailureTracker } from '@poke-api-pipeline/service-kit/failure-tracker'
 import { Cluster } from './brokers/cluster.ts'
@@ -45,10 +47,7 @@ export interface GroupReaderOptions {
   readonly sessionTimeout?: number
   readonly limits: FetchLimits
   readonly observer: SourceObserver
-  readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
-  /** A clock that never goes backwards, in ms. */
-  readonly now: () => number
-  readonly random: () => number
+  readonly clock: Clock
   /** Hears where counting is; for tests that make the process die there. */
   readonly crashPoint?: (point: 'mirrored') => void
 }

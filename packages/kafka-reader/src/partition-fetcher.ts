@@ -4,6 +4,7 @@
  */
 
 import { BackOff } from '@poke-api-pipeline/service-kit/back-off'
+import type { Clock } from '@poke-api-pipeline/service-kit/clock'
 import type { FailureTracker } from '@poke-api-pipeline/service-kit/failure-tracker'
 import type { Cluster, Leader } from './brokers/cluster.ts'
 import type { FetchedPartition, FetchQuestion, FetchResponse } from './brokers/fetch-response.ts'
@@ -30,8 +31,7 @@ export interface FeedContext {
   readonly doubt: () => void
   /** It is hopeless. */
   readonly failed: (error: unknown) => void
-  readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
-  readonly random: () => number
+  readonly clock: Clock
   readonly signal: AbortSignal
 }
 
@@ -83,7 +83,7 @@ export class PartitionFetcher {
     this.at = at
     this.#context = context
     this.#cursor = context.newCursor()
-    const times = { first: FIRST_RETRY, longest: LONGEST_RETRY, clock: context }
+    const times = { first: FIRST_RETRY, longest: LONGEST_RETRY, clock: context.clock }
     this.#openings = new BackOff(times)
     this.#refusals = new BackOff(times)
   }
@@ -285,8 +285,8 @@ export class PartitionFetcher {
 
   /** Both ends of the log, asked for until they are known; null where the partition was closed meanwhile. */
   async #ends(): Promise<{ readonly start: number; readonly end: number } | null> {
-    const { cluster, leaderOf, failures, doubt, signal } = this.#context
-    const retry = new BackOff({ first: FIRST_RETRY, longest: LONGEST_RETRY, clock: this.#context })
+    const { cluster, leaderOf, failures, doubt, clock, signal } = this.#context
+    const retry = new BackOff({ first: FIRST_RETRY, longest: LONGEST_RETRY, clock })
     while (!this.#isClosed() && !signal.aborted) {
       const leader = leaderOf(this.at.partition)
       try {
@@ -334,7 +334,7 @@ export class PartitionFetcher {
   }
 
   async #pause(backOff: BackOff): Promise<void> {
-    await this.#context.wait(backOff.next(), this.#context.signal)
+    await this.#context.clock.wait(backOff.next(), this.#context.signal)
   }
 
   #isClosed(): boolean {

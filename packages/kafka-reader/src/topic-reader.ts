@@ -1,6 +1,7 @@
 /** Reads a topic anew for `verify`: from any offset to any other, apart from any group, with the cursor that counts. */
 
 import { BackOff } from '@poke-api-pipeline/service-kit/back-off'
+import type { Clock } from '@poke-api-pipeline/service-kit/clock'
 import { Cluster, type ClusterOptions, type Leader, type Topic } from './brokers/cluster.ts'
 import { DEFAULT_MAX_BATCH_BYTES, type FetchedPartition, type FetchLimits, type FetchResponse } from './brokers/fetch-response.ts'
 import { CODE, kafkaError, refusedBy } from './brokers/kafka-failure.ts'
@@ -15,10 +16,7 @@ export interface KafkaTopicReaderOptions extends ClusterOptions {
   readonly limits: FetchLimits
   /** For how long brokers may be away, in ms: somebody waits for the answer. */
   readonly patience?: number
-  readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
-  /** A clock that never goes backwards, in ms. */
-  readonly now: () => number
-  readonly random: () => number
+  readonly clock: Clock
 }
 
 const PATIENCE = 30_000
@@ -174,9 +172,9 @@ export class KafkaTopicReader implements TopicReader {
 
   /** Tries again what can be tried again, asking anew who leads what, until the patience is over. */
   async #patiently<T>(work: () => Promise<T>): Promise<T> {
-    const { brokers, topic, wait, now, patience = PATIENCE } = this.#options
-    const retry = new BackOff({ first: 50, longest: 2000, clock: this.#options })
-    const until = now() + patience
+    const { brokers, topic, clock, patience = PATIENCE } = this.#options
+    const retry = new BackOff({ first: 50, longest: 2000, clock })
+    const until = clock.now() + patience
     for (;;) {
       try {
         return await work()
@@ -184,9 +182,9 @@ export class KafkaTopicReader implements TopicReader {
         this.#disconnect()
         this.#topic = null
         const failure = kafkaError(error, { brokers, topic })
-        if (!failure.retriable || failure.kind === 'no-topic' || now() > until || this.#closing.signal.aborted) throw failure
+        if (!failure.retriable || failure.kind === 'no-topic' || clock.now() > until || this.#closing.signal.aborted) throw failure
       }
-      await wait(retry.next(), this.#closing.signal)
+      await clock.wait(retry.next(), this.#closing.signal)
     }
   }
 }

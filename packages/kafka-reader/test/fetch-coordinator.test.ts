@@ -1,7 +1,7 @@
 /** The fetch loop over a broker that a test plays: what is asked for when, what is counted, and what is told to be lost (rules F1 to F5, S2, S6). */
 import assert from 'node:assert/strict'
 import { describe, type TestContext, test } from 'node:test'
-import { FailureTracker, pause } from '@poke-api-pipeline/service-kit'
+import { FailureTracker, pause, systemClock } from '@poke-api-pipeline/service-kit'
 import type { LogEnds } from '../src/brokers/cluster.ts'
 import type { WatchedTopic } from '../src/brokers/topic-watch.ts'
 import { KafkaError } from '../src/errors.ts'
@@ -65,11 +65,14 @@ async function play(t: TestContext, partitions: number, { compacted = false, lon
     failures: new FailureTracker({ failed: (error) => failures.push(error.message), over: () => failures.push('back') }),
     quotas: new FailureTracker({ failed: (error) => failures.push(error.message), over: () => failures.push('no quota any more') }),
     confirmed: async () => {},
-    wait: (_, signal) => {
-      played.waits++
-      return pause(1, signal)
+    clock: {
+      ...systemClock(),
+      random: () => 0,
+      wait: (_, signal) => {
+        played.waits++
+        return pause(1, signal)
+      },
     },
-    random: () => 0,
   })
   const running = loop.run(handler, stopping.signal)
   running.catch(() => {})

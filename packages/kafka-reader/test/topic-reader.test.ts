@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Writer } from '@platformatic/kafka'
-import { pause } from '@poke-api-pipeline/service-kit'
+import { systemClock } from '@poke-api-pipeline/service-kit'
 import { KafkaTopicReader } from '../src/topic-reader.ts'
 import { batchOf } from '../testing/batch-builder.ts'
 import { fetchBody } from './fake-broker.ts'
@@ -38,9 +38,7 @@ for (const { what, answers, why, offsets } of [
       topic: 'poke-topic',
       clientId: 'test',
       limits: { maxBytes: 1 << 20, maxWait: 200 },
-      wait: pause,
-      now: () => performance.now(),
-      random: Math.random,
+      clock: systemClock(),
     })
     t.after(() => reader.close())
     const read: number[] = []

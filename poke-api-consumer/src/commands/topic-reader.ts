@@ -1,7 +1,7 @@
 /** The topic of the settings, to be read apart from the group. */
 import { kafkaSecurity } from '@poke-api-pipeline/kafka-common'
 import { KafkaError, KafkaTopicReader } from '@poke-api-pipeline/kafka-reader'
-import { pause } from '@poke-api-pipeline/service-kit'
+import { systemClock } from '@poke-api-pipeline/service-kit'
 import type { Config } from '../config.ts'
 
 /**
@@ -15,9 +15,7 @@ export async function withTopicReader<T>(config: Config, work: (reader: KafkaTop
     clientId: 'poke-api-consumer-verify',
     clientOptions: kafkaSecurity(config),
     limits: { maxBytes: config.FETCH_MAX_BYTES, maxWait: config.FETCH_MAX_WAIT, maxBatchBytes: config.BATCH_MAX_BYTES },
-    wait: pause,
-    now: () => performance.now(),
-    random: Math.random,
+    clock: systemClock(),
   })
   try {
     return await work(reader)

@@ -2,6 +2,7 @@
  * Asks every leader once a second where the logs of its partitions begin and end: what lag is measured against, whoever reads a partition,
  * and whether or not anything of it can be counted.
  */
+import type { Clock } from '@poke-api-pipeline/service-kit/clock'
 import type { Cluster, Leader, LogBounds } from './cluster.ts'
 import type { TopicWatch } from './topic-watch.ts'
 
@@ -23,7 +24,7 @@ export interface LogWatchOptions {
   readonly topics: Pick<TopicWatch, 'current' | 'doubt'>
   readonly topic: string
   readonly observer: LogWatchObserver
-  readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
+  readonly clock: Clock
 }
 
 /** In ms. */
@@ -47,7 +48,7 @@ export class LogWatch {
         led.set(leader.node, (led.get(leader.node) ?? new Map()).set(partition, leader))
       }
       for (const [node, leaders] of led) if (!this.#asked.has(node)) void this.#ask(node, leaders, signal)
-      await this.#options.wait(INTERVAL, signal)
+      await this.#options.clock.wait(INTERVAL, signal)
     }
   }
 

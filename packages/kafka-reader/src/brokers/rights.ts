@@ -2,6 +2,7 @@
 
 import { type MissingRights, missingOperations, missingRightsText, principalOf } from '@poke-api-pipeline/kafka-common/rights'
 import { BackOff } from '@poke-api-pipeline/service-kit/back-off'
+import type { Clock } from '@poke-api-pipeline/service-kit/clock'
 import type { FailureTracker } from '@poke-api-pipeline/service-kit/failure-tracker'
 import { KafkaError } from '../errors.ts'
 import type { Cluster, ClusterOptions } from './cluster.ts'
@@ -12,8 +13,7 @@ export interface RightsOptions extends Pick<ClusterOptions, 'brokers' | 'topic' 
   readonly deadLetterTopic: string
   readonly cluster: Pick<Cluster, 'topicRights' | 'groupRights' | 'mayCreate'>
   readonly failures: FailureTracker
-  readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
-  readonly random: () => number
+  readonly clock: Clock
 }
 
 const RIGHTS = 'rights'
@@ -26,8 +26,8 @@ const PASSING = 6
  * @throws KafkaError `not-authorised`, which names all that is missing; where it is hopeless for another reason, too
  */
 export async function checkRights(options: RightsOptions, signal: AbortSignal): Promise<boolean> {
-  const { failures, wait } = options
-  const retry = new BackOff({ first: 50, longest: 5000, clock: options })
+  const { failures, clock } = options
+  const retry = new BackOff({ first: 50, longest: 5000, clock })
   for (let attempt = 1; !signal.aborted; attempt++) {
     try {
       const missing = await missingToCount(options)
@@ -39,7 +39,7 @@ export async function checkRights(options: RightsOptions, signal: AbortSignal): 
       if (signal.aborted) break
       if (error.kind !== 'refused' || attempt > PASSING) failures.failed(RIGHTS, error)
     }
-    await wait(retry.next(), signal)
+    await clock.wait(retry.next(), signal)
   }
   return false
 }

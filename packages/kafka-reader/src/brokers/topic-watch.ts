@@ -1,5 +1,7 @@
 /** Knows the topic: waits for it, and looks again whenever something about it is in doubt, and now and then. */
+
 import { BackOff } from '@poke-api-pipeline/service-kit/back-off'
+import type { Clock } from '@poke-api-pipeline/service-kit/clock'
 import type { FailureTracker } from '@poke-api-pipeline/service-kit/failure-tracker'
 import { KafkaError } from '../errors.ts'
 import type { Cluster, Leader, Topic } from './cluster.ts'
@@ -10,8 +12,7 @@ export interface TopicWatchOptions {
   readonly failures: FailureTracker
   /** The topic does not exist yet; said once. */
   readonly waitingForTopic: (topic: string) => void
-  readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
-  readonly random: () => number
+  readonly clock: Clock
 }
 
 /** The topic as it was when it was looked at last. */
@@ -36,7 +37,7 @@ export class TopicWatch {
 
   constructor(options: TopicWatchOptions) {
     this.#options = options
-    this.#retry = new BackOff({ first: 50, longest: 5000, clock: options })
+    this.#retry = new BackOff({ first: 50, longest: 5000, clock: options.clock })
   }
 
   /** @throws TypeError before `found` */
@@ -55,10 +56,10 @@ export class TopicWatch {
    * @throws KafkaError where it is hopeless
    */
   async found(signal: AbortSignal): Promise<boolean> {
-    const { wait } = this.#options
+    const { clock } = this.#options
     while (!signal.aborted) {
       if (await this.#look()) return true
-      await wait(this.#saidWaiting ? MISSING_INTERVAL : this.#retry.next(), signal)
+      await clock.wait(this.#saidWaiting ? MISSING_INTERVAL : this.#retry.next(), signal)
     }
     return false
   }
@@ -69,13 +70,13 @@ export class TopicWatch {
    * @throws KafkaError where it is hopeless
    */
   async run(changed: (topic: WatchedTopic) => void, signal: AbortSignal): Promise<void> {
-    const { wait } = this.#options
+    const { clock } = this.#options
     while (!signal.aborted) {
       const looking = new AbortController()
-      await Promise.race([wait(LOOK_INTERVAL, AbortSignal.any([signal, looking.signal])), this.#doubted.promise])
+      await Promise.race([clock.wait(LOOK_INTERVAL, AbortSignal.any([signal, looking.signal])), this.#doubted.promise])
       looking.abort()
       // Doubts come in flocks while a broker is away: the more often, the more slowly they are followed.
-      if (this.#isDoubted) await wait(this.#retry.next(), signal)
+      if (this.#isDoubted) await clock.wait(this.#retry.next(), signal)
       else this.#retry.reset()
       if (signal.aborted) return
       this.#isDoubted = false

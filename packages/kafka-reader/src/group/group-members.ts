@@ -3,6 +3,7 @@
  * counted, and nothing else would say so. A partition that the group gave to another program is left to it, as the group's protocol has it, and
  * named (rule M3); when that program has gone, the group gives the partition to an instance again.
  */
+import type { Clock } from '@poke-api-pipeline/service-kit/clock'
 import type { FailureTracker } from '@poke-api-pipeline/service-kit/failure-tracker'
 import { printable } from '@poke-api-pipeline/service-kit/foreign-text'
 import type { Cluster, DescribedGroup, GroupMember, Member } from '../brokers/cluster.ts'
@@ -38,9 +39,7 @@ export interface GroupMembersOptions {
   readonly member: () => Member | null
   readonly failures: FailureTracker
   readonly observer: GroupMembersObserver
-  readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
-  /** A clock that never goes backwards, in ms. */
-  readonly now: () => number
+  readonly clock: Clock
 }
 
 /** In ms. */
@@ -73,9 +72,9 @@ export class GroupMembers {
 
   /** Looks until the signal is aborted. @throws KafkaError where it is hopeless */
   async run(signal: AbortSignal): Promise<void> {
-    const { wait, failures } = this.#options
+    const { clock, failures } = this.#options
     while (!signal.aborted) {
-      await wait(LOOK_INTERVAL, signal)
+      await clock.wait(LOOK_INTERVAL, signal)
       if (signal.aborted) return
       try {
         await this.look()
@@ -98,7 +97,7 @@ export class GroupMembers {
     const claims = group.kind === 'consumer' ? await cluster.mirrored(groupId, all) : new Map()
     const readers = new Map<number, GroupMember>()
     for (const member of group.members) for (const partition of this.#partitionsOf(group, member)) readers.set(partition, member)
-    const now = this.#options.now()
+    const now = this.#options.clock.now()
     const unreadSince = new Map<number, number>()
     const foreign = new Map<GroupMember, Foreign>()
     if (group.kind !== 'consumer') {
@@ -133,9 +132,9 @@ export class GroupMembers {
 
   /** Every member must join again before anybody is handed anything, and each may take as long as it said when it joined: hours, if it wants. */
   #unsettled(members: readonly GroupMember[]): void {
-    const { now, groupId, clientId, observer } = this.#options
-    this.#unsettledSince ??= now()
-    if (now() - this.#unsettledSince <= this.#session) return
+    const { clock, groupId, clientId, observer } = this.#options
+    this.#unsettledSince ??= clock.now()
+    if (clock.now() - this.#unsettledSince <= this.#session) return
     const unknown = members.filter(({ memberId }) => memberId !== this.#options.member()?.memberId && !this.#ours.has(memberId))
     // Instances that have joined since are most likely what they are called.
     const others = unknown.filter((member) => member.clientId !== clientId)

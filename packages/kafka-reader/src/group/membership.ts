@@ -7,6 +7,7 @@
 import type { BaseOptions } from '@platformatic/kafka'
 import { closeByForce } from '@poke-api-pipeline/kafka-common/close-by-force'
 import { BackOff } from '@poke-api-pipeline/service-kit/back-off'
+import type { Clock } from '@poke-api-pipeline/service-kit/clock'
 import { withDeadline } from '@poke-api-pipeline/service-kit/deadline'
 import type { Member } from '../brokers/cluster.ts'
 import { kafkaError } from '../brokers/kafka-failure.ts'
@@ -32,9 +33,7 @@ export interface MembershipOptions {
   /** A broker is not where it was, or does not answer. */
   readonly doubt: () => void
   readonly observer: MembershipObserver
-  readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
-  readonly now: () => number
-  readonly random: () => number
+  readonly clock: Clock
 }
 
 export interface MembershipObserver {
@@ -81,7 +80,7 @@ export class Membership {
     this.#options = options
     this.#sessionTimeout = options.sessionTimeout ?? SESSION_TIMEOUT
     this.#heartbeatInterval = Math.min(HEARTBEAT_INTERVAL, this.#sessionTimeout / 3)
-    this.#retry = new BackOff({ first: 200, longest: 5000, clock: options })
+    this.#retry = new BackOff({ first: 200, longest: 5000, clock: options.clock })
   }
 
   /** The place in the group, for whatever must name it; null where there is none now. */
@@ -97,7 +96,7 @@ export class Membership {
    * @throws KafkaError where it is hopeless
    */
   async run(assigned: (partitions: ReadonlySet<number>) => void, signal: AbortSignal): Promise<void> {
-    const { observer, doubt, wait } = this.#options
+    const { observer, doubt, clock } = this.#options
     while (!signal.aborted) {
       try {
         await this.#beMember(assigned, signal)
@@ -108,7 +107,7 @@ export class Membership {
         assigned(new Set())
         observer.membershipLost(failure)
         doubt()
-        await wait(this.#retry.next(), signal)
+        await clock.wait(this.#retry.next(), signal)
       }
     }
   }
@@ -118,7 +117,7 @@ export class Membership {
    * whose coordinator does not answer (rule M2).
    */
   async confirmed(): Promise<void> {
-    while (this.#life === null || this.#options.now() - this.#life.heardAt > 2 * this.#heartbeatInterval) await this.#heard.promise
+    while (this.#life === null || this.#options.clock.now() - this.#life.heardAt > 2 * this.#heartbeatInterval) await this.#heard.promise
   }
 
   /** The topic has so many partitions: where the group may not know of some, its leader makes it hand them out. */
@@ -127,7 +126,7 @@ export class Membership {
     if (life === null || !life.isLeader || life.rebalancing || partitions <= life.partitions) return
     life.rebalancing = true
     life.partitions = Number.POSITIVE_INFINITY
-    life.heardAt = this.#options.now()
+    life.heardAt = this.#options.clock.now()
     try {
       await life.consumer.joinGroup({})
     } catch (error) {
@@ -153,7 +152,7 @@ export class Membership {
       consumer.topics.track(topic)
       // Whose store is not the group's is not even joined by: nobody has to rebalance for it.
       life.wasFirst = await this.#options.isGroups(signal)
-      life.heardAt = this.#options.now()
+      life.heardAt = this.#options.clock.now()
       const longest = CONNECT_TIMEOUT + this.#sessionTimeout + BEYOND_REBALANCE
       await Promise.race([withDeadline(consumer.joinGroup({}), longest, `joining group ${groupId}`, signal), life.lost.promise])
       await Promise.race([this.#watch(life, signal), life.lost.promise])
@@ -167,17 +166,17 @@ export class Membership {
 
   /** Watches instead of being told: some failures of a broker end the library's heartbeats without a word. */
   async #watch(life: Life, signal: AbortSignal): Promise<void> {
-    const { wait, now, groupId } = this.#options
+    const { clock, groupId } = this.#options
     while (!signal.aborted) {
-      await wait(LOOK_INTERVAL, signal)
+      await clock.wait(LOOK_INTERVAL, signal)
       const limit = this.#sessionTimeout + (life.rebalancing ? BEYOND_REBALANCE : 0)
-      if (now() - life.heardAt <= limit) continue
+      if (clock.now() - life.heardAt <= limit) continue
       throw new KafkaError('membership', `the coordinator of group ${groupId} was not heard of for ${limit} ms; the group is joined anew`)
     }
   }
 
   #newLife(assigned: (partitions: ReadonlySet<number>) => void, signal: AbortSignal): Life {
-    const { topic, observer, now, cluster } = this.#options
+    const { topic, observer, clock, cluster } = this.#options
     const lost = Promise.withResolvers<never>()
     lost.promise.catch(() => {})
     const known: KnownCluster = {
@@ -197,7 +196,7 @@ export class Membership {
     const consumer = this.#newConsumer(known, () => life.wasFirst, lost.reject)
     const life: Life = {
       consumer,
-      heardAt: now(),
+      heardAt: clock.now(),
       rebalancing: false,
       isLeader: false,
       partitions: Number.POSITIVE_INFINITY,
@@ -210,7 +209,7 @@ export class Membership {
       assigned(new Set(life.mine))
     }
     const heard = () => {
-      life.heardAt = now()
+      life.heardAt = clock.now()
       this.#heard.resolve()
       this.#heard = Promise.withResolvers()
     }

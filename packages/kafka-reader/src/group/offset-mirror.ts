@@ -2,6 +2,7 @@
  * Copies the store's positions to the Kafka group, so that every tool that shows lag works. Nobody here goes on from them again; but with each
  * of them goes which store they are of, which every newcomer reads (rule S5).
  */
+import type { Clock } from '@poke-api-pipeline/service-kit/clock'
 import type { Cluster, Member, Positions } from '../brokers/cluster.ts'
 import { claimMetadata, claimOf, type GroupOffset, type StoreIdentity } from './store-claim.ts'
 
@@ -25,7 +26,7 @@ export interface OffsetMirrorOptions {
   /** Where the store stood when a partition was opened: by the time of the first look it may have caught up. */
   readonly openedAt: (partition: number) => number | null
   readonly crashPoint?: (point: 'mirrored') => void
-  readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
+  readonly clock: Clock
 }
 
 /** In ms. */
@@ -43,9 +44,9 @@ export class OffsetMirror {
 
   /** Mirrors what moved, until the signal is aborted. */
   async run(signal: AbortSignal): Promise<void> {
-    const { wait, positions } = this.#options
+    const { clock, positions } = this.#options
     while (!signal.aborted) {
-      await wait(INTERVAL, signal)
+      await clock.wait(INTERVAL, signal)
       if (!signal.aborted) await this.write(positions())
     }
   }

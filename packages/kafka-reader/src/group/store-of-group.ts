@@ -1,5 +1,7 @@
 /** Rule S5 before anything is counted, and while it is: sees whether the group counts into the store of this instance. */
+
 import { BackOff } from '@poke-api-pipeline/service-kit/back-off'
+import type { Clock } from '@poke-api-pipeline/service-kit/clock'
 import type { FailureTracker } from '@poke-api-pipeline/service-kit/failure-tracker'
 import type { Cluster } from '../brokers/cluster.ts'
 import { KafkaError } from '../errors.ts'
@@ -13,10 +15,7 @@ export interface StoreOfGroupOptions {
   readonly failures: FailureTracker
   /** The group is known to count into this store. */
   readonly known: () => void
-  readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
-  /** A clock that never goes backwards, in ms. */
-  readonly now: () => number
-  readonly random: () => number
+  readonly clock: Clock
 }
 
 /** How often it is looked at that the group's store is still this one, in ms. */
@@ -38,9 +37,9 @@ export class StoreOfGroup {
    * @throws KafkaError `two-stores` where it counts into another one; what was the matter last where the signal is aborted
    */
   async check(signal: AbortSignal): Promise<boolean> {
-    const { cluster, groupId, store, partitions, failures, known, wait, now } = this.#options
-    const retry = new BackOff({ first: 50, longest: 2000, clock: this.#options })
-    const began = now()
+    const { cluster, groupId, store, partitions, failures, known, clock } = this.#options
+    const retry = new BackOff({ first: 50, longest: 2000, clock })
+    const began = clock.now()
     for (;;) {
       try {
         const all = Array.from({ length: partitions() }, (_, partition) => partition)
@@ -52,17 +51,17 @@ export class StoreOfGroup {
         return true
       } catch (error) {
         if (!(error instanceof KafkaError) || !error.retriable || signal.aborted) throw error
-        if (now() - began > QUIET) failures.failed(PART, error)
+        if (clock.now() - began > QUIET) failures.failed(PART, error)
       }
-      await wait(retry.next(), signal)
+      await clock.wait(retry.next(), signal)
     }
   }
 
   /** Goes on looking until the signal is aborted: two instances may have begun at the same moment. @throws as `check` */
   async run(signal: AbortSignal): Promise<void> {
-    const { wait } = this.#options
+    const { clock } = this.#options
     while (!signal.aborted) {
-      await wait(LOOK_INTERVAL, signal)
+      await clock.wait(LOOK_INTERVAL, signal)
       if (signal.aborted) return
       try {
         await this.check(signal)

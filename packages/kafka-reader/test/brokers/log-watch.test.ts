@@ -1,6 +1,7 @@
 /** The watch over the ends of the logs: every leader is asked, and none keeps the others from being heard. */
 import assert from 'node:assert/strict'
 import { describe, type TestContext, test } from 'node:test'
+import { systemClock } from '@poke-api-pipeline/service-kit'
 import type { Leader, LogBounds } from '../../src/brokers/cluster.ts'
 import { LogWatch } from '../../src/brokers/log-watch.ts'
 
@@ -26,11 +27,14 @@ function watch(t: TestContext, endsOf: (node: number, leaders: ReadonlyMap<numbe
         for (const [partition, log] of ends) told.push(`${topicId} ${partition}/${partitions}: ${log === null ? '?' : log.end}`)
       },
     },
-    wait: (_, signal) =>
-      new Promise((resolve) => {
-        state.next = resolve
-        signal.addEventListener('abort', () => resolve())
-      }),
+    clock: {
+      ...systemClock(),
+      wait: (_, signal) =>
+        new Promise((resolve) => {
+          state.next = resolve
+          signal.addEventListener('abort', () => resolve())
+        }),
+    },
   })
   const running = logs.run(stop.signal)
   t.after(async () => {

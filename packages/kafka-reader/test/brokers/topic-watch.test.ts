@@ -1,7 +1,7 @@
 /** The watch over a topic: waits for it, follows doubts, tells of leaders that are missing. */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { FailureTracker } from '@poke-api-pipeline/service-kit'
+import { FailureTracker, systemClock } from '@poke-api-pipeline/service-kit'
 import type { Topic } from '../../src/brokers/cluster.ts'
 import { TopicWatch, type WatchedTopic } from '../../src/brokers/topic-watch.ts'
 import { KafkaError } from '../../src/errors.ts'
@@ -26,12 +26,15 @@ function watch(...looks: (Topic | null | KafkaError)[]) {
     },
     failures: new FailureTracker({ failed: (error) => told.push(error.message), over: () => told.push('back') }),
     waitingForTopic: (topic) => told.push(`waiting for ${topic}`),
-    wait: (ms, signal) =>
-      new Promise((resolve) => {
-        signal.addEventListener('abort', () => resolve(), { once: true })
-        waits.push({ ms, end: resolve })
-      }),
-    random: () => 0,
+    clock: {
+      ...systemClock(),
+      random: () => 0,
+      wait: (ms, signal) =>
+        new Promise((resolve) => {
+          signal.addEventListener('abort', () => resolve(), { once: true })
+          waits.push({ ms, end: resolve })
+        }),
+    },
   })
   return { topics, told, waits, state }
 }

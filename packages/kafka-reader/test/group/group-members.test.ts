@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { Writer } from '@platformatic/kafka'
-import { FailureTracker } from '@poke-api-pipeline/service-kit'
+import { FailureTracker, systemClock } from '@poke-api-pipeline/service-kit'
 import fc from 'fast-check'
 import type { DescribedGroup, GroupMember } from '../../src/brokers/cluster.ts'
 import { partitionsOf, userDataOf } from '../../src/group/consumer-protocol.ts'
@@ -59,8 +59,7 @@ function watch() {
     member: () => ({ groupId: 'g', memberId: 'me', generationId: 1 }),
     failures: new FailureTracker({ failed: () => {}, over: () => {} }),
     observer: { groupSeen: (view) => seen.push(view) },
-    wait: async () => {},
-    now: () => time,
+    clock: { ...systemClock(), now: () => time, wait: async () => {} },
   })
   const look = async (described: Partial<DescribedGroup>, later = 3000) => {
     time += later

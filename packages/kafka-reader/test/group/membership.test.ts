@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { describe, type TestContext, test } from 'node:test'
 import { Reader, Writer } from '@platformatic/kafka'
-import { pause } from '@poke-api-pipeline/service-kit'
+import { type Clock, pause, systemClock } from '@poke-api-pipeline/service-kit'
 import { Membership, type MembershipOptions } from '../../src/group/membership.ts'
 import { METADATA, ScriptedBroker } from '../scripted-broker.ts'
 
@@ -129,7 +129,11 @@ function bodyOf(request: Buffer): Reader {
   return reader
 }
 
-function member(t: TestContext, { broker, change }: Awaited<ReturnType<typeof groupOf>>, options: Partial<MembershipOptions> = {}) {
+function member(
+  t: TestContext,
+  { broker, change }: Awaited<ReturnType<typeof groupOf>>,
+  options: Partial<Omit<MembershipOptions, 'clock'>> & { readonly clock?: Partial<Clock> } = {},
+) {
   const address = { host: '127.0.0.1', port: broker.port }
   const assigned: number[][] = []
   const lost: string[] = []
@@ -162,13 +166,16 @@ function member(t: TestContext, { broker, change }: Awaited<ReturnType<typeof gr
         change()
       },
     },
-    wait: async (ms, signal) => {
-      waits.push(ms)
-      await pause(Math.min(ms, 20), signal)
-    },
-    now: () => performance.now(),
-    random: () => 0,
     ...options,
+    clock: {
+      ...systemClock(),
+      random: () => 0,
+      wait: async (ms, signal) => {
+        waits.push(ms)
+        await pause(Math.min(ms, 20), signal)
+      },
+      ...options.clock,
+    },
   })
   const leaving = new AbortController()
   const running = membership.run((partitions) => {
@@ -262,7 +269,7 @@ describe('a member', () => {
   test('that slept for longer than heartbeats are apart is confirmed by the next one (rule M2)', LIMIT, async (t) => {
     const group = await groupOf(t)
     const clock = { ms: 0 }
-    const { assigned, membership, lost } = member(t, group, { sessionTimeout: 600, now: () => clock.ms })
+    const { assigned, membership, lost } = member(t, group, { sessionTimeout: 600, clock: { now: () => clock.ms } })
     await group.until(() => assigned.length === 1)
     await membership.confirmed()
     clock.ms += 500

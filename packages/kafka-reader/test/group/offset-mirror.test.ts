@@ -1,6 +1,7 @@
 /** The mirror of positions in the Kafka group: only what moved, only while this is a member, and never in anybody's way. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { systemClock } from '@poke-api-pipeline/service-kit'
 import type { Member, Positions } from '../../src/brokers/cluster.ts'
 import { KafkaError } from '../../src/errors.ts'
 import { OffsetMirror } from '../../src/group/offset-mirror.ts'
@@ -33,7 +34,7 @@ function mirrorOf(
     member,
     positions: () => at(),
     openedAt,
-    wait: async () => {},
+    clock: { ...systemClock(), wait: async () => {} },
   })
   return { mirror, written, told }
 }

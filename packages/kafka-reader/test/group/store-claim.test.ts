@@ -89,11 +89,13 @@ describe('the store of the group', () => {
       partitions: () => 1,
       failures: new FailureTracker({ failed: (error) => told.push(error.message), over: () => told.push('over') }),
       known: () => told.push('known'),
-      wait: async (ms) => {
-        time += ms
+      clock: {
+        now: () => time,
+        random: () => 0.5,
+        wait: async (ms) => {
+          time += ms
+        },
       },
-      now: () => time,
-      random: () => 0.5,
     })
     return { checking, told, stop, asked: () => asked }
   }

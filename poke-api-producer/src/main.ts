@@ -8,11 +8,11 @@ import {
   fanOut,
   Health,
   type Logger,
-  pause,
   proxyFor,
   runServiceProcess,
   shownProxy,
   startHttpServer,
+  systemClock,
   tellParent,
 } from '@poke-api-pipeline/service-kit'
 import { Controller } from './application/controller.ts'
@@ -52,13 +52,13 @@ export async function run(env: NodeJS.ProcessEnv): Promise<number> {
 /** @returns false where its sweep is finished and has left Pokémon out */
 async function produce(config: Config, env: NodeJS.ProcessEnv, logger: Logger, signal: AbortSignal): Promise<boolean> {
   await using parts = new AsyncDisposableStack()
-  const now = () => performance.now()
+  const clock = systemClock()
 
   const registry = createRegistry()
   const health = new Health()
   health.add('process', () => (signal.aborted ? 'is stopping' : null))
   const metrics = new ProducerMetrics(registry)
-  const report = new CaptureReport({ logger, health, maxEvents: config.OUTBOX_MAX_EVENTS, now, stopping: signal })
+  const report = new CaptureReport({ logger, health, maxEvents: config.OUTBOX_MAX_EVENTS, clock, stopping: signal })
   // First, so that probes are answered however long the rest takes; closed last.
   const http = await startHttpServer({ host: config.HTTP_HOST, port: config.HTTP_PORT, health, registry, logger })
   parts.defer(() => http.close())
@@ -71,6 +71,7 @@ async function produce(config: Config, env: NodeJS.ProcessEnv, logger: Logger, s
     url: config.POKE_API_URL,
     proxy,
     maxRate: config.POKE_API_MAX_RATE,
+    clock,
     cacheFile: join(config.DATA_DIR, 'poke-api-cache.db'),
     maxAtOnce: config.CAPTURE_CONCURRENCY,
     timeout: config.POKE_API_TIMEOUT,
@@ -124,9 +125,7 @@ async function produce(config: Config, env: NodeJS.ProcessEnv, logger: Logger, s
       maxAttempts: config.SWEEP_MAX_ATTEMPTS,
       drainDeadline: config.SHUTDOWN_TIMEOUT * DRAIN_SHARE,
     },
-    wait: pause,
-    now,
-    random: Math.random,
+    clock,
   })
   await controller.run(signal)
   const finished = report.finishedSweep

@@ -18,7 +18,7 @@ function setUp() {
   const say = (level: string) => (details: unknown, message?: string) => said.push(`${level}: ${message ?? details}`)
   const logger = { info: say('info'), warn: say('warn'), error: say('error') } as unknown as Logger
   const health = new Health()
-  const report = new CaptureReport({ logger, health, maxEvents: 100, now: () => 0 })
+  const report = new CaptureReport({ logger, health, maxEvents: 100, clock: { now: () => 0 } })
   return { said, health, report }
 }
 

@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { BackOff } from '@poke-api-pipeline/service-kit'
 import { Capturing } from '../src/application/capturing.ts'
-import { Changes } from '../src/application/changes.ts'
+import { Notifier } from '../src/application/notifier.ts'
 import type { OutboxWriter } from '../src/application/outbox-writer.ts'
 import { PokeApiError } from '../src/errors.ts'
 import { capture } from './pokemon.ts'
@@ -15,10 +15,6 @@ async function waitsOf(interval: number, step: () => number, failing: () => bool
   let now = 0
   const waits: number[] = []
   const stop = new AbortController()
-  const clock = () => {
-    now += step()
-    return now
-  }
   const capturing = new Capturing({
     api: {
       list: async () => [1, 2, 3],
@@ -30,21 +26,26 @@ async function waitsOf(interval: number, step: () => number, failing: () => bool
     },
     writer: { depth: 0, failing: false, captured: () => {} } as unknown as OutboxWriter,
     observer: new RecordingObserver(),
-    changes: new Changes(),
+    notifier: new Notifier(),
     backoff: new BackOff({ first: 100, longest: 1000, clock: { random: () => 0.5 } }),
     crashPoint: () => {},
     concurrency: 4,
     maxAttempts: 5,
     maxEvents: 1000,
-    wait: async (ms) => {
-      waits.push(ms)
-      if (waits.length >= 50) stop.abort()
-      await nextTurn()
-      // Timers fire a little early, or late.
-      now += ms - 0.5
+    clock: {
+      wait: async (ms) => {
+        waits.push(ms)
+        if (waits.length >= 50) stop.abort()
+        await nextTurn()
+        // Timers fire a little early, or late.
+        now += ms - 0.5
+      },
+      now: () => {
+        now += step()
+        return now
+      },
+      random: () => 0,
     },
-    now: clock,
-    random: () => 0,
   })
   await capturing.atRandom(interval, stop.signal)
   return waits

@@ -4,7 +4,7 @@ import { cpSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, type TestContext, test } from 'node:test'
-import { type CaptureLimits, Controller, type ControllerOptions } from '../src/application/controller.ts'
+import { Controller, type ControllerLimits, type ControllerOptions } from '../src/application/controller.ts'
 import { CRASH_POINTS, type CrashPoint } from '../src/application/crash-points.ts'
 import type { OutboxChange, OutboxEvent } from '../src/application/ports.ts'
 import { OutboxError, PokeApiError, PublishError } from '../src/errors.ts'
@@ -32,7 +32,7 @@ interface SetUp {
   readonly publisher?: MockKafkaProducer
   readonly dir?: string
   readonly mode?: ControllerOptions['mode']
-  readonly limits?: Partial<CaptureLimits>
+  readonly limits?: Partial<ControllerLimits>
   readonly crashPoint?: (point: CrashPoint) => void
   readonly random?: () => number
 }
@@ -54,9 +54,7 @@ function setUp(t: TestContext, options: SetUp = {}) {
     observer,
     mode: options.mode ?? { order: 'random', interval: 1000 },
     limits: { concurrency: 4, maxEvents: 1000, maxAttempts: 3, drainDeadline: 5000, ...options.limits },
-    wait: clock.wait,
-    now: clock.now,
-    random: options.random ?? (() => 0),
+    clock: { wait: clock.wait, now: clock.now, random: options.random ?? (() => 0) },
     ...(options.crashPoint && { crashPoint: options.crashPoint }),
   })
   const stop = new AbortController()

@@ -1,14 +1,17 @@
 /** A clock on which every wait is over at once, and has taken its time all the same: what would take minutes is tested in moments. */
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import type { Clock } from '@poke-api-pipeline/service-kit'
 
-export class InstantClock {
+export class InstantClock implements Clock {
   /** Every wait that was asked for, in ms. */
   readonly waits: number[] = []
   #now: number
 
-  /** @param now ms since the epoch */
-  constructor(now = Date.parse('2026-01-02T03:04:05.678Z')) {
-    this.#now = now
+  readonly random: () => number
+
+  constructor({ start = Date.parse('2026-01-02T03:04:05.678Z'), random = (): number => 0.5 } = {}) {
+    this.#now = start
+    this.random = random
   }
 
   readonly now = (): number => this.#now

@@ -161,9 +161,7 @@ class Producer extends Mortal implements Outbox {
       }),
       mode: world.order === 'sweep' ? { order: 'sweep' } : { order: 'random', interval: 1000 },
       limits: LIMITS,
-      wait: (ms, signal) => this.#wait(ms, signal),
-      now: () => world.time,
-      random: () => world.random(),
+      clock: { wait: (ms, signal) => this.#wait(ms, signal), now: () => world.time, random: () => world.random() },
       crashPoint: (point) => {
         if (at.dieAt !== point || this.dead) return
         at.dieAt = null

@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { describe, type TestContext, test } from 'node:test'
 import { brotliCompressSync, gzipSync } from 'node:zlib'
+import { type Clock, systemClock } from '@poke-api-pipeline/service-kit'
 import { PokeApiError, type PokeApiErrorKind } from '../src/errors.ts'
 import { PokeApiClient, type PokeApiClientOptions } from '../src/infrastructure/poke-api/poke-api-client.ts'
 import type { PokeApiObserver } from '../src/infrastructure/poke-api/poke-api-observer.ts'
@@ -47,18 +48,28 @@ function folder(t: TestContext): string {
 }
 
 function clientOf(t: TestContext, url: string, options: Partial<PokeApiClientOptions> = {}): PokeApiClient {
-  const { now, wait } = new InstantClock()
-  const client = new PokeApiClient({ url, maxRate: 0, cacheFile: join(folder(t), 'cache.db'), random: () => 0.5, now, wait, ...options })
+  const clock = new InstantClock()
+  const client = new PokeApiClient({ url, maxRate: 0, cacheFile: join(folder(t), 'cache.db'), clock, date: clock.now, ...options })
   t.after(() => client.close())
   return client
 }
 
+/** A clock whose waits end when their signal is aborted, and no sooner. @param onWait called when a wait begins */
+function sleeping(onWait = () => {}): Clock {
+  const wait = (_ms: number, signal: AbortSignal) =>
+    new Promise<void>((resolve) => {
+      signal.addEventListener('abort', () => resolve())
+      onWait()
+    })
+  return { ...systemClock(), wait }
+}
+
 /** An API, a client of it, and what both tell. */
-async function setUp(t: TestContext, options: Partial<PokeApiClientOptions> = {}) {
+async function setUp(t: TestContext, { random, ...options }: Partial<PokeApiClientOptions & Pick<Clock, 'random'>> = {}) {
   const api = await LocalPokeApi.start(t)
   const observer = new RecordingPokeApiObserver()
-  const clock = new InstantClock()
-  const client = clientOf(t, api.url, { observer, now: clock.now, wait: clock.wait, ...options })
+  const clock = new InstantClock({ random })
+  const client = clientOf(t, api.url, { observer, clock, date: clock.now, ...options })
   return { api, client, observer, clock }
 }
 
@@ -302,7 +313,7 @@ describe('the list', () => {
 describe('the cache', () => {
   test('answers without a request while it is fresh', async (t) => {
     const date = setDate(t)
-    const { api, client, observer } = await setUp(t, { now: Date.now })
+    const { api, client, observer } = await setUp(t, { date: Date.now })
     api.answer('pokemon/25/', (request, response) => ok(bodyOf(pikachu), dated(FOR_A_DAY))(request, response))
     await client.capture(25, never)
     date.pass(DAY - 2000)
@@ -636,14 +647,12 @@ describe('an API in trouble', () => {
 
   test('is left alone for as long as Retry-After says: a date', async (t) => {
     const { api, client, clock } = await setUp(t, { random: () => 0 })
-    const date = new Date(Math.floor(clock.now() / 1000) * 1000 + 9000).toUTCString()
+    // HTTP dates have no milliseconds.
+    const asked = 9000 - (clock.now() % 1000)
+    const date = new Date(clock.now() + asked).toUTCString()
     api.answer('pokemon/25/', status(503, { 'retry-after': date }), ok(bodyOf(pikachu)))
     await client.capture(25, never)
-    assert.deepEqual(
-      clock.waits,
-      [9000 - (clock.now() % 1000)].map(() => clock.waits[0]),
-    )
-    assert.ok(clock.waits[0]! > 8000 && clock.waits[0]! <= 9000, String(clock.waits))
+    assert.deepEqual(clock.waits, [asked])
   })
 
   test('is left alone for a minute at most', async (t) => {
@@ -659,14 +668,16 @@ describe('an API in trouble', () => {
     let second: Promise<unknown> | null = null
     const { promise: waitsForBoth, resolve: bothWait } = Promise.withResolvers<void>()
     const { api, client } = await setUp(t, {
-      random: () => 0,
-      now: () => now,
-      wait: (ms) =>
-        new Promise((wake) => {
-          waits.push({ ms, wake })
-          if (waits.length === 2) bothWait()
-          else second = client.capture(26, never)
-        }),
+      clock: {
+        random: () => 0,
+        now: () => now,
+        wait: (ms) =>
+          new Promise((wake) => {
+            waits.push({ ms, wake })
+            if (waits.length === 2) bothWait()
+            else second = client.capture(26, never)
+          }),
+      },
     })
     api.answer('pokemon/25/', status(429, { 'retry-after': '7' }), ok(bodyOf(pikachu)))
     api.answer('pokemon/26/', (request, response) => {
@@ -822,8 +833,7 @@ describe('a redirect', () => {
 
 describe('the rate', () => {
   test('is kept on the wire: attempts count, and answers from the cache do not', async (t) => {
-    const clock = new InstantClock()
-    const { api, client } = await setUp(t, { maxRate: 10, now: clock.now, wait: clock.wait })
+    const { api, client, clock } = await setUp(t, { maxRate: 10 })
     const times: number[] = []
     const ids = Array.from({ length: 20 }, (_, index) => index + 1)
     for (const id of ids) {
@@ -845,7 +855,12 @@ describe('the rate', () => {
 describe('real time', () => {
   test('passes between requests, and between attempts', async (t) => {
     const api = await LocalPokeApi.start(t)
-    const client = new PokeApiClient({ url: api.url, maxRate: 100, cacheFile: join(folder(t), 'cache.db'), random: () => 0 })
+    const client = new PokeApiClient({
+      url: api.url,
+      maxRate: 100,
+      cacheFile: join(folder(t), 'cache.db'),
+      clock: { ...systemClock(), random: () => 0 },
+    })
     t.after(() => client.close())
     for (let id = 1; id <= 5; id++) api.answer(`pokemon/${id}/`, ok(bodyOf(pokemon(id))))
     const began = performance.now()
@@ -885,11 +900,7 @@ describe('an abort', () => {
   test('ends the pause before another attempt', async (t) => {
     const abort = new AbortController()
     const { api, client } = await setUp(t, {
-      wait: (_ms, signal) =>
-        new Promise((resolve) => {
-          signal.addEventListener('abort', () => resolve())
-          setImmediate(() => abort.abort(reason))
-        }),
+      clock: sleeping(() => setImmediate(() => abort.abort(reason))),
     })
     api.answer('pokemon/25/', status(500))
     await assert.rejects(client.capture(25, abort.signal), aborted)
@@ -899,11 +910,7 @@ describe('an abort', () => {
   test('ends the pause before another attempt when no connection was ever made', async (t) => {
     const abort = new AbortController()
     const { api, client } = await setUp(t, {
-      wait: (_ms, signal) =>
-        new Promise((resolve) => {
-          signal.addEventListener('abort', () => resolve())
-          setImmediate(() => abort.abort(reason))
-        }),
+      clock: sleeping(() => setImmediate(() => abort.abort(reason))),
     })
     await api.stop()
     await assert.rejects(client.capture(25, abort.signal), aborted)
@@ -911,7 +918,7 @@ describe('an abort', () => {
 
   test('ends the waiting for its turn', async (t) => {
     const abort = new AbortController()
-    const { api, client } = await setUp(t, { maxRate: 1, wait: () => new Promise(() => {}) })
+    const { api, client } = await setUp(t, { maxRate: 1, clock: { ...systemClock(), wait: () => new Promise(() => {}) } })
     api.answer('pokemon/25/', ok(bodyOf(pikachu)))
     await client.capture(25, never)
     const waiting = client.capture(25, abort.signal)
@@ -926,7 +933,7 @@ describe('closing', () => {
     const { api, client } = await setUp(t, {
       maxRate: 1,
       maxAttempts: 1,
-      wait: (_ms, signal) => new Promise((resolve) => signal.addEventListener('abort', () => resolve())),
+      clock: sleeping(),
     })
     const { promise: underWay, resolve: began } = Promise.withResolvers<void>()
     api.answer('pokemon/25/', () => began())

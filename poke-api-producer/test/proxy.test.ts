@@ -22,8 +22,8 @@ const never = new AbortController().signal
 const PASSWORD = 'Sp@ring/20?26#%'
 
 function clientOf(t: TestContext, options: Partial<PokeApiClientOptions> & { url: string }): PokeApiClient {
-  const { now, wait } = new InstantClock()
-  const client = new PokeApiClient({ maxRate: 0, maxAttempts: 1, cacheFile: ':memory:', random: () => 0.5, now, wait, ...options })
+  const clock = new InstantClock()
+  const client = new PokeApiClient({ maxRate: 0, maxAttempts: 1, cacheFile: ':memory:', clock, date: clock.now, ...options })
   t.after(() => client.close())
   return client
 }

@@ -19,8 +19,8 @@ interface Limited {
 }
 
 function limited(maxRate: number): Limited {
-  const clock = new InstantClock(0)
-  const limit = new RequestLimit({ maxRate, maxAtOnce: UNLIMITED, now: clock.now, wait: clock.wait })
+  const clock = new InstantClock({ start: 0 })
+  const limit = new RequestLimit({ maxRate, maxAtOnce: UNLIMITED, clock })
   const started: Limited['started'] = []
   const dispatch = limit.interceptor((options, handler) => {
     started.push({ name: options.path, at: clock.now() })
@@ -45,8 +45,8 @@ function requestFor(path: string, signal = new AbortController().signal): Dispat
 
 /** A limit of requests at once alone, above a wire whose answers the test brings about. */
 function limitedAtOnce(maxAtOnce: number) {
-  const clock = new InstantClock(0)
-  const limit = new RequestLimit({ maxRate: 0, maxAtOnce, now: clock.now, wait: clock.wait })
+  const clock = new InstantClock({ start: 0 })
+  const limit = new RequestLimit({ maxRate: 0, maxAtOnce, clock })
   /** What happened, in order. */
   const told: string[] = []
   const onWire = new Map<string, { readonly handler: Handler; readonly controller: { aborted: boolean; reason: Error | null } }>()
@@ -138,8 +138,8 @@ test('does not wait without a limit', async () => {
 
 test('starts nothing while the API is to be left alone, even without a limit', async () => {
   const { request, limit, started } = limited(0)
-  limit.leaveAlone(5000)
-  limit.leaveAlone(1000)
+  limit.pauseFor(5000)
+  limit.pauseFor(1000)
   await Promise.all(['a', 'b'].map((name) => request(name)))
   assert.deepEqual(
     started.map(({ at }) => at),
@@ -167,9 +167,11 @@ test('is not stopped by a clock that is set back', async () => {
   const limit = new RequestLimit({
     maxRate: 10,
     maxAtOnce: UNLIMITED,
-    now: () => now,
-    wait: async (ms) => {
-      now += ms
+    clock: {
+      now: () => now,
+      wait: async (ms) => {
+        now += ms
+      },
     },
   })
   const times: number[] = []

@@ -6,6 +6,7 @@ import { SqliteOutbox } from '@poke-api-pipeline/poke-api-producer/sqlite-outbox
 import type { CrashPoint } from '@poke-api-pipeline/poke-api-producer/testing/crash-points'
 import { capture } from '@poke-api-pipeline/poke-api-producer/testing/pokemon'
 import { RecordingObserver } from '@poke-api-pipeline/poke-api-producer/testing/recording-observer'
+import { systemClock } from '@poke-api-pipeline/service-kit'
 
 export interface SweepOrders {
   readonly dir: string
@@ -34,9 +35,7 @@ const controller = new Controller({
   observer: new RecordingObserver(),
   mode: { order: 'sweep' },
   limits: { concurrency: 4, maxEvents: 1000, maxAttempts: 3, drainDeadline: 5000 },
-  wait: (ms, signal) => sleep(ms, undefined, { signal }).catch(() => {}),
-  now: () => performance.now(),
-  random: Math.random,
+  clock: systemClock(),
   crashPoint(point) {
     if (counts && point === orders.die?.at && ++passed === orders.die.nth) process.kill(process.pid, 'SIGKILL')
     if (point === orders.die?.after) counts = true

@@ -8,6 +8,11 @@ export interface BackOffOptions {
   readonly clock: Pick<Clock, 'random'>
 }
 
+/** @param failures in a row before this one @returns how many ms to wait */
+export function backOffDelay(failures: number, { first, longest, clock }: BackOffOptions): number {
+  return Math.min(first * 2 ** Math.min(failures, 30), longest) * (0.5 + clock.random() / 2)
+}
+
 export class BackOff {
   readonly #options: BackOffOptions
   #failures = 0
@@ -18,8 +23,7 @@ export class BackOff {
 
   /** After a failure: how many ms to wait. */
   next(): number {
-    const { first, longest, clock } = this.#options
-    return Math.min(first * 2 ** Math.min(this.#failures++, 30), longest) * (0.5 + clock.random() / 2)
+    return backOffDelay(this.#failures++, this.#options)
   }
 
   /** After a success. */

@@ -2,14 +2,14 @@
  * A capture's way from PokeAPI to the topic:
  *
  * 1. the capture order names the next Pokémon, 2. the client obtains it (`capturing.ts`); 3. the outbox stores it (`outbox-writer.ts`);
- * 4. stored events are published in order, one send at a time (`publishing.ts`); 5. acknowledged events leave the outbox.
+ * 4. stored events are published in order, one send at a time (`publishing.ts`); 5. acknowledged events are removed from the outbox.
  *
- * The three run side by side: what an earlier run has stored is sent first, and neither capturing nor publishing waits for the other.
+ * Capturing, storing and publishing run side by side. Events that an earlier run has stored are sent first, and capturing does not wait for that.
  */
-import { BackOff } from '@poke-api-pipeline/service-kit'
-import { Capturing } from './capturing.ts'
-import { Changes } from './changes.ts'
+import { BackOff, type Clock } from '@poke-api-pipeline/service-kit'
+import { type CaptureLimits, Capturing } from './capturing.ts'
 import type { CrashHook } from './crash-points.ts'
+import { Notifier } from './notifier.ts'
 import { OutboxWriter } from './outbox-writer.ts'
 import type { CaptureObserver, EventPublisher, Outbox, PokeApi } from './ports.ts'
 import { Publishing } from './publishing.ts'
@@ -21,75 +21,55 @@ export interface ControllerOptions {
   readonly observer: CaptureObserver
   /** `random`: one capture after each interval (ms), without end. `sweep`: every Pokémon once. */
   readonly mode: { readonly order: 'random'; readonly interval: number } | { readonly order: 'sweep' }
-  readonly limits: CaptureLimits
-  /** Resolves after that many ms, or as soon as the signal is aborted. */
-  readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
-  /** A clock that never goes backwards, in ms. */
-  readonly now: () => number
-  /** Uniform in [0, 1): chooses Pokémon, and spreads retries. */
-  readonly random: () => number
-  /** Hears where each capture is on its way; for tests that make the process die there. */
+  readonly limits: ControllerLimits
+  readonly clock: Clock
+  /** Called at each step of a capture; for tests that end the process there. */
   readonly crashPoint?: CrashHook
 }
 
-export interface CaptureLimits {
-  /** Most captures under way at once. */
-  readonly concurrency: number
-  /** So many more while the API answers: they are read, or wait for their turn to ask. Default: 0. */
-  readonly ahead?: number
-  /** Most events that wait in the outbox. */
-  readonly maxEvents: number
-  /** So often a Pokémon of a sweep may fail while the API answers for others; then it is left out. */
-  readonly maxAttempts: number
-  /** For how long `run` waits, once it is told to end, for the send under way and the last commit, in ms. */
+export interface ControllerLimits extends CaptureLimits {
+  /** How long `run`, once it was told to end, waits for the send under way and the last commit, in ms. */
   readonly drainDeadline: number
 }
 
-/** Waits before something is tried again, in ms. */
+/** Delays before a send or a commit is retried, in ms. */
 const FIRST_RETRY = 100
 const LONGEST_RETRY = 5000
-/** PokeAPI is a gift: it is left alone for longer. The client has tried several times by then. */
+/** PokeAPI is a public gift, and the client has made several attempts by then, so these delays are longer. */
 const FIRST_API_RETRY = 1000
 const LONGEST_API_RETRY = 60_000
 
 export class Controller {
   readonly #options: ControllerOptions
-  readonly #changes = new Changes()
+  readonly #notifier = new Notifier()
   readonly #writer: OutboxWriter
   readonly #capturing: Capturing
   readonly #publishing: Publishing
 
   constructor(options: ControllerOptions) {
     this.#options = options
-    const { random, limits } = options
-    const crashPoint = options.crashPoint ?? (() => {})
-    const changes = this.#changes
-    const retries = () => new BackOff({ first: FIRST_RETRY, longest: LONGEST_RETRY, clock: { random } })
-    const writer = new OutboxWriter({ ...options, changes, crashPoint, backoff: retries() })
+    const { clock, limits, crashPoint = () => {} } = options
+    const shared = { ...options, notifier: this.#notifier, crashPoint }
+    const retries = () => new BackOff({ first: FIRST_RETRY, longest: LONGEST_RETRY, clock })
+    const apiRetries = new BackOff({ first: FIRST_API_RETRY, longest: LONGEST_API_RETRY, clock })
+    const writer = new OutboxWriter({ ...shared, backoff: retries() })
     this.#writer = writer
-    this.#publishing = new Publishing({ ...options, writer, changes, crashPoint, backoff: retries() })
-    this.#capturing = new Capturing({
-      ...options,
-      ...limits,
-      writer,
-      changes,
-      crashPoint,
-      backoff: new BackOff({ first: FIRST_API_RETRY, longest: LONGEST_API_RETRY, clock: { random } }),
-    })
+    this.#publishing = new Publishing({ ...shared, writer, backoff: retries() })
+    this.#capturing = new Capturing({ ...shared, ...limits, writer, backoff: apiRetries })
   }
 
   /**
-   * Captures and publishes until the signal is aborted, or the sweep is over and acknowledged. Then stores what was captured, waits for the
-   * send under way, and closes publisher and outbox; what is left in the outbox is sent at the next start.
-   * @throws ServiceError where going on is hopeless
+   * Captures and publishes until the signal is aborted, or the sweep is finished and acknowledged. Then it stores the captures that have arrived,
+   * waits for the send under way, and closes publisher and outbox. Events that are left in the outbox are sent at the next start.
+   * @throws ServiceError where retrying cannot help
    */
   async run(signal: AbortSignal): Promise<void> {
     const { outbox, publisher, observer } = this.#options
     const running = new AbortController()
     const storing = new AbortController()
     const end = () => running.abort()
-    // Sleeping loops look again.
-    for (const each of [running, storing]) each.signal.addEventListener('abort', () => this.#changes.notify())
+    // Sleeping loops check whether they were told to end.
+    for (const each of [running, storing]) each.signal.addEventListener('abort', () => this.#notifier.notify())
     signal.addEventListener('abort', end)
     if (signal.aborted) end()
     observer.outboxDepth(outbox.depth, outbox.captured)
@@ -99,7 +79,7 @@ export class Controller {
     const capturing = this.#capture(running.signal)
     let failure: unknown
     try {
-      // Publishing and writing resolve when they are told to end, and capturing when the sweep is over as well.
+      // All three resolve when they are told to end; capturing also when the sweep is finished.
       await Promise.race([capturing, publishing, writing])
     } catch (error) {
       failure = error
@@ -107,7 +87,7 @@ export class Controller {
     end()
     try {
       await this.#within(this.#options.limits.drainDeadline, async () => {
-        // A writer that has failed for good will not store what the others wait for.
+        // A writer that has failed for good stores nothing more, so nobody waits for it.
         await Promise.race([Promise.allSettled([capturing, publishing]), writing])
         storing.abort()
         await writing
@@ -126,9 +106,9 @@ export class Controller {
     const { mode, outbox, observer, crashPoint } = this.#options
     if (mode.order === 'random') return await this.#capturing.atRandom(mode.interval, signal)
     const progress = await this.#capturing.sweep(outbox.sweep(), signal)
-    while (this.#writer.depth > 0 && !signal.aborted) await this.#changes.next()
+    while (this.#writer.depth > 0 && !signal.aborted) await this.#notifier.next()
     if (progress === null || signal.aborted) return
-    // Only now, so that a sweep that dies before everything is acknowledged goes on, instead of starting anew.
+    // Not before everything is acknowledged: a sweep that is killed until then continues, instead of beginning anew.
     crashPoint?.('swept')
     await this.#writer.sweepEnded()
     observer.sweepFinished(progress)
@@ -138,7 +118,7 @@ export class Controller {
   async #within(ms: number, work: () => Promise<void>): Promise<void> {
     const done = new AbortController()
     try {
-      await Promise.race([work(), this.#options.wait(ms, done.signal)])
+      await Promise.race([work(), this.#options.clock.wait(ms, done.signal)])
     } finally {
       done.abort()
     }

@@ -1,115 +1,118 @@
 /**
- * Steps 3 and 5 of a capture's way: commits captures that finished together and events that were acknowledged meanwhile in one
- * transaction, because each transaction costs a sync of the disk (rule P2).
+ * Steps 3 and 5 of a capture's way: stores new captures and removes acknowledged events, as many as possible in one transaction, because each
+ * transaction costs a sync of the disk (rule P2).
  */
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import type { BackOff } from '@poke-api-pipeline/service-kit'
-import { ServiceError } from '@poke-api-pipeline/service-kit'
+import { type BackOff, type Clock, ServiceError } from '@poke-api-pipeline/service-kit'
 import type { SweepProgress } from '../entities/capture-order.ts'
 import type { Capture } from '../entities/pokemon.ts'
-import type { Changes } from './changes.ts'
 import type { CrashHook } from './crash-points.ts'
+import type { Notifier } from './notifier.ts'
 import type { CaptureObserver, EventPublisher, Outbox } from './ports.ts'
 
 export interface OutboxWriterOptions {
   readonly outbox: Outbox
   readonly publisher: Pick<EventPublisher, 'partitionOf'>
   readonly observer: CaptureObserver
-  readonly changes: Changes
+  readonly notifier: Notifier
   readonly backoff: BackOff
   readonly crashPoint: CrashHook
-  readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
+  readonly clock: Pick<Clock, 'wait'>
 }
 
-/** What is being captured: one Pokémon after the other, each wanted soon; a sweep, whose end is wanted soon; nothing more. */
-export type Pace = 'singly' | 'sweep' | 'over'
+/** Which captures are under way: single ones, each to be published soon; those of a sweep, whose end matters; the last ones of a sweep. */
+export type Pace = 'single' | 'sweep' | 'last'
 
-/** For how long at most a transaction is put off where no single capture is waited for, in ms: on a slow disk each sync stops everything for as long. */
-const GATHER = { singly: 20, sweep: 50, over: 0 } as const
+/** For how many ms a transaction may be delayed to collect more: on a slow disk each sync blocks the process for as long. */
+const LONGEST_DELAY = { single: 20, sweep: 50, last: 0 } as const
 
-/** What the next transaction will store. */
+/** The content of the next transaction. */
 interface Pending {
   readonly captures: Capture[]
   readonly missing: number[]
   acknowledged: number
   sweep: (() => SweepProgress) | null | undefined
-  readonly stored: PromiseWithResolvers<void>
+  readonly committed: PromiseWithResolvers<void>
 }
 
 export class OutboxWriter {
   readonly #options: OutboxWriterOptions
-  #pending: Pending = nothing()
-  #dirty = false
+  #pending: Pending = emptyPending()
+  #commitRequested = false
   #failing = false
   #sending = false
-  #pace: Pace = 'singly'
+  #pace: Pace = 'single'
 
   constructor(options: OutboxWriterOptions) {
     this.#options = options
   }
 
-  /** Events that wait to be published, stored or about to be. */
+  /** How many events are not published yet: stored ones, and captures of the next transaction. */
   get depth(): number {
     return this.#options.outbox.depth + this.#pending.captures.length
   }
 
-  /** True while the outbox cannot store: what is captured now would wait in memory. */
+  /** True while the outbox cannot store: new captures would be kept in memory. */
   get failing(): boolean {
     return this.#failing
   }
 
-  /** A capture came back; null: there is no such Pokémon. `sweep` tells the progress of the sweep that it belongs to. */
+  /**
+   * Stores a capture.
+   * @param capture null: there is no such Pokémon
+   * @param sweep gives the progress of the sweep that it belongs to
+   */
   captured(id: number, capture: Capture | null, sweep?: () => SweepProgress): void {
     if (capture === null) this.#pending.missing.push(id)
     else this.#pending.captures.push(capture)
     if (sweep !== undefined) this.#pending.sweep = sweep
-    this.#touch()
+    this.#requestCommit()
   }
 
-  /** A sweep has left a Pokémon out: that is to be remembered. */
+  /** Stores that a sweep has left a Pokémon out. */
   leftOut(sweep: () => SweepProgress): void {
     this.#pending.sweep = sweep
-    this.#touch()
+    this.#requestCommit()
   }
 
-  /** Whether a send is under way: what is captured meanwhile could not be sent yet, and its acknowledgement may share a transaction. */
+  /** Whether a send is under way: captures that arrive meanwhile cannot be sent yet, and may share a transaction with its acknowledgement. */
   set sending(underWay: boolean) {
     this.#sending = underWay
-    this.#options.changes.notify()
+    this.#options.notifier.notify()
   }
 
-  /** To be said before the first capture that it is true of is handed in; `over` before the last one. */
+  /** To be set before the first capture of that pace is handed in: `last` before the last capture of a sweep. */
   set pace(pace: Pace) {
     this.#pace = pace
   }
 
-  /** Kafka has every event up to this sequence. Resolves when the outbox has forgotten them. */
+  /** Removes all events up to this sequence, which Kafka has acknowledged. Resolves when the outbox has removed them. */
   acknowledged(sequence: number): Promise<void> {
     const { outbox, observer } = this.#options
     this.#pending.acknowledged = sequence
-    // They do not wait any more, though the outbox forgets them a moment later.
+    // They are published, although the outbox removes them a moment later.
     observer.outboxDepth(outbox.captured - sequence, outbox.captured)
-    return this.#touch()
+    return this.#requestCommit()
   }
 
-  /** The sweep is over. Resolves when that is stored. */
+  /** Removes the progress of a finished sweep. Resolves when that is stored. */
   sweepEnded(): Promise<void> {
     this.#pending.sweep = null
-    return this.#touch()
+    return this.#requestCommit()
   }
 
   /**
-   * Stores what comes, however often the outbox fails, until the signal is aborted and everything is stored.
-   * @throws OutboxError where it is hopeless, or fails after the signal was aborted
+   * Commits whatever is handed in, and retries while the outbox fails. Resolves when the signal is aborted and everything is stored.
+   * @throws OutboxError where retrying cannot help, or where a commit fails after the signal was aborted
    */
   async run(stop: AbortSignal): Promise<void> {
-    const { changes, observer, backoff, wait } = this.#options
+    const { notifier, observer, backoff, clock } = this.#options
     for (;;) {
-      while (!this.#dirty) {
+      while (!this.#commitRequested) {
         if (stop.aborted) return
-        await changes.next()
+        await notifier.next()
       }
-      await this.#gather(stop)
+      await this.#collect(stop)
       try {
         this.#commit()
         this.#failing = false
@@ -118,26 +121,26 @@ export class OutboxWriter {
         if (stop.aborted || !(error instanceof ServiceError && error.retriable)) throw error
         this.#failing = true
         observer.storeFailed(error as Error)
-        await wait(backoff.next(), stop)
+        await clock.wait(backoff.next(), stop)
       }
     }
   }
 
-  /** Waits for what may share the transaction, as long as no single capture is waited for. */
-  async #gather(stop: AbortSignal): Promise<void> {
-    const { changes, wait } = this.#options
-    let enough = false
-    const latest = wait(GATHER[this.#pace], stop).then(() => {
-      enough = true
+  /** Waits for more that can share the transaction, unless a single capture would be delayed. */
+  async #collect(stop: AbortSignal): Promise<void> {
+    const { notifier, clock } = this.#options
+    let isOver = false
+    const longest = clock.wait(LONGEST_DELAY[this.#pace], stop).then(() => {
+      isOver = true
     })
-    while (!enough && this.#mayShare) await Promise.race([changes.next(), latest])
-    // And for whatever else finishes in this turn of the event loop.
+    while (!isOver && this.#canBeDelayed) await Promise.race([notifier.next(), longest])
+    // Whatever else finishes in this turn of the event loop comes along.
     await nextTurn()
   }
 
-  get #mayShare(): boolean {
-    // What matters of a sweep is its end, not when each capture is sent: fewer syncs of the disk bring it nearer.
-    return this.#pace === 'sweep' || (this.#pace === 'singly' && (this.#sending || this.#onlyAcknowledged))
+  get #canBeDelayed(): boolean {
+    // Fewer syncs of the disk bring the end of a sweep nearer; when each of its captures is sent does not matter.
+    return this.#pace === 'sweep' || (this.#pace === 'single' && (this.#sending || this.#onlyAcknowledged))
   }
 
   get #onlyAcknowledged(): boolean {
@@ -146,27 +149,27 @@ export class OutboxWriter {
   }
 
   #commit(): void {
-    const { outbox, publisher, observer, changes, crashPoint } = this.#options
-    const { captures, missing, acknowledged, sweep, stored } = this.#pending
+    const { outbox, publisher, observer, notifier, crashPoint } = this.#options
+    const { captures, missing, acknowledged, sweep, committed } = this.#pending
     outbox.commit({ captures, acknowledged, sweep: typeof sweep === 'function' ? sweep() : sweep, partitionOf: publisher.partitionOf })
     if (captures.length > 0) crashPoint('stored')
     if (acknowledged > 0) crashPoint('forgotten')
-    this.#pending = nothing()
-    this.#dirty = false
+    this.#pending = emptyPending()
+    this.#commitRequested = false
     for (const capture of captures) observer.captured(capture)
     for (const id of missing) observer.missing(id)
     observer.outboxDepth(outbox.depth, outbox.captured)
-    stored.resolve()
-    changes.notify()
+    committed.resolve()
+    notifier.notify()
   }
 
-  #touch(): Promise<void> {
-    this.#dirty = true
-    this.#options.changes.notify()
-    return this.#pending.stored.promise
+  #requestCommit(): Promise<void> {
+    this.#commitRequested = true
+    this.#options.notifier.notify()
+    return this.#pending.committed.promise
   }
 }
 
-function nothing(): Pending {
-  return { captures: [], missing: [], acknowledged: 0, sweep: undefined, stored: Promise.withResolvers<void>() }
+function emptyPending(): Pending {
+  return { captures: [], missing: [], acknowledged: 0, sweep: undefined, committed: Promise.withResolvers<void>() }
 }

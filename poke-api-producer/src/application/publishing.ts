@@ -1,10 +1,8 @@
-/** Step 4 of a capture's way: sends the stored events in order, one send at a time, and nothing newer before they are acknowledged (rules P3 and P4). */
-
-import type { BackOff } from '@poke-api-pipeline/service-kit'
-import { ServiceError } from '@poke-api-pipeline/service-kit'
+/** Step 4 of a capture's way: sends the stored events in order, one send at a time (rules P3 and P4). */
+import { type BackOff, type Clock, ServiceError } from '@poke-api-pipeline/service-kit'
 import { OutboxError, PublishError } from '../errors.ts'
-import type { Changes } from './changes.ts'
 import type { CrashHook } from './crash-points.ts'
+import type { Notifier } from './notifier.ts'
 import type { OutboxWriter } from './outbox-writer.ts'
 import type { CaptureObserver, EventPublisher, Outbox, OutboxEvent } from './ports.ts'
 
@@ -13,94 +11,127 @@ export interface PublishingOptions {
   readonly writer: OutboxWriter
   readonly publisher: EventPublisher
   readonly observer: CaptureObserver
-  readonly changes: Changes
+  readonly notifier: Notifier
   readonly backoff: BackOff
   readonly crashPoint: CrashHook
-  readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
-  readonly now: () => number
+  readonly clock: Clock
 }
 
-/** At most this much in one send: a batch stays well below the 1 MiB that a topic takes by default. */
-const MOST_EVENTS = 2000
-const MOST_BYTES = 512 * 1024
-/** What the headers of an event and its frame add to its value, about. */
+/** Upper bounds of a send. They keep a batch well below the 1 MiB that a topic accepts by default. */
+const MAX_EVENTS = 2000
+const MAX_BYTES = 512 * 1024
+/** About how many bytes the headers and the frame of an event add to its value. */
 const EVENT_OVERHEAD = 320
 
+const TRANSITIONS = {
+  new: ['preparing'],
+  preparing: ['idle', 'backing-off', 'stopped'],
+  idle: ['sending', 'stopped'],
+  sending: ['removing', 'backing-off', 'stopped'],
+  removing: ['idle', 'stopped'],
+  'backing-off': ['preparing', 'stopped'],
+  stopped: [],
+} as const satisfies Record<string, readonly string[]>
+type State = keyof typeof TRANSITIONS
+
+/**
+ *   new ──run──▶ preparing ──topic is known──▶ idle ──events are stored──▶ sending ──acknowledged──▶ removing
+ *                 ▲    │                        ▲                             │                          │
+ *      delay over │    │ failed                 └──removed from the outbox────│──────────────────────────┘
+ *                 │    ▼                                                      │
+ *                backing-off ◀───────────────────failed───────────────────────┘
+ *
+ *   every state after `new` ──signal aborted, or an error that cannot be retried──▶ stopped
+ *
+ * After a failed send nobody knows which of its events arrived. So the same events are sent again before any newer event (rule P4), and the topic is
+ * prepared again first, because it may have been created again or have other leaders.
+ */
 export class Publishing {
   readonly #options: PublishingOptions
-  /** Most events in a send: shrinks where Kafka cannot take as many. */
-  #limit = MOST_EVENTS
-  #highestLimit = MOST_EVENTS
-  /** So many of the oldest may have arrived already: until they are acknowledged, nothing newer goes out. */
-  #inDoubt = 0
-  /** Sends in a row that ended with their connection. */
-  #lost = 0
+  #state: State = 'new'
+  /** Upper bound of events in a send. It is lowered when Kafka does not accept as many. */
+  #limit = MAX_EVENTS
+  #highestLimit = MAX_EVENTS
+  /** How many of the oldest events were sent without being acknowledged: they may be in the topic, so nothing newer is sent before them. */
+  #unconfirmed = 0
+  /** How many sends in a row lost their connection. */
+  #lostConnections = 0
 
   constructor(options: PublishingOptions) {
     this.#options = options
   }
 
   /**
-   * Publishes what is stored and what comes, through every failure that can be retried. Resolves when the signal is aborted, after the send under way.
-   * @throws PublishError or OutboxError where it is hopeless
+   * Publishes everything that is stored, now and later, and retries every failure that can be retried. To be called once.
+   * Resolves when the signal is aborted, after the send under way has ended.
+   * @throws PublishError or OutboxError where retrying cannot help
    */
   async run(stop: AbortSignal): Promise<void> {
-    const { outbox, publisher, changes, backoff, wait } = this.#options
-    let prepared = false
-    while (!stop.aborted) {
-      try {
-        // Before there is anything to send, so that captures get their partitions as they are stored, and trouble is told early.
-        if (!prepared) await publisher.prepare(stop)
-        prepared = true
-        if (outbox.depth > 0) await this.#sendOldest()
-        else await changes.next()
-        backoff.reset()
-      } catch (error) {
-        if (stop.aborted) return
-        if (!(error instanceof ServiceError && error.retriable)) throw error
-        this.#report(error)
-        // A topic that was made again, a leader elsewhere: it is looked at anew.
-        prepared = false
-        await wait(backoff.next(), stop)
+    const { outbox, publisher, notifier, backoff, clock } = this.#options
+    this.#enter('preparing')
+    try {
+      while (!stop.aborted) {
+        try {
+          if (this.#state === 'preparing') {
+            // Before any event is stored, so that captures get their partitions when they are stored, and a failure of Kafka is reported early.
+            await publisher.prepare(stop)
+            this.#enter('idle')
+          }
+          if (outbox.depth > 0) await this.#sendOldest()
+          else await notifier.next()
+          backoff.reset()
+        } catch (error) {
+          if (stop.aborted) return
+          if (!(error instanceof ServiceError && error.retriable)) throw error
+          this.#report(error)
+          this.#enter('backing-off')
+          await clock.wait(backoff.next(), stop)
+          this.#enter('preparing')
+        }
       }
+    } finally {
+      this.#enter('stopped')
     }
   }
 
   async #sendOldest(): Promise<void> {
-    const { writer, publisher, observer, crashPoint, now } = this.#options
-    const events = this.#withPartitions(this.#takeOldest())
-    const began = now()
+    const { writer, publisher, observer, crashPoint, clock } = this.#options
+    this.#enter('sending')
+    const events = this.#withPartitions(this.#oldest())
+    const began = clock.now()
     crashPoint('sending')
-    this.#inDoubt = Math.max(this.#inDoubt, events.length)
+    this.#unconfirmed = Math.max(this.#unconfirmed, events.length)
     writer.sending = true
     try {
       await publisher.publish(events)
     } catch (error) {
-      this.#sendFewer(error, events.length)
+      this.#lowerLimit(error, events.length)
       throw error
     } finally {
       writer.sending = false
     }
     crashPoint('acknowledged')
-    this.#lost = 0
-    this.#inDoubt = Math.max(0, this.#inDoubt - events.length)
+    this.#enter('removing')
+    this.#lostConnections = 0
+    this.#unconfirmed = Math.max(0, this.#unconfirmed - events.length)
     this.#limit = Math.min(this.#limit + Math.ceil(this.#limit / 4), this.#highestLimit)
-    observer.published(events.length, (now() - began) / 1000)
+    observer.published(events.length, (clock.now() - began) / 1000)
     await writer.acknowledged((events.at(-1) as OutboxEvent).sequence)
+    this.#enter('idle')
   }
 
-  /** What is pending, without waiting for more. Of a send that failed, a part may go first, but nothing beyond it (rule P4). */
-  #takeOldest(): OutboxEvent[] {
-    const events = this.#options.outbox.oldest(this.#inDoubt > 0 ? Math.min(this.#inDoubt, this.#limit) : this.#limit)
+  /** The events of the next send; it does not wait for more. After a failed send a part of its events may go first, but nothing newer (rule P4). */
+  #oldest(): OutboxEvent[] {
+    const events = this.#options.outbox.oldest(this.#unconfirmed > 0 ? Math.min(this.#unconfirmed, this.#limit) : this.#limit)
     let fitting = 0
     for (let bytes = 0; fitting < events.length; fitting++) {
       bytes += (events[fitting] as OutboxEvent).value.length + EVENT_OVERHEAD
-      if (bytes > MOST_BYTES) break
+      if (bytes > MAX_BYTES) break
     }
     return events.slice(0, Math.max(1, fitting))
   }
 
-  /** Events that were stored before the topic was known get their partition now, stored before their first send (rule P3). */
+  /** Gives a partition to events that were stored while the topic was unknown, and stores it before their first send (rule P3). */
   #withPartitions(events: OutboxEvent[]): OutboxEvent[] {
     const { outbox, publisher, crashPoint } = this.#options
     const { partitionOf } = publisher
@@ -118,17 +149,26 @@ export class Publishing {
     return complete
   }
 
-  #sendFewer(error: unknown, events: number): void {
+  /** @param events how many the failed send had */
+  #lowerLimit(error: unknown, events: number): void {
     if (!(error instanceof PublishError)) return
-    this.#lost = error.kind === 'unreachable' ? this.#lost + 1 : 0
-    // A slow connection may become fast again; a topic's largest size stays. A broker that gets more at once than its socket.request.max.bytes
-    // closes the connection without a word.
-    if (error.kind === 'deadline' || error.kind === 'too-large' || this.#lost > 1) this.#limit = Math.max(1, Math.floor(events / 2))
+    this.#lostConnections = error.kind === 'unreachable' ? this.#lostConnections + 1 : 0
+    // A broker that receives more at once than its socket.request.max.bytes closes the connection without an answer.
+    const isTooMuch = error.kind === 'deadline' || error.kind === 'too-large' || this.#lostConnections > 1
+    if (isTooMuch) this.#limit = Math.max(1, Math.floor(events / 2))
+    // For good: a slow connection may become fast again, but the largest size that a topic accepts stays.
     if (error.kind === 'too-large') this.#highestLimit = this.#limit
   }
 
   #report(error: Error): void {
     if (error instanceof OutboxError) this.#options.observer.storeFailed(error)
     else this.#options.observer.publishFailed(error)
+  }
+
+  /** @throws Error for a transition that the picture above does not have: a mistake in the program */
+  #enter(next: State): void {
+    const allowed: readonly State[] = TRANSITIONS[this.#state]
+    if (!allowed.includes(next)) throw new Error(`publishing cannot go from ${this.#state} to ${next}`)
+    this.#state = next
   }
 }

@@ -1,5 +1,5 @@
 /** What happens to captures, in the log and in readiness: troubles when they begin, change and end, and now and then a summary. */
-import { type Health, type Logger, logDetails, OutageLog } from '@poke-api-pipeline/service-kit'
+import { type Clock, type Health, type Logger, logDetails, OutageLog } from '@poke-api-pipeline/service-kit'
 import type { CaptureObserver } from '../application/ports.ts'
 import { leftOutOf, type SweepProgress } from '../entities/capture-order.ts'
 import type { Capture } from '../entities/pokemon.ts'
@@ -11,8 +11,7 @@ export interface CaptureReportOptions {
   readonly health: Health
   /** Most events that wait in the outbox. */
   readonly maxEvents: number
-  /** A clock that never goes backwards, in ms. */
-  readonly now: () => number
+  readonly clock: Pick<Clock, 'now'>
   /** Aborted when the service stops. */
   readonly stopping?: AbortSignal | undefined
 }
@@ -32,13 +31,14 @@ export class CaptureReport implements CaptureObserver, Pick<PokeApiObserver, 'ca
   #captured = 0
   #published = 0
 
-  constructor({ logger, health, maxEvents, now, stopping }: CaptureReportOptions) {
+  constructor({ logger, health, maxEvents, clock, stopping }: CaptureReportOptions) {
+    const outage = (over: string) => new OutageLog({ logger, now: () => clock.now(), stopping, over })
     this.#maxEvents = maxEvents
     this.#logger = logger
-    this.#api = new OutageLog({ logger, now, stopping, over: 'PokeAPI answers again' })
-    this.#kafka = new OutageLog({ logger, now, stopping, over: 'Kafka takes events again' })
-    this.#outbox = new OutageLog({ logger, now, stopping, over: 'the outbox stores again' })
-    this.#quota = new OutageLog({ logger, now, stopping, over: 'no quota of Kafka makes this service wait any more' })
+    this.#api = outage('PokeAPI answers again')
+    this.#kafka = outage('Kafka takes events again')
+    this.#outbox = outage('the outbox stores again')
+    this.#quota = outage('no quota of Kafka makes this service wait any more')
     health.add('poke-api', () => this.#api.reason)
     health.add('kafka', () => this.#kafka.reason)
     health.add('outbox', () => this.#outbox.reason ?? (this.#paused ? this.#full() : null))

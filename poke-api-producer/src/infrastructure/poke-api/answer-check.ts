@@ -13,7 +13,8 @@ import { parseRetryAfter } from './retry-after.ts'
 export interface AnswerCheckOptions {
   /** Longest that an answer may take, from the request being sent to the last byte, in ms. */
   readonly timeout: number
-  readonly now: () => number
+  /** ms since 1970. */
+  readonly date: () => number
   /** An attempt is over: see `PokeApiObserver.attempted`. */
   readonly attempted: (seconds: number, failure: AttemptFailureKind | null) => void
 }
@@ -91,7 +92,7 @@ class AnswerCheck implements Handler {
     else if (status === 304 && this.#conditional) this.#pass(304, keptHeaders(this.#headers), null)
     // Without the headers that let it be cached: a Pokémon that is added later is not to be missing for a day.
     else if (status === 404) this.#pass(404, {}, null)
-    else this.#fail(statusFailure(status, this.#headers, this.#options.now(), this.#exchange.proxy))
+    else this.#fail(statusFailure(status, this.#headers, this.#options.date(), this.#exchange.proxy))
   }
 
   onResponseError(_controller: Controller | null, error: Error): void {

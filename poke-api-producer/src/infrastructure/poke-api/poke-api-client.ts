@@ -14,9 +14,9 @@
  * The cache is above the check, so nothing but a Pokémon is ever cached, whatever the headers allow; and what is cached are the 100 bytes that
  * the event carries rather than a body of 105 kB.
  */
-import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { PokemonEvent } from '@poke-api-pipeline/pokemon-event'
-import { shownProxy } from '@poke-api-pipeline/service-kit'
+import { type Clock, shownProxy, systemClock } from '@poke-api-pipeline/service-kit'
 import { type Dispatcher, interceptors } from 'undici'
 import manifest from '../../../package.json' with { type: 'json' }
 import type { PokeApi } from '../../application/ports.ts'
@@ -55,12 +55,10 @@ export interface PokeApiClientOptions {
   /** Names this service to the API. */
   readonly userAgent?: string
   readonly observer?: PokeApiObserver
-  /** ms since the epoch. Where it is given, waiting goes by it as well; otherwise by a clock that nobody sets. */
-  readonly now?: () => number
-  /** Uniform in [0, 1). */
-  readonly random?: () => number
-  /** Resolves after so many ms, or when the signal is aborted. */
-  readonly wait?: (ms: number, signal: AbortSignal) => Promise<void>
+  /** For delays: the system's date may be set while the client waits. */
+  readonly clock?: Clock
+  /** For captures and the cache: ms since 1970. */
+  readonly date?: () => number
 }
 
 /** The API's list is asked for in one page; where it has several all the same, they are followed. */
@@ -95,7 +93,7 @@ const LIST_PAGE: Wanted<ListPage> = { wanted: 'list', reduce: reduceListBody, re
 export class PokeApiClient implements PokeApi {
   readonly #base: URL
   readonly #headers: Record<string, string>
-  readonly #now: () => number
+  readonly #date: () => number
   readonly #observer: PokeApiObserver
   readonly #cache: ResponseCache
   readonly #limit: RequestLimit
@@ -117,18 +115,17 @@ export class PokeApiClient implements PokeApi {
       maxBody = 4 * 1024 * 1024,
       userAgent = `poke-api-pipeline/${manifest.version} (poke-api-producer)`,
       observer = silent,
-      now = Date.now,
-      random = Math.random,
-      wait = sleepUntilAborted,
+      clock = systemClock(),
+      date = Date.now,
     } = options
     this.#base = new URL(url.endsWith('/') ? url : `${url}/`)
     this.#headers = { accept: 'application/json', 'accept-encoding': 'gzip, br', 'user-agent': userAgent }
     this.#proxy = proxy && shownProxy(proxy)
-    this.#now = now
+    this.#date = date
     this.#longestList = timeout * LONGEST_LIST
     this.#observer = observer
-    this.#cache = new ResponseCache({ file: options.cacheFile, now, failed: (message) => observer.cacheFailed(message) })
-    this.#limit = new RequestLimit({ maxRate: options.maxRate, maxAtOnce, now: options.now ?? (() => performance.now()), wait })
+    this.#cache = new ResponseCache({ file: options.cacheFile, now: date, failed: (message) => observer.cacheFailed(message) })
+    this.#limit = new RequestLimit({ maxRate: options.maxRate, maxAtOnce, clock })
     this.#connections = openConnections({
       origin: this.#base.origin,
       proxy,
@@ -138,14 +135,14 @@ export class PokeApiClient implements PokeApi {
       timeout,
       maxBody,
     })
-    const policy = retryPolicy({ maxAttempts, random, wait, leaveAlone: (ms) => this.#limit.leaveAlone(ms) })
+    const policy = retryPolicy({ maxAttempts, clock, pauseFor: (ms) => this.#limit.pauseFor(ms) })
     // undici composes from the wire to the caller.
     this.#wire = this.#connections.compose(
       this.#limit.interceptor,
       sameOrigin(this.#base.origin),
       interceptors.redirect({ maxRedirections: MOST_REDIRECTS, throwOnMaxRedirect: true }),
       interceptors.decompress({ maxSize: maxBody }),
-      answerCheck({ timeout, now, attempted: (seconds, failure) => observer.attempted(seconds, failure) }),
+      answerCheck({ timeout, date, attempted: (seconds, failure) => observer.attempted(seconds, failure) }),
       interceptors.retry({ retry: policy }),
     )
     this.#dispatcher = this.#wire.compose(
@@ -183,7 +180,7 @@ export class PokeApiClient implements PokeApi {
 
   async capture(id: number, signal: AbortSignal): Promise<Capture | null> {
     const obtained = await this.#obtain(new URL(`pokemon/${id}/`, this.#base), pokemonOf(id), signal)
-    return obtained && { pokemon: obtained.value, time: new Date(this.#now()).toISOString(), origin: obtained.origin }
+    return obtained && { pokemon: obtained.value, time: new Date(this.#date()).toISOString(), origin: obtained.origin }
   }
 
   async confirm(id: number, signal: AbortSignal): Promise<void> {
@@ -248,14 +245,6 @@ export class PokeApiClient implements PokeApi {
   #noList(pages: readonly URL[], why: string): PokeApiError {
     for (const page of pages) this.#forget(page)
     return new PokeApiError('not-a-list', `PokeAPI at ${pages.at(-1)} ${why}: ${ADVICE['not-a-list']}`)
-  }
-}
-
-async function sleepUntilAborted(ms: number, signal: AbortSignal): Promise<void> {
-  try {
-    await sleep(ms, undefined, { signal })
-  } catch (error) {
-    if (!signal.aborted) throw error
   }
 }
 

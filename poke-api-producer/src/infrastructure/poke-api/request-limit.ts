@@ -1,32 +1,31 @@
 /**
- * The layer next to the wire: lets at most so many requests a second through, and at most so many at once, in the order in which they came.
- * Redirects and attempts count too. When an answer has arrived, the next request goes out before anybody looks into it, unless it refuses.
+ * The layer next to the wire: sends requests in the order in which they came, at most so many a second and at most so many at once. Redirects and
+ * further attempts count too. When an answer has arrived, the next request is sent before the answer is read, unless the answer is a refusal.
  */
 import type { IncomingHttpHeaders } from 'node:http'
+import type { Clock } from '@poke-api-pipeline/service-kit'
 import type { Dispatcher } from 'undici'
 import { type Controller, type ExchangeOptions, type Handler, layer } from './exchange.ts'
 
 export interface RequestLimitOptions {
   /** Requests a second; 0: unlimited. */
   readonly maxRate: number
-  /** Requests whose answers have not arrived. */
+  /** Most requests without an answer. */
   readonly maxAtOnce: number
-  readonly now: () => number
-  /** Resolves after so many ms, or when the signal is aborted. */
-  readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
+  readonly clock: Pick<Clock, 'now' | 'wait'>
 }
 
-/** Timers are coarse: of a high rate, what is due within this time goes at once. In seconds. */
+/** Timers are coarse: at a high rate, the requests that are due within so many seconds are sent at once. */
 const GRAIN = 0.01
 
 export class RequestLimit {
   readonly #options: RequestLimitOptions
   readonly #capacity: number
   readonly #closing = new AbortController()
-  /** Requests that may start now. */
+  /** How many requests may start now, and when that was computed. */
   #tokens: number
-  #counted: number
-  /** The API asked to be left alone until then. */
+  #computedAt: number
+  /** The API asked for no requests before this time. */
   #notBefore = Number.NEGATIVE_INFINITY
   #atOnce = 0
   #waiting: (() => void)[] = []
@@ -34,30 +33,30 @@ export class RequestLimit {
 
   constructor(options: RequestLimitOptions) {
     this.#options = options
-    // One token: two requests are never closer than the rate allows, so no second sees more than it.
+    // One token, unless the rate is high: requests are never closer than the rate allows, so no second has more of them.
     this.#capacity = Math.max(1, options.maxRate * GRAIN)
     this.#tokens = this.#capacity
-    this.#counted = options.now()
+    this.#computedAt = options.clock.now()
   }
 
   readonly interceptor: Dispatcher.DispatcherComposeInterceptor = layer((below) => (request, handler) => {
     const start = () => {
-      // Of a redirect the first request counts.
+      // A redirect keeps the time of its first request.
       request.opaque.began ||= performance.now()
       this.#atOnce++
       return below(request, new Counted(handler, this.#arrived))
     }
-    if (this.#waiting.length === 0 && !this.#full && this.#take() === 0) return start()
+    if (this.#waiting.length === 0 && !this.#full && this.#takeToken() === 0) return start()
     this.#enqueue(request, handler, start)
     return true
   })
 
-  /** Nothing starts for so many ms. */
-  leaveAlone(ms: number): void {
-    this.#notBefore = Math.max(this.#notBefore, this.#options.now() + ms)
+  /** Starts no request for so many ms. */
+  pauseFor(ms: number): void {
+    this.#notBefore = Math.max(this.#notBefore, this.#options.clock.now() + ms)
   }
 
-  /** Ends the waiting: what still waits is let through, to fail at the closed pool. */
+  /** Sends all waiting requests at once: they fail at the closed pool. */
   close(): void {
     this.#closing.abort()
     void this.#serve()
@@ -90,29 +89,29 @@ export class RequestLimit {
     if (this.#serving) return
     this.#serving = true
     while (this.#waiting.length > 0 && !this.#full) {
-      const ms = this.#closing.signal.aborted ? 0 : this.#take()
+      const ms = this.#closing.signal.aborted ? 0 : this.#takeToken()
       if (ms === 0) this.#waiting.shift()?.()
-      else await this.#options.wait(ms, this.#closing.signal)
+      else await this.#options.clock.wait(ms, this.#closing.signal)
     }
     this.#serving = false
   }
 
-  /** Takes leave for one request. @returns 0 where it is given, otherwise the ms until it may be asked for again */
-  #take(): number {
-    const { maxRate, now } = this.#options
-    const time = now()
+  /** @returns 0 where a request may start now, otherwise after how many ms to ask again */
+  #takeToken(): number {
+    const { maxRate, clock } = this.#options
+    const time = clock.now()
     if (time < this.#notBefore) return this.#notBefore - time
     if (maxRate === 0) return 0
-    // A clock that was set back gives no tokens, and takes none.
-    this.#tokens = Math.min(this.#capacity, this.#tokens + (Math.max(0, time - this.#counted) / 1000) * maxRate)
-    this.#counted = time
+    // A clock that was set back adds no tokens and removes none.
+    this.#tokens = Math.min(this.#capacity, this.#tokens + (Math.max(0, time - this.#computedAt) / 1000) * maxRate)
+    this.#computedAt = time
     if (this.#tokens < 1) return Math.ceil(((1 - this.#tokens) / maxRate) * 1000)
     this.#tokens--
     return 0
   }
 }
 
-/** A request on the wire: tells when its answer has arrived, and hands the end on a turn of the event loop later: the next request goes first. */
+/** A request on the wire: reports that its answer has arrived, and passes the end on one turn of the event loop later, so that the next request is sent first. */
 class Counted implements Handler {
   readonly #handler: Handler
   readonly #arrived: () => void
@@ -137,7 +136,7 @@ class Counted implements Handler {
   }
 
   onResponseEnd(controller: Controller, trailers: IncomingHttpHeaders): void {
-    // What refuses may ask to be left alone: it is read before anything else goes out.
+    // A refusal may ask for a pause, so it is read before the next request is sent.
     const isRefusal = this.#status >= 400 && this.#status !== 404
     if (!isRefusal) this.#arrived()
     setImmediate(() => {
@@ -153,17 +152,17 @@ class Counted implements Handler {
 
   #read(controller: Controller, trailers: IncomingHttpHeaders): void {
     try {
-      // Of an abort in this turn undici tells nothing: for it the answer is over.
+      // undici does not report an abort in this turn: to undici the answer is over.
       if (controller.aborted) throw controller.reason
       this.#handler.onResponseEnd?.(controller, trailers)
     } catch (error) {
-      // As undici does it with what is thrown while it hands the end on.
+      // As undici does with an error that is thrown while it passes the end on.
       this.#handler.onResponseError?.(controller, error as Error)
     }
   }
 }
 
-/** For a request that never reached a connection: the layers above look at `aborted`. */
+/** For a request that never reached a connection: the layers above read `aborted`. */
 function abortedController(reason: Error): Controller {
   return { aborted: true, reason, paused: false, abort() {}, pause() {}, resume() {} }
 }

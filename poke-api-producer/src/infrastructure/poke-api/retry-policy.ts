@@ -1,23 +1,21 @@
-/** When a failed attempt is tried again: after what the API asks for, otherwise after twice as long each time, half of it at random. */
+/** When a failed attempt is retried: after the delay that the API asks for, otherwise after one that doubles with each attempt and is random by half. */
+import { backOffDelay, type Clock } from '@poke-api-pipeline/service-kit'
 import type { RetryHandler } from 'undici'
 import type { ExchangeOptions } from './exchange.ts'
 import { FailedAttempt } from './failed-attempt.ts'
 
 export interface RetryPolicyOptions {
-  /** At most so many attempts at one request. */
+  /** Most attempts at one request. */
   readonly maxAttempts: number
-  /** Uniform in [0, 1). */
-  readonly random: () => number
-  /** Resolves after so many ms, or when the signal is aborted. */
-  readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
-  /** The API asks to be left alone for so many ms. */
-  readonly leaveAlone: (ms: number) => void
+  readonly clock: Pick<Clock, 'wait' | 'random'>
+  /** Called with the ms for which the API asks to get no requests. */
+  readonly pauseFor: (ms: number) => void
 }
 
-/** The first wait, and the longest that we choose ourselves, in ms. */
-const FIRST_WAIT = 500
-const LONGEST_WAIT = 8000
-/** No Retry-After is obeyed for longer than this, in ms: a wrong clock there must not stop capturing here. */
+/** The first delay, and the longest that this policy chooses by itself, in ms. */
+const FIRST_DELAY = 500
+const LONGEST_DELAY = 8000
+/** No Retry-After is obeyed for longer than this, in ms: a wrong clock of the API must not stop capturing. */
 const LONGEST_RETRY_AFTER = 60_000
 
 /** For undici's `retry` interceptor, which counts and repeats. */
@@ -25,15 +23,15 @@ export function retryPolicy(options: RetryPolicyOptions): RetryHandler.RetryCall
   return (error, { state, opts }, resume) => {
     if (!(error instanceof FailedAttempt && error.retry && state.counter < options.maxAttempts)) return resume(error)
     const { signal } = opts as ExchangeOptions
-    void options.wait(waitBefore(error, state.counter, options), signal).then(() => resume(signal.aborted ? signal.reason : null))
+    void options.clock.wait(delayBefore(error, state.counter, options), signal).then(() => resume(signal.aborted ? signal.reason : null))
   }
 }
 
-function waitBefore(failure: FailedAttempt, attempt: number, { random, leaveAlone }: RetryPolicyOptions): number {
-  const chosen = Math.min(FIRST_WAIT * 2 ** (attempt - 1), LONGEST_WAIT) * (0.5 + random() / 2)
-  if (failure.retryAfter === null) return chosen
-  const asked = Math.min(failure.retryAfter, LONGEST_RETRY_AFTER)
-  leaveAlone(asked)
-  // On top of it a little at random, so that not all who were sent away come back in the same moment.
-  return asked + (random() * FIRST_WAIT) / 2
+/** @param attempts how many have failed, this one included */
+function delayBefore({ retryAfter }: FailedAttempt, attempts: number, { clock, pauseFor }: RetryPolicyOptions): number {
+  if (retryAfter === null) return backOffDelay(attempts - 1, { first: FIRST_DELAY, longest: LONGEST_DELAY, clock })
+  const asked = Math.min(retryAfter, LONGEST_RETRY_AFTER)
+  pauseFor(asked)
+  // A little more at random, so that not all clients that were sent away come back at the same moment.
+  return asked + (clock.random() * FIRST_DELAY) / 2
 }

@@ -9,7 +9,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { describe, type TestContext, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { StoreError, type StoreErrorKind } from '../src/errors.ts'
-import { readMigrations } from '../src/infrastructure/storage/migrations.ts'
+import { storeMigrations } from '../src/infrastructure/storage/migrations.ts'
 import { openStore } from '../src/infrastructure/storage/open-store.ts'
 import { SqliteDatabase } from '../src/infrastructure/storage/sqlite-database.ts'
 import { SqliteTallyStore } from '../src/infrastructure/storage/sqlite-tally-store.ts'
@@ -116,7 +116,7 @@ describe('the SQLite file', () => {
     const database = new DatabaseSync(path)
     database.exec('PRAGMA user_version = 99')
     database.close()
-    assert.match(await rejects(open(path), 'newer-schema'), /store\.db has schema version 99, this program knows versions up to \d+: /)
+    assert.match(await rejects(open(path), 'newer-schema'), /store\.db has schema version 99, and this program knows versions up to \d+: /)
     const after = new DatabaseSync(path)
     assert.equal(after.prepare('PRAGMA user_version').get()?.user_version, 99)
     after.close()
@@ -125,7 +125,7 @@ describe('the SQLite file', () => {
   test('of the first version is brought up to date, and its dead letters are listed, published and counted on', async (t) => {
     const path = join(newFolder(t), 'store.db')
     const before = new DatabaseSync(path)
-    before.exec(readMigrations('sqlite')[0]?.sql ?? '')
+    before.exec(storeMigrations('sqlite')[0]?.sql ?? '')
     before.exec('PRAGMA user_version = 1')
     before.exec(rowsOfFirstVersion('0', (hex) => `X'${hex}'`))
     before.close()
@@ -140,7 +140,7 @@ describe('the SQLite file', () => {
     database.exec('CREATE TABLE outbox (id INTEGER); PRAGMA user_version = 1')
     database.close()
     const before = fs.readFileSync(path)
-    assert.match(await rejects(open(path), 'unusable'), /outbox\.db is a database of another program/)
+    assert.match(await rejects(open(path), 'unusable'), /outbox\.db is the database of another program/)
     assert.deepEqual(fs.readFileSync(path), before)
   })
 
@@ -148,7 +148,7 @@ describe('the SQLite file', () => {
     const path = join(newFolder(t), 'store.db')
     const noise = Buffer.alloc(100_000, 'noise')
     fs.writeFileSync(path, noise)
-    assert.match(await rejects(open(path), 'damaged'), /store\.db is no SQLite database/)
+    assert.match(await rejects(open(path), 'damaged'), /store\.db is not a SQLite database/)
     assert.deepEqual(fs.readFileSync(path), noise)
   })
 
@@ -184,7 +184,7 @@ describe('the SQLite file', () => {
     fs.symlinkSync('circle.db', join(folder, 'circle.db'))
     assert.match(await rejects(open(join(folder, 'circle.db')), 'unusable'), /cannot be opened: ELOOP/)
     for (const device of ['/dev/null', '/dev/full'])
-      assert.match(await rejects(open(device), 'unusable'), /is no file: name another one in STORE_URL/)
+      assert.match(await rejects(open(device), 'unusable'), /is not a file: name another one in STORE_URL/)
   })
 
   test('whose files cannot be looked at is an error that can be retried, and it works again', {
@@ -196,7 +196,7 @@ describe('the SQLite file', () => {
     t.after(() => store.close())
     fs.renameSync(folder, `${folder}-away`)
     fs.symlinkSync('folder', folder)
-    assert.match(await rejects(store.totals(), 'io'), /the files of the store .*store\.db cannot be looked at: ELOOP/)
+    assert.match(await rejects(store.totals(), 'io'), /the files of the store .*store\.db cannot be examined: ELOOP/)
     fs.rmSync(folder)
     fs.renameSync(`${folder}-away`, folder)
     assert.deepEqual(await store.partitions(), [])
@@ -265,7 +265,7 @@ describe('the SQLite file', () => {
     assert.equal(child.status, 0, child.stderr)
     const { kind, retriable, message, before, after, revisions } = JSON.parse(child.stdout)
     assert.deepEqual([kind, retriable], ['full', true])
-    assert.match(message, /store\.db cannot grow, its disk is full: make room/)
+    assert.match(message, /store\.db cannot grow because its disk is full: make room/)
     assert.deepEqual(after, before)
     assert.deepEqual(revisions, [1, 2])
   })
@@ -370,7 +370,7 @@ test('a STORE_URL that names nothing known is refused, without its password', as
 })
 
 test('both databases have the same versions of the schema', () => {
-  const versions = (dialect: 'sqlite' | 'postgres') => readMigrations(dialect).map(({ version, name }) => [version, name])
+  const versions = (dialect: 'sqlite' | 'postgres') => storeMigrations(dialect).map(({ version, name }) => [version, name])
   assert.deepEqual(versions('sqlite'), versions('postgres'))
   assert.ok(versions('sqlite').length > 0)
 })

@@ -7,7 +7,7 @@ import { openStore } from '@poke-api-pipeline/poke-api-consumer/open-store'
 import type { Store, StoreOptions } from '@poke-api-pipeline/poke-api-consumer/store'
 import { testDeadLetterStore } from '@poke-api-pipeline/poke-api-consumer/testing/dead-letter-store'
 import { assertBroughtUpToDate, rowsOfFirstVersion } from '@poke-api-pipeline/poke-api-consumer/testing/first-version'
-import { readMigrations } from '@poke-api-pipeline/poke-api-consumer/testing/migrations'
+import { storeMigrations } from '@poke-api-pipeline/poke-api-consumer/testing/migrations'
 import { changeOf, commitTo, letterOf, partitionOf, type StoreHarness } from '@poke-api-pipeline/poke-api-consumer/testing/store-harness'
 import { testStoreProcesses } from '@poke-api-pipeline/poke-api-consumer/testing/store-processes'
 import { testTallyStore } from '@poke-api-pipeline/poke-api-consumer/testing/tally-store'
@@ -351,7 +351,7 @@ describe('the network to PostgreSQL', () => {
 
 async function makeFirstVersion(url: string): Promise<void> {
   await query(url, 'CREATE TABLE store_migrations (version integer PRIMARY KEY, applied_at timestamptz NOT NULL)')
-  await query(url, readMigrations('postgres')[0]?.sql ?? '')
+  await query(url, storeMigrations('postgres')[0]?.sql ?? '')
   await query(url, 'INSERT INTO store_migrations VALUES (1, now())')
 }
 

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { StoreError } from '../../errors.ts'
-import { readMigrations, refuseNewerSchema } from './migrations.ts'
+import { refuseNewerSchema, storeMigrations } from './migrations.ts'
 import { isRefusal, sqlState, storeError } from './postgres-errors.ts'
 import { PostgresServers, type PostgresSession } from './postgres-servers.ts'
 import { connectionWays, type StoreCertificates } from './postgres-tls.ts'
@@ -103,7 +103,7 @@ export class PostgresDatabase {
 
   /** Brings the schema up to date; of many instances that try, one does it and the others find it done. @throws StoreError */
   async migrate(): Promise<void> {
-    const migrations = readMigrations('postgres')
+    const migrations = storeMigrations('postgres')
     await this.#check()
     const found = await this.#version()
     if (found < migrations.length) {

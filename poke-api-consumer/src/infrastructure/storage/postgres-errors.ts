@@ -20,7 +20,7 @@ const KINDS: Readonly<Record<string, readonly [kind: StoreErrorKind, what: strin
   ],
   '42P01': ['damaged', 'has lost a table'],
   '42703': ['damaged', 'has lost a column'],
-  '53100': ['full', 'cannot grow, its disk is full: make room'],
+  '53100': ['full', 'cannot grow because its disk is full: make room'],
   '53300': ['unreachable', 'has no connection left'],
   '55P03': ['busy', 'has a lock that another instance holds, or a commit that waits for a missing standby'],
   '57014': ['busy', 'took too long'],

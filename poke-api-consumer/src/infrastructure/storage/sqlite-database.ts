@@ -1,18 +1,27 @@
-/** Opens the SQLite file of a store: pragmas, schema, transactions, and errors that say what to do. */
+/** One connection to the SQLite file of a store: it opens the file, keeps its schema up to date, and throws errors that say what to do. */
 import { type Stats, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
-import { DatabaseSync, type SQLOutputValue, type StatementSync } from 'node:sqlite'
+import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { keepPrivate, makeFolder } from '@poke-api-pipeline/service-kit'
+import {
+  keepPrivate,
+  type Migration,
+  makeFolder,
+  migrate,
+  pragma,
+  SQLITE,
+  SqliteTransactions,
+  schemaVersion,
+} from '@poke-api-pipeline/service-kit'
 import { StoreError, type StoreErrorKind } from '../../errors.ts'
-import { type Migration, readMigrations, refuseNewerSchema } from './migrations.ts'
+import { refuseNewerSchema, storeMigrations } from './migrations.ts'
 import { SqliteFiles } from './sqlite-files.ts'
 
-/** How long another process may hold the lock, in ms. While we wait the whole process stands still, heartbeats too (rule S3). */
+/** How long a statement waits for the lock of another process, in ms. The whole process is blocked meanwhile, heartbeats too (rule S3). */
 const BUSY_TIMEOUT = 500
-/** When many instances start at once on a new file, each waits this long for the others, in ms. */
-const START_TIMEOUT = 10_000
-const START_RETRY = 25
+/** How long an instance waits for the others when many open a new file at once, in ms. */
+const OPEN_TIMEOUT = 10_000
+const OPEN_RETRY = 25
 /** `PRAGMA application_id` of the first migration. */
 const APPLICATION_ID = 0x506f6b65
 
@@ -20,32 +29,26 @@ export class SqliteDatabase {
   readonly path: string
   readonly #database: DatabaseSync
   readonly #files: SqliteFiles
-  readonly #beginWrite: StatementSync
-  readonly #beginRead: StatementSync
-  readonly #commit: StatementSync
-  readonly #rollback: StatementSync
+  readonly #transactions: SqliteTransactions
 
   private constructor(path: string, database: DatabaseSync) {
     this.path = path
     this.#database = database
     this.#files = new SqliteFiles(path)
-    this.#beginWrite = database.prepare('BEGIN IMMEDIATE')
-    this.#beginRead = database.prepare('BEGIN DEFERRED')
-    this.#commit = database.prepare('COMMIT')
-    this.#rollback = database.prepare('ROLLBACK')
+    this.#transactions = new SqliteTransactions(database)
   }
 
   /**
-   * @param path of the file; it and its folder are made when they are missing
+   * @param path of the file; the file and its folder are made where they are missing
    * @throws StoreError
    */
   static async open(path: string): Promise<SqliteDatabase> {
-    const migrations = readMigrations('sqlite')
+    const migrations = storeMigrations('sqlite')
     const absolute = resolve(path)
     makeFolderOf(absolute)
     refuseNoFile(absolute)
     keepPrivate(absolute)
-    const deadline = performance.now() + START_TIMEOUT
+    const deadline = performance.now() + OPEN_TIMEOUT
     for (;;) {
       let database: DatabaseSync | undefined
       try {
@@ -55,10 +58,10 @@ export class SqliteDatabase {
       } catch (error) {
         if (database?.isOpen) database.close()
         const cause = storeError(absolute, error)
-        // Changing the journal mode does not wait for others as everything else does.
+        // SQLite does not wait for the lock when it changes the journal mode, so this loop does.
         if (cause.kind !== 'busy' || performance.now() > deadline) throw cause
       }
-      await sleep(START_RETRY)
+      await sleep(OPEN_RETRY)
     }
   }
 
@@ -67,11 +70,11 @@ export class SqliteDatabase {
     return this.run(() => this.#database.prepare(sql))
   }
 
-  /** A read of one statement. @throws StoreError */
+  /** Runs `work`, which reads with one statement. @throws StoreError */
   run<T>(work: () => T): T {
     try {
       const result = work()
-      // Nothing is said that stands in a file which nobody else sees.
+      // What a file says that other processes do not see must not be told to anybody.
       this.#refuseLostFiles()
       return result
     } catch (error) {
@@ -80,37 +83,25 @@ export class SqliteDatabase {
     }
   }
 
-  /**
-   * Everything that `work` changes, or nothing. The lock is taken first: a transaction that reads and then wants to write could not wait for it.
-   * @throws StoreError; nothing was changed then
-   */
+  /** Commits everything that `work` changes. @throws StoreError; nothing is changed then */
   transaction<T>(work: () => T): T {
-    return this.#within(this.#beginWrite, work)
+    return this.#within('write', work)
   }
 
-  /** Several reads of one committed state; writers go on meanwhile. @throws StoreError */
+  /** Runs several reads of one committed state. Other processes can write meanwhile. @throws StoreError */
   snapshot<T>(work: () => T): T {
-    return this.#within(this.#beginRead, work)
+    return this.#within('read', work)
   }
 
-  #within<T>(begin: StatementSync, work: () => T): T {
+  #within<T>(purpose: 'write' | 'read', work: () => T): T {
     return this.run(() => {
       // Two processes that write through different logs damage the database that both have open.
       this.#refuseLostFiles()
-      begin.run()
-      try {
-        const result = work()
-        this.#commit.run()
-        return result
-      } catch (error) {
-        // A full disk has ended the transaction by itself.
-        if (this.#database.isOpen && this.#database.isTransaction) this.#rollback.run()
-        throw error
-      }
+      return this.#transactions.run(purpose, work)
     })
   }
 
-  /** What the promises rest on, as the database itself has it. */
+  /** The settings that make commits durable, as SQLite reports them: for tests. */
   durability(): { readonly journalMode: string; readonly synchronous: number; readonly busyTimeout: number } {
     return {
       journalMode: String(pragma(this.#database, 'journal_mode')),
@@ -120,8 +111,8 @@ export class SqliteDatabase {
   }
 
   /**
-   * Where the files are not the opened ones any more, they are left to the end of the process: SQLite's closing would write an older state
-   * over what another process has written since, and remove that one's log.
+   * Closes the database, unless its files were removed or replaced. Then SQLite would write an older state over what another process has
+   * written since, and remove that process's log; so the connection stays open until this process ends.
    */
   close(): void {
     if (this.#database.isOpen && this.#lost() === null) this.#database.close()
@@ -131,8 +122,8 @@ export class SqliteDatabase {
     try {
       return this.#files.lost()
     } catch (error) {
-      // A folder that may not be entered any more, a network disk that is away.
-      throw new StoreError('io', `the files of the store ${this.path} cannot be looked at: ${(error as Error).message}`, { cause: error })
+      // For example a folder that this user may not enter any more, or a network disk that is away.
+      throw new StoreError('io', `the files of the store ${this.path} cannot be examined: ${(error as Error).message}`, { cause: error })
     }
   }
 
@@ -141,8 +132,8 @@ export class SqliteDatabase {
     if (lost === null) return
     throw new StoreError(
       'replaced',
-      `${lost} while this process had the store ${this.path} open: it ends, and says nothing more of the counts. ` +
-        'Stop every instance before the files of a store are moved, and start this one again: what the store does not have is counted again from the topic',
+      `${lost} while this process had the store ${this.path} open: the process ends, and shows no more counts. ` +
+        'Stop every instance before you move the files of a store. Start this one again: records that the store lacks are counted again from the topic',
     )
   }
 }
@@ -151,11 +142,11 @@ function makeFolderOf(path: string): void {
   try {
     makeFolder(dirname(path), 0o700)
   } catch (error) {
-    throw new StoreError('unusable', `the folder of the store ${path} cannot be made: ${(error as Error).message}`, { cause: error })
+    throw new StoreError('unusable', `the folder of the store ${path} cannot be created: ${(error as Error).message}`, { cause: error })
   }
 }
 
-/** SQLite would say nothing of use of a folder, and wait for the lock of a device for ever. */
+/** Refuses a path that is not a file: SQLite's message about a folder does not help, and it would wait for the lock of a device for ever. */
 function refuseNoFile(path: string): void {
   let found: Stats | undefined
   try {
@@ -164,7 +155,7 @@ function refuseNoFile(path: string): void {
     throw new StoreError('unusable', `the store ${path} cannot be opened: ${(error as Error).message}`, { cause: error })
   }
   if (found === undefined || found.isFile()) return
-  const what = found.isDirectory() ? 'is a folder: add the name of a file to STORE_URL' : 'is no file: name another one in STORE_URL'
+  const what = found.isDirectory() ? 'is a folder: add the name of a file to STORE_URL' : 'is not a file: name another one in STORE_URL'
   throw new StoreError('unusable', `the store ${path} ${what}`)
 }
 
@@ -173,61 +164,45 @@ function prepareFile(path: string, database: DatabaseSync, migrations: readonly 
   if (pragma(database, 'journal_mode') !== 'wal') {
     const mode = pragma(database, 'journal_mode = WAL')
     if (mode !== 'wal') {
-      throw new StoreError('unsupported', `the store ${path} cannot have a write-ahead log (journal mode ${mode}): put it on a local disk`)
+      throw new StoreError('unsupported', `the store ${path} cannot use a write-ahead log (journal mode ${mode}): put it on a local disk`)
     }
   }
-  // NORMAL does not sync at each commit: a power cut may take the last commits, though never a part of one. That is safe here, because
-  // positions and counts go together, and the topic still has the records behind the older position. A killed process loses nothing.
+  // NORMAL does not sync at each commit: a power cut may lose the last commits, but never a part of one. That is safe, because one commit has
+  // both positions and counts, and the topic still has the records after the older position. A killed process loses nothing.
   database.exec('PRAGMA synchronous = NORMAL')
-  if (Number(pragma(database, 'user_version')) < migrations.length) migrate(database, migrations)
-  refuseNewerSchema(path, Number(pragma(database, 'user_version')), migrations)
+  if (schemaVersion(database) < migrations.length) {
+    migrate(database, migrations)
+    // Writes the schema and the store's id into the file itself. Whoever loses the log then loses counts, which the topic gives again, but not the id.
+    database.exec('PRAGMA wal_checkpoint')
+  }
+  refuseNewerSchema(path, schemaVersion(database), migrations)
 }
 
-/** Somebody else's database is never touched. */
+/** Refuses the database of another program, before anything of it is changed. */
 function refuseForeignFile(path: string, database: DatabaseSync): void {
   const { tables } = database.prepare('SELECT count(*) AS tables FROM sqlite_schema').get() as { tables: number }
   if (tables === 0 || pragma(database, 'application_id') === APPLICATION_ID) return
-  throw new StoreError('unusable', `${path} is a database of another program: name another file in STORE_URL`)
+  throw new StoreError('unusable', `${path} is the database of another program: name another file in STORE_URL`)
 }
 
-/** Brings the schema up to date; of many processes that try, one does it and the others find it done. */
-function migrate(database: DatabaseSync, migrations: readonly Migration[]): void {
-  database.exec('BEGIN IMMEDIATE')
-  try {
-    for (const { version, sql } of migrations) {
-      if (version <= Number(pragma(database, 'user_version'))) continue
-      database.exec(sql)
-      database.exec(`PRAGMA user_version = ${version}`)
-    }
-    database.exec('COMMIT')
-    // Into the file itself: whoever loses the log loses counts that the topic gives again, and not the store's id.
-    database.exec('PRAGMA wal_checkpoint')
-  } catch (error) {
-    if (database.isTransaction) database.exec('ROLLBACK')
-    throw error
-  }
-}
-
-function pragma(database: DatabaseSync, pragma: string): SQLOutputValue | undefined {
-  return Object.values(database.prepare(`PRAGMA ${pragma}`).get() ?? {})[0]
-}
-
-/** By SQLite's primary result code (https://www.sqlite.org/rescode.html). */
 const KINDS: Readonly<Record<number, readonly [kind: StoreErrorKind, what: string]>> = {
-  5: ['busy', 'is locked by another process'],
-  6: ['busy', 'is locked by another process'],
-  8: ['unusable', 'may not be written by this user: make the file and its folder writable, or correct STORE_URL'],
-  10: ['io', 'failed'],
-  11: ['damaged', 'is damaged: put a backup in its place, or move it away to count from the beginning'],
-  13: ['full', 'cannot grow, its disk is full: make room'],
-  14: ['unusable', 'cannot be opened'],
-  26: ['damaged', 'is no SQLite database: name another file in STORE_URL, or move it away to count from the beginning'],
+  [SQLITE.busy]: ['busy', 'is locked by another process'],
+  [SQLITE.locked]: ['busy', 'is locked by another process'],
+  [SQLITE.readOnly]: ['unusable', 'may not be written by this user: make the file and its folder writable, or correct STORE_URL'],
+  [SQLITE.io]: ['io', 'failed'],
+  [SQLITE.corrupt]: ['damaged', 'is damaged: put a backup in its place, or move it away to count from the beginning'],
+  [SQLITE.full]: ['full', 'cannot grow because its disk is full: make room'],
+  [SQLITE.cannotOpen]: ['unusable', 'cannot be opened'],
+  [SQLITE.notADatabase]: [
+    'damaged',
+    'is not a SQLite database: name another file in STORE_URL, or move it away to count from the beginning',
+  ],
 }
 
 function storeError(path: string, error: unknown): StoreError {
   if (error instanceof StoreError) return error
   const { errcode, message, code } = error as { errcode?: number; message: string; code?: string }
-  if (code === 'ERR_INVALID_STATE') return new StoreError('io', `the store ${path} was closed`, { cause: error })
+  if (code === 'ERR_INVALID_STATE') return new StoreError('io', `the store ${path} is closed`, { cause: error })
   if (errcode === undefined) throw error
   const [kind, what] = KINDS[errcode & 0xff] ?? ['io', 'failed']
   return new StoreError(kind, `the store ${path} ${what} (SQLite: ${message}, code ${errcode})`, { cause: error })

@@ -1,13 +1,6 @@
 /** Says in a sentence what went wrong with the outbox's file, and whether waiting can help. */
+import { SQLITE } from '@poke-api-pipeline/service-kit'
 import { OutboxError } from '../../errors.ts'
-
-/** Primary result codes of SQLite: https://www.sqlite.org/rescode.html */
-const BUSY = 5
-const LOCKED = 6
-const CORRUPT = 11
-const FULL = 13
-const CANNOT_OPEN = 14
-const NOT_A_DATABASE = 26
 
 /** @param error from SQLite or the file system; an OutboxError is given back as it is */
 export function outboxError(error: unknown, dir: string): Error {
@@ -23,23 +16,23 @@ export function outboxError(error: unknown, dir: string): Error {
   // Not SQLite's: a mistake in the program.
   if (cause.errcode === undefined) return cause
   switch (cause.errcode & 0xff) {
-    case BUSY:
-    case LOCKED:
+    case SQLITE.busy:
+    case SQLITE.locked:
       return new OutboxError(
         'locked',
         `the outbox in ${dir} is in use by another process: end that one, or give this one a folder of its own with DATA_DIR`,
         { cause },
       )
-    case CORRUPT:
-    case NOT_A_DATABASE:
+    case SQLITE.corrupt:
+    case SQLITE.notADatabase:
       return new OutboxError('damaged', damaged(dir, cause.message), { cause })
-    case CANNOT_OPEN:
+    case SQLITE.cannotOpen:
       return new OutboxError(
         'unusable',
         `the outbox in ${dir} cannot be opened (${cause.message}): make the folder writable, or set DATA_DIR to another`,
         { cause },
       )
-    case FULL:
+    case SQLITE.full:
       return new OutboxError(
         'full',
         `the outbox in ${dir} cannot store captures, because the disk is full: make room; it goes on by itself`,

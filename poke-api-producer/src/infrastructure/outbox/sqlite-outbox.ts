@@ -3,11 +3,10 @@ import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { encodeKey, encodeValue } from '@poke-api-pipeline/pokemon-event'
-import { keepPrivate, makeFolder } from '@poke-api-pipeline/service-kit'
+import { keepPrivate, makeFolder, migrate, pragma, readMigrations, SqliteTransactions, schemaVersion } from '@poke-api-pipeline/service-kit'
 import type { Outbox, OutboxChange, OutboxEvent } from '../../application/ports.ts'
 import type { SweepProgress } from '../../entities/capture-order.ts'
 import { OutboxError } from '../../errors.ts'
-import { migrate } from './migrations.ts'
 import { damaged, outboxError } from './outbox-failure.ts'
 
 export interface SqliteOutboxOptions {
@@ -25,6 +24,7 @@ export class SqliteOutbox implements Outbox {
   readonly source: string
   readonly #dir: string
   readonly #db: DatabaseSync
+  readonly #transactions: SqliteTransactions
   readonly #statements: Statements
   #depth: number
   #captured: number
@@ -40,6 +40,7 @@ export class SqliteOutbox implements Outbox {
       keepPrivate(file)
       db = new DatabaseSync(file, { timeout: LOCK_TIMEOUT })
       prepareFile(db, options.dir)
+      this.#transactions = new SqliteTransactions(db)
       this.#statements = prepareStatements(db)
       this.#depth = Number(db.prepare('SELECT count(*) AS depth FROM event').get()?.depth)
       this.#captured = Number(this.#statements.lastSequence.get()?.last_sequence)
@@ -61,9 +62,9 @@ export class SqliteOutbox implements Outbox {
   /** How the file is kept, as SQLite tells it: `synchronous` 2 is FULL. */
   get durability(): { readonly journalMode: string; readonly synchronous: number; readonly lockingMode: string } {
     return {
-      journalMode: String(this.#db.prepare('PRAGMA journal_mode').get()?.journal_mode),
-      synchronous: Number(this.#db.prepare('PRAGMA synchronous').get()?.synchronous),
-      lockingMode: String(this.#db.prepare('PRAGMA locking_mode').get()?.locking_mode),
+      journalMode: String(pragma(this.#db, 'journal_mode')),
+      synchronous: Number(pragma(this.#db, 'synchronous')),
+      lockingMode: String(pragma(this.#db, 'locking_mode')),
     }
   }
 
@@ -120,14 +121,9 @@ export class SqliteOutbox implements Outbox {
 
   /** All of it or nothing, synced when it returns. */
   #transaction<T>(work: () => T): T {
-    const db = this.#db
     try {
-      db.exec('BEGIN IMMEDIATE')
-      const result = work()
-      db.exec('COMMIT')
-      return result
+      return this.#transactions.run('write', work)
     } catch (error) {
-      if (db.isOpen && db.isTransaction) db.exec('ROLLBACK')
       throw outboxError(error, this.#dir)
     }
   }
@@ -149,7 +145,7 @@ interface Statements {
 function prepareFile(db: DatabaseSync, dir: string): void {
   // The lock is the operating system's and ends with the process, so a killed one leaves nothing behind. Set before the first access.
   db.exec('PRAGMA locking_mode = EXCLUSIVE')
-  const mode = db.prepare('PRAGMA journal_mode = WAL').get()?.journal_mode
+  const mode = pragma(db, 'journal_mode = WAL')
   if (mode !== 'wal') {
     throw new OutboxError(
       'unusable',
@@ -160,9 +156,17 @@ function prepareFile(db: DatabaseSync, dir: string): void {
   db.exec('PRAGMA synchronous = FULL')
   // macOS answers fsync before the drive has written; this asks the drive.
   db.exec('PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON')
-  const damage = db.prepare('PRAGMA quick_check(1)').get()?.quick_check
+  const damage = pragma(db, 'quick_check(1)')
   if (damage !== 'ok') throw new OutboxError('damaged', damaged(dir, String(damage)))
-  migrate(db, dir)
+  const migrations = readMigrations(new URL('./migrations/', import.meta.url))
+  const version = schemaVersion(db)
+  if (version > migrations.length) {
+    throw new OutboxError(
+      'newer-schema',
+      `the outbox in ${dir} was written by a newer version of this service (schema ${version}, this version knows ${migrations.length}): run that version, or give this one a folder of its own`,
+    )
+  }
+  migrate(db, migrations)
 }
 
 function prepareStatements(db: DatabaseSync): Statements {

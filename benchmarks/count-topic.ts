@@ -10,6 +10,7 @@ import { ConsumerMetrics } from '@poke-api-pipeline/poke-api-consumer/metrics'
 import { openStore } from '@poke-api-pipeline/poke-api-consumer/open-store'
 import type { CountObserver } from '@poke-api-pipeline/poke-api-consumer/ports'
 import { TypeCountsFile } from '@poke-api-pipeline/poke-api-consumer/type-counts-file'
+import { EVENT_IDENTITY } from '@poke-api-pipeline/pokemon-event'
 import { createRegistry, fanOut, pause, systemClock } from '@poke-api-pipeline/service-kit'
 
 export interface CountOptions {
@@ -75,6 +76,7 @@ const source = new GroupReader({
   store: { id: store.id, name: 'the benchmark’s', instance: `benchmark/${process.pid}` },
   clientId: 'benchmark',
   limits: { maxBytes: options.maxBytes, maxWait: options.maxWait },
+  identity: EVENT_IDENTITY,
   observer: {
     brokerAway: warn,
     brokerBack: () => {},

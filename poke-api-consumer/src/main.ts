@@ -3,6 +3,7 @@ import { hostname } from 'node:os'
 import { setImmediate } from 'node:timers/promises'
 import { kafkaSecurity } from '@poke-api-pipeline/kafka-common'
 import { GroupReader } from '@poke-api-pipeline/kafka-reader'
+import { EVENT_IDENTITY } from '@poke-api-pipeline/pokemon-event'
 import {
   createLogger,
   createRegistry,
@@ -122,6 +123,7 @@ async function consume(config: Config, logger: Logger, signal: AbortSignal, cras
     store: { id: store.id, name: storeUrl ?? config.STORE_URL, instance },
     sessionTimeout: config.KAFKA_SESSION_TIMEOUT,
     limits: { maxBytes: config.FETCH_MAX_BYTES, maxWait: config.FETCH_MAX_WAIT, maxBatchBytes: config.BATCH_MAX_BYTES },
+    identity: EVENT_IDENTITY,
     observer: {
       waitingForTopic: (name) => report.waitingForTopic(name),
       brokerAway: (error) => report.brokerAway(error),

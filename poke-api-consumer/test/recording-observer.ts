@@ -1,12 +1,12 @@
 /** An observer that hears everything and keeps what tests ask about. */
 
 import type { DataLoss, FetchPosition, TopicPartition } from '@poke-api-pipeline/kafka-reader'
-import type { CountedResponse, CountObserver, PartitionSummary, Totals } from '../src/application/ports.ts'
+import type { CountedResponse, CountObserver, PartitionSummary, StopReason, Totals } from '../src/application/ports.ts'
 
 export class RecordingObserver implements CountObserver {
   readonly heard: string[] = []
   readonly responses: CountedResponse[] = []
-  readonly losses: DataLoss[] = []
+  readonly losses: StopReason[] = []
   readonly errors: Error[] = []
   partitions: readonly PartitionSummary[] = []
   latest: Totals | null = null
@@ -29,7 +29,7 @@ export class RecordingObserver implements CountObserver {
   fenced(partition: TopicPartition): void {
     this.heard.push(`fenced ${partition.partition}`)
   }
-  stopped(partition: TopicPartition, loss: DataLoss): void {
+  stopped(partition: TopicPartition, loss: StopReason): void {
     this.heard.push(`stopped ${partition.partition}`)
     this.losses.push(loss)
   }

@@ -15,10 +15,10 @@ import { Membership, type MembershipObserver } from './group/membership.ts'
 import { OffsetMirror, type OffsetMirrorObserver } from './group/offset-mirror.ts'
 import type { StoreIdentity } from './group/store-claim.ts'
 import { StoreOfGroup } from './group/store-of-group.ts'
-import type { FetchHandler, RecordSource } from './ports.ts'
+import type { EventIdentity, FetchHandler, RecordSource } from './ports.ts'
 import { Decompressor } from './records/decompress.ts'
+import { IdentityHeaders } from './records/identity-headers.ts'
 import { BatchCursor } from './records/record-batch.ts'
-import { SourceTable } from './records/source-table.ts'
 
 export interface SourceObserver extends MembershipObserver, OffsetMirrorObserver, LogWatchObserver, GroupMembersObserver {
   /** The topic does not exist yet; said once. */
@@ -46,6 +46,8 @@ export interface GroupReaderOptions {
   /** Without a heartbeat for this long a member's partitions go to others, in ms. */
   readonly sessionTimeout?: number
   readonly limits: FetchLimits
+  /** How records identify events; without it no record has an identity. */
+  readonly identity?: EventIdentity
   readonly observer: SourceObserver
   readonly clock: Clock
   /** Hears where counting is; for tests that make the process die there. */
@@ -106,7 +108,7 @@ export class GroupReader implements RecordSource {
       usedBy: async () => usersOf(await cluster.describeGroup(this.#options.groupId)),
       doubt: () => topics.doubt(),
     })
-    const sources = new SourceTable()
+    const identity = new IdentityHeaders(this.#options.identity ?? null)
     const decompressor = new Decompressor(this.#options.limits.maxBatchBytes ?? DEFAULT_MAX_BATCH_BYTES)
     const loop = new FetchCoordinator({
       ...this.#options,
@@ -114,7 +116,7 @@ export class GroupReader implements RecordSource {
       topics,
       failures,
       quotas: new FailureTracker({ failed: (error) => observer.throttled(error), over: () => observer.notThrottled() }),
-      newCursor: () => new BatchCursor(decompressor, sources),
+      newCursor: () => new BatchCursor(decompressor, identity),
       confirmed: () => membership.confirmed(),
     })
     const mirror = new OffsetMirror({

@@ -5,6 +5,24 @@ export interface EventSource {
   readonly name: string
 }
 
+/**
+ * Which headers of a record say that it is an event of a certain type, by whom it was numbered, and its number. A record has an identity
+ * where each of the three is there exactly once and well-formed.
+ */
+export interface EventIdentity {
+  readonly typeHeader: string
+  /** The value of `typeHeader`, byte for byte. */
+  readonly expectedType: string
+  /** Its value names whoever numbers the events: UTF-8 without NUL. */
+  readonly sourceHeader: string
+  /** In bytes: a record with a longer source has no identity. */
+  readonly maxSourceBytes: number
+  /** Its value is a decimal number from 0 to 2^53 − 1, with leading zeros. */
+  readonly sequenceHeader: string
+  /** How many digits every sequence has; sixteen are read fastest. */
+  readonly sequenceDigits: number
+}
+
 /** One record in place: bytes and where its parts are in them. */
 export interface RecordView {
   readonly offset: number
@@ -25,9 +43,9 @@ export interface RecordView {
   /** Where the record's headers begin, at their count (a varint), and end. */
   readonly headersStart: number
   readonly headersEnd: number
-  /** By `ce_type`: `ours`; `other`: there is none; `unknown`: somebody else's. */
+  /** By the type header: `ours`: as expected; `other`: there is none; `unknown`: another type. */
   readonly kind: 'ours' | 'other' | 'unknown'
-  /** Identity by rule C1, or null and −1. */
+  /** Both by rule C1; null and −1 where the record has no identity. */
   readonly source: EventSource | null
   readonly sequence: number
 }
@@ -63,7 +81,7 @@ export type Unread = 'corrupt' | 'batch-too-large' | 'missing'
 
 /** Why records that were not read can no longer be read or trusted, or would take more memory than is given to them. */
 export interface DataLoss {
-  readonly kind: 'retention' | 'truncated' | 'recreated' | Unread | 'compacted' | 'too-many-types'
+  readonly kind: 'retention' | 'truncated' | 'recreated' | Unread | 'compacted'
   /** What happened, with offsets, for a human. */
   readonly message: string
   /** First offset that is lost and first offset after it where reading could go on; null where not known. */

@@ -7,13 +7,15 @@ import { DEFAULT_MAX_BATCH_BYTES, type FetchedPartition, type FetchLimits, type 
 import { CODE, kafkaError, refusedBy } from './brokers/kafka-failure.ts'
 import { LeaderConnection } from './brokers/leader-connection.ts'
 import { KafkaError } from './errors.ts'
-import type { RecordView, TopicDescription, TopicReader } from './ports.ts'
+import type { EventIdentity, RecordView, TopicDescription, TopicReader } from './ports.ts'
 import { Decompressor } from './records/decompress.ts'
+import { IdentityHeaders } from './records/identity-headers.ts'
 import { BatchCursor } from './records/record-batch.ts'
-import { SourceTable } from './records/source-table.ts'
 
 export interface KafkaTopicReaderOptions extends ClusterOptions {
   readonly limits: FetchLimits
+  /** How records identify events; without it no record has an identity. */
+  readonly identity?: EventIdentity
   /** For how long brokers may be away, in ms: somebody waits for the answer. */
   readonly patience?: number
   readonly clock: Clock
@@ -41,9 +43,10 @@ export class KafkaTopicReader implements TopicReader {
 
   constructor(options: KafkaTopicReaderOptions) {
     this.#options = options
-    const { maxBatchBytes = DEFAULT_MAX_BATCH_BYTES } = options.limits
+    const { limits, identity = null } = options
+    const decompressor = new Decompressor(limits.maxBatchBytes ?? DEFAULT_MAX_BATCH_BYTES)
     const onHole = (from: number, to: number) => this.#missing(from, to)
-    this.#cursor = new BatchCursor(new Decompressor(maxBatchBytes), new SourceTable(), undefined, onHole)
+    this.#cursor = new BatchCursor(decompressor, new IdentityHeaders(identity), undefined, onHole)
     this.#cluster = new Cluster(options)
   }
 

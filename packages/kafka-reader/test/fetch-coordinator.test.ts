@@ -7,8 +7,8 @@ import type { WatchedTopic } from '../src/brokers/topic-watch.ts'
 import { KafkaError } from '../src/errors.ts'
 import { FetchCoordinator } from '../src/fetch-coordinator.ts'
 import { Decompressor } from '../src/records/decompress.ts'
+import { IdentityHeaders } from '../src/records/identity-headers.ts'
 import { BatchCursor } from '../src/records/record-batch.ts'
-import { SourceTable } from '../src/records/source-table.ts'
 import { batchOf, marker, TRANSACTIONAL } from '../testing/batch-builder.ts'
 import { FakeHandler } from '../testing/fake-handler.ts'
 import { type Asked, FakeBroker } from './fake-broker.ts'
@@ -37,7 +37,7 @@ async function play(t: TestContext, partitions: number, { compacted = false, lon
   const handler = new FakeHandler()
   const stopping = new AbortController()
   const failures: string[] = []
-  const sources = new SourceTable()
+  const identity = new IdentityHeaders(null)
   const leaders = Array.from({ length: partitions }, () => ({ node: NODE, leaderEpoch: 4 }))
   const played = {
     topic: { topicId: TOPIC_ID, partitions: leaders, compacted },
@@ -61,7 +61,7 @@ async function play(t: TestContext, partitions: number, { compacted = false, lon
     clientId: 'test',
     limits: { maxBytes: 1 << 20, maxWait: 100 },
     longestSilence,
-    newCursor: () => new BatchCursor(new Decompressor(1 << 20), sources),
+    newCursor: () => new BatchCursor(new Decompressor(1 << 20), identity),
     failures: new FailureTracker({ failed: (error) => failures.push(error.message), over: () => failures.push('back') }),
     quotas: new FailureTracker({ failed: (error) => failures.push(error.message), over: () => failures.push('no quota any more') }),
     confirmed: async () => {},

@@ -1,10 +1,12 @@
 /** Walks a response as the counter does, and keeps what it saw. */
 
+import type { EventIdentity } from '../src/ports.ts'
 import { AbortedTransactions, NONE_ABORTED } from '../src/records/aborted-transactions.ts'
 import { Decompressor } from '../src/records/decompress.ts'
+import { IdentityHeaders } from '../src/records/identity-headers.ts'
 import { BatchCursor } from '../src/records/record-batch.ts'
 import { copyHeaders } from '../src/records/record-headers.ts'
-import { SourceTable } from '../src/records/source-table.ts'
+import { TEST_IDENTITY } from '../testing/batch-builder.ts'
 
 export interface SeenRecord {
   readonly offset: number
@@ -36,8 +38,13 @@ export interface WalkOptions {
 export const nothingAborted = NONE_ABORTED
 
 /** Passes over offsets that have no record. */
-export function newCursor(maxBatchBytes = 1 << 20, workBetweenPauses?: number, onHole: OnHole | null = () => {}): BatchCursor {
-  return new BatchCursor(new Decompressor(maxBatchBytes), new SourceTable(), workBetweenPauses, onHole)
+export function newCursor(
+  maxBatchBytes = 1 << 20,
+  workBetweenPauses?: number,
+  onHole: OnHole | null = () => {},
+  identity: EventIdentity | null = TEST_IDENTITY,
+): BatchCursor {
+  return new BatchCursor(new Decompressor(maxBatchBytes), new IdentityHeaders(identity), workBetweenPauses, onHole)
 }
 
 type OnHole = (from: number, to: number) => void

@@ -1,7 +1,7 @@
 /** Lays out record batches byte by byte, right ones and wrong ones (https://kafka.apache.org/documentation/#recordbatch). */
 import { crc32c } from '@node-rs/crc32'
 import { compressionsAlgorithms } from '@platformatic/kafka'
-import { encodeHeaders } from '@poke-api-pipeline/pokemon-event'
+import type { EventIdentity } from '../src/ports.ts'
 
 export type Codec = 'none' | 'gzip' | 'snappy' | 'lz4' | 'zstd'
 /** Each at its number. */
@@ -120,7 +120,28 @@ export function varint(value: number | bigint): Buffer {
   return Buffer.from(bytes)
 }
 
-/** The headers of an event of ours. */
-export function ourHeaders(sequence: number, source = '/poke-api-producer/test-run'): [string, string][] {
-  return encodeHeaders({ source, sequence, time: '2026-11-24T09:00:00.000Z', origin: 'live' })
+/** The headers that identify events in tests. */
+export const TEST_IDENTITY: EventIdentity = {
+  typeHeader: 'ev_type',
+  expectedType: 'order.placed.v1',
+  sourceHeader: 'ev_source',
+  maxSourceBytes: 256,
+  sequenceHeader: 'ev_sequence',
+  sequenceDigits: 16,
+}
+
+/** Headers of an event of the expected type, among others that have names of the same lengths. */
+export function eventHeaders(sequence: number, source = '/shop/test-run'): [string, string][] {
+  const { typeHeader, expectedType, sourceHeader, sequenceHeader, sequenceDigits } = TEST_IDENTITY
+  const number = String(sequence).padStart(sequenceDigits, '0')
+  return [
+    ['ev_specversion', '1.0'],
+    [typeHeader, expectedType],
+    [sourceHeader, source],
+    ['ev_id', number],
+    ['ev_time', '2026-11-24T09:00:00.000Z'],
+    [sequenceHeader, number],
+    ['ev_region', 'eu'],
+    ['content-type', 'application/json'],
+  ]
 }

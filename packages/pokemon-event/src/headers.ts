@@ -26,6 +26,16 @@ export const SEQUENCE_DIGITS = 16
 /** A sequence that is further above the last one of its source in its partition does not become the last one (rules C2 and P5). */
 export const MAX_LEAP = 1_000_000_000_000
 
+/** How a record identifies the event (rule C1), for readers that look for its headers in a record's bytes. */
+export const EVENT_IDENTITY = {
+  typeHeader: HEADER.type,
+  expectedType: CE_TYPE,
+  sourceHeader: HEADER.source,
+  maxSourceBytes: MAX_SOURCE_BYTES,
+  sequenceHeader: HEADER.sequence,
+  sequenceDigits: SEQUENCE_DIGITS,
+} as const
+
 export interface EventHeaders {
   /** One run of one producer; nobody else ever uses it (rule P1). 1 to 256 bytes in UTF-8, without NUL. */
   readonly source: string

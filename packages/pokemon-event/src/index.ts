@@ -7,6 +7,7 @@ export { eventFault, isObject, isPokemonEvent, type PokemonEvent } from './event
 export {
   CE_TYPE,
   CONTENT_TYPE,
+  EVENT_IDENTITY,
   type EventHeaders,
   encodeHeaders,
   formatSequence,

@@ -21,6 +21,7 @@ import type {
   DeadLetterTopic,
   GapStore,
   PartitionState,
+  StopReason,
   TallyStore,
   Totals,
   TypeCountsSink,
@@ -228,9 +229,9 @@ export class Controller implements FetchHandler {
     }
   }
 
-  async #lost(partition: TopicPartition, position: FetchPosition, token: number, loss: DataLoss): Promise<ReadOutcome> {
+  async #lost(partition: TopicPartition, position: FetchPosition, token: number, loss: StopReason): Promise<ReadOutcome> {
     const { store, observer, onDataLoss } = this.#options
-    if (onDataLoss === 'stop' || loss.kind === 'compacted' || loss.to === null) {
+    if (onDataLoss === 'stop' || loss.kind === 'too-many-types' || loss.kind === 'compacted' || loss.to === null) {
       observer.stopped(partition, loss)
       return 'stop'
     }

@@ -1,16 +1,16 @@
 /** One opened partition: counts its responses, and hands what they came to over to be committed, by the rules C1, C2, S1, S2 and F5. */
 
-import type { DataLoss, FetchedRecords, FetchPosition, PartitionReader, ReadOutcome, TopicPartition } from '@poke-api-pipeline/kafka-reader'
+import type { FetchedRecords, FetchPosition, PartitionReader, ReadOutcome, TopicPartition } from '@poke-api-pipeline/kafka-reader'
 import type { Counter, Tally, TallySummary } from '../entities/tally.ts'
 import { type CommitContext, PartitionCommits, type Uncommitted } from './partition-commits.ts'
-import type { CountedResponse, PartitionState } from './ports.ts'
+import type { CountedResponse, PartitionState, StopReason } from './ports.ts'
 import type { Turns } from './turns.ts'
 
 export interface PartitionReaderContext extends CommitContext {
   readonly counter: Counter
   readonly onClosed: () => void
   /** Decides what becomes of lost records; may record a gap. Rejects where the store fails. */
-  readonly onLost: (partition: TopicPartition, position: FetchPosition, token: number, loss: DataLoss) => Promise<ReadOutcome>
+  readonly onLost: (partition: TopicPartition, position: FetchPosition, token: number, reason: StopReason) => Promise<ReadOutcome>
   /** True the first time that bytes at this offset cannot be read: they are fetched once more (rule F5). */
   readonly firstDoubt: (partition: TopicPartition, offset: number) => boolean
   /** Opened anew when it knows more sources than this: the store has forgotten the longest silent ones by then (rule C3). */
@@ -168,7 +168,7 @@ export class StoredPartitionReader implements PartitionReader {
     return null
   }
 
-  async lost(loss: DataLoss): Promise<ReadOutcome> {
+  async lost(loss: StopReason): Promise<ReadOutcome> {
     await this.#commits.settle()
     if (this.#end !== null) return this.#end
     try {
@@ -208,7 +208,7 @@ export class StoredPartitionReader implements PartitionReader {
     return await this.lost({ kind: corruptKind, message: `${what}: ${corrupt}`, from, to })
   }
 
-  #tooManyTypes(offset: number): DataLoss {
+  #tooManyTypes(offset: number): StopReason {
     const { types } = this.#context.counter
     const message = `the record at offset ${offset} has a type name that is new, and ${types.toLocaleString('en')} names are known, as many as TYPE_MAX_COUNT allows`
     return { kind: 'too-many-types', message, from: offset, to: null }

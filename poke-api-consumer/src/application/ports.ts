@@ -216,6 +216,19 @@ export interface TypeCountsSink {
   matches(counts: TypeCounts): Promise<boolean>
 }
 
+/** A record has a type name that is new where as many are known as `TYPE_MAX_COUNT` allows. */
+export interface TooManyTypes {
+  readonly kind: 'too-many-types'
+  /** What happened, with the offset, for a human. */
+  readonly message: string
+  /** The record's offset. */
+  readonly from: number
+  readonly to: null
+}
+
+/** Why a partition is not counted any further. */
+export type StopReason = DataLoss | TooManyTypes
+
 /** Hears what happens, for metrics, logs and health. Never called once for each record. Must not throw. */
 export interface CountObserver {
   /** All partitions that the group has ever read: at the start, and at most once a second while its counts move. */
@@ -227,7 +240,7 @@ export interface CountObserver {
   counted(partition: TopicPartition, response: CountedResponse): void
   committed(partition: TopicPartition, seconds: number): void
   fenced(partition: TopicPartition): void
-  stopped(partition: TopicPartition, loss: DataLoss): void
+  stopped(partition: TopicPartition, reason: StopReason): void
   /** Records are gone, the gap is recorded, and reading goes on behind it. */
   skipped(partition: TopicPartition, loss: DataLoss): void
   closed(partition: TopicPartition): void

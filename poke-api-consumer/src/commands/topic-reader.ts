@@ -1,6 +1,7 @@
 /** The topic of the settings, to be read apart from the group. */
 import { kafkaSecurity } from '@poke-api-pipeline/kafka-common'
 import { KafkaError, KafkaTopicReader } from '@poke-api-pipeline/kafka-reader'
+import { EVENT_IDENTITY } from '@poke-api-pipeline/pokemon-event'
 import { systemClock } from '@poke-api-pipeline/service-kit'
 import type { Config } from '../config.ts'
 
@@ -15,6 +16,7 @@ export async function withTopicReader<T>(config: Config, work: (reader: KafkaTop
     clientId: 'poke-api-consumer-verify',
     clientOptions: kafkaSecurity(config),
     limits: { maxBytes: config.FETCH_MAX_BYTES, maxWait: config.FETCH_MAX_WAIT, maxBatchBytes: config.BATCH_MAX_BYTES },
+    identity: EVENT_IDENTITY,
     clock: systemClock(),
   })
   try {

@@ -2,7 +2,7 @@
 
 import { type DataLoss, type GroupView, KafkaError, type SourceObserver, type TopicPartition } from '@poke-api-pipeline/kafka-reader'
 import { type Health, type Logger, OutageLog } from '@poke-api-pipeline/service-kit'
-import type { CountedResponse, CountObserver, PartitionSummary } from '../application/ports.ts'
+import type { CountedResponse, CountObserver, PartitionSummary, StopReason } from '../application/ports.ts'
 import { DoubtedSources } from './doubted-sources.ts'
 import { type GroupProgress, keyOf } from './group-progress.ts'
 
@@ -34,7 +34,7 @@ interface OpenPartition {
   knownAt: number
   /** What an open transaction holds back, from which offset on, and since when. */
   heldBack: { readonly from: number; readonly since: number } | null
-  loss: DataLoss | null
+  loss: StopReason | null
 }
 
 export class CountReport implements Partial<CountObserver>, SourceObserver {
@@ -143,7 +143,7 @@ export class CountReport implements Partial<CountObserver>, SourceObserver {
     )
   }
 
-  stopped(at: TopicPartition, loss: DataLoss): void {
+  stopped(at: TopicPartition, loss: StopReason): void {
     const open = this.#open.get(keyOf(at)) ?? newlyOpen(at, this.#now())
     open.loss = loss
     this.#open.set(keyOf(at), open)
@@ -318,7 +318,7 @@ function severalOf(sentences: readonly string[]): string {
 }
 
 /** What an operator can do. A gap needs an end, or a log of its own to begin in. */
-function whatNext({ kind, to }: DataLoss): string {
+function whatNext({ kind, to }: StopReason): string {
   if (kind === 'compacted') return 'ON_DATA_LOSS=continue does not count it either while it is compacted'
   if (kind === 'too-many-types')
     return 'Raise TYPE_MAX_COUNT, with 1 kB of memory for each name, and start this instance again: it goes on from here'

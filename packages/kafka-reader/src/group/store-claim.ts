@@ -9,7 +9,7 @@ import { KafkaError } from '../errors.ts'
 export interface StoreIdentity {
   /** 128 bits in hexadecimal, made with the store. */
   readonly id: string
-  /** As its owner wrote it, without secrets: `sqlite:data/type-counts.db`. */
+  /** As its owner wrote it, without secrets: `sqlite:data/orders.db`. */
   readonly name: string
   /** Host and process of an instance: `host/123`. */
   readonly instance: string

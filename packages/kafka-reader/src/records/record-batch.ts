@@ -9,7 +9,6 @@
  * stand outside its checksum; there is nothing to hold them against but their order.
  */
 import { crc32c } from '@node-rs/crc32'
-import { CE_TYPE, HEADER, SEQUENCE_DIGITS } from '@poke-api-pipeline/pokemon-event'
 import type { EventSource, RecordCursor, Unread } from '../ports.ts'
 import { type AbortedTransactions, NONE_ABORTED } from './aborted-transactions.ts'
 import {
@@ -31,9 +30,8 @@ import {
   RECORDS,
   TRANSACTIONAL,
 } from './batch-format.ts'
-import { wordsOf } from './byte-words.ts'
 import { type Decompressor, TOO_LARGE } from './decompress.ts'
-import type { SourceTable } from './source-table.ts'
+import type { IdentityHeaders } from './identity-headers.ts'
 
 /** Type of the control record that ends a transaction which is not to be seen. */
 const ABORT = 0
@@ -69,20 +67,6 @@ const OTHER = 0
 const OURS = 1
 const UNKNOWN = 2
 
-// Names of headers, as words of four bytes to compare with.
-const TYPE_LENGTH = HEADER.type.length
-const TYPE_0 = word(HEADER.type, 0)
-const TYPE_TAIL = word(HEADER.type, TYPE_LENGTH - 4)
-const SOURCE_LENGTH = HEADER.source.length
-const SOURCE_0 = word(HEADER.source, 0)
-const SOURCE_4 = word(HEADER.source, 4)
-const SOURCE_TAIL = word(HEADER.source, SOURCE_LENGTH - 4)
-const SEQUENCE_LENGTH = HEADER.sequence.length
-const SEQUENCE_0 = word(HEADER.sequence, 0)
-const SEQUENCE_4 = word(HEADER.sequence, 4)
-const SEQUENCE_TAIL = word(HEADER.sequence, SEQUENCE_LENGTH - 4)
-const OUR_TYPE = wordsOf(CE_TYPE)
-
 /** What a cursor has in hand when it does not stand on a record. */
 const NO_BYTES = Buffer.alloc(0)
 const NO_VIEW = viewOf(NO_BYTES)
@@ -110,7 +94,7 @@ export class BatchCursor implements RecordCursor {
   paused = false
 
   readonly #decompressor: Decompressor
-  readonly #sourceTable: SourceTable
+  readonly #identity: IdentityHeaders
   readonly #workBetweenPauses: number
   readonly #onHole: ((from: number, to: number) => void) | null
 
@@ -164,18 +148,18 @@ export class BatchCursor implements RecordCursor {
 
   /**
    * @param decompressor may be shared with other cursors
-   * @param sourceTable shared by all cursors whose records one counter counts
+   * @param identity shared by all cursors whose records are processed together
    * @param workBetweenPauses bytes of records, and 64 for each record, after which a walk pauses
    * @param onHole is told of offsets without a record, [from, to), which are passed over; null: a walk ends there
    */
   constructor(
     decompressor: Decompressor,
-    sourceTable: SourceTable,
+    identity: IdentityHeaders,
     workBetweenPauses = WORK_BETWEEN_PAUSES,
     onHole: ((from: number, to: number) => void) | null = null,
   ) {
     this.#decompressor = decompressor
-    this.#sourceTable = sourceTable
+    this.#identity = identity
     this.#workBetweenPauses = workBetweenPauses
     this.#onHole = onHole
   }
@@ -553,6 +537,19 @@ export class BatchCursor implements RecordCursor {
     const appendTime = this.#appendTime
     const hasAppendTime = this.#hasAppendTime
     const isDense = this.#isDense
+    // The names to compare with: fields of objects would be read again for each header.
+    const {
+      type: typeName,
+      expectedType,
+      source: sourceName,
+      sequence: sequenceName,
+      sequenceDigits,
+      sources: sourceTable,
+    } = this.#identity
+    const { length: typeNameLength, mask: typeMask, tail: typeTail } = typeName
+    const expectedLength = expectedType.length
+    const { length: sourceNameLength, mask: sourceMask, tail: sourceTail } = sourceName
+    const { length: sequenceNameLength, mask: sequenceMask, tail: sequenceTail } = sequenceName
     // How the headers of an earlier record with an identity began, up to its type and source: most others begin with the same bytes.
     let prefixStart = 0
     let prefixLength = 0
@@ -680,35 +677,34 @@ export class BatchCursor implements RecordCursor {
         const value = at
         if (length > end - at) return false
         if (length > 0) at += length
-        if (nameLength === TYPE_LENGTH) {
-          if (view.getInt32(name, true) === TYPE_0 && view.getInt32(name + TYPE_LENGTH - 4, true) === TYPE_TAIL) {
-            types++
-            if (length === OUR_TYPE.length && OUR_TYPE.at(view, value)) ourTypes++
-            identityEnd = at
-            identityHeaders = header + 1
-          }
-        } else if (nameLength === SOURCE_LENGTH) {
-          if (
-            view.getInt32(name, true) === SOURCE_0 &&
-            view.getInt32(name + 4, true) === SOURCE_4 &&
-            view.getInt32(name + SOURCE_LENGTH - 4, true) === SOURCE_TAIL
-          ) {
-            sources++
-            sourceStart = value
-            sourceLength = length
-            identityEnd = at
-            identityHeaders = header + 1
-          }
-        } else if (nameLength === SEQUENCE_LENGTH) {
-          if (
-            view.getInt32(name, true) === SEQUENCE_0 &&
-            view.getInt32(name + 4, true) === SEQUENCE_4 &&
-            view.getInt32(name + SEQUENCE_LENGTH - 4, true) === SEQUENCE_TAIL
-          ) {
-            sequences++
-            sequenceStart = value
-            sequenceLength = length
-          }
+        // Four bytes can be read up to the end of the shortest name, because a record's first bytes stand before it.
+        if (
+          nameLength === typeNameLength &&
+          (view.getInt32(name + typeNameLength - 4, true) & typeMask) === typeTail &&
+          typeName.words.at(view, name)
+        ) {
+          types++
+          if (length === expectedLength && expectedType.at(view, value)) ourTypes++
+          identityEnd = at
+          identityHeaders = header + 1
+        } else if (
+          nameLength === sourceNameLength &&
+          (view.getInt32(name + sourceNameLength - 4, true) & sourceMask) === sourceTail &&
+          sourceName.words.at(view, name)
+        ) {
+          sources++
+          sourceStart = value
+          sourceLength = length
+          identityEnd = at
+          identityHeaders = header + 1
+        } else if (
+          nameLength === sequenceNameLength &&
+          (view.getInt32(name + sequenceNameLength - 4, true) & sequenceMask) === sequenceTail &&
+          sequenceName.words.at(view, name)
+        ) {
+          sequences++
+          sequenceStart = value
+          sequenceLength = length
         }
       }
       if (at !== end) return false
@@ -716,10 +712,11 @@ export class BatchCursor implements RecordCursor {
 
       // 4. What rule C1 makes of them.
       let sequence = -1
-      if (types === 1 && ourTypes === 1 && sources === 1 && sequences === 1 && sequenceLength === SEQUENCE_DIGITS) {
-        sequence = digits16(view, sequenceStart)
+      if (types === 1 && ourTypes === 1 && sources === 1 && sequences === 1 && sequenceLength === sequenceDigits) {
+        // Sixteen digits, the most that a safe integer has, are read in four words.
+        sequence = sequenceDigits === 16 ? digits16(view, sequenceStart) : digits(bytes, sequenceStart, sequenceDigits)
         if (source === null && sequence >= 0 && sourceLength > 0) {
-          source = this.#sourceTable.find(bytes, view, sourceStart, sourceStart + sourceLength)
+          source = sourceTable.find(bytes, view, sourceStart, sourceStart + sourceLength)
           if (source !== null && identityEnd <= sequenceStart && comparable(view, headersStart, identityEnd)) {
             prefixStart = headersStart
             prefixLength = identityEnd - headersStart
@@ -802,6 +799,7 @@ export class BatchCursor implements RecordCursor {
  * them that are equal have equal bits, unless they are zeros. (A NaN equals nothing, which costs time, but is no mistake.)
  */
 function comparable(view: DataView, start: number, end: number): boolean {
+  if (end - start < 8) return false
   for (let at = start; at + 8 <= end; at++) if (view.getFloat64(at, true) === 0) return false
   return true
 }
@@ -814,6 +812,17 @@ function digits16(view: DataView, start: number): number {
   const d = digits4(view.getInt32(start + 12, true))
   if ((a | b | c | d) < 0) return -1
   const number = (a * 10_000 + b) * 100_000_000 + (c * 10_000 + d)
+  return number <= Number.MAX_SAFE_INTEGER ? number : -1
+}
+
+/** So many ASCII digits as a number, or −1 where they are none, or more than 2^53 − 1. */
+function digits(bytes: Buffer, start: number, count: number): number {
+  let number = 0
+  for (let at = start; at < start + count; at++) {
+    const digit = (bytes[at] as number) - 0x30
+    if (digit < 0 || digit > 9) return -1
+    number = number * 10 + digit
+  }
   return number <= Number.MAX_SAFE_INTEGER ? number : -1
 }
 
@@ -860,8 +869,4 @@ function signed(number: number): number {
 
 function viewOf(bytes: Buffer): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-}
-
-function word(text: string, at: number): number {
-  return Buffer.from(text).readInt32LE(at)
 }

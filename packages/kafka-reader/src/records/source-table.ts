@@ -5,7 +5,6 @@
  * name. A collision is such a miss; it is never taken for another source, because all bytes are compared.
  */
 import { isUtf8 } from 'node:buffer'
-import { MAX_SOURCE_BYTES } from '@poke-api-pipeline/pokemon-event'
 import type { EventSource } from '../ports.ts'
 import { ByteWords, lastWord, wordsOf } from './byte-words.ts'
 
@@ -17,22 +16,28 @@ interface Slot {
   readonly source: EventSource | null
 }
 
-/** Longer than any name, so that no name equals it. */
-const EMPTY: Slot = { name: wordsOf('\0'.repeat(MAX_SOURCE_BYTES + 1)), source: null }
+/** Found by no bytes at all, which name no source either. */
+const EMPTY: Slot = { name: wordsOf(''), source: null }
 
 export class SourceTable {
   readonly #slots: Slot[] = new Array(SLOTS).fill(EMPTY)
+  readonly #maxBytes: number
   #last: Slot = EMPTY
 
+  /** @param maxBytes the longest name */
+  constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes
+  }
+
   /**
-   * The source that bytes[start, end) name, or null where they name none: a name has 1 to 256 bytes of UTF-8 without NUL, which would not
-   * survive being stored as text, so that two sources could become one.
+   * The source that bytes[start, end) name, or null where they name none: a name is UTF-8 without NUL, because two sources whose names differ
+   * only in what a text column cannot keep would become one.
    * @param view over the same bytes
    */
   find(bytes: Buffer, view: DataView, start: number, end: number): EventSource | null {
     const length = end - start
     const last = this.#last
-    if (length > MAX_SOURCE_BYTES) return null
+    if (length > this.#maxBytes) return null
     if (length === last.name.length && last.name.at(view, start)) return last.source
     const first = hashOf(view, start, end) & (SLOTS - 1)
     let slot = this.#slots[first] as Slot

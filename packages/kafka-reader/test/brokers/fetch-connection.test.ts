@@ -182,7 +182,7 @@ test('closing rejects the request under way; giving up while connecting does too
 
   const giveUp = new AbortController()
   const why = new Error('enough')
-  const login = { sasl: { mechanism: 'PLAIN', username: 'ash', password: 'pikachu' } } as const
+  const login = { sasl: { mechanism: 'PLAIN', username: 'ash', password: 'hunter2' } } as const
   const opening = FetchConnection.open(address, { clientId: 'test', commonBytes: 1, clientOptions: login }, giveUp.signal)
   giveUp.abort(why)
   await assert.rejects(opening, why)
@@ -210,8 +210,8 @@ function bouncer(password: string, lifetime: number, log: string[]) {
 
 test('logs in before anything is asked, and again before the login ends', async (t) => {
   const log: string[] = []
-  const address = await brokerOf(t, bouncer('pikachu', 100, log))
-  const sasl = { mechanism: 'PLAIN', username: 'ash', password: () => 'pikachu' } as const
+  const address = await brokerOf(t, bouncer('hunter2', 100, log))
+  const sasl = { mechanism: 'PLAIN', username: 'ash', password: () => 'hunter2' } as const
   const connection = await connectionTo(t, address, { clientOptions: { sasl } })
   assert.equal((await connection.ask(FETCH, 17, requestOf(''))).toString(), 'records')
   assert.deepEqual(log, ['handshake PLAIN', 'in', 'fetch'])
@@ -220,7 +220,7 @@ test('logs in before anything is asked, and again before the login ends', async 
 })
 
 test('a refused login is an authentication error that names the broker', async (t) => {
-  const address = await brokerOf(t, bouncer('pikachu', 0, []))
+  const address = await brokerOf(t, bouncer('hunter2', 0, []))
   const sasl = { mechanism: 'PLAIN', username: 'ash', password: 'onix' } as const
   await assert.rejects(
     connectionTo(t, address, { clientOptions: { sasl } }),

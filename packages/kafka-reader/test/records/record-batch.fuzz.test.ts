@@ -1,33 +1,31 @@
 /** The cursor against a plain model of what was written, on random batches; and against random damage to their bytes. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { CE_TYPE, readIdentity } from '@poke-api-pipeline/pokemon-event'
 import fc from 'fast-check'
 import { fetchRequest, NEWEST_FETCH } from '../../src/brokers/fetch-response.ts'
 import { endOfBatches } from '../../src/records/batch-format.ts'
-import { type BuiltBatch, batchOf, CODECS, CONTROL, marker, seal, TRANSACTIONAL } from '../../testing/batch-builder.ts'
+import { type BuiltBatch, batchOf, CODECS, CONTROL, marker, seal, TEST_IDENTITY, TRANSACTIONAL } from '../../testing/batch-builder.ts'
 import { bytesOf, extremeBatch } from '../../testing/extreme-batches.ts'
+import { identityOf } from '../identity-of.ts'
 import { newCursor, type SeenRecord, walk } from '../walk.ts'
 
 const text = fc.oneof(fc.string({ maxLength: 20 }), fc.constant('x'.repeat(64)), fc.constant('y'.repeat(9000)))
 const headerName = fc.oneof(
-  { weight: 4, arbitrary: fc.constantFrom('ce_type', 'ce_source', 'ce_sequence') },
-  fc.constantFrom('ce_time', 'ce_origin', 'traceparent', 'ce_typ', ''),
+  { weight: 4, arbitrary: fc.constantFrom('ev_type', 'ev_source', 'ev_sequence') },
+  fc.constantFrom('ev_time', 'ev_region', 'traceparent', 'ev_typ', ''),
   text,
 )
 const headerValue = fc.oneof(
-  fc.constantFrom(CE_TYPE, '/source', '/other', '0000000000000001', '9007199254740993'),
+  fc.constantFrom(TEST_IDENTITY.expectedType, '/source', '/other', '0000000000000001', '9007199254740993'),
   fc.nat(99).map((n) => String(n).padStart(16, '0')),
   text,
   fc.constant(null),
 )
-const ours = fc
-  .tuple(fc.constantFrom('/a', '/b', '/poke-api-producer/run'), fc.nat(1e6))
-  .map(([source, sequence]): [string, string | null][] => [
-    ['ce_type', CE_TYPE],
-    ['ce_source', source],
-    ['ce_sequence', String(sequence).padStart(16, '0')],
-  ])
+const ours = fc.tuple(fc.constantFrom('/a', '/b', '/shop/run'), fc.nat(1e6)).map(([source, sequence]): [string, string | null][] => [
+  ['ev_type', TEST_IDENTITY.expectedType],
+  ['ev_source', source],
+  ['ev_sequence', String(sequence).padStart(16, '0')],
+])
 const headers = fc.oneof(
   ours,
   fc.array(fc.tuple(headerName, headerValue), { maxLength: 8 }),
@@ -86,7 +84,7 @@ function logOf(batches: readonly (typeof batch extends fc.Arbitrary<infer T> ? T
       ...(producer !== null && { producerId: producer, attributes: TRANSACTIONAL }),
     }
     for (const { key, value, headers: fields, offsetDelta, timestampDelta } of built) {
-      const identity = readIdentity(fields.map(([name, of]) => [Buffer.from(name), of === null ? null : Buffer.from(of)]))
+      const identity = identityOf(fields, TEST_IDENTITY)
       const latin1 = (of: string | null) => (of === null ? null : Buffer.from(of).toString('latin1'))
       records.push({
         offset: offset + offsetDelta,
@@ -188,6 +186,51 @@ test('offsets without a record are told, all of them and no others: a walk ends 
   )
 })
 
+test('an identity is found by header names of any length, types, sources and digits of any length', () => {
+  const short = fc.string({ maxLength: 20, unit: fc.constantFrom('a', 'b', 'é', '\0') })
+  const identities = fc
+    .record({
+      names: fc.uniqueArray(short, { minLength: 3, maxLength: 3 }),
+      expectedType: short,
+      maxSourceBytes: fc.integer({ min: 1, max: 20 }),
+      sequenceDigits: fc.oneof(fc.constant(16), fc.integer({ min: 1, max: 20 })),
+    })
+    .map(({ names: [typeHeader = '', sourceHeader = '', sequenceHeader = ''], ...rest }) => ({
+      typeHeader,
+      sourceHeader,
+      sequenceHeader,
+      ...rest,
+    }))
+  const cases = identities.chain((identity) => {
+    const { typeHeader, sourceHeader, sequenceHeader, expectedType, sequenceDigits } = identity
+    const digits = fc.bigInt(0n, 10n ** BigInt(sequenceDigits) - 1n).map((number) => String(number).padStart(sequenceDigits, '0'))
+    const event = fc.tuple(fc.constantFrom('x', 'xy', 'x'.repeat(20)), digits).map(([source, sequence]): [string, string | null][] => [
+      [typeHeader, expectedType],
+      [sourceHeader, source],
+      [sequenceHeader, sequence],
+    ])
+    const other = fc.tuple(
+      fc.oneof(fc.constantFrom(typeHeader, sourceHeader, sequenceHeader), short),
+      fc.oneof(short, digits, fc.constant(null)),
+    )
+    const fields = fc.tuple(fc.array(other, { maxLength: 2 }), event, fc.array(other, { maxLength: 2 })).map((parts) => parts.flat())
+    return fc.record({ identity: fc.constant(identity), records: fc.array(fc.oneof(event, fields), { minLength: 1, maxLength: 6 }) })
+  })
+  let identified = 0
+  fc.assert(
+    fc.property(cases, ({ identity, records }) => {
+      const bytes = batchOf({ records: records.map((fields) => ({ headers: fields })) })
+      const seen = walk(bytes, {}, newCursor(1 << 20, undefined, null, identity)).records
+      const found = seen.map(({ kind, source, sequence }) => ({ kind, source, sequence }))
+      const expected = records.map((fields) => identityOf(fields, identity))
+      assert.deepEqual(found, expected)
+      identified += expected.filter(({ source }) => source !== null).length
+    }),
+    { numRuns: 2000 },
+  )
+  assert.ok(identified > 1000, `${identified} records had an identity`)
+})
+
 test('damage never shows a record that was not written, never throws and never hangs', () => {
   const cursor = newCursor()
   const change = fc.record({ at: fc.nat(), byte: fc.nat(255) })
@@ -240,7 +283,7 @@ test('numbers at their extremes are read, or told as damage; and what is asked f
   const nonsense = fc.option(fc.record({ head, value: fc.constantFrom(0x00, 0x7f, 0x80, 0xff) }))
   let read = 0
   fc.assert(
-    fc.property(fc.array(extremeBatch, { minLength: 1, maxLength: 3 }), nonsense, fc.nat(3), (batches, beside, fetchOffset) => {
+    fc.property(fc.array(extremeBatch('v'), { minLength: 1, maxLength: 3 }), nonsense, fc.nat(3), (batches, beside, fetchOffset) => {
       let offset = 0n
       const laid = batches.map((one) => {
         const bytes = bytesOf(one.baseOffset === 0n ? { ...one, baseOffset: offset } : one)

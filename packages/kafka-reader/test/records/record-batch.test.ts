@@ -2,18 +2,18 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { createRecordsBatch } from '@platformatic/kafka'
-import { CE_TYPE } from '@poke-api-pipeline/pokemon-event'
 import { AbortedTransactions } from '../../src/records/aborted-transactions.ts'
 import {
   type BuiltRecord,
   batchOf,
   CODECS,
+  eventHeaders,
   LOG_APPEND_TIME,
   marker,
-  ourHeaders,
   recordBytes,
   seal,
   sized,
+  TEST_IDENTITY,
   TRANSACTIONAL,
   varint,
 } from '../../testing/batch-builder.ts'
@@ -30,7 +30,7 @@ describe('record batches', () => {
           {
             topic: 't',
             key: Buffer.from('25'),
-            value: Buffer.from('pikachu'),
+            value: Buffer.from('widgets'),
             timestamp: 1000n,
             headers: new Map([[Buffer.from('a'), Buffer.from('b')]]),
           },
@@ -131,7 +131,7 @@ describe('record batches', () => {
 
   test('of more records than are kept at a time show all of them', () => {
     for (const codec of ['none', 'lz4'] as const) {
-      const records = Array.from({ length: 40_000 }, (_, i) => ({ value: String(i), headers: ourHeaders(i) }))
+      const records = Array.from({ length: 40_000 }, (_, i) => ({ value: String(i), headers: eventHeaders(i) }))
       const { records: seen, nextOffset } = walk(batchOf({ records, codec }), { fetchOffset: 20_000, maxBatchBytes: 1 << 26 })
       assert.equal(seen.length, 20_000)
       for (const [i, { offset, value, sequence }] of seen.entries()) {
@@ -433,31 +433,32 @@ describe('rule C1', () => {
     assert.ok(record)
     return [record.kind, record.source, record.sequence]
   }
-  const type = ['ce_type', CE_TYPE] as const
-  const source = ['ce_source', '/s'] as const
-  const sequence = ['ce_sequence', '0000000000000042'] as const
+  const TYPE = TEST_IDENTITY.expectedType
+  const type = ['ev_type', TYPE] as const
+  const source = ['ev_source', '/s'] as const
+  const sequence = ['ev_sequence', '0000000000000042'] as const
 
   test('identity is our type, a source and a sequence, each exactly once, in any order', () => {
     assert.deepEqual(of([type, source, sequence]), ['ours', '/s', 42])
-    assert.deepEqual(of([sequence, ['x', null], source, ['ce_time', 'now'], ['ce_origin', 'o'], ['traceparent', 't'], type]), [
+    assert.deepEqual(of([sequence, ['x', null], source, ['ev_time', 'now'], ['ev_region', 'o'], ['traceparent', 't'], type]), [
       'ours',
       '/s',
       42,
     ])
-    assert.deepEqual(of(ourHeaders(7)), ['ours', '/poke-api-producer/test-run', 7])
+    assert.deepEqual(of(eventHeaders(7)), ['ours', '/shop/test-run', 7])
   })
 
-  test('without ce_type a record is of another producer', () => {
+  test('without type header a record is of another producer', () => {
     assert.deepEqual(of([]), ['other', null, -1])
     assert.deepEqual(of([source, sequence]), ['other', null, -1])
-    assert.deepEqual(of([['ce_typo', CE_TYPE], source, sequence]), ['other', null, -1])
+    assert.deepEqual(of([['ev_typo', TYPE], source, sequence]), ['other', null, -1])
   })
 
-  test('a ce_type that is not ours is somebody else’s, even beside ours', () => {
-    for (const strange of ['pokemon.captured.v2', `${CE_TYPE} `, '', null]) {
-      assert.deepEqual(of([['ce_type', strange], source, sequence]), ['unknown', null, -1])
-      assert.deepEqual(of([type, source, sequence, ['ce_type', strange]]), ['unknown', null, -1])
-      assert.deepEqual(of([['ce_type', strange], type, source, sequence]), ['unknown', null, -1])
+  test('a type header that is not ours is somebody else’s, even beside ours', () => {
+    for (const strange of ['order.placed.v2', `${TYPE} `, '', null]) {
+      assert.deepEqual(of([['ev_type', strange], source, sequence]), ['unknown', null, -1])
+      assert.deepEqual(of([type, source, sequence, ['ev_type', strange]]), ['unknown', null, -1])
+      assert.deepEqual(of([['ev_type', strange], type, source, sequence]), ['unknown', null, -1])
     }
   })
 
@@ -470,15 +471,15 @@ describe('rule C1', () => {
       [type, source, source, sequence],
       [type, source, sequence, sequence],
       [type, source, sequence, source],
-      [type, ['ce_source', null], sequence],
-      [type, source, ['ce_sequence', null]],
+      [type, ['ev_source', null], sequence],
+      [type, source, ['ev_sequence', null]],
     ] as const) {
       assert.deepEqual(of(headers), ['ours', null, -1], JSON.stringify(headers))
     }
   })
 
   test('a source is 1 to 256 bytes of text without NUL', () => {
-    const sourceOf = (value: string | Buffer) => of([type, ['ce_source', value], sequence])[1]
+    const sourceOf = (value: string | Buffer) => of([type, ['ev_source', value], sequence])[1]
     for (const good of ['a', 'ab', 'abc', 'abcd', 'abcde', 'x'.repeat(256), 'é'.repeat(128), '\ufeffbom'])
       assert.equal(sourceOf(good), good)
     for (const bad of [
@@ -495,7 +496,7 @@ describe('rule C1', () => {
   })
 
   test('a sequence is 16 digits and at most 2^53 − 1', () => {
-    const sequenceOf = (value: string) => of([type, source, ['ce_sequence', value]])[2]
+    const sequenceOf = (value: string) => of([type, source, ['ev_sequence', value]])[2]
     assert.equal(sequenceOf('0000000000000000'), 0)
     assert.equal(sequenceOf('1234567890123456'), 1234567890123456)
     assert.equal(sequenceOf('9007199254740991'), Number.MAX_SAFE_INTEGER)
@@ -518,15 +519,15 @@ describe('rule C1', () => {
 
   test('records that begin alike keep their own identities', () => {
     const records: BuiltRecord[] = [
-      { headers: ourHeaders(1, '/one') },
-      { headers: ourHeaders(2, '/one') },
-      { headers: ourHeaders(3, '/two') },
-      { headers: [...ourHeaders(4, '/two'), ['ce_source', '/two']] },
-      { headers: ourHeaders(5, '/two').slice(0, 4) },
-      { headers: [...ourHeaders(6, '/two'), ['ce_type', 'x']] },
-      { headers: ourHeaders(7, '/one') },
-      { headers: ourHeaders(8, '/two').toReversed() },
-      { headers: ourHeaders(9, '/two') },
+      { headers: eventHeaders(1, '/one') },
+      { headers: eventHeaders(2, '/one') },
+      { headers: eventHeaders(3, '/two') },
+      { headers: [...eventHeaders(4, '/two'), ['ev_source', '/two']] },
+      { headers: eventHeaders(5, '/two').slice(0, 4) },
+      { headers: [...eventHeaders(6, '/two'), ['ev_type', 'x']] },
+      { headers: eventHeaders(7, '/one') },
+      { headers: eventHeaders(8, '/two').toReversed() },
+      { headers: eventHeaders(9, '/two') },
     ]
     assert.deepEqual(
       walk(batchOf({ records })).records.map(({ kind, source: of, sequence: number }) => [kind, of, number]),
@@ -547,7 +548,7 @@ describe('rule C1', () => {
   test('what a record is does not depend on the record before it, however alike they are', () => {
     // Zeros, among which plus and minus make a difference that floating-point numbers do not see.
     const empty = ['', ''] as const
-    const headers = [...Array<typeof empty>(12).fill(empty), ...ourHeaders(42), empty]
+    const headers = [...Array<typeof empty>(12).fill(empty), ...eventHeaders(42), empty]
     const before = recordBytes({ key: 'k', value: 'v', headers })
     const alike = recordBytes({ key: 'k', value: 'v', headers, offsetDelta: 1 })
     const of = (recordCount: number, ...records: Buffer[]) => {
@@ -573,7 +574,7 @@ describe('rule C1', () => {
       ['/a', '/b'],
       ['/b', '/a'],
     ]) {
-      const bytes = batchOf({ records: names.map((name, i) => ({ headers: ourHeaders(i, name) })) })
+      const bytes = batchOf({ records: names.map((name, i) => ({ headers: eventHeaders(i, name) })) })
       cursor.reset(bytes, 0, bytes.length, 0, nothingAborted)
       while (cursor.next()) seen.add(cursor.source)
     }
@@ -581,7 +582,7 @@ describe('rule C1', () => {
   })
 
   test('more sources than are remembered are told apart all the same', () => {
-    const records = Array.from({ length: 9000 }, (_, i) => ({ headers: ourHeaders(i, `/source-${i % 4500}`) }))
+    const records = Array.from({ length: 9000 }, (_, i) => ({ headers: eventHeaders(i, `/source-${i % 4500}`) }))
     for (const [i, { source: name, sequence: number }] of walk(batchOf({ records })).records.entries()) {
       assert.deepEqual([name, number], [`/source-${i % 4500}`, i])
     }
@@ -591,7 +592,7 @@ describe('rule C1', () => {
 describe('rule F5', () => {
   test('every flipped bit under the checksum is found, and nothing of the batch shows', () => {
     const before = batchOf({ records: letters('before') })
-    const batch = batchOf({ baseOffset: 1, records: [{ key: 'k', value: 'v', headers: ourHeaders(1) }] })
+    const batch = batchOf({ baseOffset: 1, records: [{ key: 'k', value: 'v', headers: eventHeaders(1) }] })
     for (let bit = 17 * 8; bit < batch.length * 8; bit++) {
       const damaged = Buffer.from(batch)
       damaged[bit >> 3] = (damaged[bit >> 3] as number) ^ (1 << (bit & 7))

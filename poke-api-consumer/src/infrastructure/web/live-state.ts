@@ -1,9 +1,9 @@
 /** What the page shows, kept in memory: fed by the controller's observer and by looks at the store, read by the stream of events. */
 
-import type { DataLoss, FetchPosition, GroupView, TopicPartition } from '@poke-api-pipeline/kafka-reader'
+import type { FetchPosition, GroupView, TopicPartition } from '@poke-api-pipeline/kafka-reader'
 import { printable } from '@poke-api-pipeline/service-kit'
 import { newestOf } from '../../application/newest-event.ts'
-import type { CountedResponse, CountObserver, NewestEvent, Totals } from '../../application/ports.ts'
+import type { CountedResponse, CountObserver, NewestEvent, StopReason, Totals } from '../../application/ports.ts'
 import type { Pokemon } from '../../entities/pokemon.ts'
 import type { TypeCounts } from '../../entities/tally.ts'
 import { type GroupPartition, type GroupProgress, keyOf } from '../group-progress.ts'
@@ -119,7 +119,7 @@ export class LiveState implements Partial<CountObserver> {
     this.#tell(response.recent)
   }
 
-  stopped(partition: TopicPartition, loss: DataLoss): void {
+  stopped(partition: TopicPartition, loss: StopReason): void {
     if (this.#own.has(keyOf(partition))) this.#own.set(keyOf(partition), printable(loss.message))
     this.#version++
   }

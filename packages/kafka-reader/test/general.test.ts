@@ -1,0 +1,20 @@
+/** The package serves readers of any topic. */
+import assert from 'node:assert/strict'
+import { globSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+
+const FOLDER = join(import.meta.dirname, '..')
+const WORDS = ['pok[eé]mon', 'pikachu', 'tall(y|ies)', 'ce_', 'cloudevents?', 'type-counts', 'too-many-types']
+const HERE = join('test', 'general.test.ts')
+
+test('nothing in the package knows of any application: no names of its events, their headers, or what is done with them', () => {
+  const files = globSync('**/*.*', { cwd: FOLDER, exclude: ['node_modules/**'] }).filter((file) => file !== HERE)
+  assert.ok(files.length > 50, `${files.length} files were searched`)
+  const words = new RegExp(`(?<![a-z])(${WORDS.join('|')})`, 'i')
+  const found = files.flatMap((file) => {
+    const lines = readFileSync(join(FOLDER, file), 'utf8').split('\n')
+    return lines.map((line, i) => `${file}:${i + 1}: ${line.trim()}`).filter((_, i) => words.test(lines[i] ?? ''))
+  })
+  assert.deepEqual(found, [])
+})

@@ -1,4 +1,4 @@
-/** The consumer as a process on a real broker: what it counts and what it keeps. */
+/** The consumer process on a real broker: which records it counts, and which it keeps as dead letters. */
 import assert from 'node:assert/strict'
 import { hash } from 'node:crypto'
 import { statSync } from 'node:fs'
@@ -17,8 +17,8 @@ import { Topics } from '../topics.ts'
 const servers = serversOfFile('consumer-counting')
 const { dir } = servers
 
-describe('what is counted and what is kept', () => {
-  test('records of others are counted, garbage is kept with its reason, and what follows it is counted', async () => {
+describe('counting and dead letters', () => {
+  test('counts records of other producers, keeps garbage with the reason, and counts the records behind it', async () => {
     const topic = 'mixed'
     const feed = await EventFeed.create({ brokers: servers.kafka.brokers, topic, partitions: 1 })
     const producer = new Producer({ clientId: 'others', bootstrapBrokers: [servers.kafka.brokers], idempotent: false })
@@ -40,7 +40,7 @@ describe('what is counted and what is kept', () => {
         key: Buffer.from('k'),
         headers: new Map(headers.map(([k, v]) => [Buffer.from(k), Buffer.from(v)])),
       }
-      // The library's types know no null value, the format does.
+      // The format allows a null value, the library's types do not.
       await producer.send({ messages: [{ ...message, value: value as Buffer }], acks: -1 })
     }
     await send(Buffer.from(pikachu))
@@ -64,7 +64,7 @@ describe('what is counted and what is kept', () => {
     }
   })
 
-  test('of a key, value or headers that are longer than anything that counts, length, SHA-256 and the first 64 KiB are kept', {
+  test('keeps length, SHA-256 and the first 64 KiB of a key, value or headers of more than 1 MiB', {
     timeout: 60_000,
   }, async () => {
     const topic = 'too-large'
@@ -103,7 +103,7 @@ describe('what is counted and what is kept', () => {
     }
   })
 
-  test('past SOURCE_MAX_COUNT the longest silent producer is forgotten, which is counted and warned of (rule C3)', {
+  test('forgets the longest silent source beyond SOURCE_MAX_COUNT, counts that in a metric and warns of it (rule C3)', {
     timeout: 60_000,
   }, async () => {
     const topic = 'sources'
@@ -118,7 +118,7 @@ describe('what is counted and what is kept', () => {
       const value = Buffer.from('{"id":25,"name":"pikachu","types":[{"slot":1,"type":{"name":"electric"}}]}')
       await feed.send(0, [{ partition: 0, key: Buffer.from('25'), value, headers }])
       await assertPublished(consumer, { ...feed.counts, electric: 1 })
-      // It was told with the commit, before the file was written.
+      // The metric changed with the commit, before the file was written.
       assert.equal(await consumer.metric('poke_sources_forgotten_total{why="too-many"}'), 1)
       const warnings = consumer.log.filter(({ msg }) => /the 1 longest silent producers are forgotten/.test(msg))
       assert.equal(warnings.length, 1)

@@ -1,4 +1,4 @@
-/** A consumer that is killed after each step from the topic to the counts, on a real broker and on both stores: each record is counted once. */
+/** The consumer is killed at each of its crash points, on a real broker and on both stores: each record is counted once. */
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -18,11 +18,11 @@ import type { Death } from './crashing-consumer.ts'
 
 const EVENTS = 1000
 const GARBAGE = 3
-/** At which pass of a point it dies, where it is not the first: in the middle of the topic. */
+/** How often it passes a crash point before it is killed there, if not once: so that it is killed in the middle of the topic. */
 const NTH: Partial<Record<CrashPoint, number>> = { fetched: 3, walked: 3, committing: 3, committed: 3, exported: 2 }
-/** Where the two stores differ. */
+/** What differs between the two stores. */
 const AT_THE_STORE: readonly CrashPoint[] = ['opened', 'committing', 'committed']
-/** Most of a test is waiting for the group to miss the one that died. */
+/** Most of the time of a test passes until the group notices that the killed member is gone. */
 const AT_ONCE = 6
 const servers = serversOfFile('consumer-crash', { postgres: true })
 const { dir } = servers
@@ -42,7 +42,7 @@ describe('a consumer killed', { concurrency: AT_ONCE }, () => {
           KAFKA_GROUP_ID: topic,
           KAFKA_SESSION_TIMEOUT: '6s',
           STORE_URL: url,
-          // So that each partition takes several fetches.
+          // So small that each partition takes several fetches.
           FETCH_MAX_BYTES: '64KiB',
           LOG_LEVEL: 'warn',
         }
@@ -54,7 +54,7 @@ describe('a consumer killed', { concurrency: AT_ONCE }, () => {
           await published(consumer, feed.counts)
           const { exitCode, out } = await consumerCommand({ ...env, KAFKA_BROKERS: servers.kafka.brokers, KAFKA_TOPIC: topic }, 'verify')
           assert.deepEqual([exitCode, out.split('.')[0]], [0, 'verify: equal'], out)
-          // They are published a moment after they were counted.
+          // Dead letters are published a moment after the commit.
           while ((await letterStates(url, topic)).some((state) => state !== 'published')) await sleep(50)
         } finally {
           await consumer.end('SIGTERM')
@@ -69,7 +69,7 @@ describe('a consumer killed', { concurrency: AT_ONCE }, () => {
   }
 })
 
-/** The states of the dead letters, of which all are in the first partition. */
+/** The states of the dead letters; all of them are in the first partition. */
 async function letterStates(url: string, groupId: string): Promise<string[]> {
   const store = await openStore(url, { groupId })
   try {
@@ -80,7 +80,7 @@ async function letterStates(url: string, groupId: string): Promise<string[]> {
   }
 }
 
-/** Waits until as many types are published as there are: never more, and the right ones. */
+/** Waits until the file has all counts, and fails if it ever has more or other ones. */
 async function published(consumer: ConsumerProcess, expected: Readonly<Record<string, number>>): Promise<void> {
   for (;;) {
     const counts = (await consumer.published()) ?? {}
@@ -94,7 +94,7 @@ function sum(counts: Readonly<Record<string, number>>): number {
   return Object.values(counts).reduce((total, count) => total + count, 0)
 }
 
-/** Runs the consumer; gives its exit code, or the signal that ended it. */
+/** Runs the consumer to its end. @returns its exit code, or the signal that ended it */
 async function runUntilDeath(
   { brokers, topic, dir: folder, env }: { brokers: string; topic: string; dir: string; env: Readonly<Record<string, string>> },
   death: Death,

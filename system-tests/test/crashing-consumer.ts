@@ -1,9 +1,9 @@
-/** The consumer as it is, which kills itself where it is told to. Its only argument is a `Death` as JSON; its settings are the environment. */
+/** The real consumer, which kills itself at a given crash point. Its only argument is a `Death` as JSON; its settings are in the environment. */
 
 import { run } from '@poke-api-pipeline/poke-api-consumer/main'
 import type { CrashPoint } from '@poke-api-pipeline/poke-api-consumer/testing/crash-points'
 
-/** By SIGKILL, when it comes by this point for the nth time. */
+/** By SIGKILL, when it passes this crash point for the nth time. */
 export interface Death {
   readonly at: CrashPoint
   readonly nth: number

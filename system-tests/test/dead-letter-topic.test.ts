@@ -95,7 +95,7 @@ function header({ headers }: Read, name: string): string | null | undefined {
   return headers.find(([each]) => each === name)?.[1]
 }
 
-test('a letter has the original key, value and headers, byte for byte, and behind them where it was and why it is here', async (t) => {
+test('a dead letter has the original key, value and headers, byte for byte, followed by headers with its place and reason', async (t) => {
   const { source, letters } = await setUp(t)
   const headers = headerBytes(['a', '1'], ['a', null], ['b', ''])
   const value = Buffer.from([0x7b, 0xff, 0xfe, 0x00])
@@ -121,7 +121,7 @@ test('a letter has the original key, value and headers, byte for byte, and behin
   ])
 })
 
-test('null and empty keys and values stay what they are', async (t) => {
+test('null and empty keys and values are published as null and empty', async (t) => {
   const { source, letters } = await setUp(t)
   const none = { key: null, value: null, reason: 'null-value' as DeadLetterReason }
   const empty = { key: Buffer.alloc(0), value: Buffer.alloc(0), reason: 'empty-value' as DeadLetterReason }
@@ -135,7 +135,7 @@ test('null and empty keys and values stay what they are', async (t) => {
   )
 })
 
-test('letters of a partition keep their order, whatever their sizes', async (t) => {
+test('dead letters of a partition keep their order, whatever their sizes', async (t) => {
   const { source, letters } = await setUp(t)
   const some = Array.from({ length: 60 }, (_, offset) =>
     letterOf(source, offset, { value: Buffer.alloc((offset % 7) * 20_000 + 1, offset) }),
@@ -154,7 +154,7 @@ test('the largest record that the source takes is published whole', async (t) =>
   assert.ok((await read(source))[0]?.value?.equals(value))
 })
 
-test('where the topic refuses a letter for its size, a stub with reason and hash takes its place, and the others are whole', async (t) => {
+test('a dead letter that is too large for the topic is published as a stub with reason and hash, and the others whole', async (t) => {
   const { source, letters } = await setUp(t)
   const configs = [{ name: 'max.message.bytes', value: '5000' }]
   await withAdmin((admin) => createTopic(admin, { topics: [`${source}.dead-letters`], partitions: 1, replicas: 1, configs }))
@@ -169,7 +169,7 @@ test('where the topic refuses a letter for its size, a stub with reason and hash
   assert.equal(header(found[1] as Read, 'dead_letter_sha256'), createHash('sha256').update(large).digest('hex'))
 })
 
-test('what no broker takes in one request, or nobody could take apart, goes out as a stub, and holds up nothing behind it', async (t) => {
+test('a dead letter that no broker accepts or no client could decode is published as a stub and holds up nothing behind it', async (t) => {
   const { source, letters } = await setUp(t)
   const endless = headerBytes(...Array.from({ length: MOST_HEADERS + 1 }, () => ['', null] as const))
   await letters.publish([
@@ -187,7 +187,7 @@ test('what no broker takes in one request, or nobody could take apart, goes out 
   )
 })
 
-test('a letter that the store has not whole says so, with the length and hash of each part that was cut', async (t) => {
+test('a dead letter that the store has not kept whole says so, with the length and hash of each part that was cut', async (t) => {
   const { source, letters } = await setUp(t)
   const cut = Object.fromEntries(
     (['key', 'value', 'headers'] as const).map((part, i) => [part, { bytes: 2_000_000 + i, sha256: `${i}`.repeat(64) }]),
@@ -217,7 +217,7 @@ test('a letter that the store has not whole says so, with the length and hash of
   ])
 })
 
-test('a topic that cannot be made beside one whose name differs in dots and underscores is named with it, and made once that one is gone', async (t) => {
+test('a topic whose name collides with another one in dots and underscores is reported with both names, and made once the other is deleted', async (t) => {
   const { source, letters } = await setUp(t)
   const other = `${source}_dead-letters`
   await withAdmin((admin) => createTopic(admin, { topics: [other], partitions: 1, replicas: 1 }))
@@ -232,7 +232,7 @@ test('a topic that cannot be made beside one whose name differs in dots and unde
   assert.equal((await read(source)).length, 1)
 })
 
-test('a topic that takes no letter at all is named, with what to do, and takes them once that is done', async (t) => {
+test('a topic that accepts no dead letters is reported with what to do, and gets them once that is done', async (t) => {
   const refusals: [setting: string, value: string, right: string, says: RegExp][] = [
     [
       'max.message.bytes',
@@ -263,7 +263,7 @@ test('a topic that takes no letter at all is named, with what to do, and takes t
         await letters.publish([letterOf(source, 0)])
         break
       } catch (error) {
-        // The broker hears of it a moment after the controller.
+        // The controller knows of it a moment before the broker.
         if (!(error instanceof KafkaError && says.test(error.message))) throw error
       }
     }
@@ -274,7 +274,7 @@ test('a topic that takes no letter at all is named, with what to do, and takes t
   }
 })
 
-test('the topic is made for a source of messages as large as can be set', async (t) => {
+test('the topic can be made if its source topic allows the largest messages that can be set', async (t) => {
   const source = 'poke-topic-of-giants'
   const configs = [{ name: 'max.message.bytes', value: String(2 ** 31 - 1) }]
   await withAdmin((admin) => createTopic(admin, { topics: [source], partitions: 1, replicas: 1, configs }))
@@ -284,7 +284,7 @@ test('the topic is made for a source of messages as large as can be set', async 
   assert.equal((await read(source)).length, 1)
 })
 
-test('a topic with a name as long as Kafka allows has a topic of dead letters too', async (t) => {
+test('a topic whose name has the greatest length has a dead-letter topic, too', async (t) => {
   const source = 'p'.repeat(249)
   await withAdmin((admin) => createTopic(admin, { topics: [source], partitions: 1, replicas: 1 }))
   const letters = new KafkaDeadLetterTopic({ brokers: [servers.kafka.brokers], topic: source, clientId: 'test' })
@@ -295,7 +295,7 @@ test('a topic with a name as long as Kafka allows has a topic of dead letters to
   assert.equal(header(letter, 'dead_letter_timestamp'), '-9223372036854775808')
 })
 
-test('a letter that is published again has the same id', async (t) => {
+test('a dead letter that is published again has the same id', async (t) => {
   const { source, letters } = await setUp(t)
   await letters.publish([letterOf(source, 7)])
   await letters.close()
@@ -304,7 +304,7 @@ test('a letter that is published again has the same id', async (t) => {
   assert.deepEqual(ids, [`${TOPIC_ID}/0/3/7`, `${TOPIC_ID}/0/3/7`])
 })
 
-test('the topic is made like its source and kept for ever', async (t) => {
+test('the topic is made with as many partitions as its source topic, and keeps every record for ever', async (t) => {
   const { source, letters } = await setUp(t)
   await letters.publish([letterOf(source, 0)])
   const name = `${source}.dead-letters`
@@ -331,7 +331,7 @@ test('the topic is made like its source and kept for ever', async (t) => {
   )
 })
 
-test('with the broker away publishing fails in time with what to do, and works again afterwards', async (t) => {
+test('without a broker publishing fails in time with a message that says what to do, and works once the broker is back', async (t) => {
   const { source, letters } = await setUp(t, 2000)
   await letters.publish([letterOf(source, 0)])
   await servers.kafka.kill()
@@ -341,7 +341,7 @@ test('with the broker away publishing fails in time with what to do, and works a
     try {
       await letters.publish([letterOf(source, 1)])
     } catch (error) {
-      // The partitions have no leader for a moment.
+      // For a moment the partitions have no leader.
       if (!(error instanceof KafkaError && error.retriable)) throw error
       await again()
     }
@@ -350,7 +350,7 @@ test('with the broker away publishing fails in time with what to do, and works a
   assert.equal(new Set((await read(source)).map((letter) => header(letter, 'dead_letter_offset'))).size, 2)
 })
 
-test('what is under way is given up when there is no more time', async (t) => {
+test('a publish under way is given up when the service has no more time to stop', async (t) => {
   const { source } = await setUp(t)
   const hurry = new AbortController()
   const letters = new KafkaDeadLetterTopic({ brokers: [servers.kafka.brokers], topic: source, clientId: 'test', hurry: hurry.signal })

@@ -1,4 +1,4 @@
-/** Another program writes under the name of a producer's source, on a real broker: it silences nobody by an absurd sequence, and what it can do is said. */
+/** Another program writes under the name of a producer's source, on a real broker: an absurd sequence has no effect, and a plausible one is reported. */
 import assert from 'node:assert/strict'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
@@ -16,7 +16,7 @@ const TOPIC = 'spoofed'
 const SOURCE = '/poke-api-producer/live'
 const servers = serversOfFile('doubted-sources')
 
-test('what a live producer sends counts on beside a record with its source and an absurd sequence; a sequence within reach is said to have silenced it', async (t) => {
+test('events of a producer are counted after another program used its source with an absurd sequence; a plausible sequence is reported', async (t) => {
   const { brokers } = servers.kafka
   const topics = new Topics(brokers)
   const producer = new Producer({ clientId: 'test', bootstrapBrokers: brokers.split(',') })
@@ -57,7 +57,7 @@ test('what a live producer sends counts on beside a record with its source and a
   assert.equal(await consumer.metric('poke_sources_doubted'), 1)
   await assertVerified(consumer)
 
-  // The next opening knows no more of it than the store has.
+  // After the next opening it knows only what the store has.
   await consumer.end('SIGTERM')
   await consumer.restart()
   await send(Number.MAX_SAFE_INTEGER, ...range(332, 340))

@@ -1,6 +1,6 @@
 /**
- * Batches with each number at its extremes, and beside them. What a broker takes is kept whatever its numbers are, in both stores, and published,
- * listed and replayed; what it would not take is told as damage by whoever reads it, without an end to anything.
+ * Batches with each number at its extremes and next to them. Every record that the broker accepts is kept in both stores, published,
+ * listed and replayed, whatever its numbers are. A batch that the broker would refuse is reported as damaged, and ends nothing.
  */
 import assert from 'node:assert/strict'
 import { mkdirSync } from 'node:fs'
@@ -23,11 +23,11 @@ const TOPIC = 'extremes'
 const PATIENCE = 60_000
 const PIKACHU = '{"id":25,"name":"pikachu","types":[{"slot":1,"type":{"name":"electric"}}]}'
 
-/** A record as it must come out again. */
+/** A record as it must be read back. */
 interface Expected {
   readonly offset: number
   readonly timestamp: bigint
-  /** Null: it is counted. */
+  /** Null: the record is counted. */
   readonly reason: string | null
 }
 
@@ -37,7 +37,7 @@ function reasonOf(value: string | number): string | null {
   return typeof value === 'number' ? 'null-value' : 'not-json'
 }
 
-/** What the broker took of these batches. */
+/** The records that the broker accepted of these batches. */
 async function fill(topic: string): Promise<{ taken: Expected[]; refused: number }> {
   const taken: Expected[] = []
   let refused = 0
@@ -67,7 +67,7 @@ interface ListedLetter {
   readonly state: string
 }
 
-test(`what a broker takes of ${BATCHES} batches is kept, published, listed and replayed (SEED=${SEED})`, async (t) => {
+test(`every record that the broker accepts of ${BATCHES} batches is kept, published, listed and replayed (SEED=${SEED})`, async (t) => {
   const topics = new Topics(servers.kafka.brokers)
   t.after(() => topics.close())
   await topics.make(TOPIC, 1, { 'message.timestamp.after.max.ms': '9223372036854775807' })
@@ -124,7 +124,7 @@ test(`what a broker takes of ${BATCHES} batches is kept, published, listed and r
           reason: headers.get('dead_letter_reason'),
         }))
         assert.deepEqual(own, letters)
-        // 3. Replayed and verified; and nothing is wrong.
+        // 3. Replayed and verified, without an error.
         const replayed = await consumer.command('dead-letters', 'replay', '--json')
         assert.deepEqual([replayed.exitCode, JSON.parse(replayed.out).counted], [0, 0], replayed.error)
         await assertVerified(consumer)

@@ -1,4 +1,4 @@
-/** The record source while brokers die, freeze and vanish: it goes on by itself, counts nothing twice, and ends when it is asked to. */
+/** The group reader while brokers are killed, frozen and cut off: it goes on by itself, counts nothing twice, and ends when it is asked to. */
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync, statSync, truncateSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -18,7 +18,7 @@ const SESSION = 6000
 const dir = mkdtempSync(join(tmpdir(), 'fetch-failures-'))
 let kafka: Kafka
 let proxy: TcpProxy
-/** By way of the proxy, and past it. */
+/** The broker's address through the proxy, and the direct one. */
 let brokers: string
 let direct: string
 let topics: Topics
@@ -26,7 +26,7 @@ let count = 0
 
 before(async () => {
   ;({ kafka, proxy, brokers, direct } = await startProxiedKafka(dir))
-  // The consumer comes in by the proxy; the test has a door of its own.
+  // The consumer connects through the proxy; the test has a listener of its own.
   topics = new Topics(direct)
 })
 after(async () => {
@@ -56,8 +56,8 @@ async function goesOn(topic: string, handler: FakeHandler, began: number): Promi
   assert.deepEqual([handler.values(0), handler.values(2)], [['before', 'after'], ['after']])
 }
 
-describe('the record source goes on', () => {
-  test('after a broker that was killed is back', async (t) => {
+describe('the group reader goes on', () => {
+  test('after a killed broker was started again', async (t) => {
     const { topic, fetching, handler } = await reading(t)
     await kafka.kill()
     await fetching.until(() => fetching.told.some((event) => event.startsWith('membership lost')))
@@ -68,7 +68,7 @@ describe('the record source goes on', () => {
     await fetching.until(() => fetching.told.includes('back'))
   })
 
-  test('after a broker that was frozen for longer than the session is thawed', async (t) => {
+  test('after a broker was frozen for longer than the session', async (t) => {
     const { topic, fetching, handler } = await reading(t)
     await kafka.kill('SIGSTOP')
     t.after(() => kafka.kill('SIGCONT'))
@@ -79,7 +79,7 @@ describe('the record source goes on', () => {
     await goesOn(topic, handler, performance.now())
   })
 
-  test('after a network that swallowed everything works again', async (t) => {
+  test('after a network that dropped every packet works again', async (t) => {
     const { topic, fetching, handler } = await reading(t)
     proxy.swallow()
     t.after(() => proxy.pass())
@@ -89,7 +89,7 @@ describe('the record source goes on', () => {
     await goesOn(topic, handler, performance.now())
   })
 
-  test('after connections that were reset, again and again, without losing its place', async (t) => {
+  test('after connections were reset again and again, without losing its position', async (t) => {
     const { topic, fetching, handler } = await reading(t)
     for (let i = 0; i < 10; i++) {
       proxy.cut()
@@ -107,7 +107,7 @@ describe('the record source goes on', () => {
     )
   })
 
-  test('once Kafka, which was down at the start, is there', async (t) => {
+  test('once Kafka, which was down at the start, is up', async (t) => {
     const topic = `failures-${++count}`
     await topics.make(topic, 3)
     await topics.write(topic, 0, 'before')
@@ -124,7 +124,7 @@ describe('the record source goes on', () => {
   })
 })
 
-describe('the record source ends', () => {
+describe('the group reader ends', () => {
   for (const [how, begin, end] of [
     ['is down', () => kafka.stop(), () => kafka.restart()],
     ['is frozen', () => kafka.kill('SIGSTOP'), () => kafka.kill('SIGCONT')],
@@ -158,7 +158,7 @@ describe('rule F1: a log that was cut under a stopped broker', () => {
       async (t) => {
         const topic = `failures-${++count}`
         await topics.make(topic)
-        // Each one a batch of its own, of equal size.
+        // Each record is a batch of its own, of equal size.
         for (let i = 0; i < 10; i++) await topics.write(topic, 0, `old ${i}`)
         const handler = new FakeHandler()
         const first = new Fetching({ brokers: [brokers], topic, groupId: topic, sessionTimeout: SESSION }, handler)

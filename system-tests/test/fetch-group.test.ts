@@ -1,4 +1,4 @@
-/** Several record sources in one group: who reads what, when members come, leave, and are thrown out; logins and permissions. */
+/** Several group readers in one group: which member reads which partition when members join, leave, and are removed; logins and permissions. */
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -15,7 +15,7 @@ import { Topics } from '../topics.ts'
 const dir = mkdtempSync(join(tmpdir(), 'fetch-group-'))
 const PARTITIONS = 6
 let kafka: Kafka
-/** Where the broker asks for user and password. */
+/** The listener that asks for user and password. */
 let login: string
 let topics: Topics
 let count = 0
@@ -28,7 +28,7 @@ before(async () => {
     port,
     controllerPort,
     config: {
-      // A second door, where ash may do everything.
+      // A second listener, where ash may do everything.
       listeners: `PLAINTEXT://127.0.0.1:${port},LOGIN://127.0.0.1:${loginPort},CONTROLLER://127.0.0.1:${controllerPort}`,
       'advertised.listeners': `PLAINTEXT://localhost:${port},LOGIN://${login}`,
       'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,LOGIN:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT',
@@ -52,7 +52,7 @@ async function newTopic(partitions = PARTITIONS): Promise<string> {
   return topic
 }
 
-/** Members share a handler, as they share a store. */
+/** The members share a handler, as instances share a store. */
 function memberOf(t: TestContext, topic: string, handler: FakeHandler, options: Partial<FetchingOptions> = {}): Fetching {
   const fetching = new Fetching({ brokers: [kafka.brokers], topic, groupId: topic, sessionTimeout: 6000, ...options }, handler)
   t.after(() => fetching.stop().catch(() => {}))
@@ -68,7 +68,7 @@ async function shared(members: readonly Fetching[], each: number): Promise<void>
 }
 
 describe('members of a group', () => {
-  test('share the partitions, take over from one that leaves, and give to one that comes', async (t) => {
+  test('share the partitions, take over those of a member that leaves, and give some to one that joins', async (t) => {
     const topic = await newTopic()
     const handler = new FakeHandler()
     const first = memberOf(t, topic, handler)
@@ -87,14 +87,14 @@ describe('members of a group', () => {
     )
   })
 
-  test('that all come at once all get their share', async (t) => {
+  test('that join at the same time all get partitions', async (t) => {
     const topic = await newTopic()
     const handler = new FakeHandler()
     const members = Array.from({ length: 6 }, () => memberOf(t, topic, handler))
     await shared(members, 1)
   })
 
-  test('keep reading partitions that a change in the group leaves to them', async (t) => {
+  test('go on reading the partitions that they keep in a rebalance', async (t) => {
     const topic = await newTopic(1)
     const handler = new FakeHandler()
     const first = memberOf(t, topic, handler)
@@ -107,13 +107,13 @@ describe('members of a group', () => {
     assert.equal(opened, second.assigned.length + 1)
   })
 
-  test('rule S5: whoever comes with another store is refused, and the one that counts goes on', async (t) => {
+  test('rule S5: with another store than the group’s are refused, and the running member goes on', async (t) => {
     const topic = await newTopic()
     const [one, other] = ['00000000-0000-4000-8000-00000000000a', '0123456789abcdef0123456789abcdef'] as const
     const handler = new FakeHandler()
     const first = memberOf(t, topic, handler, { storeId: one })
     await shared([first], 6)
-    // Before the first one has said in the group's offsets what its store is, and after.
+    // Before and after the first member has written its store into the group's offsets.
     for (const offsets of [0, PARTITIONS]) {
       while ((await topics.mirrored(topic, topic)).size < offsets);
       const second = memberOf(t, topic, new FakeHandler(), { storeId: other })
@@ -131,7 +131,7 @@ describe('members of a group', () => {
     assert.ok(!first.told.some((event) => event.startsWith('lost')), first.told.join('\n'))
   })
 
-  test('thrown out of the group come back (rule M1)', async (t) => {
+  test('that the group has removed join again (rule M1)', async (t) => {
     const topic = await newTopic()
     const handler = new FakeHandler()
     const member = memberOf(t, topic, handler)
@@ -153,7 +153,7 @@ describe('a login', () => {
   const isRefused = (words: RegExp) => (error: unknown) =>
     error instanceof KafkaError && error.kind === 'not-authorised' && words.test(error.message)
 
-  test('opens the door', async (t) => {
+  test('with the right password succeeds', async (t) => {
     const topic = await newTopic(1)
     const handler = new FakeHandler()
     memberOf(t, topic, handler, { brokers: [login], clientOptions: sasl('ash', 'pikachu') })
@@ -161,7 +161,7 @@ describe('a login', () => {
     await handler.until(() => handler.counted.length === 1)
   })
 
-  test('with a wrong password ends the source, with the reason', async (t) => {
+  test('with a wrong password ends the reader with the reason', async (t) => {
     const source = memberOf(t, await newTopic(1), new FakeHandler(), { brokers: [login], clientOptions: sasl('ash', 'raichu') })
     await assert.rejects(source.ended, isRefused(/refused the login/))
   })

@@ -1,4 +1,4 @@
-/** Records that the reference client wrote are read as it wrote them: every codec, plain, in committed transactions, and not those of aborted ones. */
+/** Records that Kafka's Java client wrote are read as it wrote them, with every codec, plain and in committed transactions; records of aborted transactions are not. */
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -12,7 +12,7 @@ import { Fetching } from '../fetching.ts'
 import { ReferenceClient } from '../reference-client.ts'
 
 const RECORDS = 300
-/** What `ReferenceWriter` writes and what is to be seen of it, in portions of that many records. */
+/** What `ReferenceWriter` writes, in portions of that many records, and which of them must be read. */
 const VISIBLE_PORTIONS = 6
 
 const dir = mkdtempSync(join(tmpdir(), 'fetch-reference-'))
@@ -36,7 +36,7 @@ describe('records of the reference client', () => {
         if (writer === null) return t.skip('Kafka runs from its image here, without jars to compile against')
         const topic = `reference-${codec}-${maxBytes}`
         const admin = new Admin({ clientId: 'test', bootstrapBrokers: [kafka.brokers] })
-        // The records are years old, and would be removed at the next occasion.
+        // The records are years old: retention would remove them at once.
         const configs = [{ name: 'retention.ms', value: '-1' }]
         await admin.createTopics({ topics: [topic], partitions: 1, replicas: 1, configs })
         await admin.close()
@@ -47,7 +47,7 @@ describe('records of the reference client', () => {
         const handler = new FakeHandler((record) => lines.push(lineOf(record)))
         const fetching = new Fetching({ brokers: [kafka.brokers], topic, groupId: topic, limits: { maxBytes, maxWait: 200 } }, handler)
         t.after(() => fetching.stop())
-        // The last thing in the log is a marker: the position is behind it.
+        // The log ends with a transaction marker, and the position is behind it.
         await handler.until(() => handler.calls.some(({ nextOffset, highWatermark }) => nextOffset === highWatermark && nextOffset > 0))
         assert.deepEqual(
           handler.calls.filter(({ corrupt }) => corrupt !== null),
@@ -61,7 +61,7 @@ describe('records of the reference client', () => {
   }
 })
 
-/** As `ReferenceWriter` prints it. */
+/** In the form in which `ReferenceWriter` prints it. */
 function lineOf({ offset, timestamp, bytes, keyStart, keyEnd, valueStart, valueEnd, headersStart, headersEnd }: RecordView): string {
   const part = (start: number, end: number) => (start < 0 ? null : bytes.toString('utf8', start, end))
   const headers = copyHeaders(bytes.subarray(headersStart, headersEnd), MOST_HEADERS).map(([name, value]) => `|${name}=${value}`)

@@ -1,4 +1,4 @@
-/** The record source and what can happen to a topic: not there yet, made again, cut, compacted, grown (rules F1, F3, S4, S6). */
+/** The group reader and a topic that does not exist yet, is made again, cut, compacted, or gets more partitions (rules F1, F3, S4, S6). */
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -24,7 +24,7 @@ after(async () => {
   rmSync(dir, { recursive: true })
 })
 
-/** A topic name of its own for each test. */
+/** Each test has a topic of its own. */
 const newTopic = () => `topic-${++count}`
 
 function fetch(t: TestContext, topic: string, handler = new FakeHandler(), limits?: FetchingOptions['limits']): Fetching {
@@ -34,7 +34,7 @@ function fetch(t: TestContext, topic: string, handler = new FakeHandler(), limit
 }
 
 describe('the topic', () => {
-  test('is waited for, which is said once', async (t) => {
+  test('is waited for, which is reported once', async (t) => {
     const topic = newTopic()
     const fetching = fetch(t, topic)
     await fetching.until(() => fetching.told.length > 0)
@@ -45,7 +45,7 @@ describe('the topic', () => {
     assert.deepEqual(fetching.handler.values(1), ['pikachu'])
   })
 
-  test('is read from wherever its log begins, when it was never read', async (t) => {
+  test('is read from the beginning of its log if it was never read before', async (t) => {
     const topic = newTopic()
     await topics.make(topic)
     await topics.write(topic, 0, 'a', 'b', 'c')
@@ -55,7 +55,7 @@ describe('the topic', () => {
     assert.deepEqual([handler.values(), handler.losses], [['c'], []])
   })
 
-  test('is opened under its new id when it is made again', async (t) => {
+  test('is opened under its new id after it was made again', async (t) => {
     const topic = newTopic()
     await topics.make(topic)
     await topics.write(topic, 0, 'of the old one')
@@ -76,7 +76,7 @@ describe('the topic', () => {
     )
   })
 
-  test('has its positions mirrored to the group, with the last ones at the end', async () => {
+  test('has its positions copied to the group’s offsets, the last ones at the end', async () => {
     const topic = newTopic()
     await topics.make(topic, 2)
     await topics.write(topic, 0, 'a', 'b', 'c')
@@ -95,7 +95,7 @@ describe('the topic', () => {
     )
   })
 
-  test('gets partitions, and they are read too', async (t) => {
+  test('gets more partitions, and they are read, too', async (t) => {
     const topic = newTopic()
     await topics.make(topic, 1)
     const fetching = fetch(t, topic)
@@ -104,14 +104,14 @@ describe('the topic', () => {
     await topics.write(topic, 2, 'in a new one')
     await fetching.handler.until(() => fetching.handler.counted.length === 1)
     assert.deepEqual(fetching.assigned, [0, 1, 2])
-    // Those that were there before are not disturbed.
+    // The partitions of before are read on without interruption.
     assert.deepEqual(
       fetching.handler.events.filter((event) => event.endsWith(' 0') && /open|close/.test(event)),
       ['open 0'],
     )
   })
 
-  test('rule F3: has a backlog in one partition, which does not keep another one waiting', async (t) => {
+  test('rule F3: has a backlog in one partition, which does not delay another one', async (t) => {
     const topic = newTopic()
     await topics.make(topic, 2)
     const large = 'x'.repeat(50_000)
@@ -133,7 +133,7 @@ describe('a log', () => {
     return handler.losses[0]?.loss
   }
 
-  test('from which retention removed what was not read', async (t) => {
+  test('from which retention removed unread records is reported as data loss', async (t) => {
     const topic = newTopic()
     await topics.make(topic)
     await topics.write(topic, 0, ...'abcdefghij')
@@ -142,7 +142,7 @@ describe('a log', () => {
     assert.deepEqual([loss?.kind, loss?.from, loss?.to], ['retention', 3, 7])
   })
 
-  test('from which retention removes while it is read is gone on with behind the loss, where that is decided so', async (t) => {
+  test('from which retention removes records while it is read is read on behind the loss if the handler decides so', async (t) => {
     const topic = newTopic()
     await topics.make(topic)
     await topics.write(topic, 0, ...'abcdefghij')
@@ -158,7 +158,7 @@ describe('a log', () => {
     assert.deepEqual(handler.values(), ['h', 'i', 'j'])
   })
 
-  test('that ends below the position', async (t) => {
+  test('that ends below the position is reported as data loss', async (t) => {
     const topic = newTopic()
     await topics.make(topic)
     await topics.write(topic, 0, 'a', 'b')
@@ -166,7 +166,7 @@ describe('a log', () => {
     assert.deepEqual([loss?.kind, loss?.from, loss?.to], ['truncated', 2, 2])
   })
 
-  test('that went another way: the broker knows no such leader epoch at the position', async (t) => {
+  test('that was cut and written again is reported: the broker does not know the leader epoch of the position', async (t) => {
     const topic = newTopic()
     await topics.make(topic)
     await topics.write(topic, 0, ...'abcdefghij')
@@ -184,7 +184,7 @@ describe('a log', () => {
     assert.deepEqual([handler.losses[0]?.loss.kind, handler.counted], ['compacted', []])
   })
 
-  test('of a topic that is compacted from some moment on is read no further', async (t) => {
+  test('of a topic is not read any further once the topic is compacted', async (t) => {
     const topic = newTopic()
     await topics.make(topic)
     const { handler } = fetch(t, topic)

@@ -19,7 +19,7 @@ const LIMIT = { timeout: 180_000 }
 const PARTITIONS = [0, 1, 2]
 const noKcat = spawnSync('kcat', ['-V']).error !== undefined && 'kcat is not installed (Debian: kafkacat)'
 
-/** An instance's record source on a topic of three partitions. */
+/** An instance's group reader on a topic of three partitions. */
 async function sourceOf(t: TestContext, topic: string, members = 1) {
   const topics = new Topics(servers.kafka.brokers)
   await topics.make(topic, PARTITIONS.length)
@@ -35,7 +35,7 @@ async function sourceOf(t: TestContext, topic: string, members = 1) {
   return { topics, handler, sources, source: sources[0] as Fetching, foreign }
 }
 
-/** A program of the Java distribution, in a group. Ends when the test does. */
+/** A program of Kafka's distribution as a member of a group. It ends when the test does. */
 function java(t: TestContext, program: string, ...args: string[]): ChildProcess {
   const child = spawn('java', ['-XX:TieredStopAtLevel=1', '-Xmx128m', '-cp', servers.kafka.jars, program, ...args], { stdio: 'ignore' })
   t.after(() => child.kill('SIGKILL'))
@@ -51,7 +51,7 @@ async function end(child: ChildProcess): Promise<void> {
 const well = ({ group }: Fetching) => group?.reasons.length === 0
 
 describe('a program that joins the group', () => {
-  test('kcat: readiness, metrics and API name it, verify calls nothing equal, and when it ends everything is counted', {
+  test('kcat: readiness, metrics and API name it, verify never says equal, and when it has ended everything is counted', {
     ...LIMIT,
     skip: noKcat,
   }, async (t) => {
@@ -87,7 +87,7 @@ describe('a program that joins the group', () => {
     assert.ok(said.length <= 2, said.map(({ msg }) => msg).join('\n'))
   })
 
-  test('with the client id and the assignor of this one is named all the same, by each instance, and has its share', LIMIT, async (t) => {
+  test('with the client id and the assignor of this service is named by each instance, and keeps its partitions', LIMIT, async (t) => {
     const { topics, handler, sources, foreign } = await sourceOf(t, 'look-alike', 2)
     for (const source of sources) await source.until(() => source.assigned.length > 0)
     const member = await foreign({ clientId: 'poke-api-consumer' })
@@ -131,9 +131,9 @@ describe('a program that joins the group', () => {
     },
   )
 
-  test('and hangs, so that the group waits for it, is named after a session, and when it has gone all is read', LIMIT, async (t) => {
+  test('and hangs, so that the group waits for it, is named after a session, and when it has left everything is read', LIMIT, async (t) => {
     const { topics, handler, source, foreign } = await sourceOf(t, 'hanging')
-    // It has the group to itself, and does not join again when the group asks it to.
+    // It is alone in the group, and does not join again when the group asks it to.
     const member = await foreign({ clientId: 'hanging-one', session: 300_000 })
     await source.until(() => /client hanging-one at 127\.0\.0\.1: end or restart whoever hangs/.test(source.group?.reasons[0] ?? ''))
     await topics.write('hanging', 1, 'waits')
@@ -142,7 +142,7 @@ describe('a program that joins the group', () => {
     await source.until(() => well(source))
   })
 
-  test('of the newer protocol takes its share and is named, and other instances are not', { ...LIMIT }, async (t) => {
+  test('with the newer protocol gets partitions and is named, and other instances are not', { ...LIMIT }, async (t) => {
     if (servers.kafka.jars === '') return t.skip('Kafka runs in a container: its Java client is not at hand')
     const { topics, handler, sources } = await sourceOf(t, 'newer', 2)
     for (const source of sources) await source.until(() => source.assigned.length > 0)
@@ -171,10 +171,10 @@ describe('a program that joins the group', () => {
   })
 })
 
-describe('a program that keeps this one out of the group', () => {
+describe('a program that keeps this service out of the group', () => {
   const lost = ({ told }: Fetching) => told.findLast((event) => /uses group/.test(event)) ?? ''
 
-  test('by another assignor is named, and when it leaves the group is joined', LIMIT, async (t) => {
+  test('with another assignor is named, and when it has left the service joins', LIMIT, async (t) => {
     const topics = new Topics(servers.kafka.brokers)
     await topics.make('range', PARTITIONS.length)
     const member = await ForeignMember.join({ broker: servers.kafka.brokers, groupId: 'range', topic: 'range', protocol: 'range' })
@@ -194,7 +194,7 @@ describe('a program that keeps this one out of the group', () => {
     await source.until(() => well(source))
   })
 
-  test('because the group is one of workers of another kind is named', LIMIT, async (t) => {
+  test('because the group has workers of another kind is named', LIMIT, async (t) => {
     const topics = new Topics(servers.kafka.brokers)
     await topics.make('workers', PARTITIONS.length)
     const options = {
@@ -217,7 +217,7 @@ describe('a program that keeps this one out of the group', () => {
     await source.until(() => source.assigned.length === PARTITIONS.length)
   })
 
-  test('because the group shares records is named, with how to be rid of it', { ...LIMIT }, async (t) => {
+  test('because the group is a share group is named, with how to remove it', { ...LIMIT }, async (t) => {
     if (servers.kafka.jars === '') return t.skip('Kafka runs in a container: its Java client is not at hand')
     const topics = new Topics(servers.kafka.brokers)
     await topics.make('shared', PARTITIONS.length)
@@ -236,7 +236,7 @@ describe('a program that keeps this one out of the group', () => {
       await source.stop().catch(() => {})
       await topics.close()
     })
-    // Whoever comes first has the group: the source joins when there is a topic for it.
+    // The first member decides the kind of the group: the reader joins once its topic exists.
     while (!(await topics.groups()).includes('shared')) await sleep(100)
     await topics.make('other', PARTITIONS.length)
     await source.until(() => lost(source) !== '')

@@ -1,4 +1,4 @@
-/** Brokers as networks and their operators have them: addresses that lead nowhere, and quotas. */
+/** Brokers that name an address that cannot be reached, and brokers with quotas. */
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -20,7 +20,7 @@ const never = new AbortController().signal
 let kafka: Kafka
 let topics: Topics
 let admin: Admin
-/** A broker answers there, and names an address where nobody does. */
+/** A broker answers there, and names an address that cannot be reached. */
 let misled: string
 let dead: string
 let count = 0
@@ -61,13 +61,13 @@ function publisherOf(t: TestContext, options: ConstructorParameters<typeof Kafka
   return publisher
 }
 
-describe('a broker that answers, and names an address where nobody does', () => {
+describe('a broker that answers and names an address that cannot be reached', () => {
   const bothAddresses = (words: string) => {
     assert.ok(words.includes(`Kafka at ${misled} answers, and names ${dead} as the address of a broker`), words)
     assert.match(words, /ECONNREFUSED.*advertised\.listeners/)
   }
 
-  test('is told of by the consumer at its start', async (t) => {
+  test('is reported by the consumer at its start', async (t) => {
     const topic = await newTopic()
     const fetching = new Fetching({ brokers: [misled], topic, groupId: topic }, new FakeHandler())
     t.after(() => fetching.stop().catch(() => {}))
@@ -75,7 +75,7 @@ describe('a broker that answers, and names an address where nobody does', () => 
     bothAddresses(fetching.told[0] ?? '')
   })
 
-  test('is told of by the producer when it sends', async (t) => {
+  test('is reported by the producer when it sends', async (t) => {
     const publisher = publisherOf(t, { brokers: [misled], topic: await newTopic(), partitions: 1, replication: 1 })
     await publisher.prepare(never)
     await assert.rejects(publisher.publish([event(1, 0)]), (error) => {
@@ -94,7 +94,7 @@ describe('a quota', () => {
     })
   }
 
-  test('makes the producer wait for longer than an answer may take, which it calls a quota, and sends nothing twice', async (t) => {
+  test('makes the producer wait for longer than the deadline: it reports a quota, and sends nothing twice', async (t) => {
     const topic = await newTopic()
     await limit('poke-api-producer', 'producer_byte_rate', 20_000)
     t.after(() => limit('poke-api-producer', 'producer_byte_rate', 0, true))
@@ -119,7 +119,7 @@ describe('a quota', () => {
     assert.equal(Number(offsets[0]?.partitions[0]?.offset), 1001)
   })
 
-  test('makes dead letters wait for longer than an answer may take, and none is sent twice', async (t) => {
+  test('makes dead letters wait for longer than the deadline, and none is sent twice', async (t) => {
     const topic = await newTopic()
     await limit('letters', 'producer_byte_rate', 20_000)
     t.after(() => limit('letters', 'producer_byte_rate', 0, true))
@@ -143,7 +143,7 @@ describe('a quota', () => {
     assert.equal(Number(offsets[0]?.partitions[0]?.offset), 2)
   })
 
-  test('makes the consumer wait, which it calls a quota, and reads everything', async (t) => {
+  test('makes the consumer wait: it reports a quota, and reads everything', async (t) => {
     const topic = await newTopic()
     await topics.write(topic, 0, ...Array.from({ length: 40 }, () => Buffer.alloc(5000, 'x')))
     await limit('fetching', 'consumer_byte_rate', 10_000)

@@ -1,4 +1,4 @@
-/** The publisher on a real broker: the port's contract, the topic that it makes, and every way in which Kafka can refuse or be away. */
+/** The publisher on a real broker: the port's contract, the topic that it makes, and every way in which Kafka can refuse events or fail. */
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -18,7 +18,7 @@ import { type ReadRecord, readTopic } from './read-topic.ts'
 const never = new AbortController().signal
 const dir = mkdtempSync(join(tmpdir(), 'kafka-publisher-'))
 let kafka: Kafka
-/** Where the broker asks for user and password. */
+/** The listener that asks for user and password. */
 let login: string
 let topics = 0
 
@@ -31,7 +31,7 @@ before(async () => {
     controllerPort,
     config: {
       'message.max.bytes': 200_000,
-      // A second door, where ash may do everything and brock nothing.
+      // A second listener, where ash may do everything and brock nothing.
       listeners: `PLAINTEXT://127.0.0.1:${port},LOGIN://127.0.0.1:${loginPort},CONTROLLER://127.0.0.1:${controllerPort}`,
       'advertised.listeners': `PLAINTEXT://localhost:${port},LOGIN://${login}`,
       'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,LOGIN:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT',
@@ -48,7 +48,7 @@ after(async () => {
   rmSync(dir, { recursive: true })
 })
 
-/** A topic name of its own for each test. */
+/** Each test has a topic of its own. */
 function newTopic(): string {
   return `poke-topic-${++topics}`
 }
@@ -59,7 +59,7 @@ function publisherOf(t: TestContext, options: Partial<KafkaEventPublisherOptions
   return publisher
 }
 
-/** A broker of a test's own. */
+/** A broker for one test alone. */
 async function brokerWith(t: TestContext, config: Readonly<Record<string, string | number>>): Promise<Kafka> {
   const own = mkdtempSync(join(tmpdir(), 'kafka-publisher-own-'))
   const started = await startKafka({ dir: own, config })
@@ -106,7 +106,7 @@ describe('on a real broker', () => {
     return { publisher, topic: async () => (await readTopic(kafka.brokers, topic)).map((log) => log.map(eventOf)) as never }
   })
 
-  test('the topic is made with its partitions and replicas, and can be written at once', async (t) => {
+  test('the topic is made with the given partitions and replicas, and can be written at once', async (t) => {
     for (let i = 0; i < 5; i++) {
       const topic = newTopic()
       const publisher = publisherOf(t, { topic, partitions: 4, onExisting: () => assert.fail('it was not there') })
@@ -120,7 +120,7 @@ describe('on a real broker', () => {
     }
   })
 
-  test('the topic keeps every record for ever, whatever the brokers do by default', async (t) => {
+  test('the topic keeps every record for ever, whatever the brokers’ defaults are', async (t) => {
     const config = { 'log.cleanup.policy': 'compact', 'log.retention.ms': 60_000, 'log.retention.bytes': 1_000_000 }
     const { brokers } = await brokerWith(t, config)
     const topic = newTopic()
@@ -141,7 +141,7 @@ describe('on a real broker', () => {
     assert.equal((await readTopic(kafka.brokers, topic))[0]?.length, 4)
   })
 
-  test('a topic that is there is used as it is', async (t) => {
+  test('a topic that exists is used unchanged', async (t) => {
     const topic = newTopic()
     await withAdmin((admin) =>
       createTopic(admin, { topics: [topic], partitions: 7, replicas: 1, configs: [{ name: 'retention.ms', value: '60000' }] }),
@@ -163,7 +163,7 @@ describe('on a real broker', () => {
     assert.equal(record.timestamp, Date.parse(event(1, 0).time))
   })
 
-  test('a capture from the future, of a clock that was wrong, goes out with the time of now: brokers refuse what is hours ahead', async (t) => {
+  test('a capture with a time in the future is sent with the present time, because brokers refuse timestamps hours ahead', async (t) => {
     const topic = newTopic()
     const publisher = publisherOf(t, { topic })
     await eventually(() => publisher.prepare(never))
@@ -174,7 +174,7 @@ describe('on a real broker', () => {
     assert.equal(eventOf(record).time, time)
   })
 
-  test('events that are too old for the topic’s timestamps are refused once, and go out with the time of sending; ce_time stays', async (t) => {
+  test('events too old for the topic’s timestamps are refused once, then sent with the time of sending and an unchanged ce_time', async (t) => {
     const topic = newTopic()
     const configs = [{ name: 'message.timestamp.before.max.ms', value: '3600000' }]
     await withAdmin((admin) => createTopic(admin, { topics: [topic], partitions: 2, replicas: 1, configs }))
@@ -199,7 +199,7 @@ describe('on a real broker', () => {
     assert.equal(young.timestamp, Date.parse(times[1]))
   })
 
-  test('partitions that are added are seen, and leave what was chosen where it is (rule P3)', async (t) => {
+  test('added partitions are used for new events, and partitions chosen before stay the same (rule P3)', async (t) => {
     const topic = newTopic()
     const publisher = publisherOf(t, { topic, partitions: 1 })
     await eventually(() => publisher.prepare(never))
@@ -208,7 +208,7 @@ describe('on a real broker', () => {
       admin.createPartitions({ topics: [{ name: topic, count: 5, assignments: Array.from({ length: 4 }, () => ({ brokerIds: [1] })) }] }),
     )
     await publisher.close()
-    // The broker answers before every part of it knows of the new partitions and leads them.
+    // The broker answers before it leads the new partitions.
     await eventually(async () => {
       await publisher.prepare(never)
       await publisher.publish([event(2, 0), event(3, 4)])
@@ -220,7 +220,7 @@ describe('on a real broker', () => {
     assertFirstArrivals(logs.slice(1), [3])
   })
 
-  test('an event whose partition the topic has not is refused, and not sent to another one (rule P3)', async (t) => {
+  test('an event for a partition that the topic does not have is refused, and not sent to another one (rule P3)', async (t) => {
     const topic = newTopic()
     const publisher = publisherOf(t, { topic, partitions: 2 })
     await eventually(() => publisher.prepare(never))
@@ -228,7 +228,7 @@ describe('on a real broker', () => {
     assert.deepEqual(await readTopic(kafka.brokers, topic), [[], []])
   })
 
-  test('more than the topic takes at once is said to be too large, and one event that is, to be refused', async (t) => {
+  test('a send larger than the topic accepts is reported as too large, a single event as refused', async (t) => {
     const publisher = publisherOf(t)
     await eventually(() => publisher.prepare(never))
     const large = (sequence: number, bytes: number) => ({ ...event(sequence, 0), value: Buffer.alloc(bytes, 'x') })
@@ -237,7 +237,7 @@ describe('on a real broker', () => {
     await publisher.publish([large(1, 150_000)])
   })
 
-  test('a name that no topic may have, and more replicas than brokers, are said', async (t) => {
+  test('an invalid topic name, and more replicas than brokers, are reported', async (t) => {
     await assert.rejects(
       publisherOf(t, { topic: 'no topic/at all' }).prepare(never),
       failure('topic-refused', 'no topic/at all', 'KAFKA_TOPIC'),
@@ -245,7 +245,7 @@ describe('on a real broker', () => {
     await assert.rejects(publisherOf(t, { replication: 3 }).prepare(never), failure('not-enough-brokers', 'KAFKA_TOPIC_REPLICATION'))
   })
 
-  test('a topic that was deleted is said to be gone, and is made again when it is prepared', async (t) => {
+  test('a deleted topic is reported, and made again by the next prepare', async (t) => {
     const topic = newTopic()
     const publisher = publisherOf(t, { topic })
     await eventually(() => publisher.prepare(never))
@@ -260,14 +260,14 @@ describe('on a real broker', () => {
     )
   })
 
-  test('a broker that is frozen costs one deadline, and the same events go out when it is thawed (rule P4)', async (t) => {
+  test('a frozen broker costs one deadline, and the same events are sent once it is thawed (rule P4)', async (t) => {
     const topic = newTopic()
     const publisher = publisherOf(t, { topic, sendDeadline: 1500 })
     await eventually(() => publisher.prepare(never))
     await publisher.publish([event(1, 0)])
     await kafka.kill('SIGSTOP')
     try {
-      // A process may go on for a moment after it was told to stop.
+      // A process may run on for a moment after SIGSTOP.
       const untilFrozen = async () => {
         for (;;) await publisher.publish([event(2, 0)])
       }
@@ -276,13 +276,13 @@ describe('on a real broker', () => {
     } finally {
       await kafka.kill('SIGCONT')
     }
-    // Its partitions may change hands once it is back.
+    // Its partitions may get other leaders once it is back.
     await eventually(() => publisher.publish([event(2, 0)]))
     await eventually(() => publisher.publish([event(3, 0)]))
     assertFirstArrivals(await readTopic(kafka.brokers, topic), [1, 2, 3])
   })
 
-  test('a broker that was killed is found again, and the same events go out', async (t) => {
+  test('after a killed broker was started again the same events are sent', async (t) => {
     const topic = newTopic()
     const publisher = publisherOf(t, { topic, sendDeadline: 3000 })
     await eventually(() => publisher.prepare(never))
@@ -295,7 +295,7 @@ describe('on a real broker', () => {
     assertFirstArrivals(await readTopic(kafka.brokers, topic), [1, 2])
   })
 
-  test('with user and password it publishes; with a wrong password it ends, with what to do', async (t) => {
+  test('publishes with user and password, and ends with a wrong password and what to do', async (t) => {
     const topic = newTopic()
     const as = (username: string, password: string) =>
       publisherOf(t, { topic, brokers: [login], clientOptions: { sasl: { mechanism: 'PLAIN', username, password } } })
@@ -307,12 +307,12 @@ describe('on a real broker', () => {
     assert.equal((await readTopic(kafka.brokers, topic))[0]?.length, 1)
   })
 
-  test('TLS against a broker without it is tried again, and says so', async (t) => {
+  test('TLS with a broker that has none is reported and tried again', async (t) => {
     const publisher = publisherOf(t, { clientOptions: { tls: {} } })
     await assert.rejects(publisher.prepare(never), failure('tls', 'speaks TLS'))
   })
 
-  test('a broker that does not answer does not hold up the others: each new client begins with another one', async (t) => {
+  test('a broker that does not answer holds up no attempt for long: each new client begins with another broker', async (t) => {
     const silent = await silentServer(t)
     const publisher = publisherOf(t, { brokers: [silent.address, kafka.brokers], sendDeadline: 500 })
     await assert.rejects(publisher.prepare(never), failure('deadline'))
@@ -322,8 +322,7 @@ describe('on a real broker', () => {
 })
 
 /**
- * Tries until it succeeds, as the controller does: a broker that an earlier test froze or killed may for a moment not be let in by the
- * controller.
+ * Tries until it succeeds, as the producer does: Kafka's controller may refuse a broker for a moment after an earlier test froze or killed it.
  */
 async function eventually(work: () => Promise<void>): Promise<void> {
   for (const end = performance.now() + 30_000; ; ) {
@@ -335,7 +334,7 @@ async function eventually(work: () => Promise<void>): Promise<void> {
   }
 }
 
-/** Publishes once; the leaders of a topic that was just made may not know for a moment that they are. */
+/** Publishes once, and tries again while the leaders of a new topic do not yet know that they lead it. */
 async function publishToLeaders(publisher: KafkaEventPublisher, events: Parameters<KafkaEventPublisher['publish']>[0]): Promise<void> {
   for (;;) {
     try {

@@ -1,4 +1,4 @@
-/** What Kafka must allow to the services, on a broker that allows nothing by itself: what is missing is told at the start, with what grants it. */
+/** The services on a broker that allows nothing by default: at their start they name the missing rights, and the commands that grant them. */
 import assert from 'node:assert/strict'
 import { mkdtempSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -15,7 +15,7 @@ const PASSWORD = 'staryu-and-starmie'
 const guarded = GuardedKafka.ofFile('kafka-rights', { misty: PASSWORD })
 let count = 0
 
-/** A topic of its own, with misty allowed nothing. */
+/** A new topic, on which misty is allowed nothing. */
 async function newTopic(): Promise<string> {
   await guarded.revoke('misty')
   const topic = `rights-${++count}`
@@ -23,7 +23,7 @@ async function newTopic(): Promise<string> {
   return topic
 }
 
-/** The consumer as misty. @returns once it answers, or has ended: then what it said */
+/** Starts the consumer as misty. @returns once it answers, or has ended; then its output */
 async function consumerOf(t: TestContext, topic: string): Promise<ConsumerProcess | string> {
   const dir = mkdtempSync(join(guarded.dir, 'consumer-'))
   const passwordFile = join(dir, 'password')
@@ -58,7 +58,7 @@ async function until(consumer: ConsumerProcess, condition: () => Promise<boolean
   }
 }
 
-/** Whether it ends by itself, and with what it says. */
+/** Waits for its end. @returns its output */
 async function ending(consumer: ConsumerProcess | string): Promise<string> {
   if (typeof consumer === 'string') return consumer
   while (consumer.running) await sleep(20)
@@ -68,7 +68,7 @@ async function ending(consumer: ConsumerProcess | string): Promise<string> {
 const command = (what: string) => `kafka-acls.sh --bootstrap-server ${guarded.login} --add --allow-principal User:misty ${what}`
 
 describe('the consumer', () => {
-  test('that is allowed nothing ends at once and names all that is missing, with the commands that grant it', async (t) => {
+  test('that is allowed nothing ends at once and names all missing rights, with the commands that grant them', async (t) => {
     const topic = await newTopic()
     const said = await ending(await consumerOf(t, topic))
     for (const what of [
@@ -97,7 +97,7 @@ describe('the consumer', () => {
     })
   }
 
-  test('that may not write its dead letters counts, says so before there are any, and publishes them once it may', async (t) => {
+  test('that may not write its dead letters counts, reports it before there are any, and publishes them once it may', async (t) => {
     const topic = await newTopic()
     const letters = `${topic}.dead-letters`
     await guarded.topics.make(letters, 1)
@@ -120,7 +120,7 @@ describe('the consumer', () => {
     )
   })
 
-  test('whose right to dead letters is taken away while it runs goes on counting, and keeps them', async (t) => {
+  test('whose right to write dead letters is removed while it runs goes on counting, and keeps them', async (t) => {
     const topic = await newTopic()
     await guarded.topics.make(`${topic}.dead-letters`, 1)
     const grantReading = async () => {
@@ -138,7 +138,7 @@ describe('the consumer', () => {
     assert.equal(await consumer.metric('poke_dead_letters_total{reason="not-json"}'), 2)
   })
 
-  test('whose dead-letter topic has to be made needs Create, of the topic or of the cluster', async (t) => {
+  test('whose dead-letter topic does not exist needs Create, on the topic or on the cluster', async (t) => {
     const topic = await newTopic()
     const letters = `${topic}.dead-letters`
     await guarded.grant('misty', 'topic', topic, 'Read', 'DescribeConfigs')
@@ -167,7 +167,7 @@ describe('the producer', () => {
   }
   const never = new AbortController().signal
 
-  test('that may not write is told so before there is anything to send', async (t) => {
+  test('that may not write reports it before there is anything to send', async (t) => {
     const topic = await newTopic()
     await assert.rejects(publisherOf(t, topic).prepare(never), lacks(`--operation Create --operation Write --topic ${topic}`))
     await guarded.grant('misty', 'topic', topic, 'Describe')
@@ -178,7 +178,7 @@ describe('the producer', () => {
     await publisher.publish([event(1, 0)])
   })
 
-  test('whose topic has to be made needs Create, of the topic or of the cluster', async (t) => {
+  test('whose topic does not exist needs Create, on the topic or on the cluster', async (t) => {
     await guarded.revoke('misty')
     for (const [resource, name] of [
       ['topic', 'made-by-misty'],

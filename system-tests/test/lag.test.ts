@@ -1,4 +1,4 @@
-/** Lag and totals as every reader of them sees them: the stream of the page, the API, metrics; with a store that is held, open transactions, and kills. */
+/** Lag and totals in the page's stream, the API and the metrics, while the store is locked, transactions are open, and consumers are killed. */
 import assert from 'node:assert/strict'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
@@ -21,10 +21,10 @@ interface Seen {
   readonly heldBack: number | null
 }
 
-/** What an instance says of the whole topic, in each of the ways in which it says it. */
+/** The lag of the whole topic as an instance reports it, in each place. */
 async function seenBy(consumer: ConsumerProcess, snapshots: Snapshots): Promise<Record<'stream' | 'api' | 'metrics', Seen>> {
   const response = await fetch(`${consumer.url}/api/partitions`)
-  // Before the store was read it answers 503.
+  // It answers 503 before it has read the store.
   const { partitions = [{ lag: null, heldBack: null }] } = (await response.json()) as { partitions?: Seen[] }
   const metric = async (name: string) => {
     const values = await Promise.all(
@@ -43,7 +43,7 @@ function sum(values: readonly (number | null)[]): number | null {
   return values.includes(null) ? null : values.reduce<number>((total, value) => total + (value as number), 0)
 }
 
-/** Waits until all of them say the same: nobody may say less for as long as it lasts. */
+/** Waits until all places report these figures. */
 async function eventuallyAllSee(consumer: ConsumerProcess, snapshots: Snapshots, expected: Seen): Promise<void> {
   const wanted = { stream: expected, api: expected, metrics: expected }
   for (const deadline = performance.now() + 20_000; ; await sleep(50)) {
@@ -78,8 +78,8 @@ async function setUp(t: TestContext, topic: string, instances = 1, env: Record<s
   return { feed, members, consumer, snapshots, dir }
 }
 
-describe('lag is what the brokers have and the group has not counted', { timeout: 300_000 }, () => {
-  test('while the SQLite store is held by somebody, on every instance, whoever reads a partition', async (t) => {
+describe('lag is the number of records that the brokers have and the group has not counted', { timeout: 300_000 }, () => {
+  test('while another process locks the SQLite store, on every instance, for every partition', async (t) => {
     const { feed, members, consumer, dir } = await setUp(t, 'held-sqlite', 2)
     const holder = new DatabaseSync(join(dir, 'type-counts.db'))
     t.after(() => holder.close())
@@ -89,7 +89,7 @@ describe('lag is what the brokers have and the group has not counted', { timeout
     holder.exec('ROLLBACK')
     await assertPublished(consumer, feed.counts)
     for (const member of members) await eventuallyAllSee(member.consumer, member.snapshots, { lag: 0, heldBack: 0 })
-    // And both show what was counted last, whichever of them counted it.
+    // Both show the Pokémon counted last, whichever instance counted it.
     await feed.send(1)
     const last = feed.events.at(-1)?.name
     const before = Date.now() - 60_000
@@ -108,7 +108,7 @@ describe('lag is what the brokers have and the group has not counted', { timeout
     await holder.query('LOCK TABLE partitions IN ACCESS EXCLUSIVE MODE')
     await feed.send(4000)
     await eventuallyAllSee(consumer, snapshots, { lag: 4000, heldBack: 0 })
-    // It stays so while looks at the store fail, and the page says why.
+    // It stays the same while reading the store fails, and the page says why.
     await snapshots.until('the trouble', ({ troubles }) => troubles.some((trouble) => /could not be read/.test(trouble)))
     await eventuallyAllSee(consumer, snapshots, { lag: 4000, heldBack: 0 })
     await holder.query('ROLLBACK')
@@ -116,7 +116,7 @@ describe('lag is what the brokers have and the group has not counted', { timeout
     await eventuallyAllSee(consumer, snapshots, { lag: 0, heldBack: 0 })
   })
 
-  test('with what an open transaction holds back told apart', async (t) => {
+  test('with the records that an open transaction holds back as a separate figure', async (t) => {
     const topic = 'open-transaction'
     const { feed, consumer, snapshots } = await setUp(t, topic)
     const producer = new Producer({
@@ -130,14 +130,14 @@ describe('lag is what the brokers have and the group has not counted', { timeout
     const messages = Array.from({ length: 10 }, () => ({ topic, partition: 0, key: Buffer.from('25'), value: Buffer.from('{}') }))
     await transaction.send({ messages, acks: -1 })
     await feed.send(4)
-    // The two that came into the same partition behind it wait as well; those of the other partition are counted.
+    // The two records behind it in the same partition are held back, too; those of the other partition are counted.
     await eventuallyAllSee(consumer, snapshots, { lag: 12, heldBack: 12 })
     await transaction.abort()
     await assertPublished(consumer, feed.counts)
     await eventuallyAllSee(consumer, snapshots, { lag: 0, heldBack: 0 })
   })
 
-  test('and is not known while the brokers do not answer', async (t) => {
+  test('and is shown as unknown while the brokers do not answer', async (t) => {
     const { feed, consumer, snapshots } = await setUp(t, 'brokers-away')
     await servers.kafka.stop()
     await eventuallyAllSee(consumer, snapshots, { lag: null, heldBack: null })
@@ -149,7 +149,7 @@ describe('lag is what the brokers have and the group has not counted', { timeout
   })
 })
 
-test('who follows the page never sees less counted than before, however often the consumer is killed', { timeout: 180_000 }, async (t) => {
+test('the page never shows a lower count than before, however often the consumer is killed', { timeout: 180_000 }, async (t) => {
   const { feed, consumer, snapshots } = await setUp(t, 'kills')
   const flowing = new AbortController()
   const flow = feed.steady(flowing.signal, 300)

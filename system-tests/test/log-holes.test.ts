@@ -1,7 +1,7 @@
 /**
- * Offsets without a record. Whatever producers, transactions, retries and elections do to a log, each of its offsets has a record or a marker, so that
- * a hole means that records were removed from within: those that compaction removed are told of with their amount, also when the topic is not
- * compacted any more, and counted is what is left.
+ * Offsets without a record. Producers, transactions, retries and elections leave none: each offset of a log has a record or a marker. So a hole
+ * means that records were removed from within the log. Records that compaction removed are reported with their number, also after the topic
+ * is no longer compacted, and the remaining ones are counted.
  */
 import assert from 'node:assert/strict'
 import { mkdirSync } from 'node:fs'
@@ -29,7 +29,7 @@ interface Read {
   readonly holes: readonly (readonly [from: number, to: number])[]
 }
 
-/** Reads all of partition 0 that can be read. */
+/** Reads partition 0 to its readable end. */
 async function readThrough(t: TestContext, brokers: string, topic: string): Promise<Read> {
   const reader = new KafkaTopicReader({
     brokers: brokers.split(','),
@@ -61,7 +61,7 @@ function messages(topic: string, count: number) {
   return Array.from({ length: count }, (_, i) => ({ topic, partition: 0, key: Buffer.from(String(i)), value: value('grass') }))
 }
 
-test('transactions that were committed, aborted or left open, idempotent producers and refused batches leave none', async (t) => {
+test('committed, aborted and open transactions, idempotent producers and refused batches leave no hole', async (t) => {
   const { brokers } = servers.kafka
   const topics = new Topics(brokers)
   t.after(() => topics.close())
@@ -83,7 +83,7 @@ test('transactions that were committed, aborted or left open, idempotent produce
     else await transaction.abort()
     written += 1 + round + (round % 2 === 0 ? 5 : 0)
     markers++
-    // The same batch of an idempotent producer twice, and one that is refused: too far ahead by its timestamps, or out of sequence.
+    // An idempotent producer sends one batch twice; two others are refused, for a timestamp too far ahead and for a wrong sequence.
     const batch = {
       producerId: 77n,
       producerEpoch: 0,
@@ -102,7 +102,7 @@ test('transactions that were committed, aborted or left open, idempotent produce
   assert.deepEqual([records, end, holes], [written, written + markers + 25, []])
 })
 
-test('a leader that is killed and whose successor is behind leaves none', async (t) => {
+test('a killed leader whose successor is behind leaves no hole', async (t) => {
   const cluster = await startCluster(3, { dir: join(servers.dir, 'cluster'), config: { 'replica.lag.time.max.ms': 3000 } })
   t.after(() => cluster.stop())
   const topics = new Topics(cluster.brokers)
@@ -119,7 +119,7 @@ test('a leader that is killed and whose successor is behind leaves none', async 
   t.after(() => producer.close(true))
   let acknowledged = 0
   for (const node of cluster.nodes) {
-    // The leader alone acknowledges, while it is killed.
+    // Only the leader acknowledges, while it is killed.
     const killed = sleep(200).then(() => node.kill())
     for (let i = 0; i < 40; i++) {
       await producer.send({ messages: messages('elections', 1 + (i % 7)), acks: 1 })
@@ -134,7 +134,7 @@ test('a leader that is killed and whose successor is behind leaves none', async 
   assert.deepEqual([end, holes], [records, []])
 })
 
-test('what compaction removed is told of with its amount, in the log, in readiness and by verify; and with continue, what is left is counted', async (t) => {
+test('log, readiness and verify report the number of records that compaction removed; with continue the rest is counted', async (t) => {
   const { brokers } = servers.kafka
   const topics = new Topics(brokers)
   t.after(() => topics.close())
@@ -148,12 +148,12 @@ test('what compaction removed is told of with its amount, in the log, in readine
   })
   const producer = new Producer({ clientId: 'test', bootstrapBrokers: brokers.split(','), idempotent: true })
   t.after(() => producer.close(true))
-  // 40 keys again and again, in batches of several records: some of a batch stay.
+  // 40 keys again and again, in batches of several records, so that some records of a batch stay.
   for (let round = 0; round < 30; round++) await producer.send({ messages: messages(topic, 10 + round), acks: -1 })
   for (const deadline = performance.now() + PATIENCE; ; ) {
     if ((await readThrough(t, brokers, topic)).holes.length > 0) break
     assert.ok(performance.now() < deadline, 'the broker has not compacted the topic')
-    // A segment is closed by the record after it.
+    // The next record closes a segment.
     await producer.send({ messages: messages(topic, 1), acks: -1 })
     await sleep(200)
   }

@@ -1,4 +1,4 @@
-/** Operating the consumer on a real broker: verify finds what is right, wrong and unknowable; reset counts anew; dead letters are tried again. */
+/** The consumer's commands on a real broker: verify in each of its outcomes, reset, and the reader of a topic below them. */
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -28,7 +28,7 @@ async function withAdmin<T>(work: (admin: Admin) => Promise<T>): Promise<T> {
   }
 }
 
-/** As retention does it. */
+/** Removes records as retention does. */
 async function removeUpTo(topic: string, partition: number, offset: number): Promise<void> {
   await withAdmin((admin) => admin.deleteRecords({ topics: [{ name: topic, partitions: [{ partition, offset: BigInt(offset) }] }] }))
 }
@@ -69,7 +69,7 @@ async function verdictOf({ command }: Operated): Promise<Verdict & { readonly ex
 }
 
 describe('verify', () => {
-  test('equal, while the consumer runs and records arrive; in another partition count, with dead letters', async (t) => {
+  test('equal, while the consumer runs and records arrive, with dead letters', async (t) => {
     const it = await operated(t)
     await it.feed.send(3000)
     for (const garbage of ['OK', '{"id":1}', '']) await it.feed.sendGarbage(garbage)
@@ -84,7 +84,7 @@ describe('verify', () => {
     assert.deepEqual([flowed.outcome, flowed.exitCode, flowed.remarks], ['equal', 0, []])
   })
 
-  test('different: what somebody changed in the store is found, with a table', async (t) => {
+  test('different: a number that somebody changed in the store is found, with a table', async (t) => {
     const it = await operated(t)
     await it.feed.send(500)
     await it.counted()
@@ -124,7 +124,7 @@ describe('verify', () => {
     assert.match(remarks[0] ?? '', /^partition 0: the topic that was counted \(id .*\) was deleted/)
   })
 
-  test('a topic that does not exist is said to be missing', async (t) => {
+  test('a topic that does not exist is reported as missing', async (t) => {
     const it = await operated(t)
     const env = { KAFKA_BROKERS: servers.kafka.brokers, KAFKA_TOPIC: 'no-such-topic', STORE_URL: `sqlite:${it.database}` }
     const { exitCode, out, error } = await consumerCommand(env, 'verify')
@@ -134,7 +134,7 @@ describe('verify', () => {
 })
 
 describe('reset', () => {
-  test('a running consumer counts everything anew, and says before what is gone', async (t) => {
+  test('a running consumer counts everything again; before that reset says which records are gone', async (t) => {
     const it = await operated(t)
     await it.feed.send(600)
     await it.feed.sendGarbage('OK')
@@ -154,7 +154,7 @@ describe('reset', () => {
     const done = await it.command('reset', '--from-beginning', '--yes')
     assert.deepEqual([done.exitCode, done.error], [0, store])
     assert.match(done.out, /^Everything that group poke-api-consumer counted is forgotten/)
-    // At rest too: no record has to come.
+    // At the end of the log, too, without a new record.
     while ((await verdictOf(it)).records < 601);
     await it.feed.send(30)
     await it.counted()
@@ -168,7 +168,7 @@ describe('reset', () => {
   })
 })
 
-describe('the topic’s reader', () => {
+describe('the reader of a topic', () => {
   function readerOf(t: TestContext, topic: string, options: Partial<KafkaTopicReaderOptions> = {}): KafkaTopicReader {
     const reader = new KafkaTopicReader({
       brokers: [servers.kafka.brokers],
@@ -213,7 +213,7 @@ describe('the topic’s reader', () => {
     }
   })
 
-  test('says what is gone', async (t) => {
+  test('reports records that are gone', async (t) => {
     const topic = await feedOf(t, 100)
     await removeUpTo(topic, 0, 60)
     const reader = readerOf(t, topic)
@@ -228,7 +228,7 @@ describe('the topic’s reader', () => {
     assert.equal(await reader.read(0, 60, 100, nothing, nothing), 'the topic was deleted while it was read')
   })
 
-  test('is patient with brokers that are away, but not for ever', async (t) => {
+  test('waits for brokers that do not answer, but not for ever', async (t) => {
     const topic = await feedOf(t, 100)
     const patient = readerOf(t, topic)
     await patient.describe()

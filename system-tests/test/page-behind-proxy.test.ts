@@ -1,4 +1,4 @@
-/** The page in a folder of another server: a proxy takes the folder's name off and asks the consumer for the rest. */
+/** The page in a folder of another server: a proxy removes the folder's name and passes the request on to the consumer. */
 import assert from 'node:assert/strict'
 import { createServer, request } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -17,7 +17,7 @@ test('the page works behind nginx, in a folder of its server', { skip: withoutNg
   await assertWorks(t, `${nginx.url}/poke/`, page)
 })
 
-test('the page works behind any proxy, however deep the folder', { timeout: 120_000 }, async (t) => {
+test('the page works behind any proxy, in a folder of any depth', { timeout: 120_000 }, async (t) => {
   const page = await serve(t)
   await assertWorks(t, `${await proxy(t, '/a/b/', page.url)}/a/b/`, page)
 })
@@ -30,7 +30,7 @@ async function serve(t: TestContext) {
   return page
 }
 
-/** What the page asks for is there and below the folder, it follows the counts, and its links lead somewhere. */
+/** Checks that everything the page requests exists and is below the folder, that it follows the counts, and that its links work. */
 async function assertWorks(t: TestContext, url: string, server: Served): Promise<void> {
   const browser = await launchBrowser()
   t.after(() => browser.close())
@@ -55,13 +55,13 @@ async function assertWorks(t: TestContext, url: string, server: Served): Promise
   }
   const description = `${url}api/openapi.json`
   const { servers, paths } = (await (await fetch(description)).json()) as { servers: { url: string }[]; paths: object }
-  // As in the OpenAPI specification: the path is put behind the server's URL, which is relative to the description's.
+  // As the OpenAPI specification says: the path is appended to the server's URL, which is relative to that of the description.
   const base = new URL(servers[0]?.url ?? '', description).href.replace(/\/$/, '')
   assert.ok('/api/partitions' in paths)
   assert.equal((await fetch(`${base}/api/partitions`)).status, 200)
 }
 
-/** Passes on what is asked for below the folder, without its name; anything else is not found. @returns its URL */
+/** Passes on requests below the folder, without its name; others are answered with 404. @returns its URL */
 async function proxy(t: TestContext, folder: string, target: string): Promise<string> {
   const server = createServer((asked, answer) => {
     if (!asked.url?.startsWith(folder)) {

@@ -1,4 +1,4 @@
-/** The page on screens of every width, with none, some and very many records, with the longest names and with every trouble: all of it can be read. */
+/** The page on screens of every width, with no, some and very many records, with the longest names and with every kind of failure: all of it can be read. */
 import assert from 'node:assert/strict'
 import { mkdir, readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
@@ -22,8 +22,8 @@ const SCENES: Readonly<Record<string, Figures>> = {
 }
 
 /**
- * What of the page cannot be read, in a browser: what is wider than the window, text outside its card, text that is cut without an ellipsis, bars too short to be
- * compared, and what ECharts draws beside its canvas.
+ * Finds the parts of the page that cannot be read: elements wider than the window, text outside its card, text that is cut without an ellipsis, bars too short
+ * to be compared, and drawings of ECharts outside its canvas.
  */
 const UNREADABLE = `(() => {
   const faults = []
@@ -34,7 +34,7 @@ const UNREADABLE = `(() => {
     while (texts.nextNode()) {
       const text = texts.currentNode
       const parent = text.parentElement
-      // What is for screen readers alone is out of sight.
+      // Text for screen readers is placed out of sight.
       if (text.data.trim() === '' || parent.closest('.hidden-view, .listed thead, .skip') !== null) continue
       const { textOverflow, webkitLineClamp } = getComputedStyle(parent)
       if (textOverflow === 'ellipsis' || webkitLineClamp !== 'none') continue
@@ -94,7 +94,7 @@ describe('the page on every screen', { timeout: 600_000 }, () => {
     }
   }
 
-  /** Makes the window so wide, and waits until the bars are drawn for that. */
+  /** Sets the width of the window, and waits until the bars are drawn for it. */
   async function resize(page: Page, width: number): Promise<void> {
     await page.setViewportSize({ width, height: 900 })
     await until(
@@ -108,7 +108,7 @@ describe('the page on every screen', { timeout: 600_000 }, () => {
   }
 
   for (const [scene, figures] of Object.entries(SCENES)) {
-    test(`all of it can be read, by everybody: ${scene}`, async () => {
+    test(`all of it can be read, also with screen readers: ${scene}`, async () => {
       const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
       await open(figures, 1360, 'light', async (page) => {
         await page.evaluate(axe)
@@ -130,7 +130,7 @@ describe('the page on every screen', { timeout: 600_000 }, () => {
     })
   }
 
-  test('no figure is shown before it is known', async () => {
+  test('no figure is shown while it is unknown', async () => {
     await open({ counted: null }, 390, 'light', async (page) => {
       const figures = await page.$$eval('.big, #letters-total', (nodes) => nodes.map((node) => node.textContent?.trim()))
       assert.deepEqual(figures, ['–', '–', '–', '–', '–'])
@@ -142,7 +142,7 @@ describe('the page on every screen', { timeout: 600_000 }, () => {
     })
   })
 
-  test('the button says what it does next', async () => {
+  test('the button says what a click does', async () => {
     await open({ counted: 2000 }, 1280, 'light', async (page) => {
       assert.equal(await page.textContent('#view'), 'Show as a table')
       await page.click('#view')
@@ -152,7 +152,7 @@ describe('the page on every screen', { timeout: 600_000 }, () => {
     })
   })
 
-  test('says of how many types the Pokémon are, and which part of all Pokémon has a type', async () => {
+  test('says how many types the Pokémon have, and which share of all Pokémon has a type', async () => {
     await open({ counted: 2000 }, 1280, 'light', async (page) => {
       assert.equal(
         await page.textContent('#counted-note'),
@@ -167,13 +167,13 @@ describe('the page on every screen', { timeout: 600_000 }, () => {
     })
   })
 
-  test('counts go back for a reset alone, not for an instance that read the store a little earlier', async () => {
+  test('only a reset lowers the counts, not an instance that read the store a little earlier', async () => {
     await open({ counted: 2000 }, 1280, 'light', async (page) => {
       await page.evaluate(`window.seen = []; window.sent = []
         new MutationObserver(() => seen.push(document.getElementById('counted').textContent))
           .observe(document.getElementById('counted'), { childList: true, characterData: true, subtree: true })
         new EventSource('./api/events').addEventListener('message', ({ data }) => sent.push(JSON.parse(data).group?.counted))`)
-      // For as long as a lower count is held back, the page's clock stands still.
+      // The page's clock stands still, so that a lower count is held back for as long as the test needs.
       await page.clock.install()
       await page.clock.pauseAt(Date.now() + 1000)
       server.show({ counted: 1990 })
@@ -189,7 +189,7 @@ describe('the page on every screen', { timeout: 600_000 }, () => {
     })
   })
 
-  test('a partition that stopped, and one that is not read, say so in their rows, and why at the top', async () => {
+  test('the rows of a stopped and of an unread partition say so, and the top of the page says why', async () => {
     await open({ counted: 2000, troubled: true }, 390, 'light', async (page) => {
       const rows = await page.$$eval('#partitions tr', (nodes) => nodes.map((node) => node.children[1]?.textContent))
       assert.deepEqual(rows, ['host-1/4711 this instance stopped', 'host-2/4711', 'none of our instances not counted'])
@@ -203,7 +203,7 @@ describe('the page on every screen', { timeout: 600_000 }, () => {
     })
   })
 
-  test('without its server it says since when nothing was heard, and shows no rate', async () => {
+  test('without its server the page says since when it had no answer, and shows no rate', async () => {
     await open({ counted: 2000 }, 390, 'light', async (page) => {
       await until(page, `document.getElementById('rate').textContent === '0'`)
       await server.close()
@@ -216,7 +216,7 @@ describe('the page on every screen', { timeout: 600_000 }, () => {
     })
   })
 
-  /** To be looked at by people: `SCREENSHOTS=folder`. */
+  /** For people to look at: `SCREENSHOTS=folder`. */
   test('screenshots', { skip: process.env.SCREENSHOTS === undefined }, async () => {
     const folder = process.env.SCREENSHOTS ?? ''
     await mkdir(folder, { recursive: true })

@@ -14,15 +14,15 @@ import { EventFeed } from '../event-feed.ts'
 import { Inspector } from '../inspector.ts'
 
 const PAGES = 200
-/** Before memory is looked at for the first time, and between then and the second time, in ms. */
+/** Before memory is measured for the first time, and between the first and the second time, in ms. */
 const PERIOD = 60_000
 const MAX_GROWTH = 16 * 1024 * 1024
-/** So many that a snapshot is large, and what a page leaves unread is soon too much. */
+/** So many that a snapshot is large, and a page that does not read soon has too much unread. */
 const PARTITIONS = 100
 
 test(`${PAGES} pages at once`, { timeout: 10 * 60_000 }, async (t) => {
   const dir = await mkdtemp(join(tmpdir(), 'poke-load-'))
-  // The last that was begun is the first that ends.
+  // The last one started is the first one that is closed.
   const parts = new AsyncDisposableStack()
   t.after(() => parts.disposeAsync())
   parts.defer(() => rm(dir, { recursive: true, force: true }))
@@ -67,7 +67,7 @@ test(`${PAGES} pages at once`, { timeout: 10 * 60_000 }, async (t) => {
     'whoever reads is kept',
   )
 
-  // Everything that was on its way to the frozen page is read now; behind it is the end.
+  // Now everything that was sent to the frozen page is read; after it comes the end of the stream.
   frozen.resume()
   if (!frozen.closed) await once(frozen, 'close')
 })
@@ -95,7 +95,7 @@ async function openStream(url: string): Promise<StreamReader> {
   return { counted: () => counted, open: () => open }
 }
 
-/** A page whose browser has stopped: it asked for the stream, and reads nothing. */
+/** A page whose browser has stopped: it requested the stream, and reads nothing of it. */
 async function freeze(url: string): Promise<Socket> {
   const { hostname, port } = new URL(url)
   const socket = connect(Number(port), hostname)

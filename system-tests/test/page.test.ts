@@ -103,7 +103,7 @@ describe('the page', { timeout: 300_000 }, () => {
   const published = () => eventually('type-counts.json', () => consumer.published())
   const isState = (page: Page, state: string) => page.locator(`#connection[data-state="${state}"]`).count()
 
-  test('where others have every stream, it shows a picture every five seconds and says why, and is live again once they are gone', async () => {
+  test('while others use every stream, it updates every five seconds and says why; it is live again once they have gone', async () => {
     const text = 'GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n'
     const held = holdConnections({ port: Number(new URL(consumer.url).port), from: '127.0.0.1', count: 300, text, again: true })
     try {
@@ -129,14 +129,14 @@ describe('the page', { timeout: 300_000 }, () => {
     }
   })
 
-  test('shows the counts of type-counts.json, at most a second old while records flow, and the same when they stop', async () => {
+  test('shows the counts of type-counts.json: at most a second old while records arrive, and equal when they stop', async () => {
     await open(DESKTOP, async ({ page, faults, counts }) => {
       const flowing = new AbortController()
       const flow = feed.flow(flowing.signal)
       try {
         for (let round = 0; round < 10; round++) {
           const then = await published()
-          // A second for the export, and what a snapshot takes to the screen.
+          // A second for the file, and the time that a snapshot needs to reach the screen.
           const seen = await eventually('the page follows', async () => reaches(await counts(), then), 2000)
           await eventually('the file follows', async () => reaches(await published(), seen), 2000)
         }
@@ -159,7 +159,7 @@ describe('the page', { timeout: 300_000 }, () => {
     })
   })
 
-  test('comes back by itself within five seconds after the consumer was killed and is there again, and no count goes back', async () => {
+  test('reconnects within five seconds after a killed consumer was started again, and no count goes back', async () => {
     await open(DESKTOP, async ({ page, faults, counts }) => {
       await page.evaluate(`window.figures = []
         new MutationObserver(() => figures.push(document.getElementById('counted').textContent))
@@ -180,7 +180,7 @@ describe('the page', { timeout: 300_000 }, () => {
         figures,
         figures.toSorted((a, b) => a - b),
       )
-      // That nobody answered is an error on any console.
+      // A server that did not answer is an error on the console, as it should be.
       assert.deepEqual(
         faults.filter(
           (fault) =>
@@ -191,7 +191,7 @@ describe('the page', { timeout: 300_000 }, () => {
     })
   })
 
-  test('a tab that nobody sees gives its connection back, and takes it again when it is seen', async () => {
+  test('a hidden tab closes its connection, and opens it again when it is shown', async () => {
     await open(DESKTOP, async ({ page }) => {
       const hide = (hidden: boolean) =>
         page.evaluate(`Object.defineProperty(document, 'hidden', { value: ${hidden}, configurable: true })
@@ -223,8 +223,8 @@ describe('the page', { timeout: 300_000 }, () => {
     'phone, dark': { ...PHONE, colorScheme: 'dark' },
   } as const
   for (const [look, options] of Object.entries(looks)) {
-    test(`nothing about it keeps anybody out: ${look}`, async () => {
-      // Nothing moves, so that a colour halfway through an animation is not taken for one of the page's.
+    test(`has no violation of the accessibility rules: ${look}`, async () => {
+      // Without motion, so that no colour in the middle of an animation is measured.
       await open({ ...options, reducedMotion: 'reduce' }, async ({ page, faults }) => {
         await page.evaluate(await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8'))
         for (const view of ['chart', 'table']) {
@@ -262,7 +262,7 @@ describe('the page', { timeout: 300_000 }, () => {
     })
   })
 
-  test('nothing moves for those who asked for that', async () => {
+  test('does not move if the visitor prefers reduced motion', async () => {
     await open({ ...DESKTOP, reducedMotion: 'reduce' }, async ({ page }) => {
       await feed.send(20)
       await eventually('counted', async () => Number((await page.textContent('#counted'))?.replaceAll(',', '')) === feed.sent)
@@ -270,12 +270,12 @@ describe('the page', { timeout: 300_000 }, () => {
     })
   })
 
-  /** To be looked at by people: `SCREENSHOTS=folder`. */
+  /** For people to look at: `SCREENSHOTS=folder`. */
   test('screenshots', { skip: process.env.SCREENSHOTS === undefined }, async () => {
     const folder = process.env.SCREENSHOTS ?? ''
     await mkdir(folder, { recursive: true })
     for (const [look, options] of Object.entries(looks)) {
-      // A picture shows bars that have arrived.
+      // The picture is taken when the bars have stopped moving.
       await open({ ...options, reducedMotion: 'reduce' }, async ({ page }) => {
         const flowing = new AbortController()
         const flow = feed.flow(flowing.signal, { events: 2, pause: 200 })
@@ -293,7 +293,7 @@ describe('the page', { timeout: 300_000 }, () => {
   })
 })
 
-/** The first counts, where none of them is below the second ones. */
+/** @returns the first counts if none of them is below the second ones */
 function reaches(counts: Counts, atLeast: Counts): Counts | null {
   return Object.entries(atLeast).every(([type, count]) => (counts[type] ?? 0) >= count) ? counts : null
 }

@@ -1,4 +1,4 @@
-/** The PostgreSQL store behind a real pgbouncer: in session and transaction mode it keeps every promise, in statement mode it says why it cannot. */
+/** The PostgreSQL store behind a real pgbouncer: it keeps every promise in session and transaction mode, and refuses statement mode with the reason. */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer } from 'node:net'
@@ -33,7 +33,7 @@ describe('the PostgreSQL store behind pgbouncer', { skip }, () => {
       let pooler: Pgbouncer
       before(async () => {
         const url = await postgres.createDatabase()
-        // Fewer server processes than clients, so that a client meets another one each time.
+        // Fewer server processes than clients, so that a client gets another one each time.
         pooler = await startPgbouncer(url, { pool_mode: mode, default_pool_size: mode === 'transaction' ? 3 : 100, max_client_conn: 500 })
       })
       after(() => pooler.stop())
@@ -56,14 +56,14 @@ describe('the PostgreSQL store behind pgbouncer', { skip }, () => {
           now: () => Date.now(),
         }
       }
-      // What holds where every transaction may meet another server process holds where none does.
+      // If it holds with another server process in each transaction, it holds with the same one, too.
       if (mode === 'transaction') {
         testTallyStore('PostgreSQL behind pgbouncer', create)
         testDeadLetterStore('PostgreSQL behind pgbouncer', create)
         testStoreProcesses('PostgreSQL behind pgbouncer', create)
       }
 
-      test('its settings hold in every transaction, and none of them is left to whoever gets the server process next', async (t) => {
+      test('its settings hold in every transaction, and none of them stays in the server process for the next client', async (t) => {
         const url = await postgres.createDatabase()
         const timeouts = ['lock_timeout', 'statement_timeout', 'idle_in_transaction_session_timeout']
         const names = ['synchronous_commit', ...timeouts, 'search_path', 'array_nulls', 'row_security', 'transaction_isolation']
@@ -131,7 +131,7 @@ describe('the PostgreSQL store behind pgbouncer', { skip }, () => {
     })
   }
 
-  test('a pooler that gives the number of the server process itself is found out by what it does', async (t) => {
+  test('a pooler that gives the real number of the server process is detected by an unknown prepared statement', async (t) => {
     const url = await postgres.createDatabase()
     const pooler = await startPgbouncer(url, { pool_mode: 'transaction', default_pool_size: 1 })
     t.after(() => pooler.stop())
@@ -145,7 +145,7 @@ describe('the PostgreSQL store behind pgbouncer', { skip }, () => {
       t.after(() => store.close())
       return store
     }
-    // One server process for both: each meets what the other one has prepared.
+    // One server process for both, so each finds the statements that the other has prepared.
     const [one, other] = [await open(), await open()]
     let state = await commitTo(one, partitionOf(0), await one.open(partitionOf(0)), 10, { counts: { bug: 1 } })
     await commitTo(other, partitionOf(1), await other.open(partitionOf(1)), 10, { counts: { bug: 1 } })
@@ -153,7 +153,7 @@ describe('the PostgreSQL store behind pgbouncer', { skip }, () => {
     assert.deepEqual((await other.totals()).counts, new Map([['bug', 3]]))
   })
 
-  test('pool_mode=statement: refused at once, with what to change', async (t) => {
+  test('pool_mode=statement is refused at once, with what to change', async (t) => {
     const url = await postgres.createDatabase()
     const pooler = await startPgbouncer(url, { pool_mode: 'statement' })
     t.after(() => pooler.stop())
@@ -168,7 +168,7 @@ describe('the PostgreSQL store behind pgbouncer', { skip }, () => {
   })
 
   for (const authType of ['plain', 'scram-sha-256'] as const) {
-    test(`auth_type=${authType}: a login that the pooler refuses ends the wait for it`, async (t) => {
+    test(`auth_type=${authType}: a login that the pooler refuses is not tried again`, async (t) => {
       const url = await postgres.createDatabase()
       const pooler = await startPgbouncer(url, { auth_type: authType })
       t.after(() => pooler.stop())
@@ -185,7 +185,7 @@ describe('the PostgreSQL store behind pgbouncer', { skip }, () => {
     })
   }
 
-  test('a pooler that was told to ignore start-up parameters: the options of the URL hold all the same', async (t) => {
+  test('the options of the URL hold behind a pooler that ignores start-up parameters, too', async (t) => {
     const url = await postgres.createDatabase()
     const pooler = await startPgbouncer(url, { pool_mode: 'transaction', ignore_startup_parameters: 'options,statement_timeout' })
     t.after(() => pooler.stop())
@@ -196,7 +196,7 @@ describe('the PostgreSQL store behind pgbouncer', { skip }, () => {
 })
 
 /**
- * Stands in front of a pooler, and gives every connection the number of one server process.
+ * A proxy in front of a pooler that gives every connection the number of the same server process.
  * @returns its port
  */
 async function startDisguise(t: TestContext, port: number, pid: number): Promise<number> {
@@ -212,7 +212,7 @@ async function startDisguise(t: TestContext, port: number, pid: number): Promise
     let begin = Buffer.alloc(0)
     const look = (part: Buffer) => {
       begin = Buffer.concat([begin, part])
-      // Messages are a letter, a length and a body; K has the number and a secret.
+      // A message is a letter, a length and a body; K has the number and a secret.
       for (let at = 0; at + 5 <= begin.length && at + 1 + begin.readInt32BE(at + 1) <= begin.length; at += 1 + begin.readInt32BE(at + 1)) {
         if (begin.toString('latin1', at, at + 1) !== 'K') continue
         begin.writeInt32BE(pid, at + 5)
@@ -221,7 +221,7 @@ async function startDisguise(t: TestContext, port: number, pid: number): Promise
         pooler.pipe(client)
         return
       }
-      // Before it the pooler asks for the password.
+      // Before that message the pooler asks for the password.
       if (begin.readInt32BE(1) + 1 === begin.length) {
         client.write(begin)
         begin = Buffer.alloc(0)

@@ -1,4 +1,4 @@
-/** The PostgreSQL store on a real server: the contract of every store, and what only networks and servers do. */
+/** The PostgreSQL store on a real server: the contract of every store, and everything that only networks and servers do. */
 import assert from 'node:assert/strict'
 import { Socket } from 'node:net'
 import { after, before, describe, type TestContext, test } from 'node:test'
@@ -59,7 +59,7 @@ async function rejects(refused: Promise<unknown>, kind: StoreErrorKind): Promise
 }
 
 describe('the PostgreSQL schema', () => {
-  test('of the first version is brought up to date, and its dead letters are listed, published and counted on', async (t) => {
+  test('of the first version is brought up to date, and its dead letters can be listed, published and replayed', async (t) => {
     const { url } = await create(t)
     await makeFirstVersion(url)
     await query(
@@ -69,7 +69,7 @@ describe('the PostgreSQL schema', () => {
     await assertBroughtUpToDate(await openFor(t, url))
   })
 
-  test('of a newer version is refused and left as it is', async (t) => {
+  test('of a newer version is refused and not changed', async (t) => {
     const url = await server.createDatabase()
     await openFor(t, url)
     await query(url, 'INSERT INTO store_migrations VALUES (99, now())')
@@ -77,14 +77,14 @@ describe('the PostgreSQL schema', () => {
     assert.match(message, /^the store postgres:\/\/[^@]+ has schema version 99, this program knows versions up to \d+: /)
   })
 
-  test('says of the view type_counts that it is public', async (t) => {
+  test('has a comment that the view type_counts is public', async (t) => {
     const url = await server.createDatabase()
     await openFor(t, url)
     const [row] = await query(url, `SELECT obj_description('type_counts'::regclass) AS comment`)
     assert.match(String(row?.comment), /^Public: /)
   })
 
-  test('lives in the schema that the search_path of the URL names', async (t) => {
+  test('is made in the schema that the search_path of the URL names', async (t) => {
     const url = await server.createDatabase()
     await query(url, 'CREATE SCHEMA counting')
     const inSchema = new URL(url)
@@ -96,7 +96,7 @@ describe('the PostgreSQL schema', () => {
     assert.match(await rejects(openStore(inSchema.href, { groupId: 'group' }), 'unsupported'), /no schema of the search_path exists/)
   })
 
-  test('that is older is brought up to date where it is, though a schema of the user’s name was made before it', async (t) => {
+  test('of an older version is brought up to date in its own schema, though there is now a schema with the user’s name', async (t) => {
     const url = await server.createDatabase()
     await makeFirstVersion(url)
     const [store] = await query(url, 'SELECT id FROM store')
@@ -124,7 +124,7 @@ describe('the PostgreSQL schema', () => {
     assert.deepEqual((await store.totals()).counts, new Map([['bug', 1]]))
   })
 
-  test('in a database whose encoding has not every name is refused at once, with what to do', async () => {
+  test('in a database whose encoding lacks some names is refused at once, with what to do', async () => {
     const url = new URL(await server.createDatabase())
     await query(url.href, `CREATE DATABASE latin1 TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'`)
     url.pathname = '/latin1'
@@ -132,7 +132,7 @@ describe('the PostgreSQL schema', () => {
     assert.match(message, /its encoding is LATIN1, which does not have the names of all types: make a database with ENCODING 'UTF8'/)
   })
 
-  test('a user without rights on it is told so', async () => {
+  test('without rights of the user is reported', async () => {
     const url = await server.createDatabase()
     await query(url, `DROP ROLE IF EXISTS guest`)
     await query(url, `CREATE ROLE guest LOGIN PASSWORD 'guest'`)
@@ -169,13 +169,13 @@ describe('the PostgreSQL session', () => {
     assert.match(await rejects(openStore(weak.href, { groupId: 'group' }), 'unsupported'), /synchronous_commit is off/)
   })
 
-  test('reads and writes the same whatever a role or database has by default', async (t) => {
+  test('reads and writes the same whatever the defaults of role and database are', async (t) => {
     const [plain, odd] = [await server.createDatabase(), await server.createDatabase()]
     for (const setting of ODD_DEFAULTS) await query(odd, `ALTER DATABASE ${new URL(odd).pathname.slice(1)} SET ${setting}`)
     assert.deepEqual(await contentAfterAll(t, odd), await contentAfterAll(t, plain))
   })
 
-  test('does not take rows that a policy hides for rows that are not there', async (t) => {
+  test('refuses to work where a policy hides rows, instead of taking them for missing', async (t) => {
     const url = await server.createDatabase()
     const store = await openFor(t, url)
     await commitTo(store, P0, await store.open(P0), 10, { counts: { bug: 1 } })
@@ -192,13 +192,13 @@ describe('the PostgreSQL session', () => {
     )
   })
 
-  test('keeps its connections alive, so that one whose other end is gone is noticed', async (t) => {
+  test('sends keep-alives, so that a connection without its other end is noticed', async (t) => {
     const keepAlive = t.mock.method(Socket.prototype, 'setKeepAlive')
     await openFor(t, await server.createDatabase())
     assert.ok(keepAlive.mock.calls.some(({ arguments: given }) => given[0] === true && given[1] === 10_000))
   })
 
-  test('a snapshot is one state, though something is committed between its statements', async (t) => {
+  test('a snapshot shows one state, even if there is a commit between its statements', async (t) => {
     const url = await server.createDatabase()
     const store = await openFor(t, url)
     await commitTo(store, P0, await store.open(P0), 10, { counts: { bug: 1 } })
@@ -212,7 +212,7 @@ describe('the PostgreSQL session', () => {
     )
   })
 
-  test('takes the password apart from the URL, and prints neither', async (t) => {
+  test('accepts the password apart from the URL, and prints neither', async (t) => {
     const url = new URL(await server.createDatabase())
     const { password } = url
     url.password = ''
@@ -224,7 +224,7 @@ describe('the PostgreSQL session', () => {
     assert.doesNotMatch(await rejects(openStore(url.href, { groupId: 'group' }), 'not-authorised'), /s3cret/)
   })
 
-  test('a database that is missing, and a server that is away, are told apart', async () => {
+  test('a missing database and a server that does not answer have different errors', async () => {
     const url = new URL(await server.createDatabase())
     url.pathname = '/no_such_database'
     assert.match(await rejects(openStore(url.href, { groupId: 'group' }), 'unusable'), /does not exist: create the database/)
@@ -234,7 +234,7 @@ describe('the PostgreSQL session', () => {
     assert.match(await rejects(openStore(away, { groupId: 'group' }), 'unreachable'), /cannot be reached \(.*ECONNREFUSED/)
   })
 
-  test('survives the loss of its connections: the next operation opens another one', async (t) => {
+  test('works after its connections were lost: the next operation opens another one', async (t) => {
     const url = await server.createDatabase()
     const store = await openFor(t, url)
     const state = await store.open(P0)
@@ -262,7 +262,7 @@ describe('the PostgreSQL session', () => {
     })
   }
 
-  test('replays and commits of one partition take their locks in one order: no deadlock has to be resolved', async (t) => {
+  test('replays and commits of one partition take their locks in the same order, so there is no deadlock', async (t) => {
     const url = await server.createDatabase()
     const [counting, replaying] = [await openFor(t, url), await openFor(t, url)]
     const deadLetters = Array.from({ length: 40 }, (_, offset) => letterOf(offset))
@@ -272,7 +272,7 @@ describe('the PostgreSQL session', () => {
     const replayed = Promise.all(letters.map(({ id }) => replaying.replay(id, new Map(Object.entries({ water: 1, fire: 1, bug: 1 })))))
     for (let i = 1; i <= 40; i++) state = await commitTo(counting, P0, state, 100 + i, { counts: { bug: 1, fire: 1, water: 1 } })
     assert.ok((await replayed).every((done) => done))
-    // Sessions tell what they have met when they end.
+    // A session reports its deadlocks when it ends.
     await Promise.all([counting.close(), replaying.close()])
     const sessions = `SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'poke-api-consumer'`
     while ((await query(url, sessions)).length > 0);
@@ -281,7 +281,7 @@ describe('the PostgreSQL session', () => {
     ])
   })
 
-  test('a lock that is held for too long is an error in time, and nothing was changed', async (t) => {
+  test('a lock that is held for too long is an error within the deadline, and nothing was changed', async (t) => {
     const url = await server.createDatabase()
     const store = await openFor(t, url, { deadline: 1000 })
     const state = await store.open(P0)
@@ -304,7 +304,7 @@ describe('the network to PostgreSQL', () => {
     return { url, proxy, store }
   }
 
-  test('a black hole: an error when the deadline is over, the connection is given up, and it works again afterwards', async (t) => {
+  test('that drops every packet: an error at the deadline, the connection is closed, and the next one works', async (t) => {
     const { proxy, store } = await throughProxy(t, { deadline: 700 })
     const state = await store.open(P0)
     proxy.swallow()
@@ -321,7 +321,7 @@ describe('the network to PostgreSQL', () => {
     await commitTo(store, P0, await store.open(P0), 10)
   })
 
-  test('the answer to a commit is lost: an error, and the next opening shows what became of it', async (t) => {
+  test('that loses the answer to a commit: an error, and the next opening shows whether it was made', async (t) => {
     const { url, proxy, store } = await throughProxy(t, { deadline: 700 })
     const state = await store.open(P0)
     proxy.swallowAnswers()
@@ -333,7 +333,7 @@ describe('the network to PostgreSQL', () => {
     assert.deepEqual((await store.totals()).counts, new Map([['bug', 1]]))
   })
 
-  test('cut in the middle of a commit: an error at once, and it works again', async (t) => {
+  test('that breaks in the middle of a commit: an error at once, and the next connection works', async (t) => {
     const { proxy, store } = await throughProxy(t)
     const state = await store.open(P0)
     proxy.swallowAnswers()
@@ -355,7 +355,7 @@ async function makeFirstVersion(url: string): Promise<void> {
   await query(url, 'INSERT INTO store_migrations VALUES (1, now())')
 }
 
-/** What administrators set for all their programs, and what older programs needed. */
+/** Defaults that administrators set for all programs, or that older programs needed. */
 const ODD_DEFAULTS = [
   'array_nulls = off',
   'standard_conforming_strings = off',
@@ -372,7 +372,7 @@ const ODD_DEFAULTS = [
   "idle_in_transaction_session_timeout = '1ms'",
 ]
 
-/** @returns what a store says after each thing that can be done with it; without its times */
+/** Uses every operation of a store. @returns what each of them returned, without times */
 async function contentAfterAll(t: TestContext, url: string): Promise<unknown> {
   const store = await openFor(t, url)
   const deadLetters = [
@@ -394,7 +394,7 @@ async function contentAfterAll(t: TestContext, url: string): Promise<unknown> {
   return { position, lastSequences, letters, newest: partition?.newest?.event, totals: await store.totals(), snapshot, purged }
 }
 
-/** One commit from the log's start, by whoever has the token; errors of lost connections are tried again. */
+/** One commit from the log's start with the newest token; it is tried again after errors of lost connections. */
 async function commitUntilCommitted(store: Store, token: number): Promise<void> {
   const position = { offset: 'log-start', leaderEpoch: -1 } as const
   for (;;) {
@@ -414,7 +414,7 @@ async function terminateSessions(url: string): Promise<void> {
   )
 }
 
-/** Holds the rows of all partitions, or what a statement changes, as a frozen client would. */
+/** Locks the rows of all partitions, or the rows that a statement changes, as a frozen client would. */
 async function holdLock(t: TestContext, url: string, statement = 'SELECT * FROM partitions FOR UPDATE') {
   const { default: pg } = await import('pg')
   const client = new pg.Client({ connectionString: url })

@@ -1,4 +1,4 @@
-/** `sslmode` against a real PostgreSQL, with and without TLS: what each mode encrypts, whom it believes, and what it says where it does not. */
+/** `sslmode` with a real PostgreSQL, with and without TLS: what each mode encrypts, which certificates it accepts, and its message if it does not. */
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { chmodSync, chownSync, mkdtempSync, rmSync } from 'node:fs'
@@ -17,7 +17,7 @@ let plain: OwnPostgresServer
 before(async () => {
   authority('ca')
   authority('stranger')
-  // For localhost, and not for its address.
+  // A certificate for localhost, and not for its address.
   signed('server', '/CN=localhost', 'DNS:localhost')
   signed('poke', '/CN=poke', 'DNS:poke')
   ownedByPostgres(file('server.key'))
@@ -60,7 +60,7 @@ function ownedByPostgres(path: string): void {
   chownSync(path, id('-u'), id('-g'))
 }
 
-/** @returns whether the store's connection is encrypted, and with whose certificate; else the kind of the error and its message */
+/** @returns whether the store's connection is encrypted, and with which client certificate; or the kind of the error and its message */
 async function opened(server: OwnPostgresServer, parameters: string, host = 'localhost') {
   const direct = await server.createDatabase()
   const url = `${direct.replace('127.0.0.1', host)}?${parameters}`
@@ -84,14 +84,14 @@ describe('a PostgreSQL with TLS', () => {
   const known = () => `sslrootcert=${file('ca.pem')}`
   const strange = () => `sslrootcert=${file('stranger.pem')}`
 
-  test('is encrypted as each mode says', async () => {
+  test('is used as each mode says', async () => {
     const modes = ['disable', 'allow', 'prefer', 'require']
     const found = await Promise.all(modes.map((mode) => opened(encrypted, `sslmode=${mode}`, '127.0.0.1')))
     assert.deepEqual(found, ['plain', 'plain', 'encrypted', 'encrypted'])
     assert.equal(await opened(encrypted, ''), 'encrypted')
   })
 
-  test('of another authority: refused where the authority is looked at, with what to correct', async () => {
+  test('of another authority is refused by the modes that check the authority, with what to correct', async () => {
     assert.equal(await opened(encrypted, `sslmode=verify-ca&${known()}`, '127.0.0.1'), 'encrypted')
     assert.equal(await opened(encrypted, `sslmode=require&${known()}`, '127.0.0.1'), 'encrypted')
     for (const mode of ['require', 'verify-ca', 'verify-full']) {
@@ -101,7 +101,7 @@ describe('a PostgreSQL with TLS', () => {
     assert.match(await opened(encrypted, 'sslrootcert=system'), /^store\/tls: .* has not signed/)
   })
 
-  test('under another name: refused by verify-full alone', async () => {
+  test('under another name is refused by verify-full alone', async () => {
     assert.equal(await opened(encrypted, `sslmode=verify-full&${known()}`), 'encrypted')
     assert.match(
       await opened(encrypted, `sslmode=verify-full&${known()}`, '127.0.0.1'),
@@ -109,19 +109,19 @@ describe('a PostgreSQL with TLS', () => {
     )
   })
 
-  test('is shown the certificate of this service', async () => {
+  test('gets the certificate of this service', async () => {
     const own = `sslcert=${file('poke.pem')}&sslkey=${file('poke.key')}`
     assert.equal(await opened(encrypted, `sslmode=verify-full&${known()}&${own}`), 'encrypted as /CN=poke')
   })
 })
 
-test('a PostgreSQL without TLS: plain where that is allowed, and else said so', async () => {
+test('a PostgreSQL without TLS is used unencrypted if the mode allows it, and refused with a message if not', async () => {
   const found = await Promise.all(['disable', 'allow', 'prefer'].map((mode) => opened(plain, `sslmode=${mode}`)))
   assert.deepEqual(found, ['plain', 'plain', 'plain'])
   assert.match(await opened(plain, 'sslmode=require'), /^store\/tls: the store .* has no TLS, and sslmode asks for it: turn it on/)
 })
 
-test('several hosts: one that is away and one that refuses are told by name, and the one that works is used', async () => {
+test('of several hosts the one that works is used; an unreachable and a refusing one are named', async () => {
   const url = new URL(await plain.createDatabase())
   const of = (hosts: string, rest = '') => `postgres://poke:pikachu@${hosts}${url.pathname}${rest}`
   const store = await openStore(of(`127.0.0.1:1,127.0.0.1:${url.port}`), { groupId: 'group', environment: {} })

@@ -1,4 +1,4 @@
-/** A producer that is killed at each step of a capture's way, on a real broker: each Pokémon of its sweep is counted once. */
+/** The producer is killed at each of its crash points, on a real broker: each Pokémon of its sweep is counted once. */
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -14,7 +14,7 @@ import type { SweepOrders } from './sweep-process.ts'
 
 const LAST = 60
 const eachOnce = (last: number) => Array.from({ length: last }, (_, i) => i + 1)
-/** Of a sweep that goes a part of its way in each life: what is captured within a moment is stored at once. */
+/** For a sweep that each start of the process takes a part further: captures that finish together are stored in one transaction. */
 const LAST_OF_LONG = 400
 const servers = serversOfFile('producer-crash')
 const { dir } = servers
@@ -32,13 +32,13 @@ for (const [index, at] of CRASH_POINTS.entries()) {
 test('a producer killed again and again in the middle of its sweep finishes it, and each Pokémon is counted once', async () => {
   const orders = { dir: join(dir, 'outbox-again'), brokers: servers.kafka.brokers, topic: 'crash-again', last: LAST_OF_LONG }
   let kills = 0
-  // After something was stored: a life that stores nothing would be followed by the same one for ever.
+  // After something was stored: a start that stores nothing would be repeated for ever.
   while ((await sweep({ ...orders, die: { at: 'obtained', nth: 15, after: 'stored' } })) === 'SIGKILL') kills++
   assert.ok(kills >= 3, `only ${kills} kills hit`)
   assert.deepEqual(await counted(orders.topic), eachOnce(LAST_OF_LONG))
 })
 
-/** Runs a sweep's process; gives its exit code, or the signal that ended it. */
+/** Runs the process of a sweep to its end. @returns its exit code, or the signal that ended it */
 async function sweep(orders: SweepOrders): Promise<number | NodeJS.Signals> {
   const program = fileURLToPath(new URL('./sweep-process.ts', import.meta.url))
   const child = spawn(process.execPath, [program, JSON.stringify(orders)], { stdio: ['ignore', 'inherit', 'inherit'] })

@@ -1,4 +1,4 @@
-/** Reads a whole topic with the library's own decoder, and without a group: what is there now, partition by partition, from the beginning. */
+/** Reads a whole topic with the client library's own decoder and without a group: partition by partition, from its beginning to its present end. */
 import { type ClusterTopicMetadata, Consumer } from '@platformatic/kafka'
 
 export interface ReadRecord {
@@ -15,7 +15,7 @@ const CLIENT_ID = 'read-topic'
 const LEADERS_DEADLINE = 30_000
 const MAX_BYTES = 16 * 1024 * 1024
 
-/** @param brokers host:port, several with commas between */
+/** @param brokers host:port, several separated by commas */
 export async function readTopic(brokers: string, topic: string): Promise<ReadRecord[][]> {
   const consumer = new Consumer({ clientId: CLIENT_ID, bootstrapBrokers: brokers.split(','), groupId: CLIENT_ID })
   try {
@@ -29,7 +29,7 @@ export async function readTopic(brokers: string, topic: string): Promise<ReadRec
   }
 }
 
-/** A broker that was killed or frozen leads its partitions again a moment after it takes events again. */
+/** Waits for the leaders: a broker that was killed or frozen accepts events a moment before it leads its partitions again. */
 async function topicWithLeaders(consumer: Consumer, name: string): Promise<ClusterTopicMetadata> {
   for (const end = performance.now() + LEADERS_DEADLINE; ; ) {
     const { topics, brokers } = await consumer.metadata({ topics: [name], forceUpdate: true })

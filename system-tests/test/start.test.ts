@@ -28,7 +28,7 @@ describe('make start', () => {
     return command
   }
 
-  test('shows counts that grow and where the page is, and ends on Ctrl-C with nothing left', async () => {
+  test('shows growing counts and the page’s address, and leaves no process behind after Ctrl-C', async () => {
     const running = start()
     await running.counted((types) => types > 10)
     const page = await running.page()
@@ -41,7 +41,7 @@ describe('make start', () => {
     await running.nothingIsLeft()
   })
 
-  test('goes on from where it was, also after Kafka was killed under it', async () => {
+  test('goes on from where it was, also after Kafka was killed', async () => {
     const running = start()
     const before = await running.counted((types) => types > 10)
     await running.counted((types) => types > before)
@@ -55,7 +55,7 @@ describe('make start', () => {
     await running.nothingIsLeft()
   })
 
-  test('its figures fit together and never go back, whatever is killed, until somebody resets what was counted', async () => {
+  test('its figures agree and never go back, whatever is killed, until a reset', async () => {
     const running = start()
     let lines = await running.saidFigures(({ counted }) => counted !== null && counted > 0)
     for (const name of ['producer', 'consumer', 'kafka']) {
@@ -66,7 +66,7 @@ describe('make start', () => {
     const figures = running.figures.slice(0, lines)
     const { exitCode, error } = await consumerCommand(running.consumerSettings, 'reset', '--from-beginning', '--yes')
     assert.equal(exitCode, 0, error)
-    // All is counted anew: what was captured at earlier starts too.
+    // Everything is counted again, including captures of earlier starts.
     const end = await running.saidFigures(
       ({ captured, waiting, lag, counted }) => lag === 0 && waiting === 0 && counted === captured,
       running.figures.length,
@@ -90,7 +90,7 @@ describe('make start', () => {
     assert.equal(await running.exitCode, 0, running.output)
   })
 
-  test('runs beside another one in another folder, started at the same moment', async () => {
+  test('runs beside another make start in another folder, started at the same moment', async () => {
     const both = ['one', 'other'].map((name) => start({}, join(dir, name)))
     for (const running of both) await running.counted((types) => types > 10)
     const brokers = both.map(({ output }) => /^Kafka +(localhost:\d+)/m.exec(output)?.[1])
@@ -111,7 +111,7 @@ describe('make start', () => {
     assert.match(running.output, /The producer cannot go on:/)
   })
 
-  test('tells all wrong settings of both services at once, and what is probably misspelt, before anything is started', async () => {
+  test('reports all wrong settings of both services at once, and names that are probably misspelt, before it starts anything', async () => {
     const wrong = start({ CAPTURE_INTERVAL: 'soon', ON_DATA_LOSS: 'maybe' })
     assert.equal(await wrong.exitCode, 78)
     assert.match(wrong.output, /2 settings are wrong:\n {2}CAPTURE_INTERVAL is "soon"; accepted: a duration.*\n {2}ON_DATA_LOSS is "maybe"/)

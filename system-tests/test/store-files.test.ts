@@ -1,4 +1,4 @@
-/** The files of a SQLite store that vanish under a running consumer: it ends before it says anything else, and nothing is lost or counted twice. */
+/** The files of a SQLite store are removed while the consumer runs: it ends before it publishes anything else, and nothing is lost or counted twice. */
 import assert from 'node:assert/strict'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -16,7 +16,7 @@ for (const [what, suffixes] of [
   ['the log', ['-wal']],
 ] as const) {
   for (const resting of [true, false]) {
-    test(`${what} removed while ${resting ? 'nothing' : 'much'} is to be counted, and a second instance on the same file`, async (t) => {
+    test(`${what} removed while ${resting ? 'nothing' : 'much'} is left to count, and a second instance on the same file`, async (t) => {
       const topic = `removed${suffixes.join('')}${resting ? '-at-rest' : ''}`
       const { brokers } = servers.kafka
       const dir = join(servers.dir, topic)

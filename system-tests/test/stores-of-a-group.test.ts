@@ -1,4 +1,4 @@
-/** Rule S5 on a real broker: who counts goes on, and whoever comes with another store is refused, whoever leads the group, and also when nobody is there. */
+/** Rule S5 on a real broker: running instances go on, and an instance with another store is refused, whichever member leads the group and also if there is none. */
 import assert from 'node:assert/strict'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { mkdir, rm } from 'node:fs/promises'
@@ -17,7 +17,7 @@ const servers = serversOfFile('stores-of-a-group')
 const TIMEOUT = { timeout: 240_000 }
 const RESTARTS = LONG ? 10 : 3
 
-/** A topic whose group counts into one store, and what whoever comes with another store would write. */
+/** A topic whose group counts into one store, and the store and file of an instance with another store. */
 async function groupOf(t: TestContext, topic: string, partitions: number) {
   const { brokers } = servers.kafka
   const topics = new Topics(brokers)
@@ -64,7 +64,7 @@ function assertRefused({ exitCode, out, error }: Finished, store: string): void 
   assert.ok(msg.includes(`counts into sqlite:${store} (`) && msg.includes('-other.db: each would have a part. Set STORE_URL'), msg)
 }
 
-test('a newcomer with another store ends before it joins, has written nothing, and nobody who counts notices', TIMEOUT, async (t) => {
+test('an instance with another store ends before it joins, has written nothing, and disturbs no running instance', TIMEOUT, async (t) => {
   const { feed, member, store, newcomer, mirrored } = await groupOf(t, 'newcomer', 3)
   const [first, second] = [await member(store, 'one'), await member(store, 'two')]
   await feed.send(300)
@@ -79,26 +79,26 @@ test('a newcomer with another store ends before it joins, has written nothing, a
   assert.match(finished.out, /\([^)]+\/\d+ counts or counted into it\)/)
   assert.equal(readFileSync(file, 'utf8'), 'untouched')
   assert.deepEqual([first, second].map(shares), before)
-  // A new leader, which may be anybody: it is not the newcomer.
+  // Another member leads the group now, and it is not the refused instance.
   await first.end('SIGTERM')
   assertRefused(await newcomer(file), store)
   await feed.send(300)
   await assertPublished(second, feed.counts)
 })
 
-test('nobody is there, and a newcomer with another store ends all the same', TIMEOUT, async (t) => {
+test('an instance with another store ends, too, if the group has no members', TIMEOUT, async (t) => {
   const { feed, member, store, newcomer, mirrored } = await groupOf(t, 'nobody', 1)
   const first = await member(store)
   await mirrored()
   await first.end('SIGTERM')
-  // Nothing was counted yet: the group's store is known all the same.
+  // Nothing was counted yet, and still the group's store is known.
   assertRefused(await newcomer(), store)
   await feed.send(100)
   await first.restart()
   await assertPublished(first, feed.counts)
 })
 
-test('a supervisor restarts them all again and again: counting goes on, exactly', TIMEOUT, async (t) => {
+test('counting goes on exactly while a supervisor restarts all instances again and again', TIMEOUT, async (t) => {
   const { feed, member, store, newcomer, mirrored } = await groupOf(t, 'supervised', 3)
   const [first, second] = [await member(store, 'one'), await member(store, 'two')]
   await mirrored()
@@ -118,7 +118,7 @@ test('a supervisor restarts them all again and again: counting goes on, exactly'
   await assertVerified(first)
 })
 
-test('of two that begin at once one counts everything, and the other ends', TIMEOUT, async (t) => {
+test('of two instances that start at the same time one counts everything, and the other ends', TIMEOUT, async (t) => {
   const { feed, member, store } = await groupOf(t, 'at-once', 2)
   const both = await Promise.all([member(store, 'one'), member(`${store}-other`, 'two')])
   await feed.send(200)
@@ -152,7 +152,7 @@ test(
     const before = consumer.log.length
     await consumer.restart()
     const said = () => consumer.log.slice(before).filter(({ msg }) => /the group's offset 600 is ahead of the store's position/.test(msg))
-    // It is said before the group's offset is written over.
+    // It is reported before the group's offset is overwritten.
     await feed.send(1)
     await mirrored(601)
     await assertPublished(consumer, feed.counts)
@@ -160,7 +160,7 @@ test(
   },
 )
 
-test('take-group leaves a group alone that has members', TIMEOUT, async (t) => {
+test('take-group refuses to change a group that has members', TIMEOUT, async (t) => {
   const { topic, member, store, newcomer, mirrored } = await groupOf(t, 'taken', 1)
   const first = await member(store)
   await mirrored()

@@ -1,4 +1,4 @@
-/** A producer process for tests: sweeps a few Pokémon that cost no request, and kills itself where it is told to. Its only argument is a `SweepOrders` as JSON. */
+/** A producer process for tests: it sweeps a few Pokémon without any request, and kills itself at a given crash point. Its only argument is a `SweepOrders` as JSON. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Controller } from '@poke-api-pipeline/poke-api-producer/controller'
 import { KafkaEventPublisher } from '@poke-api-pipeline/poke-api-producer/kafka-producer'
@@ -12,9 +12,9 @@ export interface SweepOrders {
   readonly dir: string
   readonly brokers: string
   readonly topic: string
-  /** The sweep is of the Pokémon 1 to this. */
+  /** The sweep has the Pokémon 1 to this one. */
   readonly last: number
-  /** Dies by SIGKILL when it comes by this point for the nth time, counted from when it has come by the point `after`. */
+  /** Kills itself by SIGKILL when it passes this crash point for the nth time, counted from when it has passed the point `after`. */
   readonly die?: { readonly at: CrashPoint; readonly nth: number; readonly after?: CrashPoint }
 }
 

@@ -1,4 +1,4 @@
-/** The bounded main job as a user runs it: `make sweep`, with everything that can die dying in the middle of it. */
+/** `make sweep` as a user runs it, while every process that can be killed is killed in the middle of it. */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
@@ -46,7 +46,7 @@ describe('make sweep', () => {
     await sweep.nothingIsLeft()
   })
 
-  test('starts anew after a finished one, and goes on after it was killed itself', async () => {
+  test('starts a new sweep after a finished one, and goes on with its sweep after it was killed itself', async () => {
     const killed = await run('sweep')
     await killed.counted((types) => types > IN_ALL + 200)
     const start = await run('start')
@@ -63,7 +63,7 @@ describe('make sweep', () => {
     await next.nothingIsLeft()
   })
 
-  test('tells the difference and fails where more was counted than captured', async () => {
+  test('reports the difference and fails if more was counted than captured', async () => {
     const sweep = await run('sweep')
     await sweep.counted((types) => types > 2 * IN_ALL)
     const store = new DatabaseSync(join(dir, 'data/dev/type-counts.db'), { timeout: 5000 })
@@ -76,7 +76,7 @@ describe('make sweep', () => {
     await sweep.nothingIsLeft()
   })
 
-  test('ends without those that cannot be had, names them with their reasons, and fails', async () => {
+  test('ends without Pokémon that cannot be obtained, names them with the reasons, and fails', async () => {
     const whole = await servePokeApi({ first: 12 })
     apis.push(whole)
     const broken = createServer(async (request, response) => {
@@ -95,7 +95,7 @@ describe('make sweep', () => {
     await sweep.nothingIsLeft()
   })
 
-  test('stops when it is asked to, in order and within ten seconds, and leaves nothing running', async () => {
+  test('stops within ten seconds when it is asked to, and leaves no process behind', async () => {
     const sweep = await run('sweep')
     await sweep.counted((types) => types > 3 * IN_ALL + 1)
     const asked = performance.now()
@@ -106,7 +106,7 @@ describe('make sweep', () => {
     await sweep.nothingIsLeft()
   })
 
-  test('make demo-kill kills both services, tells it, and ends with the word of verify', async () => {
+  test('make demo-kill kills both services, reports each kill, and ends with the result of verify', async () => {
     const demo = await run('sweep', join(dir, 'demo'), null, '--kills', '1')
     await demo.counted((types) => types > 0)
     assert.equal(await demo.exitCode, 0, demo.output)
@@ -118,9 +118,9 @@ describe('make sweep', () => {
     await demo.nothingIsLeft()
   })
 
-  /** Slowly enough to hit the middle. */
+  /** So slow that a kill hits the middle of the sweep. */
   async function run(script: 'sweep' | 'start', folder = dir, apiUrl: string | null = null, ...options: string[]): Promise<DevCommand> {
-    // An API of its own for each, so that nothing comes from the cache and the rate holds.
+    // Each test has an API of its own, so that nothing comes from the cache and the rate holds.
     const api = await servePokeApi()
     apis.push(api)
     const command = new DevCommand(script, folder, { POKE_API_URL: apiUrl ?? api.url, POKE_API_MAX_RATE: '200' }, options)
@@ -129,7 +129,7 @@ describe('make sweep', () => {
   }
 })
 
-/** The whole file after so many sweeps, byte for byte. */
+/** The bytes of the whole file after so many sweeps. */
 function documentOf(sweeps: number): string {
   const types = Object.fromEntries(Object.entries(COUNTS_OF_A_SWEEP).map(([type, count]) => [type, sweeps * count]))
   return `${JSON.stringify({ types })}\n`

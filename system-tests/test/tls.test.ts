@@ -1,4 +1,4 @@
-/** TLS that fails, with a real broker and real certificates: each service says why, what to do, and goes on once it is mended. */
+/** Failures of TLS, with a real broker and real certificates: each service says the reason and what to do, and goes on once it is corrected. */
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:https'
@@ -77,7 +77,7 @@ async function newTopic(): Promise<string> {
   return topic
 }
 
-/** As the services read it from their settings. */
+/** The settings, as the services read them. */
 function securityOf(env: Record<string, string>) {
   return kafkaSecurity(readSettings(KAFKA_SETTINGS, env).values)
 }
@@ -126,7 +126,7 @@ describe('both services say', () => {
   }
 })
 
-test('what is right works: with TLS, and with a login over it', async (t) => {
+test('correct settings work: with TLS, and with a login over TLS', async (t) => {
   const passwordFile = join(dir, 'password')
   writeFileSync(passwordFile, 'staryu\n')
   const login = { ...tls(), KAFKA_SASL_MECHANISM: 'PLAIN', KAFKA_USERNAME: 'misty', KAFKA_PASSWORD_FILE: passwordFile }
@@ -144,7 +144,7 @@ test('what is right works: with TLS, and with a login over it', async (t) => {
   }
 })
 
-test('a password whose file is gone is waited for, without a word of its path', async (t) => {
+test('a password file that is gone is waited for, and its path is not printed', async (t) => {
   const topic = await newTopic()
   const KAFKA_PASSWORD_FILE = join(dir, 'short-lived')
   writeFileSync(KAFKA_PASSWORD_FILE, 'staryu\n')
@@ -171,7 +171,7 @@ test('a password whose file is gone is waited for, without a word of its path', 
   await handler.until(() => handler.counted.length === 1)
 })
 
-test('of PokeAPI the same is said', async (t) => {
+test('failures of TLS with PokeAPI are reported in the same way', async (t) => {
   for (const [certificate, words] of [
     [stranger.issue('localhost'), /authority that is not known here .*NODE_EXTRA_CA_CERTS/],
     [authority.issue('localhost', -1), /certificate/],

@@ -1,8 +1,7 @@
 /**
- * Fetches from one broker, for as long as it leads partitions of ours. The next fetch is under way while the last response is counted, so
- * at most two responses of a leader are in memory; while neither is counted, nothing is asked for.
+ * Fetches from one broker, for as long as it leads partitions of this member. The next response arrives while the last one is processed, so
+ * at most two responses of a broker are in memory: while both are still being processed, no request is sent.
  */
-
 import { quotaText } from '@poke-api-pipeline/kafka-common/kafka-connecting'
 import { BackOff } from '@poke-api-pipeline/service-kit/back-off'
 import type { Clock } from '@poke-api-pipeline/service-kit/clock'
@@ -11,24 +10,24 @@ import type { FetchResponse } from './brokers/fetch-response.ts'
 import { kafkaError, refusedBy } from './brokers/kafka-failure.ts'
 import { LeaderConnection, type LeaderConnectionOptions } from './brokers/leader-connection.ts'
 import { KafkaError } from './errors.ts'
-import type { PartitionFetcher, Question } from './partition-fetcher.ts'
+import type { FetchRequest, PartitionFetcher } from './partition-fetcher.ts'
 
 export interface BrokerFetcherOptions extends LeaderConnectionOptions {
   readonly topic: string
   /** Those that this broker leads. */
-  readonly feeds: () => readonly PartitionFetcher[]
+  readonly partitions: () => readonly PartitionFetcher[]
   readonly topicId: () => string
   readonly failures: FailureTracker
   /** Quotas that make this client wait, by broker. */
   readonly quotas: FailureTracker
-  /** The broker does not answer: perhaps it does not lead any more. */
-  readonly doubt: () => void
+  /** Asks for new metadata: a broker that does not answer may not lead any more. */
+  readonly requestRefresh: () => void
   readonly clock: Clock
 }
 
 /**
- * Brokers that enforce quotas make clients wait for moments all the time; from so many ms on it is told. A quota on the time of requests never makes
- * anybody wait for longer than `quota.window.size.seconds`, 1 s by default, and a client may get nothing at all by it.
+ * Brokers that enforce quotas make clients wait for moments all the time; a wait of so many ms is reported. A quota on the time of requests never
+ * makes a client wait for longer than `quota.window.size.seconds`, 1 s by default, and a client may get no answer at all under it.
  */
 const NOTABLE_THROTTLE = 500
 
@@ -36,7 +35,7 @@ export class BrokerFetcher {
   readonly #options: BrokerFetcherOptions
   readonly #closing = new AbortController()
   readonly #retry: BackOff
-  /** Another one after each failure. */
+  /** Replaced after each failure. */
   #connection: LeaderConnection
   #woken: PromiseWithResolvers<void> = Promise.withResolvers()
   /** Rotates the partitions in the requests: a backlog in the first ones would starve the others (rule F3). */
@@ -48,12 +47,12 @@ export class BrokerFetcher {
     this.#retry = new BackOff({ first: 50, longest: 5000, clock: options.clock })
   }
 
-  /** There may be something to ask for. */
+  /** A partition may be requestable that was not before. */
   wake(): void {
     this.#woken.resolve()
   }
 
-  /** Ends `run`; what is being counted goes on. */
+  /** Ends `run`; responses that arrived are still processed. */
   close(): void {
     this.#closing.abort()
     this.#connection.close()
@@ -62,23 +61,23 @@ export class BrokerFetcher {
     this.wake()
   }
 
-  /** @throws KafkaError where it is hopeless */
+  /** @throws KafkaError where trying again cannot help */
   async run(): Promise<void> {
     // Of the last two responses: resolves when their bytes are not needed any more.
     let before: Promise<unknown> = Promise.resolve()
     let last: Promise<unknown> = Promise.resolve()
-    let counting: (() => Promise<unknown>) | null = null
+    let process: (() => Promise<unknown>) | null = null
     while (!this.#closing.signal.aborted) {
-      // The next response is received where the one before the last was.
+      // The next response is received into the buffer of the one before the last.
       await before
       this.#woken = Promise.withResolvers()
-      const questions = this.#questions()
-      // It is asked for before the last one is counted.
+      const requests = this.#nextRequests()
+      // The request goes out before the last response is processed.
       const topicId = this.#options.topicId()
-      const arriving = questions.length === 0 ? null : this.#connection.fetch(topicId, questions)
+      const arriving = requests.length === 0 ? null : this.#connection.fetch(topicId, requests)
       arriving?.catch(() => {})
-      if (counting !== null) last = counting()
-      counting = null
+      if (process !== null) last = process()
+      process = null
       if (arriving === null) {
         await this.#woken.promise
         continue
@@ -87,50 +86,51 @@ export class BrokerFetcher {
         const response = await arriving
         this.#retry.reset()
         this.#options.failures.worked(this.#name)
-        this.#lookAtQuota(response)
+        this.#reportQuota(response)
         before = last
-        counting = this.#answered(topicId, questions, response)
+        process = this.#onResponse(topicId, requests, response)
       } catch (error) {
-        for (const question of questions) question.feed.forget(question)
-        await this.#failed(error)
+        for (const request of requests) request.fetcher.onNoResponse(request)
+        await this.#onFailure(error)
       }
     }
-    counting?.()
+    process?.()
   }
 
   get #name(): string {
     return `broker ${this.#options.node}`
   }
 
-  #lookAtQuota({ throttleMs }: FetchResponse): void {
+  #reportQuota({ throttleMs }: FetchResponse): void {
     const { quotas } = this.#options
     if (throttleMs < NOTABLE_THROTTLE) quotas.worked(this.#name)
     else quotas.failed(this.#name, new KafkaError('quota', quotaText([this.#name], throttleMs)))
   }
 
-  #questions(): Question[] {
-    const feeds = this.#options.feeds()
-    const turn = feeds.length === 0 ? 0 : this.#turn++ % feeds.length
-    return [...feeds.slice(turn), ...feeds.slice(0, turn)].map((feed) => feed.ask()).filter((question) => question !== null)
+  #nextRequests(): FetchRequest[] {
+    const fetchers = this.#options.partitions()
+    const turn = fetchers.length === 0 ? 0 : this.#turn++ % fetchers.length
+    const inTurn = [...fetchers.slice(turn), ...fetchers.slice(0, turn)]
+    return inTurn.map((fetcher) => fetcher.nextRequest()).filter((request) => request !== null)
   }
 
-  /** @returns counts it all; resolves when that is done */
-  #answered(topicId: string, questions: readonly Question[], response: FetchResponse): () => Promise<unknown> {
+  /** @returns processes every partition of the response; resolves when that is done */
+  #onResponse(topicId: string, requests: readonly FetchRequest[], response: FetchResponse): () => Promise<unknown> {
     const { topic } = this.#options
     if (response.errorCode !== 0) throw refusedBy(response.errorCode, { brokers: [this.#name], topic })
     const parts = response.topics.get(topicId) ?? []
-    const counts = questions.map((question) => {
-      const part = parts.find(({ partition }) => partition === question.partition)
-      if (part !== undefined) return question.feed.answered(question, part, response)
-      question.feed.forget(question)
+    const work = requests.map((request) => {
+      const part = parts.find(({ partition }) => partition === request.partition)
+      if (part !== undefined) return request.fetcher.onResponse(request, part, response)
+      request.fetcher.onNoResponse(request)
       return async () => {}
     })
-    return () => Promise.all(counts.map((count) => count()))
+    return () => Promise.all(work.map((process) => process()))
   }
 
-  /** @throws KafkaError where it is hopeless */
-  async #failed(error: unknown): Promise<void> {
-    const { topic, failures, doubt, clock } = this.#options
+  /** @throws KafkaError where trying again cannot help */
+  async #onFailure(error: unknown): Promise<void> {
+    const { topic, failures, requestRefresh, clock } = this.#options
     this.#connection.close()
     const { signal } = this.#closing
     if (signal.aborted) return
@@ -138,7 +138,7 @@ export class BrokerFetcher {
     const failure = kafkaError(error, { brokers: [this.#name], topic })
     if (!failure.retriable) throw failure
     failures.failed(this.#name, failure)
-    doubt()
+    requestRefresh()
     await clock.wait(this.#retry.next(), signal)
   }
 }

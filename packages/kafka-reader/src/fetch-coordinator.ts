@@ -1,5 +1,4 @@
-/** Reads the partitions that were handed to this member: a feed for each of them, and a loop for each broker that leads any. */
-
+/** Reads the partitions that the group assigned to this member: a `PartitionFetcher` for each, and a `BrokerFetcher` for each broker that leads any. */
 import type { BaseOptions } from '@platformatic/kafka'
 import type { Clock } from '@poke-api-pipeline/service-kit/clock'
 import type { FailureTracker } from '@poke-api-pipeline/service-kit/failure-tracker'
@@ -7,13 +6,13 @@ import { BrokerFetcher } from './broker-fetcher.ts'
 import type { Cluster, Positions } from './brokers/cluster.ts'
 import type { FetchLimits } from './brokers/fetch-response.ts'
 import type { TopicWatch } from './brokers/topic-watch.ts'
-import { type FeedContext, PartitionFetcher } from './partition-fetcher.ts'
+import { type FetchContext, PartitionFetcher } from './partition-fetcher.ts'
 import type { FetchHandler } from './ports.ts'
 import type { BatchCursor } from './records/record-batch.ts'
 
 export interface FetchCoordinatorOptions {
   readonly cluster: Pick<Cluster, 'ends' | 'address' | 'fetchVersion'>
-  readonly topics: Pick<TopicWatch, 'current' | 'leaderOf' | 'doubt'>
+  readonly topics: Pick<TopicWatch, 'current' | 'leaderOf' | 'requestRefresh'>
   readonly brokers: readonly string[]
   readonly topic: string
   readonly clientId: string
@@ -23,55 +22,56 @@ export interface FetchCoordinatorOptions {
   readonly failures: FailureTracker
   /** Quotas that make this client wait, by broker. */
   readonly quotas: FailureTracker
-  /** Resolves when the group has lately confirmed that this member is one. */
+  /** Resolves when the group has lately confirmed that this instance is a member. */
   readonly confirmed: () => Promise<void>
   readonly clock: Clock
-  /** For how long nothing may come beyond a broker's own waiting, in ms. */
+  /** How long a connection may be silent beyond the broker's own waiting, in ms. */
   readonly longestSilence?: number
 }
 
 export class FetchCoordinator {
   readonly #options: FetchCoordinatorOptions
-  readonly #feeds = new Map<number, PartitionFetcher>()
-  readonly #loops = new Map<number, BrokerFetcher>()
+  readonly #partitions = new Map<number, PartitionFetcher>()
+  /** By node. */
+  readonly #brokers = new Map<number, BrokerFetcher>()
   /** A partition is opened again only when it was closed. */
   readonly #closing = new Map<number, Promise<void>>()
   #assigned: ReadonlySet<number> = new Set()
-  #context: FeedContext | null = null
-  readonly #failed = Promise.withResolvers<never>()
+  #context: FetchContext | null = null
+  readonly #fatal = Promise.withResolvers<never>()
 
   constructor(options: FetchCoordinatorOptions) {
     this.#options = options
-    // Rejected before `run` or after it: nobody has to know.
-    this.#failed.promise.catch(() => {})
+    // It may be rejected before `run` listens, or after.
+    this.#fatal.promise.catch(() => {})
   }
 
-  /** What the store has of each partition that is read. */
+  /** The store's position of each partition that is being read. */
   get positions(): Positions {
-    return positionsOf(this.#feeds.values())
+    return positionsOf(this.#partitions.values())
   }
 
-  /** Where the store stood when a partition was opened; null where it is not read here. */
-  openedAt(partition: number): number | null {
-    return this.#feeds.get(partition)?.openedAt ?? null
+  /** The store's position when a partition was opened; null where it is not being read here. */
+  openedOffset(partition: number): number | null {
+    return this.#partitions.get(partition)?.openedOffset ?? null
   }
 
-  /** From now on these partitions are read, and no others. */
+  /** Reads these partitions from now on, and no others. */
   assign(partitions: ReadonlySet<number>): void {
     this.#assigned = partitions
     this.#reconcile()
   }
 
-  /** The topic was looked at: its leaders, its id, or whether it is compacted may have changed. */
-  topicLookedAt(): void {
+  /** New metadata has arrived: leaders, the topic's id, or whether it is compacted may have changed. */
+  topicRefreshed(): void {
     this.#reconcile()
-    if (this.#options.topics.current.compacted) for (const feed of this.#feeds.values()) feed.refuseCompacted()
+    if (this.#options.topics.current.compacted) for (const fetcher of this.#partitions.values()) fetcher.refuseCompacted()
   }
 
   /**
    * Fetches until the signal is aborted; then closes every partition.
    * @returns the last positions
-   * @throws ServiceError where it is hopeless
+   * @throws ServiceError where trying again cannot help
    */
   async run(handler: FetchHandler, signal: AbortSignal): Promise<Positions> {
     const { cluster, topics, brokers, failures, newCursor, confirmed, clock } = this.#options
@@ -86,9 +86,9 @@ export class FetchCoordinator {
       signal,
       leaderOf: (partition) => topics.leaderOf(partition),
       isCompacted: () => topics.current.compacted,
-      doubt: () => topics.doubt(),
-      ready: () => this.#wake(),
-      failed: (error) => this.#failed.reject(error),
+      requestRefresh: () => topics.requestRefresh(),
+      onRequestable: () => this.#wake(),
+      onFatal: (error) => this.#fatal.reject(error),
     }
     const aborted = Promise.withResolvers<void>()
     const abort = () => aborted.resolve()
@@ -96,45 +96,46 @@ export class FetchCoordinator {
     if (signal.aborted) abort()
     this.#reconcile()
     try {
-      await Promise.race([aborted.promise, this.#failed.promise])
+      await Promise.race([aborted.promise, this.#fatal.promise])
     } finally {
       signal.removeEventListener('abort', abort)
       this.#context = null
-      await this.#end()
+      await this.#close()
     }
     return this.positions
   }
 
-  /** The feeds stay where they are, so that their last positions can be asked for. */
-  async #end(): Promise<void> {
-    for (const loop of this.#loops.values()) loop.close()
-    await Promise.all([...this.#feeds.values()].map((feed) => feed.close()))
+  /** The closed fetchers stay in the map, so that their last positions can be asked for. */
+  async #close(): Promise<void> {
+    for (const broker of this.#brokers.values()) broker.close()
+    await Promise.all([...this.#partitions.values()].map((fetcher) => fetcher.close()))
     await Promise.all(this.#closing.values())
   }
 
-  /** Opens what was handed to us and closes what was taken away, or is of another topic by now; each leader gets a loop. */
+  /** Opens partitions that were assigned, and closes those that were taken away or belong to an earlier topic of the same name. */
   #reconcile(): void {
     const context = this.#context
     if (context === null) return
     const { topic, topics } = this.#options
     const { topicId, partitions } = topics.current
-    for (const feed of [...this.#feeds.values()]) {
-      if (feed.at.topicId !== topicId || !this.#assigned.has(feed.at.partition)) this.#close(feed)
+    for (const fetcher of [...this.#partitions.values()]) {
+      const { topicPartition } = fetcher
+      if (topicPartition.topicId !== topicId || !this.#assigned.has(topicPartition.partition)) this.#closePartition(fetcher)
     }
     for (const partition of this.#assigned) {
-      // The group may know of partitions that were added before they are known here.
-      if (this.#feeds.has(partition) || partition >= partitions.length) continue
-      const feed = new PartitionFetcher({ topic, topicId, partition }, context)
-      this.#feeds.set(partition, feed)
-      feed.start(this.#closing.get(partition) ?? Promise.resolve())
+      // The group may assign partitions that were added after the last metadata arrived here.
+      if (this.#partitions.has(partition) || partition >= partitions.length) continue
+      const fetcher = new PartitionFetcher({ topic, topicId, partition }, context)
+      this.#partitions.set(partition, fetcher)
+      fetcher.start(this.#closing.get(partition) ?? Promise.resolve())
     }
     this.#moveToLeaders()
   }
 
-  #close(feed: PartitionFetcher): void {
-    const { partition } = feed.at
-    this.#feeds.delete(partition)
-    const closed = Promise.all([this.#closing.get(partition), feed.close()]).then(() => {
+  #closePartition(fetcher: PartitionFetcher): void {
+    const { partition } = fetcher.topicPartition
+    this.#partitions.delete(partition)
+    const closed = Promise.all([this.#closing.get(partition), fetcher.close()]).then(() => {
       if (this.#closing.get(partition) === closed) this.#closing.delete(partition)
     })
     this.#closing.set(partition, closed)
@@ -142,42 +143,43 @@ export class FetchCoordinator {
 
   #moveToLeaders(): void {
     const led = new Map<number, PartitionFetcher[]>()
-    for (const feed of this.#feeds.values()) {
-      const { node } = this.#options.topics.leaderOf(feed.at.partition)
-      if (node >= 0) led.set(node, [...(led.get(node) ?? []), feed])
+    for (const fetcher of this.#partitions.values()) {
+      const { node } = this.#options.topics.leaderOf(fetcher.topicPartition.partition)
+      if (node >= 0) led.set(node, [...(led.get(node) ?? []), fetcher])
     }
-    for (const [node, loop] of [...this.#loops]) {
+    for (const [node, broker] of [...this.#brokers]) {
       if (led.has(node)) continue
-      this.#loops.delete(node)
-      loop.close()
+      this.#brokers.delete(node)
+      broker.close()
     }
-    for (const [node, feeds] of led) {
-      for (const feed of feeds) feed.ledBy(node)
-      if (!this.#loops.has(node)) this.#loops.set(node, this.#startLoop(node))
+    for (const [node, fetchers] of led) {
+      for (const fetcher of fetchers) fetcher.setLeader(node)
+      if (!this.#brokers.has(node)) this.#brokers.set(node, this.#startBroker(node))
     }
     this.#wake()
   }
 
-  #startLoop(node: number): BrokerFetcher {
+  #startBroker(node: number): BrokerFetcher {
     const { topics } = this.#options
-    const loop = new BrokerFetcher({
+    const broker = new BrokerFetcher({
       ...this.#options,
       node,
-      feeds: () => [...this.#feeds.values()].filter((feed) => topics.leaderOf(feed.at.partition).node === node),
+      partitions: () =>
+        [...this.#partitions.values()].filter(({ topicPartition }) => topics.leaderOf(topicPartition.partition).node === node),
       topicId: () => topics.current.topicId,
-      doubt: () => topics.doubt(),
+      requestRefresh: () => topics.requestRefresh(),
     })
-    loop.run().catch((error) => this.#failed.reject(error))
-    return loop
+    broker.run().catch((error) => this.#fatal.reject(error))
+    return broker
   }
 
   #wake(): void {
-    for (const loop of this.#loops.values()) loop.wake()
+    for (const broker of this.#brokers.values()) broker.wake()
   }
 }
 
-function positionsOf(feeds: Iterable<PartitionFetcher>): Positions {
+function positionsOf(fetchers: Iterable<PartitionFetcher>): Positions {
   const positions = new Map<number, { readonly offset: number; readonly leaderEpoch: number }>()
-  for (const feed of feeds) if (feed.position !== null) positions.set(feed.at.partition, feed.position)
+  for (const { topicPartition, position } of fetchers) if (position !== null) positions.set(topicPartition.partition, position)
   return positions
 }

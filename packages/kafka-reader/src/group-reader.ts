@@ -106,11 +106,11 @@ export class GroupReader implements RecordSource {
       cluster: known,
       isGroups: (signal) => storeOfGroup.check(signal),
       usedBy: async () => usersOf(await cluster.describeGroup(this.#options.groupId)),
-      doubt: () => topics.doubt(),
+      requestRefresh: () => topics.requestRefresh(),
     })
     const identity = new IdentityHeaders(this.#options.identity ?? null)
     const decompressor = new Decompressor(this.#options.limits.maxBatchBytes ?? DEFAULT_MAX_BATCH_BYTES)
-    const loop = new FetchCoordinator({
+    const coordinator = new FetchCoordinator({
       ...this.#options,
       cluster,
       topics,
@@ -123,18 +123,18 @@ export class GroupReader implements RecordSource {
       ...this.#options,
       cluster,
       member: () => membership.member,
-      positions: () => loop.positions,
-      openedAt: (partition) => loop.openedAt(partition),
+      positions: () => coordinator.positions,
+      openedOffset: (partition) => coordinator.openedOffset(partition),
     })
     const stop = new AbortController()
     const running = AbortSignal.any([signal, stop.signal])
     const leaving = new AbortController()
     const looking = topics.run(({ partitions }) => {
-      loop.topicLookedAt()
+      coordinator.topicRefreshed()
       void membership.topicHas(partitions.length)
     }, running)
-    const member = membership.run((partitions) => loop.assign(partitions), leaving.signal)
-    const fetching = loop.run(handler, running)
+    const member = membership.run((partitions) => coordinator.assign(partitions), leaving.signal)
+    const fetching = coordinator.run(handler, running)
     const mirroring = mirror.run(running)
     const measuring = new LogWatch({ ...this.#options, cluster, topics }).run(running)
     const checking = storeOfGroup.run(running)

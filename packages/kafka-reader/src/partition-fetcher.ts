@@ -1,20 +1,17 @@
-/**
- * One partition that was handed to this member: opened where its store says, asked for, counted, and opened again after any trouble.
- * What was asked for under an earlier opening is void (rule S2). Losses are told to the reader, which decides (rules F1, F5, S6).
- */
-
 import { BackOff } from '@poke-api-pipeline/service-kit/back-off'
 import type { Clock } from '@poke-api-pipeline/service-kit/clock'
 import type { FailureTracker } from '@poke-api-pipeline/service-kit/failure-tracker'
-import type { Cluster, Leader } from './brokers/cluster.ts'
-import type { FetchedPartition, FetchQuestion, FetchResponse } from './brokers/fetch-response.ts'
+import { StateMachine } from '@poke-api-pipeline/service-kit/state-machine'
+import type { Cluster, Leader, LogEnds } from './brokers/cluster.ts'
+import type { FetchedPartition, FetchResponse, RequestedPartition } from './brokers/fetch-response.ts'
 import { CODE, refusedBy } from './brokers/kafka-failure.ts'
+import { compacted, damagedLog, divergence, retention, truncation, unknownEpoch } from './data-loss.ts'
 import { KafkaError } from './errors.ts'
 import type { DataLoss, FetchHandler, PartitionReader, ReadOutcome, TopicPartition } from './ports.ts'
 import { endOfBatches } from './records/batch-format.ts'
 import type { BatchCursor } from './records/record-batch.ts'
 
-export interface FeedContext {
+export interface FetchContext {
   readonly cluster: Pick<Cluster, 'ends'>
   readonly brokers: readonly string[]
   readonly handler: FetchHandler
@@ -23,201 +20,239 @@ export interface FeedContext {
   readonly leaderOf: (partition: number) => Leader
   /** Whether the topic is compacted (rule S6). */
   readonly isCompacted: () => boolean
-  /** Resolves when the group has lately confirmed that this member is one. */
+  /** Resolves when the group has lately confirmed that this instance is a member. */
   readonly confirmed: () => Promise<void>
-  /** There is something to ask for that was not there before. */
-  readonly ready: () => void
-  /** Somebody else seems to lead, or the topic is not as it was. */
-  readonly doubt: () => void
-  /** It is hopeless. */
-  readonly failed: (error: unknown) => void
+  /** Called when a partition can be requested that could not be before. */
+  readonly onRequestable: () => void
+  /** Asks for new metadata: the leader or the topic may have changed. */
+  readonly requestRefresh: () => void
+  /** Called with an error after which reading cannot go on. */
+  readonly onFatal: (error: unknown) => void
   readonly clock: Clock
   readonly signal: AbortSignal
 }
 
-/** What a leader is asked for this partition. */
-export interface Question extends FetchQuestion {
-  readonly feed: PartitionFetcher
-  readonly session: object
+/** One partition of a Fetch request, and who asked for it. */
+export interface FetchRequest extends RequestedPartition {
+  readonly fetcher: PartitionFetcher
 }
 
-type State = 'opening' | 'reading' | 'resting' | 'left-alone' | 'closed'
+export type FetchState = 'opening' | 'fetching' | 'holding' | 'backing-off' | 'stopped' | 'closed'
+
+/** As drawn in the comment of `PartitionFetcher`. */
+export const FETCH_TRANSITIONS: Readonly<Record<FetchState, readonly FetchState[]>> = {
+  opening: ['opening', 'fetching', 'stopped', 'closed'],
+  fetching: ['holding', 'backing-off', 'opening', 'stopped', 'closed'],
+  holding: ['fetching', 'backing-off', 'opening', 'stopped', 'closed'],
+  'backing-off': ['fetching', 'opening', 'stopped', 'closed'],
+  stopped: ['closed'],
+  closed: [],
+}
 
 const FIRST_RETRY = 50
 const LONGEST_RETRY = 5000
 /** A leader that is behind for a moment says so a few times at most. */
 const MOST_CONTRADICTIONS = 4
 
+/**
+ * Reads one partition that the group assigned to this member, from where its store says.
+ *
+ *               ┌──────────────── reopen ───────────────┐
+ *               ▼                                       │
+ *   start ─▶ opening ──opened──▶ fetching ──check──▶ holding
+ *               │                 │  ▲  ▲              │  │
+ *               │           refused  │  └──nothing lost┘  │ nothing lost yet
+ *               │                 ▼  │ waited             │
+ *               │              backing-off ◀──────────────┘
+ *               ▼
+ *            stopped           (`stopped` follows each of them, where the handler says so)
+ *               ▼
+ *            closed            (`closed` follows every state)
+ *
+ * - opening: the handler opens a session and says where reading starts. A `reopen` from any state comes back here, after a growing pause.
+ * - fetching: the partition is part of each request to its leader.
+ * - holding: a response must be examined before the next request: it begins with bytes that may be damaged, or the offset is out of range.
+ * - backing-off: the leader refused the request; the same request is sent again after a growing pause.
+ * - stopped: data was lost and the handler stopped. Only a new assignment opens the partition again, with a new fetcher.
+ *
+ * Responses to requests of an earlier session are dropped (rule S2). Losses are reported to the handler, which decides (rules F1, F5, S6).
+ */
 export class PartitionFetcher {
-  readonly at: TopicPartition
-  readonly #context: FeedContext
+  readonly topicPartition: TopicPartition
+  readonly #context: FetchContext
   readonly #cursor: BatchCursor
   readonly #openings: BackOff
   readonly #refusals: BackOff
-  #state: State = 'opening'
+  readonly #states: StateMachine<FetchState>
   #reader: PartitionReader | null = null
-  /** Another one after each opening, and at the end. */
+  /** Replaced when a session ends, so that work of an ended one is recognised. */
   #session: object = {}
   /** Everything that is done with the reader, one thing after the other. */
   #work: Promise<void> = Promise.resolve()
-  /** Ends what an opening waits for. */
+  /** Ends an opening that waits. */
   readonly #closing = new AbortController()
   /** Resolves when no opening is under way. */
   #opening: Promise<void> = Promise.resolve()
   #leader = -1
-  /** What it is being asked for. */
-  #asked: Question | null = null
-  // What to ask for next.
-  #offset = -1
+  /** The request whose response is awaited. */
+  #request: FetchRequest | null = null
+  #nextOffset = -1
+  /** The leader epoch of the last batch before it (rule F1). */
   #lastEpoch = -1
-  /** Where reading began at this opening. */
-  #stoodAt = -1
-  /** What the reader was told last of the log's ends, by an empty response, so that it need not be told the same again. */
-  #told: FetchedPartition | null = null
+  /** Where reading began in this session. */
+  #openedOffset = -1
+  /** The last empty response that the reader was given: the same ends of the log are not reported twice. */
+  #lastReported: FetchedPartition | null = null
   /** Where the broker itself found its log damaged. */
   #damagedAt = -1
-  /** How often in a row the log had the offset after all that it was said not to have. */
+  /** How often in a row an offset was refused as out of range that is within the log. */
   #contradictions = 0
 
-  constructor(at: TopicPartition, context: FeedContext) {
-    this.at = at
+  constructor(topicPartition: TopicPartition, context: FetchContext) {
+    this.topicPartition = topicPartition
     this.#context = context
     this.#cursor = context.newCursor()
-    const times = { first: FIRST_RETRY, longest: LONGEST_RETRY, clock: context.clock }
-    this.#openings = new BackOff(times)
-    this.#refusals = new BackOff(times)
+    this.#states = new StateMachine(`partition ${topicPartition.partition}`, FETCH_TRANSITIONS, 'opening')
+    this.#openings = this.#newBackOff()
+    this.#refusals = this.#newBackOff()
   }
 
-  /** What the store has, or where reading begins where nothing was read yet; null before it is opened. */
+  get state(): FetchState {
+    return this.#states.state
+  }
+
+  /** The store's position, or where reading begins where nothing was read yet; null before the partition is opened. */
   get position(): { readonly offset: number; readonly leaderEpoch: number } | null {
     const position = this.#reader?.position
     if (position === undefined) return null
     if (position.offset !== 'log-start') return { offset: position.offset, leaderEpoch: position.leaderEpoch }
-    return this.#stoodAt < 0 ? null : { offset: this.#stoodAt, leaderEpoch: -1 }
+    return this.#openedOffset < 0 ? null : { offset: this.#openedOffset, leaderEpoch: -1 }
   }
 
-  /** Where the store stood at this opening; null before. */
-  get openedAt(): number | null {
-    return this.#stoodAt < 0 ? null : this.#stoodAt
+  /** The store's position when this session was opened; null before. */
+  get openedOffset(): number | null {
+    return this.#openedOffset < 0 ? null : this.#openedOffset
   }
 
-  /** Begins to read, once this was closed where it was read before. */
+  /** Opens the partition once `closed` has resolved: an earlier fetcher of it must be closed by then. */
   start(closed: Promise<void>): void {
     this.#work = closed
     this.#enqueue(() => this.#open())
   }
 
-  /** Another broker leads: an answer of the one before is not waited for. */
-  ledBy(node: number): void {
-    if (this.#leader !== node) this.#asked = null
+  /** Names the broker that leads the partition. A response of another one is no longer awaited. */
+  setLeader(node: number): void {
+    if (this.#leader !== node) this.#request = null
     this.#leader = node
   }
 
-  /** What to ask the leader for; null: nothing now. */
-  ask(): Question | null {
-    if (this.#state !== 'reading' || this.#asked !== null) return null
-    this.#asked = {
-      feed: this,
-      session: this.#session,
-      partition: this.at.partition,
-      currentLeaderEpoch: this.#context.leaderOf(this.at.partition).leaderEpoch,
-      offset: this.#offset,
+  /** @returns what to ask the leader for; null where nothing is to be asked for now */
+  nextRequest(): FetchRequest | null {
+    if (!this.#states.is('fetching') || this.#request !== null) return null
+    const { partition } = this.topicPartition
+    this.#request = {
+      fetcher: this,
+      partition,
+      currentLeaderEpoch: this.#context.leaderOf(partition).leaderEpoch,
+      offset: this.#nextOffset,
       lastEpoch: this.#lastEpoch,
     }
-    return this.#asked
+    return this.#request
   }
 
-  /** The answer to a question will not come. */
-  forget(question: Question): void {
-    if (this.#asked === question) this.#asked = null
+  /** No response to this request will come. */
+  onNoResponse(request: FetchRequest): void {
+    if (this.#request === request) this.#request = null
   }
 
   /**
-   * The answer came: what to ask for next is known by the heads of the batches, before the records are looked at.
-   * @returns counts the records; resolves when their bytes are not needed any more
+   * Finds the next offset by the heads of the batches alone, so that the next request need not wait until the records are processed.
+   * @returns processes the records; resolves when their bytes are not needed any more
    */
-  answered(question: Question, part: FetchedPartition, response: FetchResponse): () => Promise<void> {
-    if (this.#asked !== question) return async () => {}
-    this.#asked = null
-    if (part.errorCode !== CODE.none) return this.#refused(part.errorCode, question)
+  onResponse(request: FetchRequest, part: FetchedPartition, response: FetchResponse): () => Promise<void> {
+    if (this.#request !== request) return async () => {}
+    this.#request = null
+    if (part.errorCode !== CODE.none) return this.#onRefused(part.errorCode, request)
     this.#refusals.reset()
     this.#contradictions = 0
     this.#context.failures.worked(this.#name)
-    const { offset } = question
-    if (part.diverging !== null)
-      return this.#later(() => this.#lose(divergence(part.diverging as NonNullable<typeof part.diverging>, offset)))
+    const { offset } = request
+    const { diverging } = part
+    if (diverging !== null) return this.#inSession(() => this.#reportLoss(divergence(offset, diverging)))
     if (part.preferredReadReplica >= 0) {
-      const message = `Kafka names replica ${part.preferredReadReplica} to read partition ${part.partition} from, unasked; it is tried again`
-      return this.#rest(new KafkaError('bad-response', message))
+      const message = `Kafka names replica ${part.preferredReadReplica} to read partition ${part.partition} from, although it was not asked for one; the request is sent again`
+      return this.#onRetriable(new KafkaError('bad-response', message))
     }
-    const end = endOfBatches(response.view, part.recordsStart, part.recordsEnd, offset, question.lastEpoch)
+    const end = endOfBatches(response.view, part.recordsStart, part.recordsEnd, offset, request.lastEpoch)
     const empty = part.recordsEnd === part.recordsStart
-    if (empty && this.#isTold(part) && this.#reader?.outdated !== true) return async () => {}
-    // After records an empty response is told all the same: the reader learns only then that their commit came to nothing.
-    this.#told = empty ? part : null
-    this.#offset = end.offset
+    if (empty && this.#isReported(part) && this.#reader?.outdated !== true) return async () => {}
+    // After records an empty response is reported in any case: only then does the reader learn that their commit failed.
+    this.#lastReported = empty ? part : null
+    this.#nextOffset = end.offset
     this.#lastEpoch = end.leaderEpoch
-    // Nothing whole at the beginning: the cursor will say what is wrong, and it is of no use to ask for the same meanwhile.
-    if (!empty && end.offset === offset) this.#state = 'resting'
-    return this.#later(() => this.#count(offset, part, response))
+    // No whole batch at the beginning: the same request would bring the same bytes, so it waits until the cursor has examined them.
+    if (!empty && end.offset === offset) this.#states.enter('holding')
+    return this.#inSession(() => this.#process(offset, part, response))
   }
 
-  /** Compaction was switched on. */
+  /** Reports that the topic is compacted (rule S6), where this partition is being read. */
   refuseCompacted(): void {
-    if (this.#state === 'reading' || this.#state === 'resting') void this.#later(() => this.#lose(compacted(this.at)))()
+    if (this.#states.is('fetching', 'holding', 'backing-off'))
+      void this.#inSession(() => this.#reportLoss(compacted(this.topicPartition.topic)))()
   }
 
-  /** It was taken away, or all ends. Resolves when what was being committed is. */
+  /** Ends reading for good, at once. Resolves when the commit under way is done. */
   async close(): Promise<void> {
-    this.#state = 'closed'
+    this.#states.enter('closed')
     this.#closing.abort()
     this.#session = {}
-    this.#asked = null
+    this.#request = null
     this.#context.failures.worked(this.#name)
-    // What opens late is closed before the partition is opened here again.
+    // A session that opens late must be closed before the partition is opened here again.
     await this.#opening
     await this.#reader?.close()
   }
 
   get #name(): string {
-    return `partition ${this.at.partition}`
+    return `partition ${this.topicPartition.partition}`
   }
 
   async #open(): Promise<void> {
     const { handler, confirmed, isCompacted } = this.#context
-    // A member that was frozen for long asks the group first, lest it take the partition from whoever has it by now (rule M2).
+    // A process that was frozen would take the partition from the member that has it by now (rule M2).
     await confirmed()
-    if (this.#isClosed()) return
+    if (this.#isClosed) return
     const opening = this.#openReader(handler)
     this.#opening = opening.then(ignore, ignore)
     const reader = await opening
     if (reader === null) return
     this.#reader = reader
-    if (this.#isClosed()) return await reader.close()
-    this.#told = null
-    if (reader.stopped) this.#state = 'left-alone'
-    else if (isCompacted()) await this.#lose(compacted(this.at))
-    // One that was never read is asked for from the first offset there is: most logs begin there, and the others say that they do not.
-    else this.#standAt(reader.position.offset === 'log-start' ? 0 : reader.position.offset, reader.position.leaderEpoch)
+    if (this.#isClosed) return await reader.close()
+    this.#lastReported = null
+    const { position, stopped } = reader
+    if (stopped) this.#states.enter('stopped')
+    else if (isCompacted()) await this.#reportLoss(compacted(this.topicPartition.topic))
+    // A partition that was never read is requested from offset 0. Where its log begins later, the broker says so.
+    else this.#fetchFrom(position.offset === 'log-start' ? 0 : position.offset, position.leaderEpoch)
   }
 
-  /** @returns null where it was closed meanwhile */
+  /** @returns null where the partition was closed meanwhile */
   async #openReader(handler: FetchHandler): Promise<PartitionReader | null> {
-    const reader = await handler.open(this.at, this.#closing.signal)
-    if (!this.#isClosed()) return reader
+    const reader = await handler.open(this.topicPartition, this.#closing.signal)
+    if (!this.#isClosed) return reader
     await reader.close()
     return null
   }
 
-  #standAt(offset: number, leaderEpoch: number): void {
-    this.#offset = offset
-    this.#stoodAt = offset
+  #fetchFrom(offset: number, leaderEpoch: number): void {
+    this.#nextOffset = offset
+    this.#openedOffset = offset
     this.#lastEpoch = leaderEpoch
-    this.#state = 'reading'
-    this.#context.ready()
+    this.#states.enter('fetching')
+    this.#context.onRequestable()
   }
 
-  async #count(fetchOffset: number, part: FetchedPartition, response: FetchResponse): Promise<void> {
+  async #process(fetchOffset: number, part: FetchedPartition, response: FetchResponse): Promise<void> {
     const { recordsStart, recordsEnd, recordsMissing, highWatermark, lastStableOffset, aborted } = part
     const session = this.#session
     const cursor = this.#cursor.reset(response.bytes, recordsStart, recordsEnd, fetchOffset, aborted, recordsMissing)
@@ -226,177 +261,132 @@ export class PartitionFetcher {
     const outcome = await reader.count({ fetchOffset, cursor, bytes, highWatermark, lastStableOffset })
     if (this.#session !== session) return
     const { position } = reader
-    // Committed already: it is not for a trouble that it is opened again.
+    // A commit succeeded, so the next reopening need not be delayed by the failures before it.
     if (position.offset !== 'log-start' && position.offset > fetchOffset) this.#openings.reset()
-    if (outcome !== 'next') this.#leave(outcome)
+    if (outcome !== 'next') this.#endSession(outcome)
     else if (cursor.nextOffset > fetchOffset) this.#openings.reset()
-    else if (bytes > 0) await this.#restAndGoOn()
+    else if (bytes > 0) await this.#backOff()
   }
 
-  async #lose(loss: DataLoss): Promise<void> {
+  async #reportLoss(loss: DataLoss): Promise<void> {
     const session = this.#session
     const outcome = await (this.#reader as PartitionReader).lost(loss)
-    // Whatever was decided, the position is the store's: what is still lost there is found again, more slowly.
-    if (this.#session === session) this.#leave(outcome === 'stop' ? 'stop' : 'reopen')
+    // Whatever was decided, the store has the position. A loss that is still there is found again after the back-off.
+    if (this.#session === session) this.#endSession(outcome === 'stop' ? 'stop' : 'reopen')
   }
 
-  /** This reader is done with. */
-  #leave(outcome: Exclude<ReadOutcome, 'next'>): void {
+  #endSession(outcome: Exclude<ReadOutcome, 'next'>): void {
     this.#session = {}
-    this.#asked = null
-    this.#state = outcome === 'stop' ? 'left-alone' : 'opening'
+    this.#request = null
+    this.#states.enter(outcome === 'stop' ? 'stopped' : 'opening')
     if (outcome === 'stop') return
     this.#enqueue(async () => {
       await this.#pause(this.#openings)
-      if (!this.#isClosed()) await this.#open()
+      if (!this.#isClosed) await this.#open()
     })
   }
 
-  #refused(code: number, question: Question): () => Promise<void> {
-    const { offset } = question
+  #onRefused(code: number, request: FetchRequest): () => Promise<void> {
+    const { offset } = request
     if (code === CODE.offsetOutOfRange) {
-      this.#state = 'resting'
-      return this.#later(() => this.#outOfRange(question))
+      this.#states.enter('holding')
+      return this.#inSession(() => this.#onOutOfRange(request))
     }
-    const error = refusedBy(code, { brokers: this.#context.brokers, topic: this.at.topic })
-    if (!error.retriable) this.#context.failed(error)
-    if (code === CODE.corruptMessage && this.#damagedAt === offset) {
-      const message = `the broker says that its log is damaged at offset ${offset}, twice`
-      return this.#later(() => this.#lose({ kind: 'corrupt', message, from: offset, to: null }))
-    }
+    const error = refusedBy(code, { brokers: this.#context.brokers, topic: this.topicPartition.topic })
+    if (!error.retriable) this.#context.onFatal(error)
+    if (code === CODE.corruptMessage && this.#damagedAt === offset) return this.#inSession(() => this.#reportLoss(damagedLog(offset)))
     if (code === CODE.corruptMessage) this.#damagedAt = offset
-    else this.#context.doubt()
-    return this.#rest(error)
+    else this.#context.requestRefresh()
+    return this.#onRetriable(error)
   }
 
-  /** The log does not have the offset, or not as we know it. What was asked for before it is counted by now. */
-  async #outOfRange({ offset, lastEpoch }: Question): Promise<void> {
-    const ends = await this.#ends()
-    if (ends === null || this.#isClosed()) return
+  /** The log does not have the offset, or has it under another leader epoch. Earlier responses are processed by now. */
+  async #onOutOfRange({ offset, lastEpoch }: FetchRequest): Promise<void> {
+    const ends = await this.#logEnds()
+    if (ends === null || this.#isClosed) return
     const { start, end } = ends
     const reader = this.#reader as PartitionReader
-    // It was never read, and begins wherever its log does by now: no loss. Unless something was, and its commit is still under way.
-    if (reader.position.offset === 'log-start' && offset === this.#stoodAt && start !== offset) this.#standAt(start, -1)
-    else if (offset < start) await this.#lose(retention(offset, start))
-    else if (offset > end) await this.#lose(truncation(offset, end))
-    else if (lastEpoch >= 0 && ++this.#contradictions > MOST_CONTRADICTIONS) await this.#lose(unknownEpoch(offset, lastEpoch))
-    else await this.#restAndGoOn()
+    // Never read, so no loss: the log begins later by now. But records may have been processed whose commit is still under way.
+    if (reader.position.offset === 'log-start' && offset === this.#openedOffset && start !== offset) this.#fetchFrom(start, -1)
+    else if (offset < start) await this.#reportLoss(retention(offset, start))
+    else if (offset > end) await this.#reportLoss(truncation(offset, end))
+    else if (lastEpoch >= 0 && ++this.#contradictions > MOST_CONTRADICTIONS) await this.#reportLoss(unknownEpoch(offset, lastEpoch))
+    else await this.#backOff()
   }
 
-  /** Both ends of the log, asked for until they are known; null where the partition was closed meanwhile. */
-  async #ends(): Promise<{ readonly start: number; readonly end: number } | null> {
-    const { cluster, leaderOf, failures, doubt, clock, signal } = this.#context
-    const retry = new BackOff({ first: FIRST_RETRY, longest: LONGEST_RETRY, clock })
-    while (!this.#isClosed() && !signal.aborted) {
-      const leader = leaderOf(this.at.partition)
+  /** Asks for both ends of the log until they are known; null where the partition was closed meanwhile. */
+  async #logEnds(): Promise<LogEnds | null> {
+    const { cluster, leaderOf, failures, requestRefresh, signal } = this.#context
+    const { partition } = this.topicPartition
+    const retry = this.#newBackOff()
+    while (!this.#isClosed && !signal.aborted) {
+      const leader = leaderOf(partition)
       try {
-        const ends = leader.node < 0 ? null : await cluster.ends(this.at.partition, leader)
+        const ends = leader.node < 0 ? null : await cluster.ends(partition, leader)
         if (ends !== null) {
           failures.worked(this.#name)
           return ends
         }
       } catch (error) {
         if (!(error instanceof KafkaError) || !error.retriable) throw error
-        if (!this.#isClosed()) failures.failed(this.#name, error)
+        if (!this.#isClosed) failures.failed(this.#name, error)
       }
-      doubt()
+      requestRefresh()
       await this.#pause(retry)
     }
     return null
   }
 
-  /** Waits before the same is asked for again. */
-  #rest(error: KafkaError): () => Promise<void> {
+  /** Sends the same request again after a pause. */
+  #onRetriable(error: KafkaError): () => Promise<void> {
     this.#context.failures.failed(this.#name, error)
-    this.#state = 'resting'
-    return this.#later(() => this.#restAndGoOn())
+    this.#states.enter('backing-off')
+    return this.#inSession(() => this.#backOff())
   }
 
-  async #restAndGoOn(): Promise<void> {
+  async #backOff(): Promise<void> {
     const session = this.#session
+    if (this.#states.is('holding')) this.#states.enter('backing-off')
     await this.#pause(this.#refusals)
-    if (this.#session !== session) return
-    this.#state = 'reading'
-    this.#context.ready()
+    if (this.#session !== session || !this.#states.is('backing-off')) return
+    this.#states.enter('fetching')
+    this.#context.onRequestable()
   }
 
-  /** @returns begins something in its turn, which is left out where the partition was opened anew before */
-  #later(work: () => Promise<void>): () => Promise<void> {
+  /** @returns queues the work, which is dropped if the session has ended when its turn comes */
+  #inSession(work: () => Promise<void>): () => Promise<void> {
     const session = this.#session
     return () => this.#enqueue(async () => (this.#session === session ? await work() : undefined))
   }
 
   #enqueue(work: () => Promise<void>): Promise<void> {
     this.#work = this.#work.then(work).catch((error) => {
-      if (!this.#isClosed()) this.#context.failed(error)
+      if (!this.#isClosed) this.#context.onFatal(error)
     })
     return this.#work
+  }
+
+  #newBackOff(): BackOff {
+    return new BackOff({ first: FIRST_RETRY, longest: LONGEST_RETRY, clock: this.#context.clock })
   }
 
   async #pause(backOff: BackOff): Promise<void> {
     await this.#context.clock.wait(backOff.next(), this.#context.signal)
   }
 
-  #isClosed(): boolean {
-    return this.#state === 'closed'
+  get #isClosed(): boolean {
+    return this.#states.is('closed')
   }
 
-  #isTold({ highWatermark, lastStableOffset, logStartOffset }: FetchedPartition): boolean {
-    const told = this.#told
+  #isReported({ highWatermark, lastStableOffset, logStartOffset }: FetchedPartition): boolean {
+    const last = this.#lastReported
     return (
-      told !== null &&
-      told.highWatermark === highWatermark &&
-      told.lastStableOffset === lastStableOffset &&
-      told.logStartOffset === logStartOffset
+      last !== null &&
+      last.highWatermark === highWatermark &&
+      last.lastStableOffset === lastStableOffset &&
+      last.logStartOffset === logStartOffset
     )
   }
 }
 
 const ignore = () => {}
-
-function compacted({ topic }: TopicPartition): DataLoss {
-  return {
-    kind: 'compacted',
-    message: `topic ${topic} is compacted: it forgets records that have a newer one of the same key, and counts of it would mean nothing. Set its cleanup.policy to delete; what was removed by then cannot come back, and is told of as missing: count a new topic to which the records are sent again, or accept the gaps with ON_DATA_LOSS=continue`,
-    from: null,
-    to: null,
-  }
-}
-
-function divergence({ leaderEpoch, endOffset }: NonNullable<FetchedPartition['diverging']>, position: number): DataLoss {
-  const from = Math.min(endOffset, position)
-  return {
-    kind: 'truncated',
-    message: `the log was cut below the position ${position}, and may have been refilled: the ${position - from} offsets from ${from} on that were counted are not what is there now (the last leader epoch in common is ${leaderEpoch})`,
-    from,
-    to: from,
-  }
-}
-
-function retention(position: number, start: number): DataLoss {
-  return {
-    kind: 'retention',
-    message: `retention removed ${start - position} offsets before they were read: from ${position} to ${start - 1}`,
-    from: position,
-    to: start,
-  }
-}
-
-function truncation(position: number, end: number): DataLoss {
-  return {
-    kind: 'truncated',
-    message: `the log ends at offset ${end}, below the position ${position}: ${position - end} offsets that were counted are gone`,
-    from: end,
-    to: end,
-  }
-}
-
-/** KIP-320: brokers answer so where the epoch is higher than any of theirs. */
-function unknownEpoch(position: number, epoch: number): DataLoss {
-  return {
-    kind: 'truncated',
-    message: `the log is another one: what was counted below the position ${position} was written under leader epoch ${epoch}, which the broker has never heard of`,
-    from: null,
-    to: null,
-  }
-}

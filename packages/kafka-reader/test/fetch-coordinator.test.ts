@@ -1,4 +1,4 @@
-/** The fetch loop over a broker that a test plays: what is asked for when, what is counted, and what is told to be lost (rules F1 to F5, S2, S6). */
+/** The fetch coordinator over a broker that a test plays: what is asked for when, what is counted, and what is told to be lost (rules F1 to F5, S2, S6). */
 import assert from 'node:assert/strict'
 import { describe, type TestContext, test } from 'node:test'
 import { FailureTracker, pause, systemClock } from '@poke-api-pipeline/service-kit'
@@ -19,13 +19,13 @@ const NODE = 1
 interface Played {
   readonly broker: FakeBroker
   readonly handler: FakeHandler
-  readonly loop: FetchCoordinator
+  readonly coordinator: FetchCoordinator
   /** What was told of Kafka's troubles. */
   readonly failures: string[]
   /** May be changed by the test. */
   topic: WatchedTopic
   ends: LogEnds
-  doubts: number
+  refreshes: number
   /** How often it waited before it went on. */
   waits: number
   readonly running: Promise<unknown>
@@ -42,18 +42,18 @@ async function play(t: TestContext, partitions: number, { compacted = false, lon
   const played = {
     topic: { topicId: TOPIC_ID, partitions: leaders, compacted },
     ends: { start: 0, end: 1_000_000 },
-    doubts: 0,
+    refreshes: 0,
     waits: 0,
   }
-  const loop = new FetchCoordinator({
+  const coordinator = new FetchCoordinator({
     cluster: { ends: async () => played.ends, address: () => broker.address, fetchVersion: async () => 17 },
     topics: {
       get current() {
         return played.topic
       },
       leaderOf: (partition) => played.topic.partitions[partition] ?? { node: -1, leaderEpoch: -1 },
-      doubt: () => {
-        played.doubts++
+      requestRefresh: () => {
+        played.refreshes++
       },
     },
     brokers: ['fake'],
@@ -74,7 +74,7 @@ async function play(t: TestContext, partitions: number, { compacted = false, lon
       },
     },
   })
-  const running = loop.run(handler, stopping.signal)
+  const running = coordinator.run(handler, stopping.signal)
   running.catch(() => {})
   const end = () => {
     stopping.abort()
@@ -84,7 +84,7 @@ async function play(t: TestContext, partitions: number, { compacted = false, lon
     await end().catch(() => {})
     broker.stop()
   })
-  return Object.assign(played, { broker, handler, loop, failures, running, end })
+  return Object.assign(played, { broker, handler, coordinator, failures, running, end })
 }
 
 const record = (value: string, baseOffset: number, leaderEpoch = 4) => batchOf({ baseOffset, leaderEpoch, records: [{ value }] })
@@ -94,9 +94,9 @@ const all = (count: number) => new Set(Array.from({ length: count }, (_, partiti
 
 describe('what is asked for', () => {
   test('everything committed, without a session, from where the store says, or from the start of the log', async (t) => {
-    const { broker, handler, loop } = await play(t, 2)
+    const { broker, handler, coordinator } = await play(t, 2)
     handler.positions.set(0, { offset: 42, leaderEpoch: 3 })
-    loop.assign(all(2))
+    coordinator.assign(all(2))
     const asked = await nextOf(broker, 2)
     assert.deepEqual([asked.topicId, asked.isolation, asked.session], [TOPIC_ID, 1, [0, -1]])
     assert.deepEqual([...asked.partitions].sort(byPartition), [
@@ -106,8 +106,8 @@ describe('what is asked for', () => {
   })
 
   test('rule F1, F2: then what follows the last batch, holes included, with the epoch of that batch', async (t) => {
-    const { broker, loop } = await play(t, 1)
-    loop.assign(all(1))
+    const { broker, coordinator } = await play(t, 1)
+    coordinator.assign(all(1))
     const bytes = Buffer.concat([
       record('a', 0, 4),
       batchOf({ baseOffset: 5, leaderEpoch: 7, lastOffsetDelta: 9, records: [{ value: 'b' }] }),
@@ -119,8 +119,8 @@ describe('what is asked for', () => {
   })
 
   test('rule F3: another partition is the first one in each request', async (t) => {
-    const { broker, loop, handler } = await play(t, 3)
-    loop.assign(all(3))
+    const { broker, coordinator, handler } = await play(t, 3)
+    coordinator.assign(all(3))
     await handler.until(() => handler.events.filter((event) => event.startsWith('open')).length === 3)
     let asked = await nextOf(broker, 3)
     const firsts: number[] = []
@@ -134,16 +134,16 @@ describe('what is asked for', () => {
   })
 
   test('the next response is asked for while the last one is counted, and the one after it only then', async (t) => {
-    const { broker, loop, handler } = await play(t, 1)
+    const { broker, coordinator, handler } = await play(t, 1)
     const gate = Promise.withResolvers<void>()
     handler.decide = () => gate.promise.then(() => 'next')
-    loop.assign(all(1))
+    coordinator.assign(all(1))
     ;(await broker.asked()).answer([{ partition: 0, records: record('a', 0) }])
     const second = await broker.asked()
     assert.deepEqual(offsets(second), [[0, 1]])
     await handler.until(() => handler.calls.length === 1)
     second.answer([{ partition: 0, records: record('b', 1) }])
-    // The answer arrives; that nothing follows it shows only after the loop had its turns.
+    // The answer arrives; that nothing follows it shows only after the coordinator had its turns.
     for (let turn = 0; turn < 100; turn++) await new Promise(setImmediate)
     assert.equal(broker.waiting, 0, 'asked for a third response with two in memory')
     gate.resolve()
@@ -153,8 +153,8 @@ describe('what is asked for', () => {
   })
 
   test('a slow partition does not mix up its own order, nor the others', async (t) => {
-    const { broker, loop, handler } = await play(t, 2)
-    loop.assign(all(2))
+    const { broker, coordinator, handler } = await play(t, 2)
+    coordinator.assign(all(2))
     let next = [0, 0]
     for (let turn = 0; turn < 20; turn++) {
       const asked = await broker.asked()
@@ -175,21 +175,21 @@ describe('what is asked for', () => {
   })
 
   test('an opening that is late is closed before the partition is opened again', async (t) => {
-    const { loop, handler } = await play(t, 1)
+    const { coordinator, handler } = await play(t, 1)
     const late = Promise.withResolvers<void>()
     handler.opening = () => late.promise
-    loop.assign(all(1))
+    coordinator.assign(all(1))
     await handler.until(() => handler.events.length === 1)
-    loop.assign(new Set())
-    loop.assign(all(1))
+    coordinator.assign(new Set())
+    coordinator.assign(all(1))
     late.resolve()
     await handler.until(() => handler.events.length === 3)
     assert.deepEqual(handler.events, ['open 0', 'close 0', 'open 0'])
   })
 
   test('an empty response is told once, as long as the ends of the log stay as they are', async (t) => {
-    const { broker, loop, handler } = await play(t, 1)
-    loop.assign(all(1))
+    const { broker, coordinator, handler } = await play(t, 1)
+    coordinator.assign(all(1))
     for (const highWatermark of [5, 5, 5, 6]) (await broker.asked()).answer([{ partition: 0, highWatermark }])
     await broker.asked()
     assert.deepEqual(
@@ -202,9 +202,9 @@ describe('what is asked for', () => {
   })
 
   test('after records an empty response is told, whatever the ends: only then the reader can say what became of their commit', async (t) => {
-    const { broker, loop, handler } = await play(t, 1)
+    const { broker, coordinator, handler } = await play(t, 1)
     handler.decide = ({ fetchOffset }) => (fetchOffset === 1 ? 'reopen' : 'next')
-    loop.assign(all(1))
+    coordinator.assign(all(1))
     ;(await broker.asked()).answer([{ partition: 0, records: record('a', 0), highWatermark: 1 }])
     ;(await broker.asked()).answer([{ partition: 0, highWatermark: 1 }])
     await handler.until(() => handler.events.filter((event) => event.startsWith('open')).length === 2)
@@ -212,16 +212,16 @@ describe('what is asked for', () => {
 
   test('partitions without a leader are left out until they have one', async (t) => {
     const played = await play(t, 2)
-    const { broker, loop, handler } = played
+    const { broker, coordinator, handler } = played
     handler.positions.set(0, { offset: 1, leaderEpoch: 4 }).set(1, { offset: 2, leaderEpoch: 4 })
     const [first] = played.topic.partitions
     assert.ok(first)
     played.topic = { ...played.topic, partitions: [first, { node: -1, leaderEpoch: 5 }] }
-    loop.assign(all(2))
+    coordinator.assign(all(2))
     const asked = await broker.asked()
     assert.deepEqual(offsets(asked), [[0, 1]])
     played.topic = { ...played.topic, partitions: [first, { node: NODE, leaderEpoch: 6 }] }
-    loop.topicLookedAt()
+    coordinator.topicRefreshed()
     asked.answer([{ partition: 0 }])
     const both = await nextOf(broker, 2)
     assert.deepEqual(both.partitions.find(({ partition }) => partition === 1)?.currentLeaderEpoch, 6)
@@ -230,8 +230,8 @@ describe('what is asked for', () => {
 
 describe('rule F4', () => {
   test('aborted transactions that a response names are not shown', async (t) => {
-    const { broker, loop, handler } = await play(t, 1)
-    loop.assign(all(1))
+    const { broker, coordinator, handler } = await play(t, 1)
+    coordinator.assign(all(1))
     const records = Buffer.concat([
       batchOf({ baseOffset: 0, producerId: 9n, attributes: TRANSACTIONAL, records: [{ value: 'no' }] }),
       marker('abort', 9n, 1),
@@ -248,8 +248,8 @@ describe('rule F4', () => {
 
 describe('rule S2', () => {
   test('after a reopening nothing is counted that was asked for before, and the store says where to go on', async (t) => {
-    const { broker, loop, handler } = await play(t, 1)
-    loop.assign(all(1))
+    const { broker, coordinator, handler } = await play(t, 1)
+    coordinator.assign(all(1))
     ;(await broker.asked()).answer([{ partition: 0, records: record('a', 0) }])
     await handler.until(() => handler.counted.length === 1)
     handler.decide = () => {
@@ -270,14 +270,14 @@ describe('rule S2', () => {
   })
 
   test('what had arrived already is void too', async (t) => {
-    const { broker, loop, handler } = await play(t, 1)
+    const { broker, coordinator, handler } = await play(t, 1)
     const gate = Promise.withResolvers<void>()
     handler.decide = () =>
       gate.promise.then(() => {
         handler.decide = () => 'next'
         return 'reopen'
       })
-    loop.assign(all(1))
+    coordinator.assign(all(1))
     ;(await broker.asked()).answer([{ partition: 0, records: record('a', 0) }])
     ;(await broker.asked()).answer([{ partition: 0, records: record('b', 1) }])
     await handler.until(() => handler.calls.length === 1)
@@ -295,11 +295,11 @@ describe('rule S2', () => {
   })
 
   test('what arrives for a partition that was taken away meanwhile is not counted', async (t) => {
-    const { broker, loop, handler } = await play(t, 2)
+    const { broker, coordinator, handler } = await play(t, 2)
     handler.positions.set(0, { offset: 0, leaderEpoch: 4 }).set(1, { offset: 0, leaderEpoch: 4 })
-    loop.assign(all(2))
+    coordinator.assign(all(2))
     const asked = await nextOf(broker, 2)
-    loop.assign(new Set([1]))
+    coordinator.assign(new Set([1]))
     asked.answer([0, 1].map((partition) => ({ partition, records: record(`of ${partition}`, 0) })))
     await handler.until(() => handler.counted.length > 0)
     const next = await broker.asked()
@@ -309,10 +309,10 @@ describe('rule S2', () => {
   })
 
   test('a partition that stopped is left alone until it is handed out again', async (t) => {
-    const { broker, loop, handler } = await play(t, 2)
+    const { broker, coordinator, handler } = await play(t, 2)
     handler.positions.set(0, { offset: 0, leaderEpoch: 4 }).set(1, { offset: 0, leaderEpoch: 4 })
     handler.decide = ({ partition }) => (partition === 0 ? 'stop' : 'next')
-    loop.assign(all(2))
+    coordinator.assign(all(2))
     ;(await nextOf(broker, 2)).answer([0, 1].map((partition) => ({ partition, records: record('x', 0) })))
     await handler.until(() => handler.events.includes('counted 0: stop') && handler.values(1).length === 1)
     // One that was asked for before the stop may be under way still.
@@ -322,9 +322,9 @@ describe('rule S2', () => {
       asked = await broker.asked()
     }
     assert.deepEqual(offsets(asked), [[1, 1]])
-    loop.assign(new Set([1]))
+    coordinator.assign(new Set([1]))
     handler.decide = () => 'next'
-    loop.assign(all(2))
+    coordinator.assign(all(2))
     await handler.until(() => handler.events.filter((event) => event === 'open 0').length === 2)
     asked.answer([{ partition: 1 }])
     assert.equal((await nextOf(broker, 2)).partitions.length, 2)
@@ -332,11 +332,11 @@ describe('rule S2', () => {
 
   test('a topic made again is opened under its new id', async (t) => {
     const played = await play(t, 1)
-    const { broker, loop, handler } = played
-    loop.assign(all(1))
+    const { broker, coordinator, handler } = played
+    coordinator.assign(all(1))
     const asked = await broker.asked()
     played.topic = { ...played.topic, topicId: TOPIC_ID.replace('0a', 'ff') }
-    loop.topicLookedAt()
+    coordinator.topicRefreshed()
     asked.answer([{ partition: 0, records: record('of the old topic', 0) }])
     const next = await broker.asked()
     assert.equal(next.topicId, TOPIC_ID.replace('0a', 'ff'))
@@ -350,7 +350,7 @@ describe('rules F1, F5 and S6: what is lost', () => {
     const played = await play(t, 1)
     played.handler.positions.set(0, { offset: position, leaderEpoch: 3 })
     played.ends = ends
-    played.loop.assign(all(1))
+    played.coordinator.assign(all(1))
     ;(await played.broker.asked()).answer([{ partition: 0, errorCode }])
     await played.handler.until(() => played.handler.losses.length > 0)
     return played.handler.losses[0]?.loss
@@ -369,9 +369,9 @@ describe('rules F1, F5 and S6: what is lost', () => {
   })
 
   test('the log went another way below the position', async (t) => {
-    const { broker, handler, loop } = await play(t, 1)
+    const { broker, handler, coordinator } = await play(t, 1)
     handler.positions.set(0, { offset: 100, leaderEpoch: 5 })
-    loop.assign(all(1))
+    coordinator.assign(all(1))
     ;(await broker.asked()).answer([{ partition: 0, diverging: { epoch: 3, endOffset: 60 }, records: record('not ours', 100) }])
     await handler.until(() => handler.losses.length > 0)
     const { loss } = handler.losses[0] ?? {}
@@ -381,8 +381,8 @@ describe('rules F1, F5 and S6: what is lost', () => {
 
   test('no loss: a partition that was never read, whose log begins later by now', async (t) => {
     const played = await play(t, 1)
-    const { broker, handler, loop } = played
-    loop.assign(all(1))
+    const { broker, handler, coordinator } = played
+    coordinator.assign(all(1))
     const asked = await broker.asked()
     assert.deepEqual(offsets(asked), [[0, 0]])
     played.ends = { start: 30, end: 40 }
@@ -393,8 +393,8 @@ describe('rules F1, F5 and S6: what is lost', () => {
 
   test('no loss either: a broker that has no first record where it says that the log begins; it is asked again after a while', async (t) => {
     const played = await play(t, 1)
-    const { broker, handler, loop } = played
-    loop.assign(all(1))
+    const { broker, handler, coordinator } = played
+    coordinator.assign(all(1))
     ;(await broker.asked()).answer([{ partition: 0, errorCode: 1 }])
     assert.deepEqual(offsets(await broker.asked()), [[0, 0]])
     assert.equal(played.waits, 1)
@@ -403,9 +403,9 @@ describe('rules F1, F5 and S6: what is lost', () => {
 
   test('a loss, though nothing is committed yet: the first records were counted, and their commit is under way', async (t) => {
     const played = await play(t, 1)
-    const { broker, handler, loop } = played
+    const { broker, handler, coordinator } = played
     handler.positions.set = () => handler.positions
-    loop.assign(all(1))
+    coordinator.assign(all(1))
     ;(await broker.asked()).answer([{ partition: 0, records: record('a', 0) }])
     const asked = await broker.asked()
     assert.deepEqual(offsets(asked), [[0, 1]])
@@ -417,18 +417,18 @@ describe('rules F1, F5 and S6: what is lost', () => {
   })
 
   test('no loss: a leader that was behind for a moment', async (t) => {
-    const { broker, handler, loop } = await play(t, 1)
+    const { broker, handler, coordinator } = await play(t, 1)
     handler.positions.set(0, { offset: 100, leaderEpoch: 3 })
-    loop.assign(all(1))
+    coordinator.assign(all(1))
     ;(await broker.asked()).answer([{ partition: 0, errorCode: 1 }])
     assert.deepEqual(offsets(await broker.asked()), [[0, 100]])
     assert.deepEqual(handler.losses, [])
   })
 
   test('a leader epoch that the broker has never heard of', async (t) => {
-    const { broker, handler, loop } = await play(t, 1)
+    const { broker, handler, coordinator } = await play(t, 1)
     handler.positions.set(0, { offset: 100, leaderEpoch: 30 })
-    loop.assign(all(1))
+    coordinator.assign(all(1))
     while (handler.losses.length === 0) {
       const asked = await Promise.race([broker.asked(), handler.until(() => handler.losses.length > 0)])
       asked?.answer([{ partition: 0, errorCode: 1 }])
@@ -439,9 +439,9 @@ describe('rules F1, F5 and S6: what is lost', () => {
   })
 
   test('bytes that cannot be read are given to the reader, and fetched again where it says so', async (t) => {
-    const { broker, handler, loop } = await play(t, 1)
+    const { broker, handler, coordinator } = await play(t, 1)
     handler.decide = ({ corrupt }) => (corrupt === null ? 'next' : 'reopen')
-    loop.assign(all(1))
+    coordinator.assign(all(1))
     const damaged = record('a', 0)
     damaged[65] = 0xff
     ;(await broker.asked()).answer([{ partition: 0, records: damaged }])
@@ -460,8 +460,8 @@ describe('rules F1, F5 and S6: what is lost', () => {
   })
 
   test('a broker that finds its own log damaged is asked once more, then that is a loss', async (t) => {
-    const { broker, handler, loop } = await play(t, 1)
-    loop.assign(all(1))
+    const { broker, handler, coordinator } = await play(t, 1)
+    coordinator.assign(all(1))
     for (let i = 0; i < 2; i++) (await broker.asked()).answer([{ partition: 0, errorCode: 2 }])
     await handler.until(() => handler.losses.length > 0)
     const { loss } = handler.losses[0] ?? {}
@@ -470,21 +470,21 @@ describe('rules F1, F5 and S6: what is lost', () => {
 
   test('a loss that is recorded is gone on behind', async (t) => {
     const played = await play(t, 1)
-    const { broker, handler, loop } = played
+    const { broker, handler, coordinator } = played
     handler.positions.set(0, { offset: 10, leaderEpoch: 3 })
     played.ends = { start: 25, end: 90 }
     handler.decideLoss = (_, { to }) => {
       handler.positions.set(0, { offset: to as number, leaderEpoch: -1 })
       return 'reopen'
     }
-    loop.assign(all(1))
+    coordinator.assign(all(1))
     ;(await broker.asked()).answer([{ partition: 0, errorCode: 1 }])
     assert.deepEqual(offsets(await broker.asked()), [[0, 25]])
   })
 
   test('of a compacted topic nothing is asked for', async (t) => {
-    const { handler, loop, broker } = await play(t, 2, { compacted: true })
-    loop.assign(all(2))
+    const { handler, coordinator, broker } = await play(t, 2, { compacted: true })
+    coordinator.assign(all(2))
     await handler.until(() => handler.losses.length === 2)
     assert.deepEqual(
       handler.losses.map(({ loss }) => loss.kind),
@@ -495,11 +495,11 @@ describe('rules F1, F5 and S6: what is lost', () => {
 
   test('compaction that is switched on later stops every partition', async (t) => {
     const played = await play(t, 1)
-    const { handler, loop, broker } = played
-    loop.assign(all(1))
+    const { handler, coordinator, broker } = played
+    coordinator.assign(all(1))
     const asked = await broker.asked()
     played.topic = { ...played.topic, compacted: true }
-    loop.topicLookedAt()
+    coordinator.topicRefreshed()
     await handler.until(() => handler.losses.length === 1)
     asked.answer([{ partition: 0, records: record('a', 0) }])
     assert.equal(handler.losses[0]?.loss.kind, 'compacted')
@@ -511,18 +511,18 @@ describe('trouble', () => {
   test('a leader that is none any more: the topic is looked at, and the same is asked for again', async (t) => {
     for (const errorCode of [3, 5, 6, 9, 56, 74, 75, 78, 100, 103, 30_000, -1]) {
       const played = await play(t, 1)
-      played.loop.assign(all(1))
+      played.coordinator.assign(all(1))
       ;(await played.broker.asked()).answer([{ partition: 0, errorCode }])
       assert.deepEqual(offsets(await played.broker.asked()), [[0, 0]])
-      assert.ok(played.doubts > 0, `error ${errorCode}`)
+      assert.ok(played.refreshes > 0, `error ${errorCode}`)
       assert.equal(played.failures.length, 1)
     }
   })
 
   test('a refusal of one partition does not hold up the others, and is over when it is answered', async (t) => {
-    const { broker, loop, handler, failures } = await play(t, 2)
+    const { broker, coordinator, handler, failures } = await play(t, 2)
     handler.positions.set(0, { offset: 0, leaderEpoch: 4 }).set(1, { offset: 0, leaderEpoch: 4 })
-    loop.assign(all(2))
+    coordinator.assign(all(2))
     ;(await nextOf(broker, 2)).answer([
       { partition: 0, errorCode: 56 },
       { partition: 1, records: record('x', 0) },
@@ -536,33 +536,33 @@ describe('trouble', () => {
   })
 
   test('a replica that is named to read from, unasked: nothing of the answer is counted, and the same is asked for again', async (t) => {
-    const { broker, loop, handler, failures } = await play(t, 1)
-    loop.assign(all(1))
+    const { broker, coordinator, handler, failures } = await play(t, 1)
+    coordinator.assign(all(1))
     ;(await broker.asked()).answer([{ partition: 0, preferredReadReplica: 2, records: record('x', 0) }])
     assert.deepEqual(offsets(await broker.asked()), [[0, 0]])
     assert.match(failures.join(), /names replica 2 to read partition 0 from/)
     assert.deepEqual(handler.counted, [])
   })
 
-  test('a topic that this user may not read ends the loop', async (t) => {
-    const { broker, loop, running } = await play(t, 1)
-    loop.assign(all(1))
+  test('a topic that this user may not read ends reading', async (t) => {
+    const { broker, coordinator, running } = await play(t, 1)
+    coordinator.assign(all(1))
     ;(await broker.asked()).answer([{ partition: 0, errorCode: 29 }])
     await assert.rejects(running, (error: unknown) => error instanceof KafkaError && error.kind === 'not-authorised' && !error.retriable)
   })
 
-  test('an error of the store that nothing can help against ends the loop', async (t) => {
-    const { loop, running, handler } = await play(t, 1)
+  test('an error of the store that nothing can help against ends reading', async (t) => {
+    const { coordinator, running, handler } = await play(t, 1)
     handler.open = async () => {
       throw new Error('the store is of another world')
     }
-    loop.assign(all(1))
+    coordinator.assign(all(1))
     await assert.rejects(running, /another world/)
   })
 
   test('a connection that breaks, an answer that makes no sense, and an error of the whole answer: asked again on a new connection', async (t) => {
-    const { broker, loop, handler, failures } = await play(t, 1)
-    loop.assign(all(1))
+    const { broker, coordinator, handler, failures } = await play(t, 1)
+    coordinator.assign(all(1))
     ;(await broker.asked()).hangUp()
     ;(await broker.asked()).answer([{ partition: 0 }], { errorCode: -1 })
     ;(await broker.asked()).answer([{ partition: 5, records: record('of no question', 0) }])
@@ -573,8 +573,8 @@ describe('trouble', () => {
   })
 
   test('a broker that falls silent is asked again on a new connection', async (t) => {
-    const { broker, loop, handler, failures } = await play(t, 1, { longestSilence: 100 })
-    loop.assign(all(1))
+    const { broker, coordinator, handler, failures } = await play(t, 1, { longestSilence: 100 })
+    coordinator.assign(all(1))
     await broker.asked()
     ;(await broker.asked()).answer([{ partition: 0, records: record('a', 0) }])
     await handler.until(() => handler.counted.length === 1)
@@ -583,8 +583,8 @@ describe('trouble', () => {
   })
 
   test('a broker that enforces a quota is waited for as long as it said, which is called a quota until it is over', async (t) => {
-    const { broker, loop, handler, failures } = await play(t, 1, { longestSilence: 100 })
-    loop.assign(all(1))
+    const { broker, coordinator, handler, failures } = await play(t, 1, { longestSilence: 100 })
+    coordinator.assign(all(1))
     ;(await broker.asked()).answer([{ partition: 0, records: record('a', 0) }], { throttleMs: 60_000 })
     const throttled = await broker.asked()
     // Longer than it may be silent otherwise.
@@ -595,8 +595,8 @@ describe('trouble', () => {
   })
 
   test('an answer that takes its time, but keeps coming, is waited for', async (t) => {
-    const { broker, loop, handler } = await play(t, 1, { longestSilence: 150 })
-    loop.assign(all(1))
+    const { broker, coordinator, handler } = await play(t, 1, { longestSilence: 150 })
+    coordinator.assign(all(1))
     const records = record('x'.repeat(2000), 0)
     ;(await broker.asked()).answer([{ partition: 0, records }], { pieces: 60 })
     await handler.until(() => handler.counted.length === 1)
@@ -604,8 +604,8 @@ describe('trouble', () => {
   })
 
   test('at the end every partition is closed, whatever is under way, and the last positions are given', async (t) => {
-    const { broker, loop, handler, end } = await play(t, 2)
-    loop.assign(all(2))
+    const { broker, coordinator, handler, end } = await play(t, 2)
+    coordinator.assign(all(2))
     ;(await nextOf(broker, 2)).answer([0, 1].map((partition) => ({ partition, records: record('a', 0) })))
     await handler.until(() => handler.counted.length === 2)
     await broker.asked()

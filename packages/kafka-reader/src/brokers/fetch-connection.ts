@@ -60,7 +60,7 @@ export class FetchConnection {
 
   // The answer that arrives: in #receiving up to #at. The other buffer has the answer before.
   #receiving = Buffer.allocUnsafeSlow(FIRST_BUFFER)
-  #resting = Buffer.allocUnsafeSlow(FIRST_BUFFER)
+  #previous = Buffer.allocUnsafeSlow(FIRST_BUFFER)
   #at = 0
   #total = 0
   /** Without the four bytes that say it; −1: these are not there yet. */
@@ -252,8 +252,8 @@ export class FetchConnection {
   }
 
   #takeTurns(): void {
-    const next = this.#resting
-    this.#resting = this.#receiving
+    const next = this.#previous
+    this.#previous = this.#receiving
     this.#receiving = next.length > this.#options.commonBytes + AROUND_RECORDS ? Buffer.allocUnsafeSlow(FIRST_BUFFER) : next
     this.#at = 0
     this.#size = -1

@@ -50,19 +50,20 @@ const NO_EPOCH = -1
 /** Requests are written by the client library. */
 const REQUESTS = [fetchV13, fetchV14, fetchV15, fetchV16, fetchV17]
 
-export interface FetchQuestion {
+/** What a request asks of one partition. */
+export interface RequestedPartition {
   readonly partition: number
-  /** As the metadata has it, so that a leader that is none any more says so. */
+  /** As the metadata has it: a broker that does not lead any more refuses the request. */
   readonly currentLeaderEpoch: number
   readonly offset: number
-  /** Of the last batch before that offset, so that a log that went another way says so (rule F1); −1: not known. */
+  /** The leader epoch of the last batch before that offset: a log that diverged is reported (rule F1). −1: not known. */
   readonly lastEpoch: number
 }
 
 /** A request for records that are committed, without a session and without a rack. @param limits how long to wait, in ms, and bytes */
-export function fetchRequest(version: number, topicId: string, questions: readonly FetchQuestion[], limits: FetchLimits): Writer {
+export function fetchRequest(version: number, topicId: string, requested: readonly RequestedPartition[], limits: FetchLimits): Writer {
   const { maxBytes, maxWait } = limits
-  const partitions = questions.map(({ partition, currentLeaderEpoch, offset, lastEpoch }) => ({
+  const partitions = requested.map(({ partition, currentLeaderEpoch, offset, lastEpoch }) => ({
     partition,
     currentLeaderEpoch,
     fetchOffset: BigInt(offset),

@@ -1,4 +1,4 @@
-/** Asks one broker for records: over a connection that is made when it is needed, and with no longer waiting than brokers are silent. */
+/** Fetches from one broker over a connection that is opened at the first request. A broker that stays silent for too long is given up. */
 import type { BaseOptions } from '@platformatic/kafka'
 import { DeadlinePassed, withSilenceLimit } from '@poke-api-pipeline/service-kit/deadline'
 import type { Cluster } from './cluster.ts'
@@ -6,9 +6,9 @@ import { FetchConnection } from './fetch-connection.ts'
 import {
   DEFAULT_MAX_BATCH_BYTES,
   type FetchLimits,
-  type FetchQuestion,
   type FetchResponse,
   fetchRequest,
+  type RequestedPartition,
   readFetchResponse,
 } from './fetch-response.ts'
 
@@ -18,7 +18,7 @@ export interface LeaderConnectionOptions {
   readonly clientId: string
   readonly clientOptions?: Pick<BaseOptions, 'tls' | 'tlsServerName' | 'sasl'>
   readonly limits: FetchLimits
-  /** For how long nothing may come beyond the broker's own waiting, in ms. Default: 5 s. */
+  /** How long the connection may be silent beyond the broker's own waiting, in ms. Default: 5 s. */
   readonly longestSilence?: number
 }
 
@@ -26,16 +26,16 @@ const FETCH = 1
 /** For how long connecting may take, in ms. */
 const CONNECT_DEADLINE = 5000
 const LONGEST_SILENCE = 5000
-/** What a response may say besides records, in bytes: of each aborted transaction that reaches into it about twenty. */
+/** Bytes of a response besides records: about twenty for each aborted transaction that reaches into it. */
 const MOST_AROUND_RECORDS = 8 * 1024 * 1024
-/** Brokers throttle for a few seconds; one that says more is not waited for, in ms. */
+/** Brokers throttle for a few seconds; a longer wait is cut to this, in ms. */
 const LONGEST_THROTTLE = 60_000
 
 export class LeaderConnection {
   readonly #options: LeaderConnectionOptions
   readonly #closing = new AbortController()
   #open: { readonly connection: FetchConnection; readonly version: number } | null = null
-  /** A broker that enforces a quota is silent for so long before it answers again, in ms. */
+  /** How long a quota keeps the broker silent before its next response, in ms. */
   #throttle = 0
 
   constructor(options: LeaderConnectionOptions) {
@@ -46,12 +46,12 @@ export class LeaderConnection {
     return this.#options.node
   }
 
-  /** One question after the other. @throws where no answer comes in time, or none that can be read: then this is to be closed */
-  async fetch(topicId: string, questions: readonly FetchQuestion[]): Promise<FetchResponse> {
+  /** Sends one request; call it again only when it has settled. @throws where no response comes in time, or none that can be read: close this then */
+  async fetch(topicId: string, partitions: readonly RequestedPartition[]): Promise<FetchResponse> {
     const { limits, longestSilence = LONGEST_SILENCE } = this.#options
     this.#open ??= await this.#connect()
     const { connection, version } = this.#open
-    const answer = connection.ask(FETCH, version, fetchRequest(version, topicId, questions, limits))
+    const answer = connection.ask(FETCH, version, fetchRequest(version, topicId, partitions, limits))
     const silence = limits.maxWait + longestSilence + this.#throttle
     const bytes = await withSilenceLimit(answer, () => connection.received, silence, 'a Fetch')
     const response = readFetchResponse(bytes, connection.missing)
@@ -59,7 +59,7 @@ export class LeaderConnection {
     return response
   }
 
-  /** For good: what is under way fails. */
+  /** Closes for good; a request under way is rejected. */
   close(): void {
     this.#closing.abort()
     this.#open?.connection.close()

@@ -21,7 +21,7 @@ export interface LogWatchObserver {
 
 export interface LogWatchOptions {
   readonly cluster: Pick<Cluster, 'endsOf'>
-  readonly topics: Pick<TopicWatch, 'current' | 'doubt'>
+  readonly topics: Pick<TopicWatch, 'current' | 'requestRefresh'>
   readonly topic: string
   readonly observer: LogWatchObserver
   readonly clock: Clock
@@ -66,7 +66,7 @@ export class LogWatch {
       this.#asked.delete(node)
     }
     if (signal.aborted) return
-    if (known.size < leaders.size) topics.doubt()
+    if (known.size < leaders.size) topics.requestRefresh()
     // The topic was made again meanwhile.
     if (topics.current.topicId !== topicId) return
     const ends = new Map([...leaders.keys()].map((partition) => [partition, known.get(partition) ?? null]))

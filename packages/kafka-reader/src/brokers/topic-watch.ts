@@ -1,4 +1,4 @@
-/** Knows the topic: waits for it, and looks again whenever something about it is in doubt, and now and then. */
+/** Keeps the topic's metadata: waits for the topic, polls it now and then, and refreshes it when somebody requests that. */
 
 import { BackOff } from '@poke-api-pipeline/service-kit/back-off'
 import type { Clock } from '@poke-api-pipeline/service-kit/clock'
@@ -15,14 +15,14 @@ export interface TopicWatchOptions {
   readonly clock: Clock
 }
 
-/** The topic as it was when it was looked at last. */
+/** The topic as the last poll found it. */
 export interface WatchedTopic extends Topic {
   readonly compacted: boolean
 }
 
-/** How often a topic is looked at that nothing is wrong with, in ms. */
-const LOOK_INTERVAL = 10_000
-/** And one that somebody is about to make. */
+/** Between two polls where no refresh is requested, in ms. */
+const POLL_INTERVAL = 10_000
+/** Between two polls while the topic does not exist, in ms. */
 const MISSING_INTERVAL = 300
 const TOPIC = 'topic'
 const LEADERS = 'leaders'
@@ -30,8 +30,8 @@ const LEADERS = 'leaders'
 export class TopicWatch {
   readonly #options: TopicWatchOptions
   readonly #retry: BackOff
-  #doubted: PromiseWithResolvers<void> = Promise.withResolvers()
-  #isDoubted = false
+  #refreshRequested: PromiseWithResolvers<void> = Promise.withResolvers()
+  #isRefreshRequested = false
   #saidWaiting = false
   #current: WatchedTopic | null = null
 
@@ -42,7 +42,7 @@ export class TopicWatch {
 
   /** @throws TypeError before `found` */
   get current(): WatchedTopic {
-    if (this.#current === null) throw new TypeError('the topic was not looked for yet')
+    if (this.#current === null) throw new TypeError('the topic has not been found yet')
     return this.#current
   }
 
@@ -53,47 +53,47 @@ export class TopicWatch {
   /**
    * Waits until the topic is there.
    * @returns false where the signal was aborted before
-   * @throws KafkaError where it is hopeless
+   * @throws KafkaError where trying again cannot help
    */
   async found(signal: AbortSignal): Promise<boolean> {
     const { clock } = this.#options
     while (!signal.aborted) {
-      if (await this.#look()) return true
+      if (await this.#poll()) return true
       await clock.wait(this.#saidWaiting ? MISSING_INTERVAL : this.#retry.next(), signal)
     }
     return false
   }
 
   /**
-   * Goes on looking until the signal is aborted.
-   * @param changed called after each look that found the topic
-   * @throws KafkaError where it is hopeless
+   * Polls until the signal is aborted.
+   * @param refreshed called after each poll that found the topic
+   * @throws KafkaError where trying again cannot help
    */
-  async run(changed: (topic: WatchedTopic) => void, signal: AbortSignal): Promise<void> {
+  async run(refreshed: (topic: WatchedTopic) => void, signal: AbortSignal): Promise<void> {
     const { clock } = this.#options
     while (!signal.aborted) {
-      const looking = new AbortController()
-      await Promise.race([clock.wait(LOOK_INTERVAL, AbortSignal.any([signal, looking.signal])), this.#doubted.promise])
-      looking.abort()
-      // Doubts come in flocks while a broker is away: the more often, the more slowly they are followed.
-      if (this.#isDoubted) await clock.wait(this.#retry.next(), signal)
+      const polling = new AbortController()
+      await Promise.race([clock.wait(POLL_INTERVAL, AbortSignal.any([signal, polling.signal])), this.#refreshRequested.promise])
+      polling.abort()
+      // While a broker is away refresh requests arrive in bursts: back off.
+      if (this.#isRefreshRequested) await clock.wait(this.#retry.next(), signal)
       else this.#retry.reset()
       if (signal.aborted) return
-      this.#isDoubted = false
-      this.#doubted = Promise.withResolvers()
-      if (await this.#look()) changed(this.current)
-      else this.doubt()
+      this.#isRefreshRequested = false
+      this.#refreshRequested = Promise.withResolvers()
+      if (await this.#poll()) refreshed(this.current)
+      else this.requestRefresh()
     }
   }
 
-  /** A leader, or the topic itself, is not what it was: it is looked at soon. */
-  doubt(): void {
-    this.#isDoubted = true
-    this.#doubted.resolve()
+  /** A leader or the topic may have changed: polls it soon. */
+  requestRefresh(): void {
+    this.#isRefreshRequested = true
+    this.#refreshRequested.resolve()
   }
 
-  /** @returns whether the topic is there. @throws KafkaError where it is hopeless */
-  async #look(): Promise<boolean> {
+  /** @returns whether the topic is there. @throws KafkaError where trying again cannot help */
+  async #poll(): Promise<boolean> {
     const { cluster, topic: name, failures, waitingForTopic } = this.#options
     try {
       if (this.#current === null) await cluster.fetchVersion(null)
@@ -109,7 +109,7 @@ export class TopicWatch {
       }
       this.#current = { ...topic, compacted: await cluster.isCompacted() }
       failures.worked(TOPIC)
-      this.#lookAtLeaders(topic)
+      this.#reportLeaders(topic)
       return true
     } catch (error) {
       if (!(error instanceof KafkaError) || !error.retriable) throw error
@@ -118,14 +118,14 @@ export class TopicWatch {
     }
   }
 
-  #lookAtLeaders({ partitions }: Topic): void {
+  #reportLeaders({ partitions }: Topic): void {
     const { failures, topic } = this.#options
     const without = [...partitions.keys()].filter((partition) => (partitions[partition] as Leader).node < 0)
     if (without.length === 0) failures.worked(LEADERS)
     else {
       const message = `partition ${without.join(', ')} of topic ${topic} has no leader: start the broker that keeps it; the others are read meanwhile`
       failures.failed(LEADERS, new KafkaError('no-leader', message))
-      this.doubt()
+      this.requestRefresh()
     }
   }
 }

@@ -30,8 +30,8 @@ export interface MembershipOptions {
   readonly cluster: KnownCluster
   /** Who keeps this member out of the group, by another protocol, in words; null where that is not known. */
   readonly usedBy: () => Promise<string | null>
-  /** A broker is not where it was, or does not answer. */
-  readonly doubt: () => void
+  /** Asks for new metadata: a broker may have moved, or does not answer. */
+  readonly requestRefresh: () => void
   readonly observer: MembershipObserver
   readonly clock: Clock
 }
@@ -96,7 +96,7 @@ export class Membership {
    * @throws KafkaError where it is hopeless
    */
   async run(assigned: (partitions: ReadonlySet<number>) => void, signal: AbortSignal): Promise<void> {
-    const { observer, doubt, clock } = this.#options
+    const { observer, requestRefresh, clock } = this.#options
     while (!signal.aborted) {
       try {
         await this.#beMember(assigned, signal)
@@ -106,7 +106,7 @@ export class Membership {
         if (signal.aborted) return
         assigned(new Set())
         observer.membershipLost(failure)
-        doubt()
+        requestRefresh()
         await clock.wait(this.#retry.next(), signal)
       }
     }

@@ -23,8 +23,8 @@ export interface OffsetMirrorOptions {
   /** Brokers take offsets from members alone. */
   readonly member: () => Member | null
   readonly positions: () => Positions
-  /** Where the store stood when a partition was opened: by the time of the first look it may have caught up. */
-  readonly openedAt: (partition: number) => number | null
+  /** The store's position when a partition was opened; by the first comparison it may have caught up. */
+  readonly openedOffset: (partition: number) => number | null
   readonly crashPoint?: (point: 'mirrored') => void
   readonly clock: Clock
 }
@@ -81,7 +81,7 @@ export class OffsetMirror {
 
   /** Looks once at what the group has of each partition, before the first of its positions is written over it. */
   async #compare(positions: Positions): Promise<void> {
-    const { cluster, groupId, observer, openedAt } = this.#options
+    const { cluster, groupId, observer, openedOffset } = this.#options
     const unknown = [...positions.keys()].filter((partition) => !this.#compared.has(partition))
     if (unknown.length === 0) return
     let mirrored: ReadonlyMap<number, GroupOffset>
@@ -93,7 +93,7 @@ export class OffsetMirror {
     }
     for (const partition of unknown) {
       this.#compared.add(partition)
-      const offset = openedAt(partition) ?? positions.get(partition)?.offset ?? 0
+      const offset = openedOffset(partition) ?? positions.get(partition)?.offset ?? 0
       const found = mirrored.get(partition)
       if (found === undefined || found.offset === offset) continue
       // This service itself may have died before it mirrored what it had counted.

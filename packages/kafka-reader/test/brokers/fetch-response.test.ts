@@ -78,13 +78,13 @@ test('a response whose end was not taken from the connection shows its records a
 })
 
 test('a request is written for every version that is known, and says replica −1 where it has one', () => {
-  const questions = [{ partition: 3, currentLeaderEpoch: 2, offset: 2 ** 40, lastEpoch: 1 }]
+  const requested = [{ partition: 3, currentLeaderEpoch: 2, offset: 2 ** 40, lastEpoch: 1 }]
   const sizes = new Map<number, number>()
   for (let version = OLDEST_FETCH; version <= NEWEST_FETCH; version++) {
-    const request = fetchRequest(version, id, questions, { maxBytes: 1 << 20, maxWait: 500 }).buffer
+    const request = fetchRequest(version, id, requested, { maxBytes: 1 << 20, maxWait: 500 }).buffer
     sizes.set(version, request.length)
     assert.equal(request.readInt32BE(0), version < 15 ? -1 : 500, `version ${version}`)
   }
   assert.equal((sizes.get(13) ?? 0) - (sizes.get(15) ?? 0), 4)
-  assert.throws(() => fetchRequest(18, id, questions, { maxBytes: 1, maxWait: 1 }), /no version 18/)
+  assert.throws(() => fetchRequest(18, id, requested, { maxBytes: 1, maxWait: 1 }), /no version 18/)
 })

@@ -10,7 +10,7 @@ const BOUNDS: LogBounds = { start: 1, end: 9, stableEnd: 8 }
 /** Partitions 0 and 1 of leader 1, partition 2 of leader 2, and partition 3 of nobody; each look waits until the test says so. */
 function watch(t: TestContext, endsOf: (node: number, leaders: ReadonlyMap<number, Leader>) => Promise<ReadonlyMap<number, LogBounds>>) {
   const told: string[] = []
-  const state = { doubts: 0, topicId: 'a', next: () => {} }
+  const state = { refreshes: 0, topicId: 'a', next: () => {} }
   const stop = new AbortController()
   const leaders = [1, 1, 2, -1].map((node) => ({ node, leaderEpoch: 7 }))
   const logs = new LogWatch({
@@ -19,7 +19,7 @@ function watch(t: TestContext, endsOf: (node: number, leaders: ReadonlyMap<numbe
       get current() {
         return { topicId: state.topicId, partitions: leaders, compacted: false }
       },
-      doubt: () => void state.doubts++,
+      requestRefresh: () => void state.refreshes++,
     },
     topic: 'poke-topic',
     observer: {
@@ -63,7 +63,7 @@ describe('the watch over the ends of the logs', () => {
     await turns()
     assert.deepEqual(asked, ['1: 0,1', '2: 2'])
     assert.deepEqual(told.sort(), ['a 0/4: 9', 'a 1/4: 9', 'a 2/4: 9', 'a 3/4: ?'])
-    assert.equal(state.doubts, 1, 'nobody leads partition 3')
+    assert.equal(state.refreshes, 1, 'nobody leads partition 3')
   })
 
   test('a leader that fails or refuses a partition is not known of, and the topic is looked at anew', async (t) => {
@@ -73,7 +73,7 @@ describe('the watch over the ends of the logs', () => {
     })
     await turns()
     assert.deepEqual(told.sort(), ['a 0/4: ?', 'a 1/4: 9', 'a 2/4: ?', 'a 3/4: ?'])
-    assert.equal(state.doubts, 3)
+    assert.equal(state.refreshes, 3)
     await look()
     assert.equal(told.length, 4, 'they are asked again')
   })

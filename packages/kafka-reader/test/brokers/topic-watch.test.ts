@@ -1,4 +1,4 @@
-/** The watch over a topic: waits for it, follows doubts, tells of leaders that are missing. */
+/** The watch over a topic: waits for it, refreshes its metadata when asked to, reports partitions without a leader. */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { FailureTracker, systemClock } from '@poke-api-pipeline/service-kit'
@@ -63,16 +63,16 @@ describe('the watch over a topic', () => {
     await assert.rejects(topics.found(new AbortController().signal), /no/)
   })
 
-  test('looks again when it is in doubt, the more slowly the more often', async () => {
+  test('refreshes the metadata on request, more slowly the more often it is requested', async () => {
     const { topics, waits, state } = watch(topicOf(1))
     const stop = new AbortController()
     await topics.found(stop.signal)
     const seen: WatchedTopic[] = []
     const running = topics.run((topic) => seen.push(topic), stop.signal)
     const pauses: number[] = []
-    for (let doubt = 0; doubt < 12; doubt++) {
-      topics.doubt()
-      topics.doubt()
+    for (let request = 0; request < 12; request++) {
+      topics.requestRefresh()
+      topics.requestRefresh()
       await turns()
       pauses.push(waits.at(-1)?.ms ?? 0)
       waits.at(-1)?.end()
@@ -84,7 +84,7 @@ describe('the watch over a topic', () => {
     // A look at its usual time ends the haste.
     waits.at(-1)?.end()
     await turns()
-    topics.doubt()
+    topics.requestRefresh()
     await turns()
     assert.equal(waits.at(-1)?.ms, 25)
     stop.abort()
@@ -115,7 +115,7 @@ describe('the watch over a topic', () => {
     await topics.found(stop.signal)
     const seen: string[] = []
     const running = topics.run(({ topicId }) => seen.push(topicId), stop.signal)
-    topics.doubt()
+    topics.requestRefresh()
     for (let look = 0; look < 3; look++) {
       await turns()
       assert.equal(topics.current.topicId, 'id')
@@ -128,7 +128,7 @@ describe('the watch over a topic', () => {
     await running
   })
 
-  test('looks every ten seconds where nothing is in doubt, and sees that compaction was switched on', async () => {
+  test('polls every ten seconds without a request, and notices that compaction was switched on', async () => {
     const { topics, waits, state } = watch(topicOf(1))
     const stop = new AbortController()
     await topics.found(stop.signal)

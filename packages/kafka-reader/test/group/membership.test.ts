@@ -158,7 +158,7 @@ function member(
       answering: address,
       partitionsOf: async () => new Map(),
     },
-    doubt: () => {},
+    requestRefresh: () => {},
     observer: {
       rebalanced: () => {},
       membershipLost: (error) => {

@@ -15,7 +15,7 @@ function mirrorOf(
   answer: () => boolean,
   member: () => Member | null = () => self,
   offsets = new Map<number, number>(),
-  openedAt: (partition: number) => number | null = () => null,
+  openedOffset: (partition: number) => number | null = () => null,
   metadata: string | null = null,
 ) {
   const written: [Member, Positions, string][] = []
@@ -33,7 +33,7 @@ function mirrorOf(
     observer: { mirrorDiffers: (partition, mirrored, position) => told.push(`${partition}: ${mirrored} > ${position}`) },
     member,
     positions: () => at(),
-    openedAt,
+    openedOffset,
     clock: { ...systemClock(), wait: async () => {} },
   })
   return { mirror, written, told }

@@ -11,7 +11,7 @@ import { openStore } from '@poke-api-pipeline/poke-api-consumer/open-store'
 import type { CountObserver } from '@poke-api-pipeline/poke-api-consumer/ports'
 import { TypeCountsFile } from '@poke-api-pipeline/poke-api-consumer/type-counts-file'
 import { EVENT_IDENTITY } from '@poke-api-pipeline/pokemon-event'
-import { createRegistry, fanOut, pause, systemClock } from '@poke-api-pipeline/service-kit'
+import { createRegistry, fanOut, systemClock } from '@poke-api-pipeline/service-kit'
 
 export interface CountOptions {
   readonly brokers: string
@@ -35,7 +35,7 @@ export type CountCommand = 'go' | 'stop'
 
 const options = JSON.parse(process.argv[2] as string) as CountOptions
 const tell = (message: CountMessage) => process.send?.(message)
-const now = () => performance.now()
+const clock = systemClock()
 const go = Promise.withResolvers<void>()
 const stop = new AbortController()
 process.on('message', (command: CountCommand) => (command === 'go' ? go.resolve() : stop.abort()))
@@ -47,10 +47,10 @@ const fail = (error: Error) => {
 }
 /** What is tried again spoils a measurement only by its time, which shows. */
 const warn = (error: Error) => console.error(error.message)
-const progress = new GroupProgress(now)
+const progress = new GroupProgress(clock.now)
 const observer = fanOut<CountObserver>([
   progress,
-  new ConsumerMetrics({ progress, registry: createRegistry(), timeOfDay: Date.now, doubtedSources: () => 0 }),
+  new ConsumerMetrics({ progress, registry: createRegistry(), timeOfDay: Date.now, anomalousSources: () => 0 }),
   {
     counted: ({ partition }, { position }) =>
       tell({ type: 'committed', partition, position, at: performance.timeOrigin + performance.now() }),
@@ -92,7 +92,7 @@ const source = new GroupReader({
       tell({ type: 'assigned', partitions })
     },
   },
-  clock: systemClock(),
+  clock,
 })
 const gated: RecordSource = {
   run: (handler, signal) =>
@@ -112,7 +112,7 @@ const gated: RecordSource = {
     ),
 }
 const controller = new Controller({
-  source: gated,
+  reader: gated,
   store,
   sink: new TypeCountsFile(options.outputFile),
   deadLetterTopic: {
@@ -123,9 +123,7 @@ const controller = new Controller({
   observer,
   onDataLoss: 'stop',
   sourceMaxCount: 10_000,
-  wait: pause,
-  now,
-  random: Math.random,
+  clock,
 })
 try {
   await controller.run(stop.signal)

@@ -2,7 +2,7 @@
 import { hostname } from 'node:os'
 import { setImmediate } from 'node:timers/promises'
 import { kafkaSecurity } from '@poke-api-pipeline/kafka-common'
-import { GroupReader } from '@poke-api-pipeline/kafka-reader'
+import { GroupReader, type SourceObserver } from '@poke-api-pipeline/kafka-reader'
 import { EVENT_IDENTITY } from '@poke-api-pipeline/pokemon-event'
 import {
   createLogger,
@@ -29,14 +29,14 @@ import { StoreOpening } from './infrastructure/storage/store-opening.ts'
 import { LiveState } from './infrastructure/web/live-state.ts'
 import { webPage } from './infrastructure/web/page.ts'
 
-/** What was counted is summed up in the log this often, in ms. */
+/** How often the log has a summary of what was counted, in ms. */
 const SUMMARY_INTERVAL = 10_000
-/** The part of the time for stopping after which dead letters under way are left to the next start. */
+/** After this part of the shutdown timeout, dead letters that are not acknowledged yet are left to the next start. */
 const DEAD_LETTERS_SHARE = 0.2
 
 /**
  * Runs the consumer in this process until it is asked to stop.
- * @param crashPoint hears where counting is; for tests that make the process die there
+ * @param crashPoint called at each step of counting; for tests that end the process there
  * @returns the exit code
  * @throws ServiceError where settings are wrong
  */
@@ -51,24 +51,29 @@ export async function run(env: NodeJS.ProcessEnv, crashPoint: CrashHook = () => 
   })
 }
 
+/** Makes the parts in the order in which they depend on each other, and closes them in the reverse order. */
 async function consume(config: Config, logger: Logger, signal: AbortSignal, crashPoint: CrashHook): Promise<void> {
   await using parts = new AsyncDisposableStack()
   const clock = systemClock()
-  const { now } = clock
-  // In containers every process has the number 1, on one machine every host the same name.
+  const { KAFKA_TOPIC: topic, KAFKA_BROKERS: brokers, KAFKA_GROUP_ID: groupId } = config
+  // Both parts are needed: every process in a container can have the number 1, and all processes of a machine have the same host name.
   const instance = `${hostname()}/${process.pid}`
 
+  // Listeners: everything that happens below is shown by the page, the metrics, the log and the readiness.
   const registry = createRegistry()
   const health = new Health()
   health.add('process', () => (signal.aborted ? 'is stopping' : null))
-  const progress = new GroupProgress(now)
-  const metrics = new ConsumerMetrics({ registry, progress, timeOfDay: Date.now, doubtedSources: () => report.doubtedSources })
-  const report: CountReport = new CountReport({ logger, health, topic: config.KAFKA_TOPIC, progress, now, stopping: signal })
-  const live = new LiveState({ instance, progress, monotonic: now, timeOfDay: Date.now })
+  const progress = new GroupProgress(clock.now)
+  const report = new CountReport({ logger, health, topic, progress, now: clock.now, stopping: signal })
+  const metrics = new ConsumerMetrics({ registry, progress, timeOfDay: Date.now, anomalousSources: () => report.anomalousSources })
+  const live = new LiveState({ instance, progress, monotonic: clock.now, timeOfDay: Date.now })
+  // The report compares with the group's progress, so it comes after it.
+  const listeners = [progress, metrics, report, live]
+
   const opening = new StoreOpening({
     open: () =>
       openStore(config.STORE_URL, {
-        groupId: config.KAFKA_GROUP_ID,
+        groupId,
         owner: instance,
         sourceMaxAge: config.SOURCE_MAX_AGE,
         sourceMaxCount: config.SOURCE_MAX_COUNT,
@@ -83,7 +88,7 @@ async function consume(config: Config, logger: Logger, signal: AbortSignal, cras
   })
   parts.defer(() => opening.close())
 
-  // Before anything that may take its time, so that probes are answered; closed when everything else has stopped, but before the store.
+  // HTTP comes before everything that can take long, so that health probes are answered. It is closed after everything else but the store.
   const http = await startHttpServer({
     host: config.HTTP_HOST,
     port: config.HTTP_PORT,
@@ -94,7 +99,6 @@ async function consume(config: Config, logger: Logger, signal: AbortSignal, cras
   })
   parts.defer(() => http.close())
   await tellParent({ type: 'listening', port: http.port })
-  const { KAFKA_TOPIC: topic, KAFKA_BROKERS: brokers, KAFKA_GROUP_ID: groupId } = config
   const sink = new TypeCountsFile(config.OUTPUT_FILE)
   await sink.check()
   const storeUrl = SETTINGS.STORE_URL.kind.show?.(config.STORE_URL)
@@ -103,20 +107,22 @@ async function consume(config: Config, logger: Logger, signal: AbortSignal, cras
     `counts ${topic} into ${config.OUTPUT_FILE}; page, health and metrics on ${http.shownAddress}`,
   )
 
+  // The way of a record: the reader fetches it from Kafka; the controller counts it, commits its count to the store, writes the file, and publishes
+  // the dead letters.
   const store = await opening.open(signal)
   if (store === null) return
   report.storeWorked()
   const kafka = { brokers, topic, clientId: 'poke-api-consumer', clientOptions: kafkaSecurity(config) }
-  const hurry = new AbortController()
-  signal.addEventListener('abort', () => setTimeout(() => hurry.abort(), config.SHUTDOWN_TIMEOUT * DEAD_LETTERS_SHARE).unref())
-  const deadLetterTopic = new KafkaDeadLetterTopic({ ...kafka, hurry: hurry.signal })
+  const giveUp = new AbortController()
+  signal.addEventListener('abort', () => setTimeout(() => giveUp.abort(), config.SHUTDOWN_TIMEOUT * DEAD_LETTERS_SHARE).unref())
+  const deadLetterTopic = new KafkaDeadLetterTopic({ ...kafka, hurry: giveUp.signal })
   parts.defer(() => deadLetterTopic.close())
   const summaries = setInterval(() => report.summarise(), SUMMARY_INTERVAL)
   parts.defer(() => {
     clearInterval(summaries)
     report.summarise()
   })
-  const source = new GroupReader({
+  const reader = new GroupReader({
     ...kafka,
     groupId,
     deadLetterTopic: deadLetterTopicOf(topic),
@@ -124,44 +130,21 @@ async function consume(config: Config, logger: Logger, signal: AbortSignal, cras
     sessionTimeout: config.KAFKA_SESSION_TIMEOUT,
     limits: { maxBytes: config.FETCH_MAX_BYTES, maxWait: config.FETCH_MAX_WAIT, maxBatchBytes: config.BATCH_MAX_BYTES },
     identity: EVENT_IDENTITY,
-    observer: {
-      waitingForTopic: (name) => report.waitingForTopic(name),
-      brokerAway: (error) => report.brokerAway(error),
-      brokerBack: () => report.brokerBack(),
-      throttled: (error) => report.throttled(error),
-      notThrottled: () => report.notThrottled(),
-      membershipLost: (error) => report.membershipLost(error),
-      mirrorDiffers: (partition, mirrored, position) => report.mirrorDiffers(partition, mirrored, position),
-      logEnds: (of, partitions, ends) => {
-        progress.logEnds(of, partitions, ends)
-        report.logEnds()
-      },
-      groupSeen: (view) => {
-        metrics.groupSeen(view)
-        report.groupSeen(view)
-        live.groupSeen(view)
-      },
-      rebalanced: (partitions) => {
-        metrics.rebalanced()
-        report.rebalanced(partitions)
-      },
-    },
+    observer: fanOut<SourceObserver>(listeners),
     clock,
     crashPoint,
   })
   const controller = new Controller({
-    source,
+    reader,
     store,
     deadLetterTopic,
     sink,
-    observer: fanOut<CountObserver>([progress, metrics, report, live]),
+    observer: fanOut<CountObserver>(listeners),
     onDataLoss: config.ON_DATA_LOSS,
     sourceMaxCount: config.SOURCE_MAX_COUNT,
     typeMaxCount: config.TYPE_MAX_COUNT,
-    breathe: () => setImmediate(),
-    wait: clock.wait,
-    now,
-    random: clock.random,
+    yieldToOthers: () => setImmediate(),
+    clock,
     crashPoint,
   })
   await controller.run(signal)

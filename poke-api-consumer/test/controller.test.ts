@@ -4,7 +4,7 @@ import { describe, test } from 'node:test'
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import { KafkaError } from '@poke-api-pipeline/kafka-reader'
 import { encodeValue } from '@poke-api-pipeline/pokemon-event'
-import { ServiceError } from '@poke-api-pipeline/service-kit'
+import { type Clock, ServiceError } from '@poke-api-pipeline/service-kit'
 import { Controller, type ControllerOptions } from '../src/application/controller.ts'
 import { MockDeadLetterTopic } from './mock-dead-letter-topic.ts'
 import { MockFileHandler } from './mock-file-handler.ts'
@@ -14,6 +14,8 @@ import { RecordingObserver } from './recording-observer.ts'
 
 const TYPES = ['grass', 'poison']
 const TOPIC = { topic: 'poke-topic', topicId: '00000000-0000-4000-8000-000000000001' }
+/** The service's clock, without chance. */
+const CLOCK: Clock = { now: () => performance.now(), wait, random: () => 0 }
 /** Partitions are needed to the end. */
 const NEVER = new AbortController().signal
 const POKEMON = encodeValue({ id: 1, name: 'bulbasaur', types: TYPES.map((name, i) => ({ slot: i + 1, type: { name } })) })
@@ -22,7 +24,9 @@ function ours(sequence: number, source = 'a'): MockRecord {
   return { value: POKEMON, source, sequence }
 }
 
-function setUp(logs: MockEntry[][], options: MockKafkaConsumerOptions & Partial<ControllerOptions> & { failingOpens?: Error[] } = {}) {
+type Options = MockKafkaConsumerOptions & Partial<ControllerOptions> & Partial<Clock> & { failingOpens?: Error[] }
+
+function setUp(logs: MockEntry[][], { wait: waiting = wait, now = CLOCK.now, ...options }: Options = {}) {
   const source = new MockKafkaConsumer(logs, options)
   const store = new MockTallyStore()
   store.failingOpens = options.failingOpens ?? []
@@ -30,16 +34,14 @@ function setUp(logs: MockEntry[][], options: MockKafkaConsumerOptions & Partial<
   const observer = new RecordingObserver()
   const deadLetterTopic = new MockDeadLetterTopic()
   const controller = new Controller({
-    source,
+    reader: source,
     store,
     sink,
     observer,
     deadLetterTopic,
     onDataLoss: 'stop',
     sourceMaxCount: 10_000,
-    wait,
-    now: () => performance.now(),
-    random: () => 0,
+    clock: { ...CLOCK, wait: waiting, now },
     ...options,
   })
   const stop = new AbortController()
@@ -125,16 +127,14 @@ describe('consumer controller', () => {
     source.append(0, ours(4))
     const stop = new AbortController()
     const again = new Controller({
-      source,
+      reader: source,
       store: first.store,
       sink: first.sink,
       observer: first.observer,
       deadLetterTopic: new MockDeadLetterTopic(),
       onDataLoss: 'stop',
       sourceMaxCount: 10_000,
-      wait,
-      now: () => performance.now(),
-      random: () => 0,
+      clock: CLOCK,
     })
     const running = again.run(stop.signal)
     await first.handled(4)
@@ -466,16 +466,14 @@ describe('every trouble ends in opening the partition again (rule S2)', () => {
     const store = new MockTallyStore()
     store.failingOpens = [hopeless]
     const controller = new Controller({
-      source,
+      reader: source,
       store,
       sink: new MockFileHandler(),
       observer: new RecordingObserver(),
       deadLetterTopic: new MockDeadLetterTopic(),
       onDataLoss: 'stop',
       sourceMaxCount: 10_000,
-      wait,
-      now: () => performance.now(),
-      random: () => 0,
+      clock: CLOCK,
     })
     await assert.rejects(controller.run(new AbortController().signal), hopeless)
   })
@@ -606,7 +604,7 @@ describe('nothing is skipped in silence', () => {
     await until(() => observer.losses.length > 0)
     await finish()
     assert.deepEqual([observer.losses[0]?.from, observer.losses[0]?.to], [1, null])
-    assert.match(observer.losses[0]?.message ?? '', /where the next whole batch begins is not known: the length is -1/)
+    assert.match(observer.losses[0]?.message ?? '', /it is not known where the next whole batch begins: the length is -1/)
     assert.deepEqual(Object.fromEntries((await store.totals()).counts), expected(1))
   })
 
@@ -628,7 +626,7 @@ describe('nothing is skipped in silence', () => {
             'too-many-types',
             2,
             null,
-            'the record at offset 2 has a type name that is new, and 2 names are known, as many as TYPE_MAX_COUNT allows',
+            'the record at offset 2 has a new type name, and 2 names are known already, as many as TYPE_MAX_COUNT allows',
           ],
         ],
       )

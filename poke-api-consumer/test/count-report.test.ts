@@ -52,72 +52,72 @@ function setUp() {
 
 suite('sources that are not to be believed', () => {
   const MINUTE = 60_000
-  const doubt = (part: object) => {
+  const anomaly = (part: object) => {
     const one = { source: '/run', last: 135, sequence: 100, leaps: 0, late: 0, repeats: 0, ...part }
-    return response({ doubts: { leaps: one.leaps, late: one.late, sources: [one] } })
+    return response({ anomalies: { leaps: one.leaps, late: one.late, sources: [one] } })
   }
 
   test('a leap is said once, and is in readiness for ten minutes', async () => {
     const { said, health, clock, report } = setUp()
-    const leap = doubt({ sequence: Number.MAX_SAFE_INTEGER, leaps: 1 })
+    const leap = anomaly({ sequence: Number.MAX_SAFE_INTEGER, leaps: 1 })
     report.counted(P0, leap)
     report.counted(P0, leap)
     const says =
-      /partition 0: a record claims the sequence 9007199254740991 of source .run, whose last one is 135: no producer leaps by more than 1,000,000,000,000/
+      /partition 0: a record claims the sequence 9007199254740991 of source .run, whose last one is 135\. No producer leaps by more than 1,000,000,000,000/
     assert.equal(said.length, 1)
     assert.match(said[0] ?? '', says)
     assert.match(reasonsOf(health), says)
-    assert.equal(report.doubtedSources, 1)
+    assert.equal(report.anomalousSources, 1)
     clock.ms += 10 * MINUTE + 1
     assert.equal(reasonsOf(health), '')
-    assert.equal(report.doubtedSources, 0)
+    assert.equal(report.anomalousSources, 0)
   })
 
   test('what was left out and never read is said at once, with what to do', () => {
     const { said, report } = setUp()
-    report.counted(P0, doubt({ late: 3, repeats: 3 }))
+    report.counted(P0, anomaly({ late: 3, repeats: 3 }))
     assert.match(
       said.join(),
-      /left out as duplicates though they were never read, as sequence 100 came behind 135: .*Restart that producer/,
+      /left out as duplicates though they were never read, because sequence 100 came after 135\. .*Restart that producer/,
     )
   })
 
   test('new duplicates of a source are doubted after five minutes in which nothing of it was counted, and not before', () => {
     const { said, clock, report } = setUp()
     for (const repeats of [1, 2, 3, 4, 5]) {
-      report.counted(P0, doubt({ repeats, sequence: 100 + repeats }))
+      report.counted(P0, anomaly({ repeats, sequence: 100 + repeats }))
       clock.ms += MINUTE
     }
     assert.deepEqual(said, [])
     // Something of it was counted, so that it all begins anew.
-    report.counted(P0, doubt({ repeats: 6, last: 140 }))
+    report.counted(P0, anomaly({ repeats: 6, last: 140 }))
     clock.ms += 4 * MINUTE
-    report.counted(P0, doubt({ repeats: 7, last: 140 }))
+    report.counted(P0, anomaly({ repeats: 7, last: 140 }))
     assert.deepEqual(said, [])
     clock.ms += MINUTE
-    report.counted(P0, doubt({ repeats: 8, last: 140, sequence: 130 }))
+    report.counted(P0, anomaly({ repeats: 8, last: 140, sequence: 130 }))
     assert.match(
       said.join(),
-      /all records of source .run have been left out as duplicates for more than 5 minutes, 8 different ones, since their sequences .now 130. are not above 140/,
+      /all records of source .run have been left out as duplicates for more than 5 minutes, 8 different ones, because their sequences .now 130. are not above 140/,
     )
   })
 
   test('a burst that is sent again, and another one later, are none', () => {
     const { said, clock, report } = setUp()
-    report.counted(P0, doubt({ repeats: 500 }))
+    report.counted(P0, anomaly({ repeats: 500 }))
     clock.ms += 6 * MINUTE
-    report.counted(P0, doubt({ repeats: 9, last: 200 }))
+    report.counted(P0, anomaly({ repeats: 9, last: 200 }))
     assert.deepEqual(said, [])
   })
 
   test('of very many a thousand are remembered, three are named, and a partition that is closed takes its own along', () => {
     const { said, health, report } = setUp()
-    for (let i = 0; i < 1500; i++) report.counted(i % 2 === 0 ? P0 : P1, doubt({ source: `/${i}\u001b[2J`, leaps: 1 }))
-    assert.equal(report.doubtedSources, 1000)
+    for (let i = 0; i < 1500; i++) report.counted(i % 2 === 0 ? P0 : P1, anomaly({ source: `/${i}\u001b[2J`, leaps: 1 }))
+    assert.equal(report.anomalousSources, 1000)
     assert.match(reasonsOf(health), /; and 997 more sources$/)
     assert.ok(said.every((line) => !line.includes('\u001b')))
     report.closed(P0)
-    assert.equal(report.doubtedSources, 500)
+    assert.equal(report.anomalousSources, 500)
   })
 })
 
@@ -372,7 +372,7 @@ suite('the report of the way to Kafka', () => {
 test('metrics tell every event by its number', async () => {
   const registry = createRegistry()
   const progress = new GroupProgress(() => 0)
-  const metrics = new ConsumerMetrics({ registry, progress, timeOfDay: () => 10_000, doubtedSources: () => 0 })
+  const metrics = new ConsumerMetrics({ registry, progress, timeOfDay: () => 10_000, anomalousSources: () => 0 })
   progress.opened(P0, { offset: 12, leaderEpoch: 0 })
   progress.logEnds(P0, 2, new Map([[0, { start: 0, end: 20, stableEnd: 15 }]]))
   metrics.opened(P0, START)
@@ -435,7 +435,7 @@ test('lag is told of every partition of the topic, whoever reads it, and left ou
   const registry = createRegistry()
   const clock = { ms: 0 }
   const progress = new GroupProgress(() => clock.ms)
-  new ConsumerMetrics({ registry, progress, timeOfDay: () => 0, doubtedSources: () => 0 })
+  new ConsumerMetrics({ registry, progress, timeOfDay: () => 0, anomalousSources: () => 0 })
   const lags = async () => (await registry.metrics()).split('\n').filter((line) => /^poke_(lag|held_back)_records\{/.test(line))
   progress.logEnds(P0, 2, new Map([0, 1].map((partition) => [partition, { start: 3, end: 20, stableEnd: 18 }])))
   assert.deepEqual(await lags(), [], 'the store was not read')
@@ -455,7 +455,7 @@ test('lag is told of every partition of the topic, whoever reads it, and left ou
 
 test('metrics of a partition end when another instance reads it', async () => {
   const registry = createRegistry()
-  const metrics = new ConsumerMetrics({ registry, progress: new GroupProgress(() => 0), timeOfDay: () => 0, doubtedSources: () => 0 })
+  const metrics = new ConsumerMetrics({ registry, progress: new GroupProgress(() => 0), timeOfDay: () => 0, anomalousSources: () => 0 })
   metrics.opened(P1, { offset: 40, leaderEpoch: 1 })
   metrics.counted(P1, response({ position: 41, highWatermark: 50, lastStableOffset: 50 }))
   metrics.closed(P1)

@@ -1,4 +1,4 @@
-/** Publishing dead letters: whose troubles they are, and until when. */
+/** Publishing dead letters: how long a failure lasts. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { DeadLetterPublishing } from '../src/application/dead-letter-publishing.ts'
@@ -6,7 +6,7 @@ import { letterOf, partitionOf } from './contract/store-harness.ts'
 
 const P0 = partitionOf(0)
 
-test('the trouble of a partition ends when another instance has it', async () => {
+test('the failure of a partition is over when another instance owns the partition', async () => {
   const heard: string[] = []
   const stop = new AbortController()
   const failed = Promise.withResolvers<void>()
@@ -25,8 +25,11 @@ test('the trouble of a partition ends when another instance has it', async () =>
       deadLetterPublishingWorked: () => heard.push('over'),
     },
     crashPoint: () => {},
-    wait: (_, signal) => new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true })),
-    random: () => 0,
+    clock: {
+      now: () => 0,
+      wait: (_, signal) => new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true })),
+      random: () => 0,
+    },
   })
   publishing.own(P0)
   const running = publishing.run(stop.signal)

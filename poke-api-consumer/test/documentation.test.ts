@@ -15,7 +15,7 @@ test('docs/settings.md has every setting of the consumer and no other', () => {
 
 test('docs/metrics.md has every metric of the consumer and no other', () => {
   const registry = createRegistry()
-  new ConsumerMetrics({ registry, progress: { lags: () => [] }, timeOfDay: Date.now, doubtedSources: () => 0 })
+  new ConsumerMetrics({ registry, progress: { lags: () => [] }, timeOfDay: Date.now, anomalousSources: () => 0 })
   assertDocumented(new URL('../../docs/metrics.md', import.meta.url), SECTION, metricsTable(registry))
 })
 

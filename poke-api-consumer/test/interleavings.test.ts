@@ -8,7 +8,7 @@ import assert from 'node:assert/strict'
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, describe, test } from 'node:test'
-import type { DataLoss, FetchHandler, PartitionReader, ReadOutcome, RecordSource, TopicPartition } from '@poke-api-pipeline/kafka-reader'
+import type { DataLoss, FetchHandler, PartitionReader, ReadOutcome, TopicPartition } from '@poke-api-pipeline/kafka-reader'
 import {
   arbitraryFaults,
   assertEverySchedule,
@@ -164,18 +164,15 @@ class Member extends Mortal {
     super(world.scheduler)
     this.#world = world
     this.#store = store
-    const source: RecordSource = { run: (handler, signal) => this.#run(handler, signal) }
     const controller = new Controller({
-      source,
+      reader: { run: (handler, signal) => this.#run(handler, signal) },
       store: this.#faulty(),
       sink: new MockFileHandler(),
       observer: Object.assign(this.observer, { fenced: () => world.reached.note('fenced') }),
       deadLetterTopic: this.#deadLetterTopic(),
       onDataLoss: 'continue',
       sourceMaxCount: 10_000,
-      wait: (ms, signal) => this.#wait(ms, signal),
-      now: () => this.#time,
-      random: () => 0,
+      clock: { now: () => this.#time, wait: (ms, signal) => this.#wait(ms, signal), random: () => 0 },
       crashPoint: (point) => {
         if (world.dieAt !== point || this.dead) return
         world.dieAt = null

@@ -1,51 +1,61 @@
-/** Counting as a pure function: what counts, what is a duplicate, what becomes a dead letter. */
+/** Counting as a pure function: which records count, which are duplicates, and which become dead letters. */
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { describe, test } from 'node:test'
 import { copyHeaders, countHeaders } from '@poke-api-pipeline/kafka-reader'
 import fc from 'fast-check'
 import type { DeadLetter } from '../src/entities/dead-letter.ts'
-import { Counter, type Tally } from '../src/entities/tally.ts'
+import { type CountResult, type PartitionTally, TypeCounter } from '../src/entities/tally.ts'
 import { headerBytes } from './header-bytes.ts'
 import { MockCursor, type MockRecord } from './mock-kafka-consumer.ts'
 
 const PIKACHU = '{"id":25,"name":"pikachu","types":[{"slot":1,"type":{"name":"electric"}}]}'
 const BULBASAUR = '{"id":1,"name":"bulbasaur","types":[{"slot":1,"type":{"name":"grass"}},{"slot":2,"type":{"name":"poison"}}]}'
 
-function add(tally: Tally, ...records: MockRecord[]): void {
-  const cursor = new MockCursor(records, 0, records.length, 7)
-  while (cursor.next()) tally.add(cursor)
+const NO_LIMIT = Number.MAX_SAFE_INTEGER - 1
+
+/** Counts the records as one response. */
+function count(tally: PartitionTally, ...records: MockRecord[]): CountResult {
+  return tally.count(new MockCursor(records, 0, records.length, 7), NO_LIMIT)
 }
 
-function fresh(lastSequences: Record<string, number> = {}): Tally {
-  return new Counter().tally(new Map(Object.entries(lastSequences)))
+function fresh(lastSequences: Record<string, number> = {}): PartitionTally {
+  return new TypeCounter().tally(new Map(Object.entries(lastSequences)))
 }
 
 describe('counting', () => {
   test('each type of each Pokémon counts once', () => {
     const tally = fresh()
-    add(tally, { value: PIKACHU }, { value: BULBASAUR }, { value: PIKACHU })
-    const delta = tally.take()
+    const { delta } = count(tally, { value: PIKACHU }, { value: BULBASAUR }, { value: PIKACHU })
     assert.deepEqual(Object.fromEntries(delta.counts), { electric: 2, grass: 1, poison: 1 })
     assert.equal(delta.counted, 3)
   })
 
-  test('what was taken is not taken again', () => {
+  test('each response has a delta of its own', () => {
     const tally = fresh()
-    add(tally, { value: PIKACHU, source: 'a', sequence: 1 })
-    tally.take()
-    const delta = tally.take()
+    count(tally, { value: PIKACHU, source: 'a', sequence: 1 }, { value: null })
+    const { delta } = count(tally)
     assert.deepEqual([...delta.counts, ...delta.lastSequences, ...delta.deadLetters], [])
     assert.equal(delta.counted, 0)
   })
 
   test('two partitions that share a counter keep their counts apart', () => {
-    const counter = new Counter()
+    const counter = new TypeCounter()
     const [one, two] = [counter.tally(new Map()), counter.tally(new Map())]
-    add(one, { value: PIKACHU }, { value: PIKACHU })
-    assert.deepEqual([...one.take().counts], [['electric', 2]])
-    add(two, { value: PIKACHU })
-    assert.deepEqual([...two.take().counts], [['electric', 1]])
+    assert.deepEqual([...count(one, { value: PIKACHU }, { value: PIKACHU }).delta.counts], [['electric', 2]])
+    assert.deepEqual([...count(two, { value: PIKACHU }).delta.counts], [['electric', 1]])
+  })
+
+  test('counts of a partition whose cursor throws are not added to the next partition', () => {
+    const counter = new TypeCounter()
+    const cursor = new MockCursor([{ value: PIKACHU }, { value: PIKACHU }], 0, 2, 7)
+    const next = cursor.next.bind(cursor)
+    cursor.next = () => {
+      if (cursor.nextOffset === 1) throw new RangeError('Array buffer allocation failed')
+      return next()
+    }
+    assert.throws(() => counter.tally(new Map()).count(cursor, NO_LIMIT), RangeError)
+    assert.deepEqual([...count(counter.tally(new Map()), { value: BULBASAUR }).delta.counts.keys()], ['grass', 'poison'])
   })
 
   test('more distinct values than the table keeps are counted exactly', () => {
@@ -53,30 +63,25 @@ describe('counting', () => {
     const records = Array.from({ length: 70_000 }, (_, id) => ({
       value: `{"id":${id + 1},"name":"n","types":[{"slot":1,"type":{"name":"t${id % 7}"}}]}`,
     }))
-    for (let pass = 0; pass < 3; pass++) for (const record of records) add(tally, record)
-    const counts = tally.take().counts
-    assert.deepEqual(Object.fromEntries(counts), Object.fromEntries([0, 1, 2, 3, 4, 5, 6].map((t) => [`t${t}`, 30_000])))
+    const all = [...records, ...records, ...records]
+    const { delta } = tally.count(new MockCursor(all, 0, all.length, 7), NO_LIMIT)
+    assert.deepEqual(Object.fromEntries(delta.counts), Object.fromEntries([0, 1, 2, 3, 4, 5, 6].map((t) => [`t${t}`, 30_000])))
   })
 
   test('values that differ only in the bytes that the hash does not see are told apart', () => {
     const value = (type: string) => `{"id":25,"name":"pikachu","types":[{"slot":1,"type":{"name":"${type}"}}],"padding":"0123456789abcdef"}`
     const tally = fresh()
-    for (let i = 0; i < 4; i++) add(tally, { value: value('water') }, { value: value('fairy') }, { value: value('ghost') })
-    assert.deepEqual(Object.fromEntries(tally.take().counts), { water: 4, fairy: 4, ghost: 4 })
+    const records = Array.from({ length: 4 }, () => ['water', 'fairy', 'ghost'].map((type) => ({ value: value(type) })))
+    const { delta } = count(tally, ...records.flat())
+    assert.deepEqual(Object.fromEntries(delta.counts), { water: 4, fairy: 4, ghost: 4 })
   })
 })
 
-describe('type names that are more than there may be', () => {
+describe('the limit of type names', () => {
   const of = (...types: string[]) => JSON.stringify({ types: types.map((name) => ({ type: { name } })) })
-  /** What is added of records one after the other, until there is no room. */
-  const addAll = (tally: Tally, records: MockRecord[]) => {
-    const cursor = new MockCursor(records, 0, records.length, 7)
-    tally.addAll(cursor, Number.MAX_SAFE_INTEGER - 1)
-    return cursor.offset
-  }
 
-  test('a record with one more is not added, nor is anything behind it, and known ones count as ever', () => {
-    const counter = new Counter(3)
+  test('counting ends before a record with one name too many, and goes on with names that are known', () => {
+    const counter = new TypeCounter(3)
     counter.know(['electric', 'ghost'])
     const tally = counter.tally(new Map())
     const records = [
@@ -85,35 +90,36 @@ describe('type names that are more than there may be', () => {
       { value: of('fire', 'water'), source: 'b', sequence: 7 },
       { value: PIKACHU, source: 'a', sequence: 3 },
     ]
-    assert.equal(addAll(tally, records), 2)
-    assert.equal(tally.lacksRoom, true)
-    const { counts, lastSequences, counted, duplicates, deadLetters } = tally.take()
+    const cursor = new MockCursor(records, 0, records.length, 7)
+    const first = tally.count(cursor, NO_LIMIT)
+    assert.deepEqual([first.endedBy, cursor.offset], ['new-type', 2])
+    const { counts, lastSequences, counted, duplicates, deadLetters } = first.delta
     assert.deepEqual(
       [Object.fromEntries(counts), Object.fromEntries(lastSequences), counted, duplicates, deadLetters],
       [{ electric: 1, fire: 1 }, { a: 2 }, 2, 0, []],
     )
     assert.equal(counter.types, 3)
-    assert.equal(tally.lacksRoom, false)
-    add(tally, { value: of('ghost', 'fire', 'electric'), source: 'b', sequence: 6 })
-    assert.deepEqual(Object.fromEntries(tally.take().lastSequences), { b: 6 }, 'the record that was not added has moved no sequence')
+    const { delta, endedBy } = count(tally, { value: of('ghost', 'fire', 'electric'), source: 'b', sequence: 6 })
+    assert.equal(endedBy, 'cursor')
+    assert.deepEqual(Object.fromEntries(delta.lastSequences), { b: 6 }, 'the record that was not counted has moved no sequence')
   })
 
-  test('a store may have more already: these are counted on', () => {
-    const counter = new Counter(1)
+  test('names that the store has already are counted even above the limit', () => {
+    const counter = new TypeCounter(1)
     counter.know(['electric', 'grass', 'poison'])
     const tally = counter.tally(new Map())
-    add(tally, { value: PIKACHU }, { value: BULBASAUR })
-    assert.deepEqual(Object.fromEntries(tally.take().counts), { electric: 1, grass: 1, poison: 1 })
-    assert.equal(addAll(tally, [{ value: of('fire') }]), 0)
-    assert.equal(tally.lacksRoom, true)
+    const { delta } = count(tally, { value: PIKACHU }, { value: BULBASAUR })
+    assert.deepEqual(Object.fromEntries(delta.counts), { electric: 1, grass: 1, poison: 1 })
+    assert.equal(count(tally, { value: of('fire') }).endedBy, 'new-type')
   })
 
-  test('a duplicate and a dead letter need no room', () => {
-    const counter = new Counter(1)
+  test('a duplicate and a dead letter do not end counting', () => {
+    const counter = new TypeCounter(1)
     const tally = counter.tally(new Map([['a', 9]]))
-    add(tally, { value: PIKACHU, source: 'a', sequence: 10 }, { value: of('fire'), source: 'a', sequence: 10 }, { value: of('Fire') })
-    assert.equal(tally.lacksRoom, false)
-    const { duplicates, deadLetters } = tally.take()
+    const records = [{ value: PIKACHU, source: 'a', sequence: 10 }, { value: of('fire'), source: 'a', sequence: 10 }, { value: of('Fire') }]
+    const { delta, endedBy } = count(tally, ...records)
+    assert.equal(endedBy, 'cursor')
+    const { duplicates, deadLetters } = delta
     assert.deepEqual([duplicates, deadLetters.length], [1, 1])
   })
 })
@@ -121,13 +127,12 @@ describe('type names that are more than there may be', () => {
 describe('recognising duplicates (rules C1, C2)', () => {
   test('a sequence at or below the last of its source is a duplicate, in this response and in those before', () => {
     const tally = fresh({ a: 5 })
-    add(
+    const { delta } = count(
       tally,
       { value: PIKACHU, source: 'a', sequence: 5 },
       { value: PIKACHU, source: 'a', sequence: 6 },
       { value: PIKACHU, source: 'a', sequence: 6 },
     )
-    const delta = tally.take()
     assert.equal(delta.counted, 1)
     assert.equal(delta.duplicates, 2)
     assert.deepEqual([...delta.lastSequences], [['a', 6]])
@@ -135,33 +140,30 @@ describe('recognising duplicates (rules C1, C2)', () => {
 
   test('gaps are normal, and a late one below the last is a duplicate', () => {
     const tally = fresh()
-    add(
+    const { delta } = count(
       tally,
       { value: PIKACHU, source: 'a', sequence: 1 },
       { value: PIKACHU, source: 'a', sequence: 9 },
       { value: PIKACHU, source: 'a', sequence: 3 },
     )
-    const delta = tally.take()
     assert.deepEqual([delta.counted, delta.duplicates], [2, 1])
   })
 
   test('sources do not know each other', () => {
     const tally = fresh()
-    add(
+    const { delta } = count(
       tally,
       { value: PIKACHU, source: 'a', sequence: 4 },
       { value: PIKACHU, source: 'b', sequence: 4 },
       { value: PIKACHU, source: 'a', sequence: 4 },
     )
-    const delta = tally.take()
     assert.deepEqual([delta.counted, delta.duplicates], [2, 1])
     assert.deepEqual(Object.fromEntries(delta.lastSequences), { a: 4, b: 4 })
   })
 
   test('a dead letter moves its source’s last sequence, and its repetition is a duplicate', () => {
     const tally = fresh()
-    add(tally, { value: 'no json', source: 'a', sequence: 2 }, { value: 'no json', source: 'a', sequence: 2 })
-    const delta = tally.take()
+    const { delta } = count(tally, { value: 'no json', source: 'a', sequence: 2 }, { value: 'no json', source: 'a', sequence: 2 })
     assert.equal(delta.deadLetters.length, 1)
     assert.equal(delta.duplicates, 1)
     assert.deepEqual([...delta.lastSequences], [['a', 2]])
@@ -169,8 +171,11 @@ describe('recognising duplicates (rules C1, C2)', () => {
 
   test('somebody else’s ce_type is a dead letter and takes no part in recognition', () => {
     const tally = fresh()
-    add(tally, { value: PIKACHU, kind: 'unknown', source: 'a', sequence: 9 }, { value: PIKACHU, source: 'a', sequence: 1 })
-    const delta = tally.take()
+    const { delta } = count(
+      tally,
+      { value: PIKACHU, kind: 'unknown', source: 'a', sequence: 9 },
+      { value: PIKACHU, source: 'a', sequence: 1 },
+    )
     assert.deepEqual(
       delta.deadLetters.map((letter) => letter.reason),
       ['unknown-event-type'],
@@ -181,14 +186,14 @@ describe('recognising duplicates (rules C1, C2)', () => {
 
   test('a record without identity is counted each time it comes', () => {
     const tally = fresh()
-    add(tally, { value: PIKACHU }, { value: PIKACHU }, { value: PIKACHU, kind: 'ours' })
-    assert.equal(tally.take().counted, 3)
+    const { delta } = count(tally, { value: PIKACHU }, { value: PIKACHU }, { value: PIKACHU, kind: 'ours' })
+    assert.equal(delta.counted, 3)
   })
 
   test('only sources that moved are written', () => {
     const tally = fresh({ a: 5, b: 7 })
-    add(tally, { value: PIKACHU, source: 'b', sequence: 8 }, { value: PIKACHU, source: 'a', sequence: 5 })
-    assert.deepEqual([...tally.take().lastSequences], [['b', 8]])
+    const { delta } = count(tally, { value: PIKACHU, source: 'b', sequence: 8 }, { value: PIKACHU, source: 'a', sequence: 5 })
+    assert.deepEqual([...delta.lastSequences], [['b', 8]])
   })
 })
 
@@ -200,8 +205,8 @@ describe('dead letters', () => {
       ['a', null],
       ['ce_type', 'x'],
     ]
-    add(tally, { value: Buffer.from([0xff, 0, 1]), key: 'k', headers, timestamp: 12 })
-    const [letter] = tally.take().deadLetters
+    const { delta } = count(tally, { value: Buffer.from([0xff, 0, 1]), key: 'k', headers, timestamp: 12 })
+    const [letter] = delta.deadLetters
     assert.ok(letter)
     assert.equal(letter.reason, 'not-utf8')
     assert.deepEqual([letter.offset, letter.leaderEpoch, letter.timestamp], [0, 7, 12n])
@@ -213,9 +218,9 @@ describe('dead letters', () => {
   test('millions of headers, which take a byte or two each, are not taken apart', () => {
     const endless = Array.from({ length: 200_000 }, (): [string, string | null] => ['', null])
     const tally = fresh()
-    add(tally, { value: 'OK', headers: endless })
-    assert.equal(tally.summary().counted, 0)
-    const [letter] = tally.take().deadLetters
+    const { delta, summary } = count(tally, { value: 'OK', headers: endless })
+    assert.equal(summary.counted, 0)
+    const [letter] = delta.deadLetters
     assert.equal(letter?.headers.length, 3 + 2 * endless.length)
     assert.equal(countHeaders(letter?.headers ?? Buffer.alloc(0)), endless.length)
     assert.equal(copyHeaders(letter?.headers ?? Buffer.alloc(0), 64).length, 64)
@@ -229,8 +234,8 @@ describe('dead letters', () => {
       ['a', '1'],
       ['b', long.toString()],
     ]
-    add(tally, { value: whole, key: whole.toString() }, { value: long, key: long.toString(), headers }, { value: null })
-    const letters = tally.take().deadLetters
+    const { delta } = count(tally, { value: whole, key: whole.toString() }, { value: long, key: long.toString(), headers }, { value: null })
+    const letters = delta.deadLetters
     assert.deepEqual(
       letters.map(({ reason, key, value, headers, cut }) => [reason, key?.length, value?.length, headers.length, Object.keys(cut)]),
       [
@@ -249,16 +254,17 @@ describe('dead letters', () => {
     assert.throws(() => copyHeaders(kept, 9), RangeError)
   })
 
-  test('parts that are cut count with all of their bytes towards the end of a walk, since they are hashed', () => {
+  test('a part that is cut adds all of its bytes to the size of the delta, because it is hashed', () => {
+    const cursor = new MockCursor([{ value: Buffer.alloc(3_000_000, 'x') }, { value: PIKACHU }], 0, 2, 7)
     const tally = fresh()
-    add(tally, { value: Buffer.alloc(3_000_000, 'x') })
-    assert.ok(tally.size >= 3_000_000)
+    assert.equal(tally.count(cursor, 3_000_000).endedBy, 'size')
+    assert.equal(cursor.offset, 0)
+    assert.equal(tally.count(cursor, 3_000_000).delta.counted, 1, 'counting goes on with the next record')
   })
 
   test('null and empty values are told apart, and what follows is counted', () => {
     const tally = fresh()
-    add(tally, { value: null }, { value: '' }, { value: '{"id":1}' }, { value: PIKACHU })
-    const delta = tally.take()
+    const { delta } = count(tally, { value: null }, { value: '' }, { value: '{"id":1}' }, { value: PIKACHU })
     assert.deepEqual(
       delta.deadLetters.map(({ reason, offset }) => [offset, reason]),
       [
@@ -275,31 +281,27 @@ describe('dead letters', () => {
   test('outlive the bytes of their response', () => {
     const tally = fresh()
     const cursor = new MockCursor([{ value: 'garbage', key: 'k' }], 0, 1, 0)
-    cursor.next()
-    tally.add(cursor)
+    const { delta } = tally.count(cursor, NO_LIMIT)
     cursor.bytes.fill(0)
-    assert.equal(tally.take().deadLetters[0]?.value?.toString(), 'garbage')
+    assert.equal(delta.deadLetters[0]?.value?.toString(), 'garbage')
   })
 })
 
 describe('summary', () => {
-  test('tells no time that no clock can show', () => {
+  test('has no time where the timestamp is outside what Date can show', () => {
     for (const timestamp of [-1, -(2 ** 63), 8.64e15 + 1, 1.764353e18, 2 ** 63, Number.NaN]) {
-      const tally = fresh()
-      add(tally, { value: PIKACHU, timestamp })
-      assert.equal(tally.summary().newestTimestamp, -1, String(timestamp))
+      assert.equal(count(fresh(), { value: PIKACHU, timestamp }).summary.newestTimestamp, -1, String(timestamp))
     }
   })
 
-  test('tells the last few Pokémon, the newest time and where it came from', () => {
+  test('has the last few Pokémon, the newest time and the newest origin', () => {
     const tally = fresh()
     const records = Array.from({ length: 12 }, (_, i) => ({
       value: PIKACHU.replace('25', String(i + 1)),
       timestamp: 100 + i,
       headers: [['ce_origin', i === 11 ? 'bundled' : 'live'] as const],
     }))
-    add(tally, ...records, { value: null })
-    const summary = tally.summary()
+    const { summary } = count(tally, ...records, { value: null })
     assert.deepEqual(
       summary.recent.map(({ id }) => id),
       [5, 6, 7, 8, 9, 10, 11, 12],
@@ -307,8 +309,7 @@ describe('summary', () => {
     assert.equal(summary.newestTimestamp, 111)
     assert.equal(summary.newestOrigin, 'bundled')
     assert.deepEqual(Object.fromEntries(summary.deadLetters), { 'null-value': 1 })
-    tally.take()
-    assert.deepEqual(tally.summary(), {
+    assert.deepEqual(count(tally).summary, {
       counted: 0,
       duplicates: 0,
       deadLetters: new Map(),
@@ -319,70 +320,66 @@ describe('summary', () => {
   })
 })
 
-describe('sources that are not to be believed (rule C2)', () => {
+describe('sources with anomalies (rule C2)', () => {
   const FAR = 1_000_000_000_000
 
-  test('a sequence that leaps is counted each time that it comes, and silences nothing', () => {
+  test('a record whose sequence leaps is counted each time, and the records after it count as before', () => {
     const tally = fresh({ a: 5 })
     const spoofed = { value: PIKACHU, source: 'a', sequence: Number.MAX_SAFE_INTEGER }
-    add(tally, spoofed, { value: PIKACHU, source: 'a', sequence: 6 }, spoofed, { value: PIKACHU, source: 'a', sequence: 7 })
-    const { doubts } = tally.summary()
-    assert.deepEqual(doubts, {
+    const of = (sequence: number) => ({ value: PIKACHU, source: 'a', sequence })
+    const { delta, summary } = count(tally, spoofed, of(6), spoofed, of(7))
+    assert.deepEqual(summary.anomalies, {
       leaps: 2,
       late: 0,
       sources: [{ source: 'a', last: 7, sequence: Number.MAX_SAFE_INTEGER, leaps: 2, late: 0, repeats: 0 }],
     })
-    const { counted, duplicates, lastSequences } = tally.take()
+    const { counted, duplicates, lastSequences } = delta
     assert.deepEqual([counted, duplicates, Object.fromEntries(lastSequences)], [4, 0, { a: 7 }])
-    assert.equal(tally.summary().doubts, undefined, 'told once')
+    assert.equal(count(tally).summary.anomalies, undefined, 'in one summary alone')
   })
 
   test('the bound holds for the first record of a source, too', () => {
     const tally = fresh({ b: 9 })
-    add(tally, { value: PIKACHU, source: 'a', sequence: FAR }, { value: PIKACHU, source: 'a', sequence: FAR - 1 })
-    add(tally, { value: PIKACHU, source: 'b', sequence: FAR + 10 }, { value: PIKACHU, source: 'b', sequence: FAR + 9 })
-    const { counted, lastSequences } = tally.take()
+    const of = (source: string, sequence: number) => ({ value: PIKACHU, source, sequence })
+    const { delta } = count(tally, of('a', FAR), of('a', FAR - 1), of('b', FAR + 10), of('b', FAR + 9))
+    const { counted, lastSequences } = delta
     assert.deepEqual([counted, Object.fromEntries(lastSequences)], [4, { a: FAR - 1, b: FAR + 9 }])
   })
 
   test('a record that leaps and cannot be counted is a dead letter', () => {
     const tally = fresh()
-    add(tally, { value: 'no json', source: 'a', sequence: FAR }, { value: PIKACHU, source: 'a', sequence: 0 })
-    const { deadLetters, lastSequences } = tally.take()
+    const { delta } = count(tally, { value: 'no json', source: 'a', sequence: FAR }, { value: PIKACHU, source: 'a', sequence: 0 })
+    const { deadLetters, lastSequences } = delta
     assert.deepEqual([deadLetters.length, Object.fromEntries(lastSequences)], [1, { a: 0 }])
   })
 
-  test('what was never read and comes behind a newer one is told; what is sent again is not', () => {
+  test('a record that was never read and comes after a newer one is reported; one that is sent again is not', () => {
     const tally = fresh()
     const of = (sequence: number) => ({ value: PIKACHU, source: 'a', sequence })
-    add(tally, of(3), of(7), of(9), of(3), of(7), of(9))
-    assert.deepEqual([tally.summary().doubts?.late, tally.summary().doubts?.sources[0]?.repeats], [0, 3])
-    tally.take()
-    add(tally, of(7), of(9), of(7), of(9))
-    assert.equal(tally.summary().doubts, undefined, 'the same ones again')
-    add(tally, of(50), of(10), of(11))
-    assert.deepEqual(tally.summary().doubts?.sources, [{ source: 'a', last: 50, sequence: 11, leaps: 0, late: 2, repeats: 2 }])
-    tally.take()
-    // After an opening nobody knows what was before the last one.
-    const opened = fresh({ a: 50 })
-    add(opened, of(12), of(13))
-    assert.deepEqual(opened.summary().doubts?.sources, [{ source: 'a', last: 50, sequence: 13, leaps: 0, late: 0, repeats: 2 }])
+    const first = count(tally, of(3), of(7), of(9), of(3), of(7), of(9)).summary.anomalies
+    assert.deepEqual([first?.late, first?.sources[0]?.repeats], [0, 3])
+    assert.equal(count(tally, of(7), of(9), of(7), of(9)).summary.anomalies, undefined, 'the same ones again')
+    const late = count(tally, of(50), of(10), of(11)).summary.anomalies
+    assert.deepEqual(late?.sources, [{ source: 'a', last: 50, sequence: 11, leaps: 0, late: 2, repeats: 2 }])
+    // After the partition was opened again, the sequence before the last one is not known.
+    const opened = count(fresh({ a: 50 }), of(12), of(13)).summary.anomalies
+    assert.deepEqual(opened?.sources, [{ source: 'a', last: 50, sequence: 13, leaps: 0, late: 0, repeats: 2 }])
   })
 
-  test('a few of many are named, with the amounts of all', () => {
+  test('at most 16 sources are named, and the amounts are those of all', () => {
     const tally = fresh()
-    for (let i = 0; i < 100; i++) add(tally, { value: PIKACHU, source: `s${i}`, sequence: FAR + i })
-    const { doubts } = tally.summary()
-    assert.deepEqual([doubts?.leaps, doubts?.sources.length], [100, 16])
+    const records = Array.from({ length: 100 }, (_, i) => ({ value: PIKACHU, source: `s${i}`, sequence: FAR + i }))
+    const { anomalies } = count(tally, ...records).summary
+    assert.deepEqual([anomalies?.leaps, anomalies?.sources.length], [100, 16])
   })
 
-  test('against a model, whatever comes, however it is cut into responses, and through openings', () => {
+  test('equals a model for any records, cut into any responses, and after any number of openings', () => {
     const places = [0, 1, 2, 3, 5, 8, FAR - 1, FAR, FAR + 1, FAR + 2, 2 * FAR, Number.MAX_SAFE_INTEGER - 1, Number.MAX_SAFE_INTEGER]
     const record = fc.record({
       source: fc.constantFrom('a', 'b'),
       sequence: fc.oneof(fc.constantFrom(...places), fc.nat(20)),
-      // Ends the response, and perhaps what the tally remembers beside the store.
-      ends: fc.constantFrom('goes on', 'goes on', 'take', 'open'),
+      /** What comes after it. */
+      next: fc.constantFrom('record', 'record', 'response', 'opening'),
     })
     fc.assert(
       fc.property(fc.array(record, { maxLength: 60 }), (records) => {
@@ -390,15 +387,18 @@ describe('sources that are not to be believed (rule C2)', () => {
         const expected = { counted: 0, duplicates: 0, leaps: 0 }
         const seen = { counted: 0, duplicates: 0, leaps: 0 }
         const stored = new Map<string, number>()
-        let tally = new Counter().tally(stored)
-        const take = () => {
-          seen.leaps += tally.summary().doubts?.leaps ?? 0
-          const { counted, duplicates, lastSequences } = tally.take()
+        let tally = new TypeCounter().tally(stored)
+        let response: MockRecord[] = []
+        const countResponse = () => {
+          const { delta, summary } = count(tally, ...response)
+          response = []
+          const { counted, duplicates, lastSequences } = delta
+          seen.leaps += summary.anomalies?.leaps ?? 0
           seen.counted += counted
           seen.duplicates += duplicates
           for (const [name, last] of lastSequences) stored.set(name, last)
         }
-        for (const { source, sequence, ends } of records) {
+        for (const { source, sequence, next } of records) {
           const last = model.get(source) ?? -1
           if (sequence <= last) expected.duplicates++
           else {
@@ -406,11 +406,11 @@ describe('sources that are not to be believed (rule C2)', () => {
             if (sequence - last > FAR) expected.leaps++
             else model.set(source, sequence)
           }
-          add(tally, { value: PIKACHU, source, sequence })
-          if (ends !== 'goes on') take()
-          if (ends === 'open') tally = new Counter().tally(stored)
+          response.push({ value: PIKACHU, source, sequence })
+          if (next !== 'record') countResponse()
+          if (next === 'opening') tally = new TypeCounter().tally(stored)
         }
-        take()
+        countResponse()
         assert.deepEqual([seen, stored], [expected, model])
       }),
       { numRuns: 500 },

@@ -21,12 +21,15 @@ function exporting(t: TestContext, allowed = true) {
     observer,
     onMoved: async () => {},
     crashPoint: () => {},
-    wait: (ms, signal) =>
-      new Promise((resolve) => {
-        waits.push({ ms, over: resolve })
-        signal.addEventListener('abort', () => resolve(), { once: true })
-      }),
-    now: () => clock.ms,
+    clock: {
+      now: () => clock.ms,
+      wait: (ms, signal) =>
+        new Promise((resolve) => {
+          waits.push({ ms, over: resolve })
+          signal.addEventListener('abort', () => resolve(), { once: true })
+        }),
+      random: () => 0,
+    },
   })
   if (allowed) types.allow()
   const running = types.run(stop.signal)

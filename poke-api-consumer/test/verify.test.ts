@@ -8,7 +8,7 @@ import type { DataLoss, TopicPartition } from '@poke-api-pipeline/kafka-reader'
 import type { PartitionChange } from '../src/application/ports.ts'
 import { replay } from '../src/application/replay.ts'
 import { type Verdict, type VerifyProgress, verify } from '../src/application/verify.ts'
-import { Counter } from '../src/entities/tally.ts'
+import { TypeCounter } from '../src/entities/tally.ts'
 import { openStore } from '../src/infrastructure/storage/open-store.ts'
 import type { Store } from '../src/infrastructure/storage/store.ts'
 import { OTHER_TOPIC_ID, partitionOf, TOPIC_ID } from './contract/store-harness.ts'
@@ -48,12 +48,11 @@ async function count(
 ): Promise<void> {
   const state = await store.open(partition)
   const start = state.position.offset === 'log-start' ? from : state.position.offset
-  const tally = new Counter().tally(state.lastSequences)
-  const cursor = new MockCursor(log, start, log.length, EPOCH)
-  while (cursor.next()) tally.add(cursor)
+  const tally = new TypeCounter().tally(state.lastSequences)
+  const { delta } = tally.count(new MockCursor(log, start, log.length, EPOCH), Number.POSITIVE_INFINITY)
   const to = { offset: log.length, leaderEpoch: EPOCH }
   const change = {
-    ...tally.take(),
+    ...delta,
     partition,
     token: state.token,
     from: state.position,

@@ -106,7 +106,7 @@ const LOSSES = Object.entries<Loss>({
     unread: writeDamageable,
     stopped: (log) => damage(log, 12, (batch) => batch.writeInt32BE(1, 23)),
     kind: 'corrupt',
-    says: /what is at offset 12 cannot be read, and where the next whole batch begins is not known: the checksum/,
+    says: /the records at offset 12 cannot be read, and it is not known where the next whole batch begins: the checksum/,
     before: names('unread', 2),
     behind: names('unread', 6).slice(5),
     gap: null,

@@ -201,7 +201,7 @@ test('type names are counted up to a number, in front of the first record that h
   const known = most.toLocaleString('en')
   assert.match(
     (await consumer.reasons()).join(),
-    new RegExp(`the record at offset ${most} has a type name that is new, and ${known} names are known, as many as TYPE_MAX_COUNT allows`),
+    new RegExp(`the record at offset ${most} has a new type name, and ${known} names are known already, as many as TYPE_MAX_COUNT allows`),
   )
   assert.ok(slowest < LIVE_WITHIN, `a liveness probe was answered after ${slowest} ms`)
   assert.equal((await consumer.command('verify')).exitCode, 2)

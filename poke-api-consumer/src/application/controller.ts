@@ -1,4 +1,4 @@
-/** Orchestrates the counting: fetch, count, commit, export. Who fetches what is the source's, from where and who may write is the store's. */
+/** Puts reading, counting, committing and publishing together. The group assigns partitions; the store decides where reading starts and who may write. */
 
 import type {
   DataLoss,
@@ -9,10 +9,11 @@ import type {
   RecordSource,
   TopicPartition,
 } from '@poke-api-pipeline/kafka-reader'
-import { FailureTracker, ServiceError } from '@poke-api-pipeline/service-kit'
-import { Counter } from '../entities/tally.ts'
+import { BackOff, type Clock, FailureTracker, ServiceError } from '@poke-api-pipeline/service-kit'
+import { TypeCounter } from '../entities/tally.ts'
 import type { CrashHook } from './crash-points.ts'
 import { DeadLetterPublishing } from './dead-letter-publishing.ts'
+import { FairLock } from './fair-lock.ts'
 import { StoredPartitionReader } from './partition-reader.ts'
 import type {
   CommitOutcome,
@@ -26,49 +27,42 @@ import type {
   Totals,
   TypeCountsSink,
 } from './ports.ts'
-import { Turns } from './turns.ts'
 import { TypeCountsExport } from './type-counts-export.ts'
 
 export interface ControllerOptions {
-  readonly source: RecordSource
+  readonly reader: RecordSource
   readonly store: TallyStore & GapStore & Pick<DeadLetterStore, 'unpublished' | 'markPublished'>
   readonly deadLetterTopic: DeadLetterTopic
   readonly sink: TypeCountsSink
   readonly observer: CountObserver
-  /** What to do where records are gone: leave the partition alone, or record the gap and go on after it. */
+  /** What to do where records are gone: stop the partition, or record the gap and go on after it. */
   readonly onDataLoss: 'stop' | 'continue'
-  /** So many sources the store remembers in a partition (rule C3). */
+  /** How many sources the store remembers for each partition (rule C3). */
   readonly sourceMaxCount: number
-  /** So many type names are counted at most. Default: any number. */
+  /** How many type names are counted at most. Default: any number. */
   readonly typeMaxCount?: number
-  /** Resolves after that many ms, or as soon as the signal is aborted. */
-  readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
-  /** A clock that never goes backwards, in ms. */
-  readonly now: () => number
-  /** Resolves when everything else that waits was attended to. Default: at once. */
-  readonly breathe?: () => Promise<void>
-  /** Uniform in [0, 1): spreads the retries of many instances. */
-  readonly random: () => number
-  /** Hears where counting is; for tests that make the process die there. */
+  readonly clock: Clock
+  /** Resolves after everything else that waits on the event loop has had its turn. Default: at once. */
+  readonly yieldToOthers?: () => Promise<void>
+  /** Called at each step of counting; for tests that end the process there. */
   readonly crashPoint?: CrashHook
 }
 
-/** Waits before the store is asked again, in ms: doubled each time, half of it at random. */
-const FIRST_RETRY = 100
-const LONGEST_RETRY = 5000
+/** Until a failed opening is retried, in ms. */
+const RETRY = { first: 100, longest: 5000 }
 
 export class Controller implements FetchHandler {
   readonly #options: ControllerOptions
   readonly #crashPoint: CrashHook
   readonly #export: TypeCountsExport
   readonly #deadLetters: DeadLetterPublishing
-  readonly #counter: Counter
-  readonly #walking = new Turns()
-  /** How many types the store had when it was looked at last; −1: it was not. */
+  readonly #counter: TypeCounter
+  readonly #counting = new FairLock()
+  /** How many types the store had when its counts were read last; −1: never. */
   #typesSeen = -1
   readonly #storeFailures: FailureTracker
-  /** Where bytes could not be read once, by topic id and partition. */
-  readonly #doubts = new Map<string, number>()
+  /** The last offset at which bytes could not be read, by topic id and partition. */
+  readonly #corruptions = new Map<string, number>()
   /** The newest reader of each partition, by topic id and partition. */
   readonly #readers = new Map<string, StoredPartitionReader>()
   #signal: AbortSignal = AbortSignal.abort()
@@ -77,7 +71,7 @@ export class Controller implements FetchHandler {
     this.#options = options
     const crashPoint = options.crashPoint ?? (() => {})
     this.#crashPoint = crashPoint
-    this.#counter = new Counter(options.typeMaxCount)
+    this.#counter = new TypeCounter(options.typeMaxCount)
     const { observer } = options
     const storeFailures = new FailureTracker({ failed: (error) => observer.storeFailed(error), over: () => observer.storeWorked() })
     this.#storeFailures = storeFailures
@@ -85,15 +79,15 @@ export class Controller implements FetchHandler {
       ...options,
       storeFailures,
       crashPoint,
-      onMoved: () => this.#lookForOthers(),
-      onTotals: (totals) => this.#totals(totals),
+      onMoved: () => this.#compareWithStore(),
+      onTotals: (totals) => this.#onTotals(totals),
     })
     this.#deadLetters = new DeadLetterPublishing({ ...options, topic: options.deadLetterTopic, crashPoint })
   }
 
   /**
-   * Counts until the signal is aborted; then what was counted is committed and published.
-   * @throws ServiceError where going on is hopeless
+   * Counts until the signal is aborted, then commits and publishes the counts that are left.
+   * @throws ServiceError after a failure that retrying cannot help
    */
   async run(signal: AbortSignal): Promise<void> {
     const counting = new AbortController()
@@ -101,9 +95,9 @@ export class Controller implements FetchHandler {
     this.#signal = AbortSignal.any([signal, counting.signal])
     const exported = this.#export.run(exporting.signal)
     const published = this.#deadLetters.run(this.#signal)
-    const counted = this.#options.source.run(this, this.#signal)
+    const counted = this.#options.reader.run(this, this.#signal)
     try {
-      // Whichever ends by a hopeless failure ends the others.
+      // The first of the three that fails for good ends the others.
       await Promise.race([Promise.all([counted, published]), exported])
     } finally {
       counting.abort()
@@ -117,13 +111,14 @@ export class Controller implements FetchHandler {
     this.#export.allow()
   }
 
-  /** Opens a partition at the store's position, however long the store is away, until the signal is aborted. */
+  /** Opens a partition at the store's position. While the store fails, it is retried until the signal is aborted. */
   async open(partition: TopicPartition, signal: AbortSignal): Promise<PartitionReader> {
     const { store, observer, onDataLoss } = this.#options
     for (;;) {
       signal.throwIfAborted()
-      const state = await this.#patiently(partition, signal, async () => {
-        await this.#knowTypes()
+      const state = await this.#retry(partition, signal, async () => {
+        // The limit of type names is the group's, so the types that it has counted must be known before the first record is counted.
+        if (this.#typesSeen < 0) this.#onTotals(await store.totals())
         return await store.open(partition)
       })
       if (state.replacedTopicId === null) {
@@ -138,51 +133,45 @@ export class Controller implements FetchHandler {
         observer.stopped(partition, loss)
         return this.#reader(partition, state, true)
       }
-      // Whatever comes of it, another opening shows whether the gap is recorded.
-      const outcome = await this.#patiently(partition, signal, () =>
+      // Whatever the outcome, the next round shows whether the gap is recorded.
+      const outcome = await this.#retry(partition, signal, () =>
         store.recordGap({ partition, token: state.token, from: state.position, loss }),
       )
-      this.#tellGap(outcome, partition, loss)
+      this.#reportGap(outcome, partition, loss)
     }
   }
 
-  /** Before anything is counted: which types the group has counted already. */
-  async #knowTypes(): Promise<void> {
-    if (this.#typesSeen < 0) this.#totals(await this.#options.store.totals())
-  }
-
-  /** Others of the group may have met new types. */
-  #totals({ counts }: Totals): void {
+  /** Other instances of the group may have counted new types. */
+  #onTotals({ counts }: Totals): void {
     if (counts.size === this.#typesSeen) return
     this.#typesSeen = counts.size
     this.#counter.know(counts.keys())
   }
 
   #reader(partition: TopicPartition, state: PartitionState, stopped: boolean): PartitionReader {
-    const { store, observer, now, wait, sourceMaxCount } = this.#options
+    const { store, observer, clock, sourceMaxCount } = this.#options
     const context = {
-      mostSources: 2 * sourceMaxCount,
+      maxSources: 2 * sourceMaxCount,
       store,
       observer,
-      now,
-      wait,
+      clock,
       storeFailures: this.#storeFailures,
       counter: this.#counter,
-      walking: this.#walking,
-      breathe: this.#options.breathe ?? (async () => {}),
+      counting: this.#counting,
+      yieldToOthers: this.#options.yieldToOthers ?? (async () => {}),
       crashPoint: this.#crashPoint,
       onCommitted: (caughtUp: boolean, deadLetters: number) => {
         this.#export.changed(caughtUp)
-        if (deadLetters > 0) this.#deadLetters.kept(partition)
+        if (deadLetters > 0) this.#deadLetters.added(partition)
       },
       onClosed: () => {
-        // One that was opened since is not this one's to end.
+        // The partition was opened again since: its new reader goes on.
         if (this.#readers.get(key) !== reader) return
         this.#readers.delete(key)
         this.#deadLetters.disown(partition)
       },
       onLost: this.#lost.bind(this),
-      firstDoubt: this.#firstDoubt.bind(this),
+      isFirstCorruption: this.#isFirstCorruption.bind(this),
     }
     const key = keyOf(partition)
     const reader = new StoredPartitionReader(partition, state, context, stopped)
@@ -191,36 +180,35 @@ export class Controller implements FetchHandler {
   }
 
   /**
-   * What a commit would find out, without waiting for something to commit: that an operator has reset the group, or that another instance
-   * has counted on, so that a partition here must be opened again.
+   * Notices, without waiting for the next commit to be fenced, that an operator has reset the group or that another instance has moved a position:
+   * then the partition must be opened again.
    */
-  async #lookForOthers(): Promise<void> {
+  async #compareWithStore(): Promise<void> {
     const { store, observer } = this.#options
-    const resting = [...this.#readers]
-      .filter(([, reader]) => reader.resting)
-      .map(([key, reader]) => [key, reader, reader.position] as const)
+    const idle = [...this.#readers].filter(([, reader]) => reader.isIdle).map(([key, reader]) => [key, reader, reader.position] as const)
     const partitions = await store.partitions()
     observer.partitionsSeen(partitions)
     const stored = new Map(partitions.map((partition) => [keyOf(partition), partition.position.offset]))
-    for (const [key, reader, position] of resting) {
+    for (const [key, reader, position] of idle) {
       if (reader.position === position && (stored.get(key) ?? 'log-start') !== position.offset) reader.superseded()
     }
   }
 
-  /** Asks the store again for as long as it takes. @throws ServiceError where it is hopeless, or nobody needs the partition any more */
-  async #patiently<T>(partition: TopicPartition, needed: AbortSignal, ask: () => Promise<T>): Promise<T> {
-    const { wait, random } = this.#options
+  /** Retries until it works. @throws ServiceError if retrying cannot help, and the last error if the partition is not needed any more */
+  async #retry<T>(partition: TopicPartition, needed: AbortSignal, attempt: () => Promise<T>): Promise<T> {
+    const { clock } = this.#options
     const what = `opening partition ${partition.partition}`
     const ended = AbortSignal.any([this.#signal, needed])
+    const backOff = new BackOff({ ...RETRY, clock })
     try {
-      for (let delay = FIRST_RETRY; ; delay = Math.min(delay * 2, LONGEST_RETRY)) {
+      for (;;) {
         try {
-          return await ask()
+          return await attempt()
         } catch (error) {
           if (error instanceof ServiceError && !error.retriable) throw error
           if (!ended.aborted) this.#storeFailures.failed(what, error as Error)
-          await wait(delay * (0.5 + random() / 2), ended)
-          // Opening it now would take it from whoever has it by now.
+          await clock.wait(backOff.next(), ended)
+          // Opening the partition now would fence the instance that has it by now (rule S1).
           if (ended.aborted) throw error
         }
       }
@@ -235,21 +223,21 @@ export class Controller implements FetchHandler {
       observer.stopped(partition, loss)
       return 'stop'
     }
-    this.#tellGap(await store.recordGap({ partition, token, from: position, loss }), partition, loss)
+    this.#reportGap(await store.recordGap({ partition, token, from: position, loss }), partition, loss)
     return 'reopen'
   }
 
-  #tellGap(outcome: CommitOutcome, partition: TopicPartition, loss: DataLoss): void {
+  #reportGap(outcome: CommitOutcome, partition: TopicPartition, loss: DataLoss): void {
     const { observer } = this.#options
     if (outcome === 'committed') observer.skipped(partition, loss)
     else observer.fenced(partition)
   }
 
-  #firstDoubt(partition: TopicPartition, offset: number): boolean {
+  #isFirstCorruption(partition: TopicPartition, offset: number): boolean {
     const key = keyOf(partition)
-    const first = this.#doubts.get(key) !== offset
-    if (first) this.#doubts.set(key, offset)
-    return first
+    if (this.#corruptions.get(key) === offset) return false
+    this.#corruptions.set(key, offset)
+    return true
   }
 }
 

@@ -1,7 +1,7 @@
 /** Publishes the dead letters of the partitions that this instance owns, from the store, in order, at least once (rule D2). */
 
 import type { TopicPartition } from '@poke-api-pipeline/kafka-reader'
-import { FailureTracker, ServiceError } from '@poke-api-pipeline/service-kit'
+import { BackOff, type Clock, FailureTracker, ServiceError } from '@poke-api-pipeline/service-kit'
 import type { CrashHook } from './crash-points.ts'
 import type { CountObserver, DeadLetterStore, DeadLetterTopic } from './ports.ts'
 
@@ -10,27 +10,23 @@ export interface DeadLetterPublishingOptions {
   readonly topic: DeadLetterTopic
   readonly observer: Pick<CountObserver, 'deadLettersPublished' | 'deadLetterPublishingFailed' | 'deadLetterPublishingWorked'>
   readonly crashPoint: CrashHook
-  /** Resolves after that many ms, or as soon as the signal is aborted. */
-  readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
-  /** Uniform in [0, 1). */
-  readonly random: () => number
+  readonly clock: Clock
 }
 
-/** Taken from the store at once. */
-const MOST_LETTERS = 200
-const MOST_BYTES = 4 * 1024 * 1024
-/** Waits before it is tried again, in ms: doubled each time, half of it at random. */
-const FIRST_RETRY = 200
-const LONGEST_RETRY = 10_000
-/** What may be wrong with the topic itself, beside what is wrong with letters of a partition. */
+/** How much is read from the store and published at once. */
+const MAX_DEAD_LETTERS = 200
+const MAX_BYTES = 4 * 1024 * 1024
+/** Until a failed publication is retried, in ms. */
+const RETRY = { first: 200, longest: 10_000 }
+/** Failures of the topic itself are tracked under this name, apart from those of each partition. */
 const TOPIC = 'topic'
 
 export class DeadLetterPublishing {
   readonly #options: DeadLetterPublishingOptions
   readonly #owned = new Map<string, TopicPartition>()
-  /** Partitions that may have letters to publish. */
+  /** Partitions that may have dead letters to publish. */
   readonly #pending = new Set<string>()
-  /** By partition, and of the topic. */
+  /** By partition, and of the topic itself. */
   readonly #failures: FailureTracker
   #wake = new AbortController()
 
@@ -43,13 +39,13 @@ export class DeadLetterPublishing {
     })
   }
 
-  /** The partition is ours: what an earlier owner left is published too. */
+  /** The partition was opened here. Dead letters that its last owner has not published are published too. */
   own(partition: TopicPartition): void {
     this.#owned.set(keyOf(partition), partition)
-    this.kept(partition)
+    this.added(partition)
   }
 
-  /** The partition is not ours any more: its next owner goes on. */
+  /** The partition was closed here. Its next owner publishes the rest. */
   disown(partition: TopicPartition): void {
     const key = keyOf(partition)
     this.#owned.delete(key)
@@ -57,20 +53,20 @@ export class DeadLetterPublishing {
   }
 
   /** Dead letters of the partition were committed. */
-  kept(partition: TopicPartition): void {
+  added(partition: TopicPartition): void {
     this.#pending.add(keyOf(partition))
     this.#wake.abort()
   }
 
   /**
-   * Runs until the signal is aborted, through every failure that can be retried. Before there is anything to publish it finds out whether
-   * it could be. @throws ServiceError where it is hopeless
+   * Publishes until the signal is aborted, and retries after failures. First it checks that the topic accepts dead letters, so that an operator
+   * knows before the first one. @throws ServiceError after a failure that retrying cannot help
    */
   async run(signal: AbortSignal): Promise<void> {
-    const { wait, random } = this.#options
-    let retry = FIRST_RETRY
-    for (let delay = FIRST_RETRY; !signal.aborted && !(await this.#couldPublish()); delay = Math.min(delay * 2, LONGEST_RETRY))
-      await wait(delay * (0.5 + random() / 2), signal)
+    const { clock } = this.#options
+    const backOff = new BackOff({ ...RETRY, clock })
+    while (!signal.aborted && !(await this.#canPublish())) await clock.wait(backOff.next(), signal)
+    backOff.reset()
     while (!signal.aborted) {
       const [key] = this.#pending
       if (key === undefined) {
@@ -81,20 +77,19 @@ export class DeadLetterPublishing {
       try {
         await this.#publish(key, signal)
         this.#failures.worked(key)
-        retry = FIRST_RETRY
+        backOff.reset()
       } catch (error) {
         if (error instanceof ServiceError && !error.retriable) throw error
         this.#pending.add(key)
         if (signal.aborted) return
         if (this.#owned.has(key)) this.#failures.failed(key, error as Error)
-        await wait(retry * (0.5 + random() / 2), signal)
-        retry = Math.min(retry * 2, LONGEST_RETRY)
+        await clock.wait(backOff.next(), signal)
       }
     }
   }
 
-  /** @returns false where it could not, or that cannot be found out yet. @throws ServiceError where it is hopeless */
-  async #couldPublish(): Promise<boolean> {
+  /** @returns false if the topic refuses dead letters, or did not answer. @throws ServiceError after a failure that retrying cannot help */
+  async #canPublish(): Promise<boolean> {
     try {
       const refused = await this.#options.topic.refused()
       if (refused === null) this.#failures.worked(TOPIC)
@@ -113,18 +108,18 @@ export class DeadLetterPublishing {
     while (!signal.aborted) {
       const partition = this.#owned.get(key)
       if (partition === undefined) return
-      const letters = await store.unpublished(partition, MOST_LETTERS, MOST_BYTES)
-      if (letters.length === 0) return
-      await topic.publish(letters)
+      const deadLetters = await store.unpublished(partition, MAX_DEAD_LETTERS, MAX_BYTES)
+      if (deadLetters.length === 0) return
+      await topic.publish(deadLetters)
       crashPoint('letters-published')
-      // Between these two a kill means that the letters are published once more: their id tells.
-      await store.markPublished(letters.map(({ id }) => id))
+      // If the process ends before they are marked, they are published once more, with the same ids.
+      await store.markPublished(deadLetters.map(({ id }) => id))
       crashPoint('letters-marked')
-      observer.deadLettersPublished(letters.length)
+      observer.deadLettersPublished(deadLetters.length)
     }
   }
 
-  /** Waits until there is something to publish. */
+  /** Waits until there are dead letters to publish. */
   async #next(signal: AbortSignal): Promise<void> {
     this.#wake = new AbortController()
     const woken = AbortSignal.any([signal, this.#wake.signal])

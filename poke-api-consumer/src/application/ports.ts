@@ -5,7 +5,7 @@ import type { ServiceError } from '@poke-api-pipeline/service-kit'
 import type { DeadLetter } from '../entities/dead-letter.ts'
 import type { DeadLetterList } from '../entities/dead-letter-list.ts'
 import type { Pokemon } from '../entities/pokemon.ts'
-import type { TallySummary, TypeCounts } from '../entities/tally.ts'
+import type { CountSummary, TypeCounts } from '../entities/tally.ts'
 
 export interface PartitionState {
   readonly position: FetchPosition
@@ -258,7 +258,7 @@ export interface CountObserver {
 }
 
 /** What one response came to. */
-export interface CountedResponse extends TallySummary {
+export interface CountedResponse extends CountSummary {
   /** Bytes of records. */
   readonly bytes: number
   /** The position after this response. */

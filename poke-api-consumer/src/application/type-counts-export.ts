@@ -1,14 +1,14 @@
-/** Keeps what is published equal to what is committed: one loop feeds the file and the page. */
-import { type FailureTracker, ServiceError } from '@poke-api-pipeline/service-kit'
+/** Keeps the published counts equal to the committed ones: one loop writes the file and updates the page. */
+import { type Clock, type FailureTracker, ServiceError } from '@poke-api-pipeline/service-kit'
 import type { CrashHook } from './crash-points.ts'
 import type { CountObserver, TallyStore, Totals, TypeCountsSink } from './ports.ts'
 
-/** While a partition is behind, the document is replaced at most this often, in ms. */
+/** While counting is behind, at least so long passes between two writes of the file, in ms. */
 const BUSY_INTERVAL = 50
-/** Then it may take one part in so many of the time: of very many types it takes long. */
+/** Then writing may take at most this part of the time (1 in 5): with very many types one write takes long. */
 const BUSY_SHARE = 5
-/** At rest it is compared with the store this often, in ms: another instance may have committed, or have written an older state. */
-const REST_INTERVAL = 1000
+/** While nothing is committed here, the file is compared with the store this often, in ms: another instance may have committed, or have written older counts. */
+const IDLE_INTERVAL = 1000
 
 export interface TypeCountsExportOptions {
   readonly store: Pick<TallyStore, 'totals'>
@@ -16,54 +16,51 @@ export interface TypeCountsExportOptions {
   readonly sink: TypeCountsSink
   readonly observer: CountObserver
   readonly crashPoint: CrashHook
-  /** The group's state moved, at most once a second: perhaps by another instance, or by an operator. */
+  /** Called when the group's state has changed, also by another instance or an operator; at most once a second. */
   readonly onMoved: () => Promise<void>
-  /** Told of the counts at each look. */
+  /** Called each time that the counts were read. */
   readonly onTotals?: (totals: Totals) => void
-  /** Resolves after that many ms, or as soon as the signal is aborted. */
-  readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
-  /** A clock that never goes backwards, in ms. */
-  readonly now: () => number
+  readonly clock: Clock
 }
 
 export class TypeCountsExport {
   readonly #options: TypeCountsExportOptions
-  /** Whose store may not be the group's must not write over the file of one that is. */
-  #allowed = false
+  /** Whether the file may be written: not before it is known that the group counts into this store (rule S5). */
+  #isAllowed = false
   #revision = -1
   #totals: Totals | null = null
   #writtenAt = Number.NEGATIVE_INFINITY
-  /** For how long the last document kept everything else waiting at most, in ms. */
+  /** How long the last round took, in ms. */
   #took = 0
   #moved = { revision: -1, toldAt: Number.NEGATIVE_INFINITY }
-  /** Set by `changed` until the loop has seen it. */
-  #news: 'none' | 'behind' | 'caught-up' = 'none'
+  /** Which commits the loop has not published yet. */
+  #unpublished: 'none' | 'behind' | 'caught-up' = 'none'
   #wake = new AbortController()
 
   constructor(options: TypeCountsExportOptions) {
     this.#options = options
   }
 
-  /** From now on the document is published: a partition is read into this store, or the group is known to count into it. */
+  /** From now on the file is written. Call it when a partition was opened, or when the group is known to count into this store. */
   allow(): void {
-    if (this.#allowed) return
-    this.#allowed = true
+    if (this.#isAllowed) return
+    this.#isAllowed = true
     this.changed(true)
   }
 
   /**
-   * Something was committed.
-   * @param caughtUp whether everything that is known of was counted: then it is published at once
+   * Call it after each commit.
+   * @param caughtUp whether the commit reached the end of the log: then the counts are published at once
    */
   changed(caughtUp: boolean): void {
-    if (caughtUp) this.#news = 'caught-up'
-    else if (this.#news === 'none') this.#news = 'behind'
+    if (caughtUp) this.#unpublished = 'caught-up'
+    else if (this.#unpublished === 'none') this.#unpublished = 'behind'
     this.#wake.abort()
   }
 
   /**
-   * Runs until the signal is aborted, then publishes the last state. A failure is reported and tried again a second later.
-   * @throws ServiceError where trying again is hopeless
+   * Runs until the signal is aborted, then publishes the last counts. A failure is reported, and retried a second later.
+   * @throws ServiceError after a failure that retrying cannot help
    */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
@@ -73,51 +70,51 @@ export class TypeCountsExport {
     await this.#publish()
   }
 
-  /** Waits until there is something to publish and its time has come. */
+  /** Waits until it is time to publish again. */
   async #next(signal: AbortSignal): Promise<void> {
-    const { wait, now } = this.#options
-    const until = now() + REST_INTERVAL
+    const { clock } = this.#options
+    const until = clock.now() + IDLE_INTERVAL
     while (!signal.aborted) {
       const due =
-        this.#news === 'caught-up'
+        this.#unpublished === 'caught-up'
           ? 0
-          : this.#news === 'behind'
+          : this.#unpublished === 'behind'
             ? this.#writtenAt + Math.max(BUSY_INTERVAL, BUSY_SHARE * this.#took)
             : until
-      const ms = Math.min(due, until) - now()
+      const ms = Math.min(due, until) - clock.now()
       if (ms <= 0) return
       this.#wake = new AbortController()
-      await wait(ms, AbortSignal.any([signal, this.#wake.signal]))
+      await clock.wait(ms, AbortSignal.any([signal, this.#wake.signal]))
     }
   }
 
   async #publish(): Promise<void> {
-    const { store, observer, onMoved, onTotals, now } = this.#options
-    // At rest it is most likely that nothing moved, and when something was committed, that it did.
-    const known = this.#news === 'none' ? this.#totals : null
-    this.#news = 'none'
-    const beganAt = now()
-    const totals = await this.#ask('counts', () => store.totals(known))
+    const { store, observer, onMoved, onTotals, clock } = this.#options
+    // Without a commit here the counts are most likely unchanged, so that the store need not read all of them.
+    const known = this.#unpublished === 'none' ? this.#totals : null
+    this.#unpublished = 'none'
+    const beganAt = clock.now()
+    const totals = await this.#attempt('counts', () => store.totals(known))
     if (totals === null) return
     this.#totals = totals
     observer.totals(totals)
     onTotals?.(totals)
-    if (this.#allowed) await this.#replace(totals)
-    this.#took = now() - beganAt
-    if (totals.revision === this.#moved.revision || now() - this.#moved.toldAt < REST_INTERVAL) return
-    this.#moved = { ...this.#moved, toldAt: now() }
-    await this.#ask('partitions', async () => {
+    if (this.#isAllowed) await this.#replace(totals)
+    this.#took = clock.now() - beganAt
+    if (totals.revision === this.#moved.revision || clock.now() - this.#moved.toldAt < IDLE_INTERVAL) return
+    this.#moved = { ...this.#moved, toldAt: clock.now() }
+    await this.#attempt('partitions', async () => {
       await onMoved()
       this.#moved = { ...this.#moved, revision: totals.revision }
     })
   }
 
-  /** Replaces the document where it is not the one of these counts. */
+  /** Writes the file unless it has these counts already. */
   async #replace({ revision, counts }: Totals): Promise<void> {
-    const { sink, observer, crashPoint, now } = this.#options
+    const { sink, observer, crashPoint, clock } = this.#options
     try {
       if (revision === this.#revision && (await sink.matches(counts))) return
-      this.#writtenAt = now()
+      this.#writtenAt = clock.now()
       await sink.write(counts)
       crashPoint('exported')
       this.#revision = revision
@@ -128,16 +125,16 @@ export class TypeCountsExport {
     }
   }
 
-  /** @returns null where the store failed: it is asked again a second later @throws ServiceError where asking again is hopeless */
-  async #ask<T>(what: string, question: () => Promise<T>): Promise<T | null> {
+  /** @returns null if the store failed: it is retried a second later @throws ServiceError after a failure that retrying cannot help */
+  async #attempt<T>(what: string, read: () => Promise<T>): Promise<T | null> {
     const { storeFailures } = this.#options
     try {
-      const answer = await question()
-      storeFailures.worked(`looking at the ${what}`)
-      return answer
+      const result = await read()
+      storeFailures.worked(`reading the ${what}`)
+      return result
     } catch (error) {
       if (error instanceof ServiceError && !error.retriable) throw error
-      storeFailures.failed(`looking at the ${what}`, error as Error)
+      storeFailures.failed(`reading the ${what}`, error as Error)
       return null
     }
   }

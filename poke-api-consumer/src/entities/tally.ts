@@ -1,4 +1,4 @@
-/** Pure counting: each record of a partition is counted, recognised as a duplicate, or becomes a dead letter. */
+/** Pure counting: each record of a partition is counted, recognised as a duplicate, or becomes a dead letter (rules C1 and C2). */
 
 import { copyHeaders, type EventSource, type RecordView } from '@poke-api-pipeline/kafka-reader'
 import { HEADER, MAX_LEAP } from '@poke-api-pipeline/pokemon-event'
@@ -18,83 +18,96 @@ import { type CountableValue, NO_ROOM, ValueTable } from './value-table.ts'
 /** How many counted Pokémon have each type, by the type's name. */
 export type TypeCounts = ReadonlyMap<string, number>
 
-/** What some records of a partition add up to. */
-export interface TallyDelta {
-  /** By type name, only types that were counted. */
+/** What some records of a partition add to the store. */
+export interface CountDelta {
+  /** By type name; only types that were counted. */
   readonly counts: Map<string, number>
-  /** By source name, only sources whose last sequence moved. */
+  /** By source name; only sources whose last sequence rose. */
   readonly lastSequences: Map<string, number>
   readonly deadLetters: DeadLetter[]
+  /** Records that were counted, and records that were recognised as duplicates. */
   readonly counted: number
   readonly duplicates: number
 }
 
-/** The same for people to watch. */
-export interface TallySummary {
+/** What the page, the log and the metrics show of the same records. */
+export interface CountSummary {
   readonly counted: number
   readonly duplicates: number
   /** By reason. */
   readonly deadLetters: ReadonlyMap<string, number>
   /** The last few Pokémon counted, oldest first. */
   readonly recent: readonly Pokemon[]
-  /** Timestamp of the record counted last, ms since 1970; −1 if none was, or where no clock can show it. */
+  /** Timestamp of the last record counted, ms since 1970; −1 if none was counted, or if the timestamp is outside what `Date` can show. */
   readonly newestTimestamp: number
-  /** What that record's `ce_origin` says; null where it says nothing that we know. */
+  /** `ce_origin` of that record; null if it has another value or none. */
   readonly newestOrigin: 'live' | 'bundled' | null
-  /** Absent where no source gave a reason to doubt it. */
-  readonly doubts?: SourceDoubts
+  /** Absent if there were none. */
+  readonly anomalies?: SourceAnomalies
 }
 
-/** What speaks against sources of events. */
-export interface SourceDoubts {
+/** Records whose sequences show that a source does not number its events as it should. */
+export interface SourceAnomalies {
   /** Records whose sequence leaps (rule C2). */
   readonly leaps: number
-  /** Duplicates whose sequence the partition has never had: it is between the last one of their source and the one before. */
+  /** Duplicates with a sequence between the last one of their source and the one before, so that no such event was ever read. */
   readonly late: number
-  /** By source: those with leaps and late records first, and not more than a few. */
-  readonly sources: readonly SourceDoubt[]
+  /** By source: those with most leaps and late records first, and at most a few. */
+  readonly sources: readonly SourceAnomaly[]
 }
 
-export interface SourceDoubt {
+export interface SourceAnomaly {
   readonly source: string
-  /** Its last sequence; −1: there is none. */
+  /** Its last sequence; −1 if there is none. */
   readonly last: number
-  /** The newest one that speaks against it. */
+  /** The sequence of the newest record that leaps or is a duplicate. */
   readonly sequence: number
   readonly leaps: number
   readonly late: number
-  /** Duplicates since its last sequence rose, each with a higher sequence than the one before: the same events sent again and again do not add to them. */
+  /** Duplicates since its last sequence rose, each with a higher sequence than the one before: an event that is sent again and again adds one. */
   readonly repeats: number
 }
 
-/** How many of the Pokémon counted last are remembered for people to watch: a power of two. */
-const RECENT = 8
-/** Buffers of other batches that are no larger, in bytes, are kept until the end of a response. */
-const LARGEST_KEPT = 64 * 1024
+/** The outcome of one call of `PartitionTally.count`. */
+export interface CountResult {
+  readonly delta: CountDelta
+  readonly summary: CountSummary
+  /**
+   * `cursor`: it has no next record for now. `size`: the delta holds as many bytes as it may.
+   * `new-type`: the record that the cursor stands on was not counted, because it has a new type name and no more names may be known.
+   */
+  readonly endedBy: 'cursor' | 'size' | 'new-type'
+}
 
-/** Instead of null, so that the fields that hold bytes never hold anything else: V8 would compile what reads them anew. */
+/** How many of the Pokémon counted last are shown: a power of two. */
+const RECENT = 8
+/** A buffer of a batch before the newest one is kept until the end of a response only if it has at most so many bytes. */
+const MAX_KEPT_BYTES = 64 * 1024
+
+/** Stands for "none" instead of null, so that fields with bytes always hold a Buffer: otherwise V8 would compile the code that reads them anew. */
 const NO_BYTES = Buffer.alloc(0)
 
-// What these take in a commit, in bytes, about: a dead letter besides its own bytes, a source whose last sequence moved, a value with types of its own.
-const SIZE_OF_LETTER = 512
+// About how many bytes a commit takes for a dead letter besides its own bytes, for a source whose last sequence rose, and for a distinct value.
+const SIZE_OF_DEAD_LETTER = 512
 const SIZE_OF_SOURCE = 512
 const SIZE_OF_VALUE = 256
 
-/** So many sources are named at once that are doubted. */
-const MOST_DOUBTED = 16
+/** At most so many sources with anomalies are named in a summary. */
+const MAX_NAMED_SOURCES = 16
 
 interface SourceState {
   readonly name: string
   last: number
-  changed: boolean
-  /** The last sequence before `last`: nothing between them was ever read. The same as `last` where it is not known. */
+  /** `last` rose since the last drain. */
+  hasRisen: boolean
+  /** The last sequence before `last`: no sequence between them was ever read. The same as `last` if it is not known. */
   before: number
-  /** What speaks against it since the last `take`, if it is among the doubted. */
-  doubted: boolean
+  /** It is among the sources with anomalies since the last drain; the next three are of these. */
+  isAnomalous: boolean
   leaps: number
   late: number
   sequence: number
-  /** Of the duplicates since the last sequence became `repeatsOf`: the highest sequence, and how often it rose. */
+  /** Of the duplicates since `last` became `repeatsOf`: the highest sequence, and how often it rose. */
   repeatsOf: number
   repeated: number
   repeats: number
@@ -104,9 +117,9 @@ function stateOf(name: string, last: number): SourceState {
   return {
     name,
     last,
-    changed: false,
+    hasRisen: false,
     before: last,
-    doubted: false,
+    isAnomalous: false,
     leaps: 0,
     late: 0,
     sequence: -1,
@@ -117,82 +130,84 @@ function stateOf(name: string, last: number): SourceState {
 }
 
 /**
- * Counts for any number of partitions, one after the other: what is shared between them is the memory of decoded values.
+ * Counts types for any number of partitions, one after the other: the partitions share one table of decoded values.
  * Nothing is allocated for a record whose value and source are known.
  */
-export class Counter {
+export class TypeCounter {
   readonly #values: ValueTable
-  /** Values with sightings not yet drained. */
+  /** Values with sightings that were not drained yet. */
   readonly #touched: CountableValue[] = []
-  readonly #drained: number[] = []
+  /** By index of the type name. */
+  readonly #sums: number[] = []
 
-  /** @param mostTypes how many type names may be known */
-  constructor(mostTypes = Number.POSITIVE_INFINITY) {
-    this.#values = new ValueTable((value) => this.#drain(value), mostTypes)
+  /** @param maxTypes how many type names may be known */
+  constructor(maxTypes = Number.POSITIVE_INFINITY) {
+    this.#values = new ValueTable((value) => this.#sum(value), maxTypes)
   }
 
-  /** How many type names are known: those that were told of, and those that were met. */
+  /** How many type names are known: those given to `know`, and those of counted records. */
   get types(): number {
     return this.#values.typeNames.names.length
   }
 
-  /** Tells of type names that are counted already, here or elsewhere. */
+  /** Adds type names that are counted already, here or by other instances. */
   know(names: Iterable<string>): void {
     for (const name of names) this.#values.typeNames.indexOf(name)
   }
 
-  /** @param lastSequences the partition's, as its store has them */
-  tally(lastSequences: ReadonlyMap<string, number>): Tally {
-    return new Tally(this, lastSequences)
+  /** Opens a partition. @param lastSequences the partition's, as the store has them */
+  tally(lastSequences: ReadonlyMap<string, number>): PartitionTally {
+    return new PartitionTally(this, lastSequences)
   }
 
-  /** Counts a value once; gives the value, or the reason why it cannot be counted, or `NO_ROOM`. */
+  /** For `PartitionTally`: counts a value once. @returns the value, or the reason why it cannot be counted, or `NO_ROOM` */
   count(record: RecordView): CountableValue | string {
     const value = this.#values.find(record.bytes, record.view, record.valueStart, record.valueEnd)
     if (typeof value === 'object' && value.pending++ === 0) this.#touched.push(value)
     return value
   }
 
-  /** Takes what was counted since the last call: by type name. */
-  take(): Map<string, number> {
-    for (const value of this.#touched) this.#drain(value)
+  /** For `PartitionTally`: @returns the counts since the last drain, by type name */
+  drain(): Map<string, number> {
+    for (const value of this.#touched) this.#sum(value)
     this.#touched.length = 0
     const counts = new Map<string, number>()
     const names = this.#values.typeNames.names
-    for (let type = 0; type < this.#drained.length; type++) {
-      const count = this.#drained[type]
+    for (let type = 0; type < this.#sums.length; type++) {
+      const count = this.#sums[type]
       if (count) counts.set(names[type] as string, count)
     }
-    this.#drained.fill(0)
+    this.#sums.fill(0)
     return counts
   }
 
-  #drain(value: CountableValue): void {
-    const drained = this.#drained
+  #sum(value: CountableValue): void {
+    const sums = this.#sums
     for (const type of value.types) {
-      while (drained.length <= type) drained.push(0)
-      drained[type] = (drained[type] as number) + value.pending
+      while (sums.length <= type) sums.push(0)
+      sums[type] = (sums[type] as number) + value.pending
     }
     value.pending = 0
   }
 }
 
-/** The records of one partition, from the position its store had at `open`. Add all records of a response, then `take`, without waiting between. */
-export class Tally {
-  readonly #counter: Counter
+/** Counts the records of one partition, from the position that the store had when the partition was opened. */
+export class PartitionTally {
+  readonly #counter: TypeCounter
   readonly #sources = new Map<string, SourceState>()
-  /** Finds a source's state without hashing its name. */
+  /** Finds the state of a source without hashing its name. */
   #byIdentity = new WeakMap<EventSource, SourceState>()
   #lastSource: EventSource | null = null
   #lastState: SourceState | null = null
-  readonly #changed: SourceState[] = []
-  readonly #doubted: SourceState[] = []
+  readonly #risen: SourceState[] = []
+  readonly #anomalous: SourceState[] = []
   #deadLetters: DeadLetter[] = []
+  /** About how many bytes the delta holds. */
   #size = 0
   #lacksRoom = false
   #counted = 0
   #duplicates = 0
-  // The records counted last, at their number modulo the room: where their values are, or whose they were.
+  // The last records counted, each at its number modulo RECENT: where its value is, or the Pokémon once it was decoded.
   readonly #recentPokemon: (Pokemon | null)[] = new Array(RECENT).fill(null)
   readonly #recentBytes: Buffer[] = new Array(RECENT).fill(NO_BYTES)
   readonly #recentStarts: number[] = new Array(RECENT).fill(0)
@@ -202,7 +217,7 @@ export class Tally {
   #newestHeaders = 0
   #newestHeadersEnd = 0
 
-  constructor(counter: Counter, lastSequences: ReadonlyMap<string, number>) {
+  constructor(counter: TypeCounter, lastSequences: ReadonlyMap<string, number>) {
     this.#counter = counter
     for (const [name, last] of lastSequences) this.#sources.set(name, stateOf(name, last))
   }
@@ -212,29 +227,32 @@ export class Tally {
     return this.#sources.size
   }
 
-  /** What the dead letters, moved sources and distinct values since the last `take` hold, about, in bytes. */
-  get size(): number {
-    return this.#size
-  }
-
-  /** Whether the record added last was not added: a type of it is one more than there may be. Nothing else can be added before `take`. */
-  get lacksRoom(): boolean {
-    return this.#lacksRoom
-  }
-
   /**
-   * Adds the records behind the cursor, up to its end, or until what was added since the last `take` holds so many bytes, or to a record for which
-   * there is no room. A function of its own, and nothing else: V8 compiles it while it runs, and what runs once for a response beside it would make
-   * that void each time.
+   * Counts the records behind the cursor, up to its end, or until the delta holds about `maxSize` bytes, or up to a record with a type name that is
+   * one too many.
+   * @throws where memory runs out. What was counted in this call is dropped, and this tally must not be used again.
    */
-  addAll(cursor: RecordView & { next(): boolean }, mostSize: number): void {
-    while (this.#size < mostSize && cursor.next()) this.add(cursor)
+  count(cursor: RecordView & { next(): boolean }, maxSize: number): CountResult {
+    try {
+      this.#addAll(cursor, maxSize)
+      const endedBy = this.#lacksRoom ? 'new-type' : this.#size >= maxSize ? 'size' : 'cursor'
+      return { summary: this.#summary(), delta: this.#drain(), endedBy }
+    } catch (error) {
+      // The counter is shared: without this the next partition's delta would have these counts.
+      this.#drain()
+      throw error
+    }
+  }
+
+  /** A function of its own: V8 compiles this loop while it runs, and code that runs once for a response would make that void each time. */
+  #addAll(cursor: RecordView & { next(): boolean }, maxSize: number): void {
+    while (this.#size < maxSize && cursor.next()) this.#add(cursor)
   }
 
   /** Adds the record that the cursor stands on (rules C1 and C2). */
-  add(record: RecordView): void {
+  #add(record: RecordView): void {
     if (record.kind === 'unknown') {
-      this.#bury(record, 'unknown-event-type')
+      this.#addDeadLetter(record, 'unknown-event-type')
       return
     }
     const source = record.source
@@ -258,15 +276,15 @@ export class Tally {
       else {
         state.before = state.last
         state.last = record.sequence
-        if (!state.changed) this.#change(state)
+        if (!state.hasRisen) this.#rise(state)
       }
     }
     if (typeof value === 'string') {
-      this.#bury(record, value as DeadLetterReason)
+      this.#addDeadLetter(record, value as DeadLetterReason)
       return
     }
     if (value.pending === 1) this.#size += SIZE_OF_VALUE
-    if (record.bytes !== this.#newestBytes) this.#turnTo(record.bytes)
+    if (record.bytes !== this.#newestBytes) this.#changeBuffer(record.bytes)
     const place = this.#counted & (RECENT - 1)
     this.#recentBytes[place] = record.bytes
     this.#recentStarts[place] = record.valueStart
@@ -277,27 +295,26 @@ export class Tally {
     this.#newestHeadersEnd = record.headersEnd
   }
 
-  /** What was added since the last `take`. */
-  take(): TallyDelta {
+  #drain(): CountDelta {
     const lastSequences = new Map<string, number>()
-    for (const state of this.#changed) {
+    for (const state of this.#risen) {
       lastSequences.set(state.name, state.last)
-      state.changed = false
+      state.hasRisen = false
     }
     const delta = {
-      counts: this.#counter.take(),
+      counts: this.#counter.drain(),
       lastSequences,
       deadLetters: this.#deadLetters,
       counted: this.#counted,
       duplicates: this.#duplicates,
     }
-    this.#changed.length = 0
-    for (const state of this.#doubted) {
-      state.doubted = false
+    this.#risen.length = 0
+    for (const state of this.#anomalous) {
+      state.isAnomalous = false
       state.leaps = 0
       state.late = 0
     }
-    this.#doubted.length = 0
+    this.#anomalous.length = 0
     this.#deadLetters = []
     this.#size = 0
     this.#lacksRoom = false
@@ -309,12 +326,11 @@ export class Tally {
     return delta
   }
 
-  /** What was added since the last `take`, for people; to be asked before it. */
-  summary(): TallySummary {
+  #summary(): CountSummary {
     const deadLetters = new Map<string, number>()
     for (const { reason } of this.#deadLetters) deadLetters.set(reason, (deadLetters.get(reason) ?? 0) + 1)
     return {
-      ...(this.#doubted.length > 0 && { doubts: this.#doubts() }),
+      ...(this.#anomalous.length > 0 && { anomalies: this.#anomalies() }),
       counted: this.#counted,
       duplicates: this.#duplicates,
       deadLetters,
@@ -325,13 +341,13 @@ export class Tally {
     }
   }
 
-  /** A record of it was counted whose sequence leaps: whatever follows is measured against the one before. */
+  /** The record is counted, but its sequence leaps, so the last sequence of its source stays. */
   #leap(state: SourceState, sequence: number): void {
     state.leaps++
-    this.#doubt(state, sequence)
+    this.#addAnomaly(state, sequence)
   }
 
-  /** A duplicate of it has a sequence that no duplicate had since its last one rose. */
+  /** A duplicate has a sequence that no duplicate of its source had since the last sequence rose. */
   #repeat(state: SourceState, sequence: number): void {
     if (state.repeatsOf !== state.last) {
       state.repeatsOf = state.last
@@ -340,23 +356,23 @@ export class Tally {
     state.repeated = sequence
     state.repeats++
     if (sequence > state.before && sequence < state.last) state.late++
-    this.#doubt(state, sequence)
+    this.#addAnomaly(state, sequence)
   }
 
-  #doubt(state: SourceState, sequence: number): void {
+  #addAnomaly(state: SourceState, sequence: number): void {
     state.sequence = sequence
-    if (state.doubted) return
-    state.doubted = true
+    if (state.isAnomalous) return
+    state.isAnomalous = true
     this.#size += SIZE_OF_SOURCE
-    this.#doubted.push(state)
+    this.#anomalous.push(state)
   }
 
-  #doubts(): SourceDoubts {
-    const most = this.#doubted.toSorted((a, b) => b.leaps + b.late - (a.leaps + a.late)).slice(0, MOST_DOUBTED)
+  #anomalies(): SourceAnomalies {
+    const named = this.#anomalous.toSorted((a, b) => b.leaps + b.late - (a.leaps + a.late)).slice(0, MAX_NAMED_SOURCES)
     return {
-      leaps: this.#doubted.reduce((sum, { leaps }) => sum + leaps, 0),
-      late: this.#doubted.reduce((sum, { late }) => sum + late, 0),
-      sources: most.map(({ name, last, sequence, leaps, late, repeats, repeatsOf }) => ({
+      leaps: this.#anomalous.reduce((sum, { leaps }) => sum + leaps, 0),
+      late: this.#anomalous.reduce((sum, { late }) => sum + late, 0),
+      sources: named.map(({ name, last, sequence, leaps, late, repeats, repeatsOf }) => ({
         source: name,
         last,
         sequence,
@@ -367,20 +383,20 @@ export class Tally {
     }
   }
 
-  #change(state: SourceState): void {
-    state.changed = true
+  #rise(state: SourceState): void {
+    state.hasRisen = true
     this.#size += SIZE_OF_SOURCE
-    this.#changed.push(state)
+    this.#risen.push(state)
   }
 
-  /** Each buffer may be a whole batch decompressed: large ones are not kept for people's sake. */
-  #turnTo(bytes: Buffer): void {
-    if (this.#newestBytes.length > LARGEST_KEPT) this.#understandRecent()
+  /** The next record is in another buffer. Each may be a whole decompressed batch, so a large one is not kept for the summary: its Pokémon are decoded now. */
+  #changeBuffer(bytes: Buffer): void {
+    if (this.#newestBytes.length > MAX_KEPT_BYTES) this.#decodeRecent()
     this.#newestBytes = bytes
   }
 
   #recent(): Pokemon[] {
-    this.#understandRecent()
+    this.#decodeRecent()
     const recent: Pokemon[] = []
     for (let i = Math.max(0, this.#counted - RECENT); i < this.#counted; i++) {
       const pokemon = this.#recentPokemon[i & (RECENT - 1)]
@@ -389,8 +405,8 @@ export class Tally {
     return recent
   }
 
-  /** Only these few: of most records nobody asks whose they are. */
-  #understandRecent(): void {
+  /** Only the last few records: counting the others needs their types alone. */
+  #decodeRecent(): void {
     for (let place = 0; place < RECENT; place++) {
       const bytes = this.#recentBytes[place] as Buffer
       if (bytes === NO_BYTES) continue
@@ -400,10 +416,10 @@ export class Tally {
     }
   }
 
-  #bury(record: RecordView, reason: DeadLetterReason): void {
-    const letter = deadLetter(record, reason)
-    this.#size += SIZE_OF_LETTER + bytesOfRecord(letter)
-    this.#deadLetters.push(letter)
+  #addDeadLetter(record: RecordView, reason: DeadLetterReason): void {
+    const added = deadLetter(record, reason)
+    this.#size += SIZE_OF_DEAD_LETTER + bytesOfRecord(added)
+    this.#deadLetters.push(added)
   }
 
   #stateOf(source: EventSource): SourceState {
@@ -423,18 +439,18 @@ export class Tally {
 }
 
 /** The last time that `Date` can show, in ms since 1970. */
-const LAST_TIME = 8.64e15
+const MAX_TIME = 8.64e15
 
 function isTime(timestamp: number): boolean {
-  return timestamp >= 0 && timestamp <= LAST_TIME
+  return timestamp >= 0 && timestamp <= MAX_TIME
 }
 
-/** An event of ours has eight at most; whoever adds many does not say where it is from. */
-const HEADERS_OF_EVENTS = 64
+/** An event of our producer has at most eight headers. In a record with more than this, `ce_origin` is looked for among the first ones only. */
+const MAX_EVENT_HEADERS = 64
 
 function originOf(bytes: Buffer): 'live' | 'bundled' | null {
-  if (bytes.length > LARGEST_KEPT) return null
-  for (const [key, value] of copyHeaders(bytes, HEADERS_OF_EVENTS)) {
+  if (bytes.length > MAX_KEPT_BYTES) return null
+  for (const [key, value] of copyHeaders(bytes, MAX_EVENT_HEADERS)) {
     if (key.toString() !== HEADER.origin) continue
     const origin = value?.toString()
     return origin === 'live' || origin === 'bundled' ? origin : null
@@ -442,7 +458,7 @@ function originOf(bytes: Buffer): 'live' | 'bundled' | null {
   return null
 }
 
-/** Copies a record out of the response, whose bytes are gone after it was counted. */
+/** Copies a record out of its response, because the bytes of a response are reused after it was counted. */
 function deadLetter(record: RecordView, reason: DeadLetterReason): DeadLetter {
   const cut: Partial<Record<DeadLetterPart, WholePart>> = {}
   const keep = (part: DeadLetterPart, start: number, end: number): Buffer => {

@@ -3,8 +3,8 @@
 import { type DataLoss, type GroupView, KafkaError, type SourceObserver, type TopicPartition } from '@poke-api-pipeline/kafka-reader'
 import { type Health, type Logger, OutageLog } from '@poke-api-pipeline/service-kit'
 import type { CountedResponse, CountObserver, PartitionSummary, StopReason } from '../application/ports.ts'
-import { DoubtedSources } from './doubted-sources.ts'
 import { type GroupProgress, keyOf } from './group-progress.ts'
+import { AnomalousSources } from './source-anomalies.ts'
 
 export interface CountReportOptions {
   readonly logger: Logger
@@ -49,7 +49,7 @@ export class CountReport implements Partial<CountObserver>, SourceObserver {
   readonly #membership: OutageLog
   readonly #group: OutageLog
   readonly #quota: OutageLog
-  readonly #doubted: DoubtedSources
+  readonly #anomalous: AnomalousSources
   /** Why there is nothing to read yet; null once there was. */
   #waiting: string | null = 'has not joined the group yet'
   /** Told of. */
@@ -73,8 +73,8 @@ export class CountReport implements Partial<CountObserver>, SourceObserver {
     const groupOver = 'every partition of the topic is read by this service again, and nobody else is in its group'
     this.#group = new OutageLog({ logger, now, stopping, over: groupOver })
     this.#quota = new OutageLog({ logger, now, stopping, over: 'no quota of Kafka makes this service wait any more' })
-    this.#doubted = new DoubtedSources(now)
-    health.add('sources', () => (this.#doubted.reasons.length === 0 ? null : severalOf(this.#doubted.reasons)))
+    this.#anomalous = new AnomalousSources(now)
+    health.add('sources', () => (this.#anomalous.reasons.length === 0 ? null : severalOf(this.#anomalous.reasons)))
     health.add('kafka', () => this.#kafka.reason ?? this.#membership.reason ?? this.#waiting)
     health.add('group', () => this.#group.reason)
     health.add('store', () => this.#store.reason)
@@ -84,14 +84,9 @@ export class CountReport implements Partial<CountObserver>, SourceObserver {
     health.add('progress', () => this.#progressReason())
   }
 
-  /** Partitions that this instance reads now. */
-  get partitions(): number {
-    return this.#open.size
-  }
-
-  /** Sources of events that are not to be believed now. */
-  get doubtedSources(): number {
-    return this.#doubted.reasons.length
+  /** How many sources have anomalies now. */
+  get anomalousSources(): number {
+    return this.#anomalous.reasons.length
   }
 
   /** Under one group every topic goes into the same counts, which is rarely meant: KAFKA_TOPIC was changed, and the group was not. */
@@ -111,9 +106,9 @@ export class CountReport implements Partial<CountObserver>, SourceObserver {
   }
 
   counted(at: TopicPartition, response: CountedResponse): void {
-    for (const doubt of response.doubts?.sources ?? []) {
-      const reason = this.#doubted.told(at, doubt)
-      if (reason !== null) this.#logger.warn({ topic: at.topic, partition: at.partition, ...doubt }, reason)
+    for (const anomaly of response.anomalies?.sources ?? []) {
+      const reason = this.#anomalous.add(at, anomaly)
+      if (reason !== null) this.#logger.warn({ topic: at.topic, partition: at.partition, ...anomaly }, reason)
     }
     this.#counted += response.counted
     this.#duplicates += response.duplicates
@@ -162,7 +157,7 @@ export class CountReport implements Partial<CountObserver>, SourceObserver {
 
   closed(at: TopicPartition): void {
     this.#open.delete(keyOf(at))
-    this.#doubted.closed(at)
+    this.#anomalous.closed(at)
   }
 
   storeFailed(error: Error): void {

@@ -16,8 +16,8 @@ export interface ConsumerMetricsOptions {
   readonly progress: Pick<GroupProgress, 'lags'>
   /** The time of day, in ms since 1970: records carry it. */
   readonly timeOfDay: () => number
-  /** How many sources of events are doubted now. */
-  readonly doubtedSources: () => number
+  /** How many sources have anomalies now. */
+  readonly anomalousSources: () => number
 }
 
 export class ConsumerMetrics implements Partial<CountObserver> {
@@ -47,7 +47,7 @@ export class ConsumerMetrics implements Partial<CountObserver> {
   readonly #sourcesForgotten: Counter<'why'>
   readonly #open = new Set<string>()
 
-  constructor({ registry, progress, timeOfDay, doubtedSources }: ConsumerMetricsOptions) {
+  constructor({ registry, progress, timeOfDay, anomalousSources }: ConsumerMetricsOptions) {
     this.#timeOfDay = timeOfDay
     const registers = [registry]
     const counter = (name: string, help: string) => new Counter({ name, help, registers })
@@ -67,7 +67,7 @@ export class ConsumerMetrics implements Partial<CountObserver> {
       help: 'Sources of events that another program seems to use, or that number their events wrongly; readiness names them.',
       registers,
       collect() {
-        this.set(doubtedSources())
+        this.set(anomalousSources())
       },
     })
     this.#deadLetters = new Counter({
@@ -164,11 +164,11 @@ export class ConsumerMetrics implements Partial<CountObserver> {
   }
 
   counted({ partition }: TopicPartition, response: CountedResponse): void {
-    const { counted, duplicates, deadLetters, newestTimestamp, bytes, position, doubts } = response
+    const { counted, duplicates, deadLetters, newestTimestamp, bytes, position, anomalies } = response
     this.#counted.inc(counted)
     this.#duplicates.inc(duplicates)
-    this.#leaping.inc(doubts?.leaps ?? 0)
-    this.#late.inc(doubts?.late ?? 0)
+    this.#leaping.inc(anomalies?.leaps ?? 0)
+    this.#late.inc(anomalies?.late ?? 0)
     for (const [reason, letters] of deadLetters) this.#deadLetters.inc({ reason }, letters)
     this.#fetchedBytes.inc(bytes)
     this.#position.set({ partition }, position)

@@ -1,9 +1,9 @@
-/** What is committed when, and as what: one commit at a time, several responses as one while there is more to count (rule S2). */
+/** When responses are committed, and which of them together: one transaction at a time, in order (rule S2). */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { FailureTracker } from '@poke-api-pipeline/service-kit'
-import { PartitionCommits } from '../src/application/partition-commits.ts'
+import { CommitQueue } from '../src/application/commit-queue.ts'
 import type { PartitionChange } from '../src/application/ports.ts'
 import type { DeadLetter } from '../src/entities/dead-letter.ts'
 import { MockTallyStore } from './mock-tally-store.ts'
@@ -23,7 +23,7 @@ const LETTER: DeadLetter = {
 /** Offsets of the log; each response here is of one record. */
 const LOG_END = 100
 
-/** Commits over a clock that stands until it is moved, and a store that answers when it is told to. */
+/** A queue with a clock that moves by `pass` alone, and a store that answers a commit by `answer` alone. */
 async function setUp() {
   const store = new MockTallyStore()
   const observer = new RecordingObserver()
@@ -40,20 +40,23 @@ async function setUp() {
   const storeFailures = new FailureTracker({ failed: (error) => observer.storeFailed(error), over: () => observer.storeWorked() })
   let time = 0
   let wake = () => {}
-  const commits = new PartitionCommits(PARTITION, await store.open(PARTITION), {
+  const commits = new CommitQueue(PARTITION, await store.open(PARTITION), {
     store,
     observer: Object.assign(observer, { committed: (_: unknown, took: number) => seconds.push(took) }),
     storeFailures,
     crashPoint: () => {},
     onCommitted: (caughtUp, letters) => told.push([caughtUp, letters]),
-    wait: (ms, signal) =>
-      new Promise((resolve) => {
-        if (signal.aborted) resolve()
-        const until = time + ms
-        wake = () => (time >= until ? resolve() : undefined)
-        signal.addEventListener('abort', () => resolve(), { once: true })
-      }),
-    now: () => time,
+    clock: {
+      now: () => time,
+      wait: (ms, signal) =>
+        new Promise((resolve) => {
+          if (signal.aborted) resolve()
+          const until = time + ms
+          wake = () => (time >= until ? resolve() : undefined)
+          signal.addEventListener('abort', () => resolve(), { once: true })
+        }),
+      random: () => 0,
+    },
   })
   let end = 0
   return {
@@ -64,7 +67,7 @@ async function setUp() {
     told,
     seconds,
     storeFailures,
-    /** Adds the next record, once there is room; `last`: it is the last one there is. */
+    /** Enqueues the next record as soon as there is capacity. @param last whether it is the last one in the log */
     async count(letters: readonly DeadLetter[] = [], last = false) {
       const delta = {
         counts: new Map([['grass', 1]]),
@@ -74,11 +77,11 @@ async function setUp() {
         duplicates: 2,
       }
       const counted = { counted: 1, duplicates: 0, deadLetters: new Map(), recent: [], newestTimestamp: 0, newestOrigin: null }
-      await commits.room({ delta })
+      await commits.waitForCapacity({ delta })
       const to = { offset: ++end, leaderEpoch: 0 }
       const stable = last ? end : LOG_END
       const response = { ...counted, bytes: 1, position: end, highWatermark: stable, lastStableOffset: stable }
-      commits.add({ firstOffset: end - 1, to, delta, responses: [response] })
+      commits.enqueue({ firstOffset: end - 1, to, delta, responses: [response] })
     },
     async answer() {
       answers.shift()?.()
@@ -96,8 +99,8 @@ function steps(changes: readonly PartitionChange[]): string[] {
   return changes.map(({ from, to }) => `${from.offset} to ${to.offset}`)
 }
 
-describe('commits of a partition', () => {
-  test('the first begins at once, and the next ones an interval apart, as one each', async () => {
+describe('the commit queue of a partition', () => {
+  test('commits the first response at once, and later ones together, 25 ms after the last commit began', async () => {
     const { count, answer, pass, changes, told, seconds } = await setUp()
     await count()
     await pass(10)
@@ -128,7 +131,7 @@ describe('commits of a partition', () => {
     ])
   })
 
-  test('the end of the log is committed at once', async () => {
+  test('commits at once when a response reaches the end of the log', async () => {
     const { commits, count, answer, changes, told } = await setUp()
     await count()
     await answer()
@@ -137,12 +140,12 @@ describe('commits of a partition', () => {
     await nextTurn()
     assert.deepEqual(steps(changes), ['log-start to 1', '1 to 3'])
     await answer()
-    assert.equal(commits.isResting, true)
+    assert.equal(commits.isIdle, true)
     assert.deepEqual(commits.position, { offset: 3, leaderEpoch: 0 })
     assert.deepEqual(told.at(-1), [true, 0])
   })
 
-  test('while a commit is under way counting goes on, for four responses; the next commit is of all of them', async () => {
+  test('takes four responses while a commit is under way, and commits them together', async () => {
     const { count, answer, pass, changes, observer } = await setUp()
     for (let i = 0; i < 5; i++) await count()
     let fits = false
@@ -150,12 +153,12 @@ describe('commits of a partition', () => {
       fits = true
     })
     await pass(1000)
-    assert.equal(fits, false, 'who counts waits for a store that hangs')
+    assert.equal(fits, false, 'a store that does not answer holds up counting')
     assert.deepEqual(steps(changes), ['log-start to 1'])
-    assert.deepEqual(observer.responses, [], 'nothing is said before it is committed')
+    assert.deepEqual(observer.responses, [], 'observers hear of a response only when it is committed')
     await answer()
     assert.deepEqual(steps(changes), ['log-start to 1', '1 to 5'])
-    assert.equal(fits, true, 'and goes on as soon as the others are being committed')
+    assert.equal(fits, true, 'there is capacity as soon as the four are handed to the store')
     await answer()
     await sixth
     assert.deepEqual(
@@ -164,7 +167,7 @@ describe('commits of a partition', () => {
     )
   })
 
-  test('four that wait do not wait for the interval', async () => {
+  test('commits four queued responses without waiting for the interval', async () => {
     const { count, answer, changes } = await setUp()
     await count()
     await answer()
@@ -173,33 +176,33 @@ describe('commits of a partition', () => {
     assert.deepEqual(steps(changes), ['log-start to 1', '1 to 5'])
   })
 
-  test('who wants all of it committed does not wait for the interval either', async () => {
+  test('commits everything without waiting for the interval when a flush is requested', async () => {
     const { commits, count, answer, changes } = await setUp()
     await count()
     await count()
-    let settled = false
-    const waits = commits.settle().then(() => {
-      settled = true
+    let flushed = false
+    const flushing = commits.flush().then(() => {
+      flushed = true
     })
     await answer()
-    assert.equal(settled, false)
+    assert.equal(flushed, false)
     assert.deepEqual(steps(changes), ['log-start to 1', '1 to 2'])
     await answer()
-    await waits
-    assert.equal(commits.isResting, true)
+    await flushing
+    assert.equal(commits.isIdle, true)
     await count()
     await nextTurn()
-    assert.equal(changes.length, 2, 'the hurry is over')
-    void commits.settle()
+    assert.equal(changes.length, 2, 'a flush ends with the responses that were queued')
+    void commits.flush()
     await nextTurn()
-    assert.equal(changes.length, 3, 'and comes again')
+    assert.equal(changes.length, 3, 'it can be requested again')
     await answer()
     await count()
     await nextTurn()
-    assert.equal(changes.length, 3, 'and is over')
+    assert.equal(changes.length, 3, 'and ends again')
   })
 
-  test('dead letters go alone, and at once', async () => {
+  test('commits a response with dead letters alone, and at once', async () => {
     const { count, answer, changes, told } = await setUp()
     await count()
     await count()
@@ -219,7 +222,7 @@ describe('commits of a partition', () => {
     ])
   })
 
-  test('a store that failed works again once it takes a commit', async () => {
+  test('reports that the store works again when it takes a commit', async () => {
     const { commits, count, answer, observer, storeFailures } = await setUp()
     storeFailures.failed(commits.name, new Error('of an earlier opening'))
     await count()
@@ -229,13 +232,13 @@ describe('commits of a partition', () => {
   })
 
   for (const fault of ['refused', 'applied-but-lost'] as const) {
-    test(`what waits for a commit that was ${fault} comes to nothing with it`, async () => {
+    test(`drops queued responses when a commit is ${fault}`, async () => {
       const { commits, store, count, answer, changes, observer } = await setUp()
       store.commitFaults.push(fault)
       await count()
       await count()
       await answer()
-      await commits.settle()
+      await commits.flush()
       assert.equal(commits.isBroken, true)
       assert.deepEqual(commits.position.offset, 'log-start')
       assert.equal(changes.length, 1)
@@ -243,15 +246,23 @@ describe('commits of a partition', () => {
     })
   }
 
-  test('and for one that was fenced', async () => {
+  test('drops queued responses when a commit is fenced', async () => {
     const { commits, store, count, answer, changes, observer } = await setUp()
     await count()
     await count()
     await store.open(PARTITION)
     await answer()
-    await commits.settle()
+    await commits.flush()
     assert.equal(commits.isBroken, true)
     assert.equal(changes.length, 1)
     assert.deepEqual(observer.heard, ['fenced 0'])
+  })
+  test('refuses a response after a commit has failed, because the partition must be opened again', async () => {
+    const { commits, store, count, answer } = await setUp()
+    store.commitFaults.push('refused')
+    await count()
+    await answer()
+    await commits.flush()
+    await assert.rejects(count(), /a commit queue cannot go from broken to waiting/)
   })
 })

@@ -367,7 +367,8 @@ const ODD_DEFAULTS = [
   'extra_float_digits = -15',
   "default_transaction_isolation = 'serializable'",
   'transform_null_equals = on',
-  "statement_timeout = '1ms'",
+  // The first statement of a connection, which sets these to what the store needs, runs under them itself.
+  "statement_timeout = '5s'",
   "lock_timeout = '1ms'",
   "idle_in_transaction_session_timeout = '1ms'",
 ]

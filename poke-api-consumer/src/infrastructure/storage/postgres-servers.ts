@@ -129,13 +129,9 @@ export class PostgresServers {
 
   /** Looks at what answers at the other end of a new connection, and sets what every statement on it needs. */
   async #greet(client: pg.PoolClient): Promise<PostgresSession> {
-    const { url, deadline } = this.#options
+    const { url } = this.#options
     try {
-      // A pooler gives a number of its own for the server process, because the process may be another one each time.
-      const { processID } = client as unknown as { processID: number | null }
-      const greeting = { text: this.#greeting, values: [processID, ...this.#greetingValues], query_timeout: deadline }
-      const { rows } = await client.query(greeting as pg.QueryConfig)
-      const [{ pooled, standby, read_only: readOnly }] = rows
+      const { pooled, standby, readOnly } = await this.#sendGreeting(client)
       if (url.writable && (standby || readOnly)) {
         throw new StoreError(
           'unreachable',
@@ -152,6 +148,24 @@ export class PostgresServers {
         throw new StoreError('unusable', why, { cause: error })
       }
       throw error
+    }
+  }
+
+  /**
+   * The default of a role or database for `statement_timeout` holds for the greeting too, which lifts it. A new server process needs some milliseconds
+   * for its first statement, and less for the second one.
+   */
+  async #sendGreeting(client: pg.PoolClient): Promise<{ pooled: boolean; standby: boolean; readOnly: boolean }> {
+    const { deadline } = this.#options
+    // A pooler gives a number of its own for the server process, because the process may be another one each time.
+    const { processID } = client as unknown as { processID: number | null }
+    const greeting = { text: this.#greeting, values: [processID, ...this.#greetingValues], query_timeout: deadline }
+    for (const until = performance.now() + deadline; ; ) {
+      try {
+        return (await client.query(greeting as pg.QueryConfig)).rows[0]
+      } catch (error) {
+        if (sqlState(error) !== QUERY_CANCELED || performance.now() >= until) throw error
+      }
     }
   }
 
@@ -204,7 +218,7 @@ export class PostgresServers {
 function greeting(settings: number): string {
   const pooled = 'pg_backend_pid() IS DISTINCT FROM $1::integer'
   const set = Array.from({ length: settings }, (_, i) => `set_config($${2 * i + 2}, $${2 * i + 3}, ${pooled})`)
-  const looks = [`${pooled} AS pooled`, 'pg_is_in_recovery() AS standby', `current_setting('transaction_read_only') = 'on' AS read_only`]
+  const looks = [`${pooled} AS pooled`, 'pg_is_in_recovery() AS standby', `current_setting('transaction_read_only') = 'on' AS "readOnly"`]
   return `SELECT ${[...looks, ...set].join(', ')}`
 }
 
@@ -213,6 +227,8 @@ const INT8 = 20
 const parserOf = ((oid: number, format: 'text') =>
   oid === INT8 ? Number : pg.types.getTypeParser(oid, format)) as typeof pg.types.getTypeParser
 
+/** The server's answer when `statement_timeout` is over. */
+const QUERY_CANCELED = '57014'
 /** An unknown setting, a value that it cannot have, one that cannot be changed once connected. */
 const SETTING_REFUSED: ReadonlySet<string> = new Set(['42704', '22023', '55P02', '42602'])
 

@@ -101,6 +101,12 @@ export class Topics {
     return [...(await this.#admin.listGroups({ types: ['share', 'classic', 'consumer'] })).keys()]
   }
 
+  /** The id of the broker that leads a partition. */
+  async leaderOf(topic: string, partition: number): Promise<number> {
+    const found = (await this.#admin.metadata({ topics: [topic], forceUpdate: true })).topics.get(topic)?.partitions[partition]
+    return found?.leader ?? -1
+  }
+
   async close(): Promise<void> {
     for (const client of [this.#producer, this.#admin]) {
       const connections = [...client.connections]

@@ -134,17 +134,10 @@ async function coordinatorOf(groupId: string): Promise<number> {
   return coordinator
 }
 
-async function leaderOf(topic: string, partition: number): Promise<number> {
-  const admin = new Admin({ clientId: 'test', bootstrapBrokers: brokers() })
-  const found = (await admin.metadata({ topics: [topic], forceUpdate: true })).topics.get(topic)?.partitions[partition]?.leader
-  await admin.close()
-  return found as number
-}
-
 describe('the record source on a cluster', () => {
   test('goes on when a leader is killed, and when it is back', async (t) => {
     const { topic, everything } = await reading(t, 1)
-    const leader = node(await leaderOf(topic, 0))
+    const leader = node(await topics.leaderOf(topic, 0))
     await leader.kill()
     await within('a leader was killed', everything())
     await leader.restart()
@@ -153,7 +146,7 @@ describe('the record source on a cluster', () => {
 
   test('goes on when a leader is frozen, and when it is thawed', IN_FULL, async (t) => {
     const { topic, everything } = await reading(t, 1)
-    const leader = node(await leaderOf(topic, 0))
+    const leader = node(await topics.leaderOf(topic, 0))
     await freeze(leader)
     t.after(() => thaw(leader))
     await within('a leader was frozen', everything())
@@ -202,7 +195,7 @@ describe('the record source on a cluster', () => {
     const topic = `cluster-${++count}`
     // Without replicas: each partition is on one broker alone.
     await topics.make(topic, PARTITIONS, { 'min.insync.replicas': '1' }, 1)
-    const leaders = await Promise.all(Array.from({ length: PARTITIONS }, (_, partition) => leaderOf(topic, partition)))
+    const leaders = await Promise.all(Array.from({ length: PARTITIONS }, (_, partition) => topics.leaderOf(topic, partition)))
     const lost = leaders[0] as number
     const other = leaders.findIndex((leader) => leader !== lost)
     assert.ok(other > 0, 'all partitions are on one broker')

@@ -37,8 +37,8 @@ export interface GroupReaderOptions {
   readonly brokers: readonly string[]
   readonly topic: string
   readonly groupId: string
-  /** Where whoever this reads for publishes what it cannot use: whether it may is asked before anything is read. */
-  readonly deadLetterTopic: string
+  /** Where whoever this reads for publishes what it cannot use: where reading is not allowed, the error says whether writing there is. */
+  readonly deadLetterTopic?: string
   /** Of the store that this instance counts into: all of a group must have the same one (rule S5). */
   readonly store: StoreIdentity
   readonly clientId: string

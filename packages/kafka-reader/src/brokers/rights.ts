@@ -9,8 +9,8 @@ import type { Cluster, ClusterOptions } from './cluster.ts'
 
 export interface RightsOptions extends Pick<ClusterOptions, 'brokers' | 'topic' | 'clientOptions'> {
   readonly groupId: string
-  /** Its name. */
-  readonly deadLetterTopic: string
+  /** Its name, where dead letters are published. */
+  readonly deadLetterTopic?: string
   readonly cluster: Pick<Cluster, 'topicRights' | 'groupRights' | 'mayCreate'>
   readonly failures: FailureTracker
   readonly clock: Clock
@@ -46,29 +46,26 @@ export async function checkRights(options: RightsOptions, signal: AbortSignal): 
 
 /** What keeps dead letters from being published; null where nothing does. @throws KafkaError where that cannot be found out */
 export async function deadLettersRefused(
-  options: Pick<RightsOptions, 'cluster' | 'brokers' | 'deadLetterTopic' | 'clientOptions'>,
+  options: Pick<RightsOptions, 'cluster' | 'brokers' | 'clientOptions'> & { readonly deadLetterTopic: string },
 ): Promise<KafkaError | null> {
-  const missing = await missingToPublish(options)
+  const missing = await missingToPublish(options.cluster, options.deadLetterTopic)
   return missing === null ? null : notAuthorised('dead-letters-not-authorised', [missing], options)
 }
 
 /** Nothing where counting can go on; else all that is missing, of the dead-letter topic as well. */
 async function missingToCount(options: RightsOptions): Promise<MissingRights[]> {
-  const { cluster, topic, groupId } = options
+  const { cluster, topic, groupId, deadLetterTopic } = options
   const [topics, group] = [await cluster.topicRights([topic]), await cluster.groupRights(groupId)]
   const missing: MissingRights[] = [
     { resource: 'topic', name: topic, operations: missingOperations(topics.get(topic)?.allowed ?? 0, ['Read', 'DescribeConfigs']) },
     { resource: 'group', name: groupId, operations: missingOperations(group, ['Read']) },
   ]
   const needed = missing.filter(({ operations }) => operations.length > 0)
-  const letters = needed.length === 0 ? null : await missingToPublish(options)
+  const letters = needed.length === 0 || deadLetterTopic === undefined ? null : await missingToPublish(cluster, deadLetterTopic)
   return letters === null ? needed : [...needed, letters]
 }
 
-async function missingToPublish({
-  cluster,
-  deadLetterTopic: name,
-}: Pick<RightsOptions, 'cluster' | 'deadLetterTopic'>): Promise<MissingRights | null> {
+async function missingToPublish(cluster: RightsOptions['cluster'], name: string): Promise<MissingRights | null> {
   const { exists, allowed } = (await cluster.topicRights([name])).get(name) ?? { exists: true, allowed: 0 }
   const operations = missingOperations(allowed, ['Write'])
   // It may be allowed for the cluster instead, which no topic tells.

@@ -98,14 +98,14 @@ export class GroupReader implements RecordSource {
       cluster,
       failures,
       partitions: () => topics.current.partitions.length,
-      known: () => handler.storeIsGroups(),
+      onConfirmed: () => handler.storeIsGroups(),
     })
     const membership = new Membership({
       ...this.#options,
       storeId: this.#options.store.id,
       cluster: known,
-      isGroups: (signal) => storeOfGroup.check(signal),
-      usedBy: async () => usersOf(await cluster.describeGroup(this.#options.groupId)),
+      confirmStore: (signal) => storeOfGroup.check(signal),
+      describeUsers: async () => usersOf(await cluster.describeGroup(this.#options.groupId)),
       requestRefresh: () => topics.requestRefresh(),
     })
     const identity = new IdentityHeaders(this.#options.identity ?? null)
@@ -131,7 +131,7 @@ export class GroupReader implements RecordSource {
     const leaving = new AbortController()
     const looking = topics.run(({ partitions }) => {
       coordinator.topicRefreshed()
-      void membership.topicHas(partitions.length)
+      void membership.onPartitionCount(partitions.length)
     }, running)
     const member = membership.run((partitions) => coordinator.assign(partitions), leaving.signal)
     const fetching = coordinator.run(handler, running)

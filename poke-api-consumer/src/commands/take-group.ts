@@ -28,7 +28,7 @@ export async function takeGroup({ options, env }: CommandInput, terminal: Termin
     const found = await cluster.topic()
     if (found === null)
       throw new KafkaError('no-topic', `Kafka at ${config.KAFKA_BROKERS.join(', ')} has no topic ${topic}: correct KAFKA_TOPIC`)
-    const offsets = await cluster.mirrored(groupId, [...found.partitions.keys()])
+    const offsets = await cluster.committedOffsets(groupId, [...found.partitions.keys()])
     const before = storeOfGroup(offsets)
     if (before === null || before.id === id) {
       const why = before === null ? 'has no other store' : 'counts into this store already'
@@ -40,7 +40,7 @@ export async function takeGroup({ options, env }: CommandInput, terminal: Termin
     if (!(await isWanted(question, options, terminal))) return DECLINED
     const inUse = () => new KafkaError('group-in-use', `group ${groupId} has members: end all of its instances first, and run this again`)
     if ((await cluster.describeGroup(groupId)).members.length > 0) throw inUse()
-    if (!(await cluster.mirror(nobodyOf(groupId), positionsOf(offsets), claimMetadata({ ...own, memberId: '' })))) throw inUse()
+    if (!(await cluster.commitOffsets(nobodyOf(groupId), positionsOf(offsets), claimMetadata({ ...own, memberId: '' })))) throw inUse()
     say(true, `Group ${groupId} counts ${topic} into ${own.name} from now on.`)
     return EXIT.ok
   })

@@ -289,9 +289,9 @@ export class Cluster {
    * @returns false where the group is at another generation by now, or has members and this is none
    * @throws KafkaError
    */
-  async mirror(member: Member, positions: Positions, metadata: readonly string[]): Promise<boolean> {
+  async commitOffsets(member: Member, positions: Positions, metadata: readonly string[]): Promise<boolean> {
     for (const text of metadata) {
-      const code = await this.#mirror(member, positions, text)
+      const code = await this.#commitOffsets(member, positions, text)
       if (code === CODE.none) return true
       if (code === CODE.illegalGeneration || code === CODE.unknownMemberId || code === CODE.rebalanceInProgress) return false
       if (code !== CODE.offsetMetadataTooLarge) throw refusedBy(code, this.#options)
@@ -299,7 +299,7 @@ export class Cluster {
     throw refusedBy(CODE.offsetMetadataTooLarge, this.#options)
   }
 
-  async #mirror({ groupId, memberId, generationId }: Member, positions: Positions, metadata: string): Promise<number> {
+  async #commitOffsets({ groupId, memberId, generationId }: Member, positions: Positions, metadata: string): Promise<number> {
     const partitions = [...positions].map(([partition, { offset, leaderEpoch }]) => ({
       partitionIndex: partition,
       committedOffset: BigInt(offset),
@@ -308,7 +308,7 @@ export class Cluster {
     }))
     const topics = [{ name: this.#options.topic, partitions }]
     return await this.#askCoordinator(groupId, async (coordinator) => {
-      const answer = await this.#ask(coordinator, offsetCommitV8.api, 'mirroring offsets', groupId, generationId, memberId, null, topics)
+      const answer = await this.#ask(coordinator, offsetCommitV8.api, 'committing offsets', groupId, generationId, memberId, null, topics)
       const refused = answer.topics.flatMap((topic) => topic.partitions).find(({ errorCode }) => errorCode !== CODE.none)
       return refused?.errorCode ?? CODE.none
     })
@@ -318,11 +318,11 @@ export class Cluster {
    * What the group has committed of these partitions, by partition; those that it has nothing of are missing.
    * @throws KafkaError
    */
-  async mirrored(groupId: string, partitions: readonly number[]): Promise<ReadonlyMap<number, GroupOffset>> {
+  async committedOffsets(groupId: string, partitions: readonly number[]): Promise<ReadonlyMap<number, GroupOffset>> {
     const topics = [{ name: this.#options.topic, partitionIndexes: [...partitions] }]
     const request = [{ groupId, memberId: null, memberEpoch: -1, topics }]
     return await this.#askCoordinator(groupId, async (coordinator) => {
-      const answer = await this.#ask(coordinator, offsetFetchV8.api, 'asking for mirrored offsets', request, false)
+      const answer = await this.#ask(coordinator, offsetFetchV8.api, 'asking for committed offsets', request, false)
       const found = answer.groups.flatMap((group) => group.topics).flatMap((topic) => topic.partitions)
       // A group of another kind has no such offsets.
       if (answer.groups.some(({ errorCode }) => errorCode === CODE.groupIdNotFound)) return new Map()

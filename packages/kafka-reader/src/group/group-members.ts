@@ -27,7 +27,7 @@ export interface GroupMembersObserver {
 }
 
 export interface GroupMembersOptions {
-  readonly cluster: Pick<Cluster, 'describeGroup' | 'mirrored'>
+  readonly cluster: Pick<Cluster, 'describeGroup' | 'committedOffsets'>
   readonly groupId: string
   readonly topic: string
   readonly clientId: string
@@ -43,7 +43,7 @@ export interface GroupMembersOptions {
 }
 
 /** In ms. */
-const LOOK_INTERVAL = 3000
+const POLL_INTERVAL = 3000
 const SESSION_TIMEOUT = 10_000
 const PART = 'the members of the group'
 /** Sentences; a group may have thousands of members. */
@@ -70,14 +70,14 @@ export class GroupMembers {
     this.#options = options
   }
 
-  /** Looks until the signal is aborted. @throws KafkaError where it is hopeless */
+  /** Polls until the signal is aborted. @throws KafkaError where trying again cannot help */
   async run(signal: AbortSignal): Promise<void> {
     const { clock, failures } = this.#options
     while (!signal.aborted) {
-      await clock.wait(LOOK_INTERVAL, signal)
+      await clock.wait(POLL_INTERVAL, signal)
       if (signal.aborted) return
       try {
-        await this.look()
+        await this.poll()
         failures.worked(PART)
       } catch (error) {
         if (!(error instanceof KafkaError) || !error.retriable) throw error
@@ -86,15 +86,15 @@ export class GroupMembers {
     }
   }
 
-  /** Looks once, and tells; while the group hands out its partitions there is nothing to see, unless that takes too long. */
-  async look(): Promise<void> {
+  /** Describes the group once and reports it. A rebalance under way is reported only where it takes too long. */
+  async poll(): Promise<void> {
     const { cluster, groupId, observer, partitions } = this.#options
     const group = await cluster.describeGroup(groupId)
     if (!group.settled) return this.#unsettled(group.members)
     this.#unsettledSince = null
     const all = Array.from({ length: partitions() }, (_, partition) => partition)
     // Members of a group of the newer protocol say nothing of themselves; but each of ours commits who it is with its offsets.
-    const claims = group.kind === 'consumer' ? await cluster.mirrored(groupId, all) : new Map()
+    const claims = group.kind === 'consumer' ? await cluster.committedOffsets(groupId, all) : new Map()
     const readers = new Map<number, GroupMember>()
     for (const member of group.members) for (const partition of this.#partitionsOf(group, member)) readers.set(partition, member)
     const now = this.#options.clock.now()

@@ -1,14 +1,9 @@
-/**
- * Who reads which partition, as a hint: membership of the Kafka group through the client library, thrown away and begun anew at the first
- * sign of trouble, because it does not survive every failure of a broker (rule M1). What it says may be late or wrong without harm: the store
- * decides who may write.
- */
-
 import type { BaseOptions } from '@platformatic/kafka'
 import { closeByForce } from '@poke-api-pipeline/kafka-common/close-by-force'
 import { BackOff } from '@poke-api-pipeline/service-kit/back-off'
 import type { Clock } from '@poke-api-pipeline/service-kit/clock'
 import { withDeadline } from '@poke-api-pipeline/service-kit/deadline'
+import { StateMachine } from '@poke-api-pipeline/service-kit/state-machine'
 import type { Member } from '../brokers/cluster.ts'
 import { kafkaError } from '../brokers/kafka-failure.ts'
 import { KafkaError } from '../errors.ts'
@@ -23,13 +18,13 @@ export interface MembershipOptions {
   readonly clientOptions?: Pick<BaseOptions, 'tls' | 'tlsServerName' | 'sasl'>
   /** Without a heartbeat for this long a member's partitions go to others, in ms. */
   readonly sessionTimeout?: number
-  /** Of the store that this member counts into (rule S5). */
+  /** Of the store that this instance writes to (rule S5). */
   readonly storeId: string
-  /** Whether the group is known to count into this store; false where that is not known. Rejects where it counts into another one. */
-  readonly isGroups: (signal: AbortSignal) => Promise<boolean>
+  /** Whether the group is known to use this store; false where the group names no store yet. Rejects where it names another one. */
+  readonly confirmStore: (signal: AbortSignal) => Promise<boolean>
   readonly cluster: KnownCluster
-  /** Who keeps this member out of the group, by another protocol, in words; null where that is not known. */
-  readonly usedBy: () => Promise<string | null>
+  /** Which programs keep this instance out of the group by another protocol, in words; null where that is not known. */
+  readonly describeUsers: () => Promise<string | null>
   /** Asks for new metadata: a broker may have moved, or does not answer. */
   readonly requestRefresh: () => void
   readonly observer: MembershipObserver
@@ -37,9 +32,9 @@ export interface MembershipOptions {
 }
 
 export interface MembershipObserver {
-  /** The group handed out its partitions anew; these are ours. */
+  /** The group assigned its partitions again; these go to this member. */
   rebalanced(partitions: readonly number[]): void
-  /** The place in the group was lost, or could not be had; it is joined anew. */
+  /** The membership was lost, or joining failed; a new client joins. */
   membershipLost(error: Error): void
 }
 
@@ -49,31 +44,62 @@ const HEARTBEAT_INTERVAL = 3000
 const BEYOND_REBALANCE = 2000
 const CONNECT_TIMEOUT = 5000
 const LEAVE_DEADLINE = 2000
-const LOOK_INTERVAL = 250
+/** Between two checks that the coordinator was heard of, in ms. */
+const POLL_INTERVAL = 250
 
-/** What one client's membership is known by. */
-interface Life {
-  readonly consumer: GroupConsumer
-  /** When the group's coordinator was heard of last. */
-  heardAt: number
-  /** It has said that everybody must join again, and this member has not yet been let in. */
-  rebalancing: boolean
-  isLeader: boolean
-  /** How few partitions the leader may have known of when it handed them out. */
-  partitions: number
-  /** Ours, as the group handed them out last. */
-  mine: readonly number[]
-  /** The group counts into the store of this member, as far as anybody has said: whoever comes with another one came later. */
-  wasFirst: boolean
-  readonly lost: PromiseWithResolvers<never>
+export type MembershipState = 'outside' | 'joining' | 'member' | 'rebalancing' | 'leaving'
+
+/** As drawn in the comment of `Membership`. */
+export const MEMBERSHIP_TRANSITIONS: Readonly<Record<MembershipState, readonly MembershipState[]>> = {
+  outside: ['joining'],
+  joining: ['member', 'rebalancing', 'leaving'],
+  // A client may be admitted again without having been told of a rebalance.
+  member: ['member', 'rebalancing', 'leaving'],
+  rebalancing: ['member', 'leaving'],
+  leaving: ['outside'],
 }
 
+/** One client in the group. It is never used again after a failure. */
+interface Session {
+  readonly consumer: GroupConsumer
+  /** When the group's coordinator was heard of last. */
+  lastHeard: number
+  isLeader: boolean
+  /** The smallest number of partitions that the leader may have known of when it assigned them. */
+  knownPartitions: number
+  /** The partitions of this member by the last assignment. */
+  assigned: readonly number[]
+  /** The group uses the store of this instance, or none before it: an instance with another store came later. */
+  storeConfirmed: boolean
+  readonly failed: PromiseWithResolvers<never>
+}
+
+/**
+ * Membership of the Kafka group. It tells which partitions to read, as a hint that may be late or wrong without harm: the store decides who may
+ * write (rule S1).
+ *
+ *   outside ──▶ joining ──admitted──▶ member ──rebalance──▶ rebalancing
+ *      ▲         │  │                  │  ▲                  ▲  │  │
+ *      │         │  └──────rebalance───┼──┼──────────────────┘  │  │
+ *      │         │                     │  └──────admitted───────┘  │
+ *      │         ▼                     ▼                           │
+ *      └────── leaving ◀───────────────┴───────────────────────────┘
+ *
+ * - outside: there is no client; after a failure the next one joins after a growing pause.
+ * - joining: a client checks that the group uses the store of this instance, and asks to be admitted.
+ * - member: the client is admitted and has an assignment.
+ * - rebalancing: the coordinator wants every member to join again; the assignment before it still holds.
+ * - leaving: the signal was aborted or the client failed; it leaves the group and is closed by force.
+ *
+ * The client library does not survive every failure of a broker, so a client that failed is replaced by a new one (rule M1).
+ */
 export class Membership {
   readonly #options: MembershipOptions
   readonly #sessionTimeout: number
   readonly #heartbeatInterval: number
   readonly #retry: BackOff
-  #life: Life | null = null
+  readonly #states = new StateMachine<MembershipState>('membership of the group', MEMBERSHIP_TRANSITIONS, 'outside')
+  #session: Session | null = null
   #heard: PromiseWithResolvers<void> = Promise.withResolvers()
 
   constructor(options: MembershipOptions) {
@@ -83,28 +109,33 @@ export class Membership {
     this.#retry = new BackOff({ first: 200, longest: 5000, clock: options.clock })
   }
 
-  /** The place in the group, for whatever must name it; null where there is none now. */
+  get state(): MembershipState {
+    return this.#states.state
+  }
+
+  /** Names this member in requests to the coordinator; null while it is none. */
   get member(): Member | null {
-    const consumer = this.#life?.consumer
-    if (!consumer?.memberId || this.#life?.rebalancing) return null
+    const consumer = this.#session?.consumer
+    if (!consumer?.memberId || !this.#states.is('member')) return null
     return { groupId: this.#options.groupId, memberId: consumer.memberId, generationId: consumer.generationId }
   }
 
   /**
    * Is a member until the signal is aborted; then leaves.
-   * @param assigned told of each new assignment; an empty one where the place was lost
-   * @throws KafkaError where it is hopeless
+   * @param assign called with each new assignment; with an empty one when the membership is lost
+   * @throws KafkaError where trying again cannot help
    */
-  async run(assigned: (partitions: ReadonlySet<number>) => void, signal: AbortSignal): Promise<void> {
+  async run(assign: (partitions: ReadonlySet<number>) => void, signal: AbortSignal): Promise<void> {
     const { observer, requestRefresh, clock } = this.#options
     while (!signal.aborted) {
+      this.#states.enter('joining')
       try {
-        await this.#beMember(assigned, signal)
+        await this.#joinAndWatch(assign, signal)
       } catch (error) {
         const failure = await this.#explained(kafkaError(error, { ...this.#options, findsBrokers: true }))
         if (!failure.retriable) throw failure
         if (signal.aborted) return
-        assigned(new Set())
+        assign(new Set())
         observer.membershipLost(failure)
         requestRefresh()
         await clock.wait(this.#retry.next(), signal)
@@ -113,72 +144,79 @@ export class Membership {
   }
 
   /**
-   * Resolves when the coordinator was heard of not longer ago than heartbeats are apart: at once, but for a process that was frozen, or
-   * whose coordinator does not answer (rule M2).
+   * Resolves once the coordinator was heard of within the last two heartbeat intervals: at once, unless this process was frozen or the
+   * coordinator does not answer (rule M2).
    */
   async confirmed(): Promise<void> {
-    while (this.#life === null || this.#options.clock.now() - this.#life.heardAt > 2 * this.#heartbeatInterval) await this.#heard.promise
+    const longest = 2 * this.#heartbeatInterval
+    while (this.#session === null || this.#options.clock.now() - this.#session.lastHeard > longest) await this.#heard.promise
   }
 
-  /** The topic has so many partitions: where the group may not know of some, its leader makes it hand them out. */
-  async topicHas(partitions: number): Promise<void> {
-    const life = this.#life
-    if (life === null || !life.isLeader || life.rebalancing || partitions <= life.partitions) return
-    life.rebalancing = true
-    life.partitions = Number.POSITIVE_INFINITY
-    life.heardAt = this.#options.clock.now()
+  /** Makes the group assign its partitions again where this member leads it and did not know of all of them. */
+  async onPartitionCount(partitions: number): Promise<void> {
+    const session = this.#session
+    if (session === null || !session.isLeader || !this.#states.is('member') || partitions <= session.knownPartitions) return
+    this.#startRebalance(session)
     try {
-      await life.consumer.joinGroup({})
+      await session.consumer.joinGroup({})
     } catch (error) {
-      life.lost.reject(error)
+      session.failed.reject(error)
     }
   }
 
   async #explained(failure: KafkaError): Promise<KafkaError> {
     if (failure.kind !== 'group-protocol') return failure
-    const { groupId, usedBy } = this.#options
-    // Who it is, is asked of the same brokers: where these do not answer now, they are asked after the next attempt.
-    const who = await usedBy().catch(() => null)
-    const message = `another program uses group ${groupId} with another protocol${who === null ? '' : `: ${who}`}. End it, or give this service a KAFKA_GROUP_ID of its own; it joins by itself once the other one is gone`
+    const { groupId, describeUsers } = this.#options
+    // The same brokers are asked. Where they do not answer now, they are asked again after the next attempt.
+    const users = await describeUsers().catch(() => null)
+    const message = `another program uses group ${groupId} with another protocol${users === null ? '' : `: ${users}`}. End it, or give this service a KAFKA_GROUP_ID of its own; it joins by itself once the other one is gone`
     return new KafkaError('group-protocol', message, { cause: failure.cause })
   }
 
-  async #beMember(assigned: (partitions: ReadonlySet<number>) => void, signal: AbortSignal): Promise<void> {
-    const { groupId, topic } = this.#options
-    const life = this.#newLife(assigned, signal)
-    const { consumer } = life
-    this.#life = life
+  async #joinAndWatch(assign: (partitions: ReadonlySet<number>) => void, signal: AbortSignal): Promise<void> {
+    const { groupId, topic, clock, confirmStore } = this.#options
+    const session = this.#newSession(assign, signal)
+    const { consumer, failed } = session
+    this.#session = session
     try {
       consumer.topics.track(topic)
-      // Whose store is not the group's is not even joined by: nobody has to rebalance for it.
-      life.wasFirst = await this.#options.isGroups(signal)
-      life.heardAt = this.#options.clock.now()
+      // Before joining, so that an instance with another store does not make the group rebalance.
+      session.storeConfirmed = await confirmStore(signal)
+      session.lastHeard = clock.now()
       const longest = CONNECT_TIMEOUT + this.#sessionTimeout + BEYOND_REBALANCE
-      await Promise.race([withDeadline(consumer.joinGroup({}), longest, `joining group ${groupId}`, signal), life.lost.promise])
-      await Promise.race([this.#watch(life, signal), life.lost.promise])
+      await Promise.race([withDeadline(consumer.joinGroup({}), longest, `joining group ${groupId}`, signal), failed.promise])
+      await Promise.race([this.#watch(session, signal), failed.promise])
     } finally {
-      this.#life = null
-      // A place that is not given back is kept for one session time-out, and every rebalance waits for it.
+      this.#session = null
+      this.#states.enter('leaving')
+      // A member that does not leave delays every rebalance until its session times out.
       await withDeadline(leave(consumer), LEAVE_DEADLINE, `leaving group ${groupId}`).catch(() => {})
       await closeByForce(consumer)
+      this.#states.enter('outside')
     }
   }
 
-  /** Watches instead of being told: some failures of a broker end the library's heartbeats without a word. */
-  async #watch(life: Life, signal: AbortSignal): Promise<void> {
+  /** Polls the time of the last heartbeat: after some failures of a broker the library stops its heartbeats without an event. */
+  async #watch(session: Session, signal: AbortSignal): Promise<void> {
     const { clock, groupId } = this.#options
     while (!signal.aborted) {
-      await clock.wait(LOOK_INTERVAL, signal)
-      const limit = this.#sessionTimeout + (life.rebalancing ? BEYOND_REBALANCE : 0)
-      if (clock.now() - life.heardAt <= limit) continue
+      await clock.wait(POLL_INTERVAL, signal)
+      const limit = this.#sessionTimeout + (this.#states.is('rebalancing') ? BEYOND_REBALANCE : 0)
+      if (clock.now() - session.lastHeard <= limit) continue
       throw new KafkaError('membership', `the coordinator of group ${groupId} was not heard of for ${limit} ms; the group is joined anew`)
     }
   }
 
-  #newLife(assigned: (partitions: ReadonlySet<number>) => void, signal: AbortSignal): Life {
-    const { topic, observer, clock, cluster } = this.#options
-    const lost = Promise.withResolvers<never>()
-    lost.promise.catch(() => {})
+  #startRebalance(session: Session): void {
+    this.#states.enter('rebalancing')
+    session.knownPartitions = Number.POSITIVE_INFINITY
+    session.lastHeard = this.#options.clock.now()
+  }
+
+  #newSession(assign: (partitions: ReadonlySet<number>) => void, signal: AbortSignal): Session {
+    const { topic, observer, clock, cluster, confirmStore } = this.#options
+    const failed = Promise.withResolvers<never>()
+    failed.promise.catch(() => {})
     const known: KnownCluster = {
       partitionsOf: (topics) => cluster.partitionsOf(topics),
       get addresses() {
@@ -189,61 +227,61 @@ export class Membership {
       },
       topic: () => {
         const topic = cluster.topic()
-        life.partitions = Math.min(life.partitions, topic.partitions.length)
+        session.knownPartitions = Math.min(session.knownPartitions, topic.partitions.length)
         return topic
       },
     }
-    const consumer = this.#newConsumer(known, () => life.wasFirst, lost.reject)
-    const life: Life = {
+    const consumer = this.#newConsumer(known, () => session.storeConfirmed, failed.reject)
+    const session: Session = {
       consumer,
-      heardAt: clock.now(),
-      rebalancing: false,
+      lastHeard: clock.now(),
       isLeader: false,
-      partitions: Number.POSITIVE_INFINITY,
-      mine: [],
-      wasFirst: false,
-      lost,
+      knownPartitions: Number.POSITIVE_INFINITY,
+      assigned: [],
+      storeConfirmed: false,
+      failed,
     }
-    const handOut = () => {
-      observer.rebalanced(life.mine)
-      assigned(new Set(life.mine))
+    const announce = () => {
+      observer.rebalanced(session.assigned)
+      assign(new Set(session.assigned))
     }
     const heard = () => {
-      life.heardAt = clock.now()
+      session.lastHeard = clock.now()
       this.#heard.resolve()
       this.#heard = Promise.withResolvers()
     }
-    consumer.on('error', (error: Error) => lost.reject(error))
+    consumer.on('error', (error: Error) => failed.reject(error))
     consumer.on('consumer:heartbeat:end', heard)
     consumer.on('consumer:group:rebalance', () => {
-      if (life.rebalancing) return
+      if (this.#session !== session || this.#states.is('rebalancing')) return
       heard()
-      life.rebalancing = true
-      life.partitions = Number.POSITIVE_INFINITY
+      this.#startRebalance(session)
     })
     consumer.on('consumer:group:join', ({ isLeader }: { readonly isLeader?: boolean }) => {
-      // Thrown away meanwhile: its place must not be kept from others.
-      if (this.#life !== life || signal.aborted) return void closeByForce(consumer)
-      life.rebalancing = false
-      life.isLeader = isLeader === true
+      // The session has ended meanwhile: nobody would use this membership.
+      if (this.#session !== session || signal.aborted) return void closeByForce(consumer)
+      this.#states.enter('member')
+      session.isLeader = isLeader === true
       heard()
       this.#retry.reset()
-      life.mine = (consumer.assignments?.find((assignment) => assignment.topic === topic)?.partitions ?? []).toSorted((a, b) => a - b)
-      if (life.wasFirst || life.mine.length === 0) return handOut()
-      // Nobody had said whose store the group counts into: somebody may have by now, and has counted already.
-      this.#options.isGroups(signal).then(
+      session.assigned = (consumer.assignments?.find((assignment) => assignment.topic === topic)?.partitions ?? []).toSorted(
+        (a, b) => a - b,
+      )
+      if (session.storeConfirmed || session.assigned.length === 0) return announce()
+      // The group named no store before this member joined. Another instance may have written one since.
+      confirmStore(signal).then(
         () => {
-          if (this.#life !== life) return
-          life.wasFirst = true
-          handOut()
+          if (this.#session !== session) return
+          session.storeConfirmed = true
+          announce()
         },
-        (error) => lost.reject(error),
+        (error) => failed.reject(error),
       )
     })
-    return life
+    return session
   }
 
-  #newConsumer(known: KnownCluster, isGroups: () => boolean, refused: (error: KafkaError) => void): GroupConsumer {
+  #newConsumer(known: KnownCluster, storeConfirmed: () => boolean, onRefused: (error: KafkaError) => void): GroupConsumer {
     const { brokers, topic, clientOptions, clientId, groupId, storeId } = this.#options
     const requestTimeout = this.#sessionTimeout + BEYOND_REBALANCE
     const options = {
@@ -257,8 +295,8 @@ export class Membership {
       heartbeatInterval: this.#heartbeatInterval,
       autocommit: false,
       protocols: [{ ...PROTOCOL, metadata: storeId }],
-      partitionAssigner: assignWithinOneStore({ groupId, storeId, isGroups, refused }),
-      // Members that come and go at the same time make each other's joins fail: then the same member tries again.
+      partitionAssigner: assignWithinOneStore({ groupId, storeId, storeConfirmed, onRefused }),
+      // Members that join and leave at the same moment make each other's joins fail, so the same member tries again.
       retries: 3,
       retryDelay: 100,
       timeout: requestTimeout,
@@ -266,7 +304,7 @@ export class Membership {
       requestTimeout,
     }
     const consumer = new GroupConsumer(options, known)
-    // Whoever uses a connection is told of its errors; but an `error` event that nobody listens to would end the process.
+    // Each request reports the errors of its connection. But an `error` event without a listener would end the process.
     consumer.connections.on('connecting', ({ connection }) => void connection.on('error', () => {}))
     return consumer
   }

@@ -16,7 +16,7 @@ export interface OffsetMirrorObserver {
 }
 
 export interface OffsetMirrorOptions {
-  readonly cluster: Pick<Cluster, 'mirror' | 'mirrored'>
+  readonly cluster: Pick<Cluster, 'commitOffsets' | 'committedOffsets'>
   readonly groupId: string
   readonly store: StoreIdentity
   readonly observer: OffsetMirrorObserver
@@ -64,7 +64,7 @@ export class OffsetMirror {
     const moved = new Map([...positions].filter(([partition, { offset }]) => !this.#isMirrored(partition, offset, self)))
     if (moved.size === 0 || self === null) return moved.size === 0
     try {
-      if (!(await cluster.mirror(self, moved, claimMetadata({ ...store, memberId: self.memberId })))) return false
+      if (!(await cluster.commitOffsets(self, moved, claimMetadata({ ...store, memberId: self.memberId })))) return false
     } catch {
       return false
     }
@@ -86,7 +86,7 @@ export class OffsetMirror {
     if (unknown.length === 0) return
     let mirrored: ReadonlyMap<number, GroupOffset>
     try {
-      mirrored = await cluster.mirrored(groupId, unknown)
+      mirrored = await cluster.committedOffsets(groupId, unknown)
     } catch {
       // A report, not a duty: whoever needs Kafka says that it is away.
       return

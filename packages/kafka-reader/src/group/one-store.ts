@@ -1,34 +1,34 @@
 /**
- * Rule S5 among members that are there at the same time: the store's id travels in what a member says when it joins; the leader, who hands
- * out the partitions, sees them all, and gives partitions to members of one store alone.
+ * Rule S5 among members that are in the group at the same time: each member sends the id of its store when it joins. The leader, which assigns
+ * the partitions, sees all ids and assigns partitions to members of one store only.
  */
 import type { ClusterMetadata, ExtendedGroupProtocolSubscription, GroupAssignment, GroupPartitionsAssigner } from '@platformatic/kafka'
 import { KafkaError } from '../errors.ts'
 import { STORE_ID } from './store-claim.ts'
 
-/** The name is everybody's for handing out partitions in turns. */
+/** The common name of the protocol that assigns partitions in turns. */
 export const PROTOCOL = { name: 'roundrobin', version: 1 } as const
 
 export interface OneStoreOptions {
   readonly groupId: string
   /** Of the leader. */
   readonly storeId: string
-  /** Whether the leader's store is the group's already: it was there first. */
-  readonly isGroups: () => boolean
-  /** The leader came to members of another store, and must end. */
-  readonly refused: (error: KafkaError) => void
+  /** Whether the group is known to use the leader's store. */
+  readonly storeConfirmed: () => boolean
+  /** Called where the leader itself joined members of another store, so that it must end. */
+  readonly onRefused: (error: KafkaError) => void
 }
 
 /**
- * Hands out partitions in turns, and none to members of a second store: who counts goes on, and who came last ends, the leader too.
- * Members that are other programs get their share, as the group's protocol has it.
+ * Assigns partitions in turns, and none to members of a second store: the members that came first go on, and the ones that came last end, even
+ * the leader. Members that are other programs get their share, as the group's protocol demands.
  */
-export function assignWithinOneStore({ groupId, storeId, isGroups, refused }: OneStoreOptions): GroupPartitionsAssigner {
+export function assignWithinOneStore({ groupId, storeId, storeConfirmed, onRefused }: OneStoreOptions): GroupPartitionsAssigner {
   return (_, members, __, metadata) => {
     const stores = storesOf(members)
     if (stores.size < 2) return inTurns(members, metadata)
-    const chosen = isGroups() ? storeId : mostMembers(stores, storeId)
-    if (chosen !== storeId) refused(cameLast(groupId, stores.get(chosen) ?? 0))
+    const chosen = storeConfirmed() ? storeId : mostMembers(stores, storeId)
+    if (chosen !== storeId) onRefused(cameLast(groupId, stores.get(chosen) ?? 0))
     const served = new Map([...members].filter(([, member]) => [null, chosen].includes(storeOf(member))))
     const assignments = inTurns(served, metadata)
     const others = [...members.keys()].filter((memberId) => !served.has(memberId))
@@ -36,7 +36,7 @@ export function assignWithinOneStore({ groupId, storeId, isGroups, refused }: On
   }
 }
 
-/** Each partition of every topic that any member subscribes to goes to one that does; the library's own would give it to others, too. */
+/** Each partition of a topic goes to a member that subscribes to it. The library's own function would give it to other members, too. */
 function inTurns(members: ReadonlyMap<string, ExtendedGroupProtocolSubscription>, { topics }: ClusterMetadata) {
   const assignments = [...members.keys()].map((memberId) => ({ memberId, assignments: new Map<string, GroupAssignment>() }))
   let turn = 0
@@ -51,13 +51,13 @@ function inTurns(members: ReadonlyMap<string, ExtendedGroupProtocolSubscription>
   return assignments
 }
 
-/** The store that a member says it counts into; null: another program. */
+/** The id of the store that a member names; null: it is another program. */
 function storeOf({ metadata }: ExtendedGroupProtocolSubscription): string | null {
   const id = String(metadata ?? '')
   return STORE_ID.test(id) ? id : null
 }
 
-/** How many members count into each store, by the store's id. */
+/** How many members use each store, by the store's id. */
 function storesOf(members: ReadonlyMap<string, ExtendedGroupProtocolSubscription>): Map<string, number> {
   const stores = new Map<string, number>()
   for (const member of members.values()) {
@@ -67,7 +67,7 @@ function storesOf(members: ReadonlyMap<string, ExtendedGroupProtocolSubscription
   return stores
 }
 
-/** Of the stores but one, the one with the most members. */
+/** The store with the most members, leaving out one. */
 function mostMembers(stores: ReadonlyMap<string, number>, except: string): string {
   const others = [...stores].filter(([id]) => id !== except)
   return others.reduce((most, each) => (each[1] > most[1] ? each : most))[0]

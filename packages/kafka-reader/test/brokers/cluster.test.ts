@@ -240,15 +240,15 @@ describe('the group’s offsets', () => {
     const member = { groupId: 'group', memberId: 'member-1', generationId: 7 }
     const positions = new Map([[0, { offset: 12, leaderEpoch: 3 }]])
     const cluster = clusterOf(t, [broker.name])
-    assert.equal(await cluster.mirror(member, positions, ['whose']), true)
+    assert.equal(await cluster.commitOffsets(member, positions, ['whose']), true)
     assert.deepEqual(asked, [{ groupId: 'group', generationId: 7, memberId: 'member-1', topics: [['poke-topic', [[0, 12, 3, 'whose']]]] }])
     // ILLEGAL_GENERATION: it is somebody else's by now.
     errorCode = 22
-    assert.equal(await cluster.mirror(member, positions, ['whose']), false)
+    assert.equal(await cluster.commitOffsets(member, positions, ['whose']), false)
     // OFFSET_METADATA_TOO_LARGE: brokers may be set to take less than 4096 bytes.
     errorCode = 12
     asked.length = 0
-    await assert.rejects(cluster.mirror(member, positions, ['long', 'short', '']), /OFFSET_METADATA_TOO_LARGE/)
+    await assert.rejects(cluster.commitOffsets(member, positions, ['long', 'short', '']), /OFFSET_METADATA_TOO_LARGE/)
     assert.deepEqual(
       asked.map(({ topics }) => topics),
       ['long', 'short', ''].map((text) => [['poke-topic', [[0, 12, 3, text]]]]),
@@ -279,7 +279,7 @@ describe('the group’s offsets', () => {
         .appendTaggedFields(),
     )
     assert.deepEqual(
-      await clusterOf(t, [broker.name]).mirrored('group', [0, 1]),
+      await clusterOf(t, [broker.name]).committedOffsets('group', [0, 1]),
       new Map([[0, { offset: 600, leaderEpoch: 4, metadata: 'whose' }]]),
     )
   })

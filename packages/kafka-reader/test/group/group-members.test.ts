@@ -45,7 +45,7 @@ function watch() {
   const members = new GroupMembers({
     cluster: {
       describeGroup: async () => group.now,
-      mirrored: async () => {
+      committedOffsets: async () => {
         const by = (memberId: string) => claimMetadata({ id: STORE, name: 'n', instance: 'i', memberId })[0] as string
         return new Map([...group.claims].map(([partition, memberId]) => [partition, { offset: 1, leaderEpoch: 1, metadata: by(memberId) }]))
       },
@@ -64,7 +64,7 @@ function watch() {
   const look = async (described: Partial<DescribedGroup>, later = 3000) => {
     time += later
     group.now = { ...STABLE, members: [], ...described }
-    await members.look()
+    await members.poll()
     return seen.at(-1)
   }
   return { look, seen, group }

@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict'
 import { describe, type TestContext, test } from 'node:test'
 import { Reader, Writer } from '@platformatic/kafka'
-import { type Clock, pause, systemClock } from '@poke-api-pipeline/service-kit'
-import { Membership, type MembershipOptions } from '../../src/group/membership.ts'
+import { type Clock, pause, StateMachine, systemClock } from '@poke-api-pipeline/service-kit'
+import { MEMBERSHIP_TRANSITIONS, Membership, type MembershipOptions, type MembershipState } from '../../src/group/membership.ts'
 import { METADATA, ScriptedBroker } from '../scripted-broker.ts'
 
 const FIND_COORDINATOR = 10
@@ -144,8 +144,8 @@ function member(
     groupId: 'group',
     clientId: 'test',
     storeId: STORE,
-    isGroups: async () => true,
-    usedBy: async () => null,
+    confirmStore: async () => true,
+    describeUsers: async () => null,
     cluster: {
       topic: () => ({
         topicId: '0a1b2c3d-4e5f-4a6b-8c7d-0e1f2a3b4c5d',
@@ -230,6 +230,28 @@ describe('a member', () => {
     })
   }
 
+  test('refuses each transition of its state that is not drawn, with both states in the message', () => {
+    const states = Object.keys(MEMBERSHIP_TRANSITIONS) as MembershipState[]
+    for (const from of states)
+      for (const to of states) {
+        const machine = new StateMachine('membership of the group', MEMBERSHIP_TRANSITIONS, from)
+        if (MEMBERSHIP_TRANSITIONS[from].includes(to)) machine.enter(to)
+        else assert.throws(() => machine.enter(to), { message: `membership of the group cannot go from "${from}" to "${to}"` })
+      }
+  })
+
+  test('cannot be run twice at the same time: there is one client at most', LIMIT, async (t) => {
+    const group = await groupOf(t)
+    const { membership, assigned } = member(t, group)
+    await group.until(() => assigned.length === 1)
+    assert.equal(membership.state, 'member')
+    await assert.rejects(
+      membership.run(() => {}, AbortSignal.timeout(1000)),
+      /cannot go from "member" to "joining"/,
+    )
+    assert.equal(membership.state, 'member')
+  })
+
   test('is known by its id and the generation of now', LIMIT, async (t) => {
     const group = await groupOf(t)
     const heartbeats = [REBALANCE_IN_PROGRESS]
@@ -248,9 +270,9 @@ describe('a member', () => {
     const group = await groupOf(t)
     const { assigned, membership } = member(t, group)
     await group.until(() => assigned.length === 1)
-    await membership.topicHas(2)
+    await membership.onPartitionCount(2)
     assert.equal(group.joins.length, 1)
-    await membership.topicHas(3)
+    await membership.onPartitionCount(3)
     assert.equal(group.joins.length, 2)
   })
 
@@ -262,7 +284,7 @@ describe('a member', () => {
     await group.until(() => assigned.length === 1)
     group.group.leader = 'another'
     await group.until(() => assigned.length === 2)
-    await membership.topicHas(3)
+    await membership.onPartitionCount(3)
     assert.equal(group.joins.length, 2)
   })
 

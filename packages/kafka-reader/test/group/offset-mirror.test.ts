@@ -22,11 +22,11 @@ function mirrorOf(
   const told: string[] = []
   const mirror = new OffsetMirror({
     cluster: {
-      mirror: async (by, positions, [metadata = '']) => {
+      commitOffsets: async (by, positions, [metadata = '']) => {
         written.push([by, positions, metadata])
         return answer()
       },
-      mirrored: async () => new Map([...offsets].map(([partition, offset]) => [partition, { offset, leaderEpoch: 1, metadata }])),
+      committedOffsets: async () => new Map([...offsets].map(([partition, offset]) => [partition, { offset, leaderEpoch: 1, metadata }])),
     },
     groupId: 'g',
     store: STORE,

@@ -22,8 +22,8 @@ function assign(wasFirst: boolean, ...stores: (string | null)[]) {
   const assigner = assignWithinOneStore({
     groupId: 'group',
     storeId: stores[0] as string,
-    isGroups: () => wasFirst,
-    refused: (error) => refused.push(error),
+    storeConfirmed: () => wasFirst,
+    onRefused: (error) => refused.push(error),
   })
   const partitions = new Map(
     assigner('m0', members, new Set(['poke-topic']), METADATA).map(({ memberId, assignments }) => [
@@ -75,7 +75,7 @@ test('whatever members subscribe to, each partition of it goes to one of them th
           { memberId: `m${i}`, version: 1, topics, ...(i === 0 && { metadata: Buffer.from(A) }) },
         ]),
       )
-      const assigner = assignWithinOneStore({ groupId: 'g', storeId: A, isGroups: () => true, refused: assert.fail })
+      const assigner = assignWithinOneStore({ groupId: 'g', storeId: A, storeConfirmed: () => true, onRefused: assert.fail })
       const assigned = assigner('m0', members, new Set(['poke-topic']), { ...METADATA, topics })
       assert.deepEqual(
         assigned.map(({ memberId }) => memberId),

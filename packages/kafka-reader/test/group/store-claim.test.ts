@@ -83,12 +83,12 @@ describe('the store of the group', () => {
     let [asked, time] = [0, 0]
     const stop = new AbortController()
     const checking = new StoreOfGroup({
-      cluster: { mirrored: async (_, partitions) => new Map(partitions.map((partition) => [partition, by(answer(++asked))])) },
+      cluster: { committedOffsets: async (_, partitions) => new Map(partitions.map((partition) => [partition, by(answer(++asked))])) },
       groupId: 'group',
       store: A,
       partitions: () => 1,
       failures: new FailureTracker({ failed: (error) => told.push(error.message), over: () => told.push('over') }),
-      known: () => told.push('known'),
+      onConfirmed: () => told.push('known'),
       clock: {
         now: () => time,
         random: () => 0.5,

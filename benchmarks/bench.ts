@@ -1,6 +1,6 @@
 /**
- * `make bench`: measures throughput, memory, latency, sweeps and start-up, appends what came out to `benchmarks/RESULTS.md` and draws
- * `docs/performance.svg`. `--smoke` does all of it in small, writes nothing and judges no time: it only shows that nothing is broken.
+ * `make bench`: measures throughput, memory, latency, sweeps and start-up, appends the results to `benchmarks/RESULTS.md` and draws
+ * `docs/performance.svg`. `--smoke` runs all of it in small, writes nothing and checks no times: it only shows that everything works.
  *
  * `node benchmarks/bench.ts [--smoke] [--runs 5] [--records 2000000] [--only throughput,latency] [--bodies FOLDER]`
  */
@@ -38,14 +38,14 @@ const folder = await mkdtemp(join(tmpdir(), 'benchmark-'))
 const say = (line: string) => console.error(line)
 const kafka = await startKafka({
   dir: join(folder, 'kafka'),
-  // As a broker in earnest: the second compiler, and room.
+  // Like a broker in production: with the second compiler, and enough memory.
   jvmOptions: smoke ? [] : ['-XX:TieredStopAtLevel=4', '-Xmx1g'],
   say,
 })
 try {
   const runs = Number(values.runs ?? (smoke ? 1 : 5))
   const bench: Bench = { kafka, folder, smoke, runs, records: Number(values.records ?? (smoke ? 20_000 : 2_000_000)), say }
-  // Each as soon as it is measured: what fails later takes nothing with it.
+  // Each section is written as soon as it is measured, so a later failure loses nothing.
   const tell = async (text: string) => {
     console.log(text)
     if (!smoke) await appendFile(RESULTS, `${text}\n`)

@@ -1,6 +1,6 @@
 /**
  * The consumer as a process to be measured: the service's own parts, without its page and its log, started by `counting-run.ts`.
- * It opens its partitions when it is told to, so that neither its start nor the group's is measured; what it commits, it tells.
+ * It opens its partitions when it is told to, so that neither its own start nor that of the group is measured, and reports each commit.
  */
 
 import { GroupReader, type PartitionReader, type RecordSource } from '@poke-api-pipeline/kafka-reader'
@@ -45,7 +45,7 @@ const store = await openStore(options.storeUrl, { groupId: options.groupId, owne
 const fail = (error: Error) => {
   tell({ type: 'failed', message: error.stack ?? error.message })
 }
-/** What is tried again spoils a measurement only by its time, which shows. */
+/** A failure that is retried makes the measured time longer, and nothing else. */
 const warn = (error: Error) => console.error(error.message)
 const progress = new GroupProgress(clock.now)
 const observer = fanOut<CountObserver>([
@@ -101,7 +101,7 @@ const gated: RecordSource = {
         storeIsGroups: () => handler.storeIsGroups(),
         open: async (partition, needed) => {
           await go.promise
-          // Handed to somebody else while it waited: opening it now would fence them.
+          // The partition was handed to another member meanwhile: opening it now would fence that member.
           if (!mine.has(partition.partition)) return goneReader
           const reader = await handler.open(partition, needed)
           tell({ type: 'opened', at: performance.timeOrigin + performance.now() })

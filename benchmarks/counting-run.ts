@@ -11,7 +11,7 @@ import type { LoadedTopic } from './load-topic.ts'
 
 export interface CountingRunOptions {
   readonly brokers: string
-  /** An empty database for this run alone; absent: an SQLite file. */
+  /** An empty database for this run; absent: an SQLite file. */
   readonly postgresUrl?: string
   /** How many processes share the partitions. */
   readonly consumers?: number
@@ -21,17 +21,17 @@ export interface CountingRunOptions {
 }
 
 export interface CountingRun {
-  /** From the first fetch, which follows the first opening, to the commit of the last record. */
+  /** The time from the first fetch, directly after the first opening, to the commit of the last record. */
   readonly seconds: number
-  /** User and system time of the whole processes, their start included. */
+  /** User and system time of the whole processes, including their start. */
   readonly cpuSeconds: number
-  /** Of the largest process. */
+  /** Peak memory of the largest process. */
   readonly peakMegabytes: number
 }
 
 const COUNT_TOPIC = fileURLToPath(new URL('count-topic.ts', import.meta.url))
 
-/** @throws where a consumer fails, or the counts are not exact: then it is no measurement */
+/** @throws if a consumer fails, or the counts are not exact: then there is no measurement */
 export async function runCounting(loaded: LoadedTopic, options: CountingRunOptions): Promise<CountingRun> {
   const folder = await mkdtemp(join(tmpdir(), 'benchmark-count-'))
   const outputFile = join(folder, 'type-counts.json')
@@ -68,7 +68,7 @@ export async function runCounting(loaded: LoadedTopic, options: CountingRunOptio
   }
 }
 
-/** Resolves when every consumer has its share of the partitions, and all of them are handed out. */
+/** Resolves when all partitions are handed out and every consumer has some. */
 function assigned(consumers: readonly Consumer[], partitions: number): Promise<void> {
   const shares = new Map<Consumer, number>()
   return new Promise((resolve) => {

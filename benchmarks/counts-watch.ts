@@ -1,4 +1,4 @@
-/** Sees a file of counts change, as soon as the system tells. */
+/** Notices changes of a file of counts as soon as the system reports them. */
 import { type FSWatcher, mkdirSync, readFileSync, watch } from 'node:fs'
 import { basename, dirname } from 'node:path'
 
@@ -12,7 +12,7 @@ export class CountsWatch {
     this.#file = file
     this.#changed = changed
     mkdirSync(dirname(file), { recursive: true })
-    // The folder, because the file is replaced by another one each time.
+    // It watches the folder, because the file is replaced each time.
     this.#watcher = watch(dirname(file), (_, name) => {
       if (name === basename(file)) this.#look()
     })
@@ -27,7 +27,7 @@ export class CountsWatch {
     try {
       text = readFileSync(this.#file, 'utf8')
     } catch (error) {
-      // Watched events may be told late, when the folder is being removed already.
+      // An event may arrive late, while the folder is being removed.
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return
       throw error
     }

@@ -1,4 +1,4 @@
-/** What a measurement was made on: without it a figure means nothing. */
+/** The machine and versions of a measurement, without which its figures mean nothing. */
 import { execFile } from 'node:child_process'
 import { cpus, loadavg, release, totalmem, type } from 'node:os'
 import { promisify } from 'node:util'
@@ -6,7 +6,7 @@ import { KAFKA_VERSION } from '@poke-api-pipeline/dev'
 
 const run = promisify(execFile)
 
-/** Lines for people: date, commit, machine, versions, and how busy the machine was with other things. */
+/** Lines for people: date, commit, machine, versions, and the load of the machine. */
 export async function describeEnvironment(): Promise<string[]> {
   const git = async (...args: string[]) => (await run('git', args, { cwd: import.meta.dirname })).stdout.trim()
   const commit = await git('rev-parse', '--short', 'HEAD').catch(() => 'unknown')

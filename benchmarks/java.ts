@@ -1,12 +1,12 @@
-/** Runs programs of the Java platform with Kafka's own jars: its tools, and small ones that use its reference client. */
+/** Runs Java programs with Kafka's own jars: its tools, and small programs that use its client. */
 import { join } from 'node:path'
 import type { Kafka } from '@poke-api-pipeline/dev'
 import { type MeasuredRun, runMeasured } from './measured-process.ts'
 
 /**
- * Runs to its end.
+ * Runs a program to its end.
  * @param args a class or a single source file, then its arguments
- * @throws where it fails, with what it said
+ * @throws if it fails, with its output
  */
 export async function java(kafka: Pick<Kafka, 'jars'>, args: readonly string[]): Promise<MeasuredRun> {
   if (kafka.jars === '')

@@ -1,4 +1,4 @@
-/** From the acknowledgement of an event to its count in the file, with both ends as they are: the producer's publisher, the consumer's service. */
+/** The time from the acknowledgement of an event to its count in the file, with the producer's real publisher and the real consumer service. */
 import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -14,7 +14,7 @@ const EVENTS_A_SECOND = 200
 const SECONDS = 20
 const SECONDS_OF_SMOKE = 1
 const PERCENTILES = [50, 90, 99, 100]
-/** An event that is not counted after so long, in ms, never will be. */
+/** If an event is not counted after this time, in ms, the run has failed. */
 const PATIENCE = 30_000
 
 export async function measureLatency(bench: Bench): Promise<Section> {
@@ -37,7 +37,7 @@ export async function measureLatency(bench: Bench): Promise<Section> {
   }
 }
 
-/** @returns of each event, in ms; 0 where the count was seen before the acknowledgement */
+/** @returns the latency of each event, in ms; 0 if the count was seen before the acknowledgement */
 async function latencies(bench: Bench, topic: string, events: number): Promise<number[]> {
   const folder = join(bench.folder, topic)
   const outputFile = join(folder, 'output', 'type-counts.json')
@@ -55,7 +55,7 @@ async function latencies(bench: Bench, topic: string, events: number): Promise<n
   const seen: number[] = []
   const all = Promise.withResolvers<void>()
   let warm = () => {}
-  // One event has one type, so the sum of the counts is how many are counted, in the order in which they were sent. The first one is not measured.
+  // Each event has one type, so the sum of the counts tells how many events are counted, in the order in which they were sent. The first one is not measured.
   const watch = new CountsWatch(outputFile, (sum, at) => {
     if (sum > 0) warm()
     while (seen.length < sum - 1) seen.push(at)
@@ -79,7 +79,7 @@ async function latencies(bench: Bench, topic: string, events: number): Promise<n
   return acknowledged.map((at, index) => Math.max(0, (seen[index] as number) - at))
 }
 
-/** One send after the other, as the producer does; what falls due meanwhile goes into the next one. */
+/** Makes one send after the other, as the producer does; events that fall due meanwhile go into the next send. */
 async function publishSteadily(publisher: KafkaEventPublisher, events: number, acknowledged: number[]): Promise<void> {
   const began = performance.now()
   while (acknowledged.length < events) {

@@ -1,4 +1,4 @@
-/** Fills topics with records as the producer writes them, and says what counting them must come to. */
+/** Fills topics with records like the producer's, and returns the right counts. */
 import { readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -24,7 +24,7 @@ export interface LoadedTopic extends Load {
 
 /**
  * Makes the topic and fills it through the reference client.
- * @throws where the broker refuses it, or runs in a container: then there are no jars to load it with
+ * @throws if the broker refuses it, or runs in a container: then there are no jars to load it with
  */
 export async function loadTopic(kafka: Kafka, topic: string, load: Load): Promise<LoadedTopic> {
   const pokedex = JSON.parse(await readFile(fileURLToPath(import.meta.resolve('@poke-api-pipeline/dev/pokedex.json')), 'utf8')) as Pokedex

@@ -1,4 +1,4 @@
-/** Runs a program to its end and tells what it took: wall clock and processor, its start included. */
+/** Runs a program to its end and measures its wall-clock and processor time, including its start. */
 import { spawn } from 'node:child_process'
 
 export interface MeasuredRun {
@@ -8,10 +8,10 @@ export interface MeasuredRun {
   readonly cpuSeconds: number
 }
 
-/** The shell's own `times` tells what its child has used: Node has no word for it. */
+/** The shell's `times` reports the processor time of its children, which Node cannot. */
 const SCRIPT = '"$@"; code=$?; times >&2; exit $code'
 
-/** @throws where it cannot be started or fails, with what it said */
+/** @throws if it cannot be started or fails, with its output */
 export async function runMeasured(program: string, args: readonly string[], env: NodeJS.ProcessEnv = process.env): Promise<MeasuredRun> {
   const began = performance.now()
   const child = spawn('/bin/sh', ['-c', SCRIPT, 'measured', program, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] })

@@ -1,4 +1,4 @@
-/** Whether time and memory for a record stay what they are, however long the topic is. */
+/** Whether the time for a record and the memory stay the same, however long the topic is. */
 import { type CountingRun, runCounting } from './counting-run.ts'
 import { loadTopic } from './load-topic.ts'
 import { type Bench, type Section, thousands } from './report.ts'

@@ -1,9 +1,9 @@
-/** The state in one picture: how fast each counts, as a multiple of what the reference client reads and throws away. */
+/** Draws the results: the speed of each case, as a multiple of the reference client that reads and discards the records. */
 import { readFile } from 'node:fs/promises'
 
 export interface Peer {
   readonly name: string
-  /** Of the reference client's reading on the same topic. */
+  /** A multiple of the speed of the reference client on the same topic. */
   readonly ratio: number
 }
 
@@ -12,10 +12,10 @@ const LABELS = 330
 const ROW = 30
 const BAR = 18
 const TOP = 74
-/** Room for a figure behind the longest bar. */
+/** Space for a figure after the longest bar. */
 const BEHIND = 50
 
-/** Without their backgrounds, so that it looks right on a light page and on a dark one. */
+/** Without a background, so that it fits a light and a dark page. */
 const STYLE = `
 text { font: 13px system-ui, sans-serif; fill: #1f2328 }
 .title { font-size: 16px; font-weight: 600 }
@@ -31,7 +31,7 @@ text { font: 13px system-ui, sans-serif; fill: #1f2328 }
   .limit { stroke: #9198a1 }
 }`
 
-/** @param ratios of ours, by what was counted */
+/** @param ratios of our consumer, by case */
 export async function drawPicture(ratios: ReadonlyMap<string, number>): Promise<string> {
   const { peers } = JSON.parse(await readFile(new URL('peers.json', import.meta.url), 'utf8')) as { peers: readonly Peer[] }
   const bars = [

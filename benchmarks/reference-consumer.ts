@@ -1,27 +1,27 @@
-/** The measure of all others: Kafka's own consumer performance tool, which reads a topic with the reference client and throws the records away. */
+/** The reference of all comparisons: Kafka's own consumer performance tool, which reads a topic with Kafka's Java client and discards the records. */
 import type { Kafka } from '@poke-api-pipeline/dev'
 import { java } from './java.ts'
 import type { LoadedTopic } from './load-topic.ts'
 
 export interface ReferenceRun {
-  /** From the end of the group's rebalance to the last record. Nothing is decoded, counted or durable then. */
+  /** The time from the end of the group's rebalance to the last record. Nothing is decoded, counted or stored. */
   readonly seconds: number
-  /** User and system time of the whole process, its start included. */
+  /** User and system time of the whole process, including its start. */
   readonly cpuSeconds: number
 }
 
-/** As generous as readers are tuned: larger fetches than the default of 1 MiB, more records for each call than 500. */
+/** Tuned settings: larger fetches than the default of 1 MiB, and more records for each call than 500. */
 const FETCH_SIZE = 8 * 1024 * 1024
 const RECORDS_IN_A_POLL = 5000
 
-/** @throws where the tool fails, or did not see every record */
+/** @throws if the tool fails, or did not read every record */
 export async function runReference(kafka: Kafka, { topic, records }: LoadedTopic): Promise<ReferenceRun> {
   const { output, cpuSeconds } = await java(kafka, [
     'org.apache.kafka.tools.ConsumerPerformance',
     ...['--bootstrap-server', kafka.brokers, '--topic', topic, '--num-records', String(records)],
     ...['--fetch-size', String(FETCH_SIZE), '--command-property', `max.poll.records=${RECORDS_IN_A_POLL}`],
   ])
-  // A line of names, then a line of values.
+  // The tool prints a line of names, then a line of values.
   const [names = [], values = []] = output
     .trim()
     .split('\n')

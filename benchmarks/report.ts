@@ -1,24 +1,24 @@
-/** What a measurement comes to, for people: tables, and what one must know to read them. */
+/** The results of a measurement for people: tables, and notes that explain them. */
 import type { Kafka } from '@poke-api-pipeline/dev'
 
 export interface Section {
   readonly title: string
-  /** What was done, and what is durable when. */
+  /** Notes: what was measured, and what is durable at which point. */
   readonly notes: readonly string[]
   readonly columns: readonly string[]
   readonly rows: readonly (readonly string[])[]
 }
 
-/** What all measurements share. */
+/** The options of all measurements. */
 export interface Bench {
   readonly kafka: Kafka
-  /** For data of this run; removed at its end. */
+  /** The folder for data of this run; removed at its end. */
   readonly folder: string
   /** How often each thing is measured. */
   readonly runs: number
   /** How many records a topic has. */
   readonly records: number
-  /** So small that it ends in a minute, and that its figures mean nothing. */
+  /** A run that is so small that it ends in a minute and its figures mean nothing. */
   readonly smoke: boolean
   readonly say: (line: string) => void
 }

@@ -7,16 +7,16 @@ import type { Listening } from '@poke-api-pipeline/service-kit'
 export const PRODUCER = fileURLToPath(import.meta.resolve('@poke-api-pipeline/poke-api-producer/cli'))
 export const CONSUMER = fileURLToPath(import.meta.resolve('@poke-api-pipeline/poke-api-consumer/cli'))
 
-/** Where `make start` keeps compiled code too. */
+/** The folder in which `make start` keeps compiled code, too. */
 const NODE_COMPILE_CACHE = fileURLToPath(new URL('../.cache/compiled', import.meta.url))
 
-/** Settings alone, nothing of this shell's own but where programs are; compiled code is kept, as `make start` keeps it. */
+/** The environment: the settings, the PATH, and the folder of compiled code; nothing else of this shell. */
 export function serviceEnvironment(settings: Readonly<Record<string, string>>): NodeJS.ProcessEnv {
   return { PATH: process.env.PATH, NODE_COMPILE_CACHE, HTTP_PORT: '0', LOG_LEVEL: 'warn', ...settings }
 }
 
 export class ServiceProcess {
-  /** Resolves with its HTTP port when it listens. @throws where it ended before */
+  /** Resolves with its HTTP port when it listens. @throws if it ends before */
   readonly listening: Promise<number>
   readonly pid: number
   readonly #process: ChildProcess
@@ -40,7 +40,7 @@ export class ServiceProcess {
     this.listening.catch(() => {})
   }
 
-  /** Asks it to end, and waits for that. @throws where it does not end well */
+  /** Asks it to end, and waits for its end. @throws if its exit code is not 0 */
   async stop(): Promise<void> {
     const { exitCode, signalCode } = this.#process
     if (exitCode === null && signalCode === null) {
@@ -50,7 +50,7 @@ export class ServiceProcess {
     if (this.#process.exitCode !== 0) throw new Error(`a service ended with ${this.#process.exitCode}:\n${this.#output}`)
   }
 
-  /** At once, where it still runs. */
+  /** Kills it at once if it still runs. */
   kill(): void {
     this.#process.kill('SIGKILL')
   }

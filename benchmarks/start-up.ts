@@ -1,4 +1,4 @@
-/** How long the consumer's service takes from nothing to its first counts, and what it takes at rest. */
+/** How long the consumer takes from its start to its first counts, and how much memory and processor time it takes at rest. */
 import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -10,7 +10,7 @@ import { CONSUMER, ServiceProcess } from './service-process.ts'
 import { formatSpread, spreadOf } from './statistics.ts'
 
 const POKEMON = 1351
-/** After so long, in ms, it is at rest. */
+/** After this time, in ms, it is at rest. */
 const REST = 10_000
 const REST_OF_SMOKE = 100
 

@@ -1,4 +1,4 @@
-/** What several runs of the same thing come to. */
+/** Statistics of several runs of the same case. */
 
 export interface Spread {
   readonly median: number
@@ -12,7 +12,7 @@ export function spreadOf(values: readonly number[]): Spread {
 }
 
 /**
- * The value that `percent` of the values are not above: between two of them, the share of the way that is due (as R's type 7).
+ * The percentile, linearly interpolated between two values (R's type 7).
  * @param values at least one, in any order
  */
 export function percentile(values: readonly number[], percent: number): number {
@@ -24,7 +24,7 @@ export function percentile(values: readonly number[], percent: number): number {
   return below + (above - below) * (place - Math.floor(place))
 }
 
-/** The median and, in brackets, the smallest and the largest. @param write a value for people */
+/** The median and, in brackets, the smallest and the largest value. @param write formats a value */
 export function formatSpread({ median, min, max }: Spread, write: (value: number) => string): string {
   return min === max ? write(median) : `${write(median)} (${write(min)}–${write(max)})`
 }

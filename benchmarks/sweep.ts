@@ -1,4 +1,4 @@
-/** The whole Pokédex once, from a local PokeAPI into a topic: the producer's process from its start to its end. */
+/** A sweep of the whole Pokédex from a local PokeAPI into a topic: the producer's process from its start to its end. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -71,7 +71,7 @@ async function sweep(bench: Bench, api: string, topic: string, dataDir: string, 
   return run
 }
 
-/** A process of its own, so that it does not share our loop. */
+/** Runs in a process of its own, so that it does not share this event loop. */
 async function serve(bodies: string | null, delay: number): Promise<{ readonly url: string; readonly process: ChildProcess }> {
   const script = fileURLToPath(import.meta.resolve('@poke-api-pipeline/dev/poke-api-server'))
   const args = [script, '--port', '0', '--delay', String(delay), ...(bodies === null ? [] : ['--bodies', bodies])]

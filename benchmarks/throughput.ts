@@ -1,4 +1,4 @@
-/** Exact counting of whole topics, beside the reference client's reading of the same topics in the same run. */
+/** Exact counting of whole topics, compared with the reference client that reads the same topics in the same run. */
 import { startPostgres } from '@poke-api-pipeline/system-tests/postgres-server'
 import { type CountingRun, runCounting } from './counting-run.ts'
 import { type Load, type LoadedTopic, loadTopic } from './load-topic.ts'
@@ -31,7 +31,7 @@ export interface Throughput {
 export async function measureThroughput(bench: Bench): Promise<Throughput> {
   const topics = await loadCases(bench)
   const pairs = new Map<Case, { readonly ours: CountingRun; readonly theirs: ReferenceRun }[]>(CASES.map((each) => [each, []]))
-  // One round more than is counted: the broker's code and the system's caches are warm then, for both.
+  // One more round than is measured, so that the broker's code and the system's caches are warm for both.
   for (let round = 0; round <= bench.runs; round++) {
     for (const [each, measured] of pairs) {
       const topic = topics.get(keyOf(each.load)) as LoadedTopic
@@ -81,10 +81,10 @@ export async function measureThroughput(bench: Bench): Promise<Throughput> {
   return { sections: [against, await measureStores(bench)], ratios }
 }
 
-/** So many times the records of the other topics: what a second of them measures is also four processes that connect, prepare and compile. */
+/** How many times the records of the other topics: a run of a second would mostly measure four processes that connect, prepare and compile. */
 const LONGER = 4
 
-/** Stores and numbers of consumers, each against our own simplest case. */
+/** Stores and numbers of consumers, each compared with our own simplest case. */
 async function measureStores(bench: Bench): Promise<Section> {
   const records = LONGER * bench.records
   const load = (partitions: number) => {
@@ -133,7 +133,7 @@ async function measureStores(bench: Bench): Promise<Section> {
   }
 }
 
-/** Each topic once, however many cases read it. */
+/** Makes each topic once, however many cases read it. */
 async function loadCases(bench: Bench): Promise<Map<string, LoadedTopic>> {
   const topics = new Map<string, LoadedTopic>()
   for (const { name, load } of CASES) {

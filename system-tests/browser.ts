@@ -1,4 +1,4 @@
-/** A real Chromium: the one that CHROMIUM_PATH names, else an installed one, else the one that npm brought. */
+/** A real Chromium: the one that CHROMIUM_PATH names, otherwise an installed one, otherwise the one of the npm package. */
 import { existsSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Browser, chromium, type Page } from 'playwright-core'
@@ -28,7 +28,7 @@ export async function until(page: Page, expression: string): Promise<void> {
   }
 }
 
-/** Without the arguments that it comes with: they are for functions in a cloud, one process that dies with a page, and no web security. */
+/** Without the default arguments of the package, which are for functions in a cloud: a single process and no web security. */
 async function packed(): Promise<string> {
   const { default: chromiumPackage } = await import('@sparticuz/chromium')
   return await chromiumPackage.executablePath()

@@ -1,4 +1,4 @@
-/** Certificates for tests, made by openssl: of an authority of the test's own, good ones and others. */
+/** Certificates for tests, made by openssl: an authority, and valid and invalid certificates that it signs. */
 import { execFileSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -7,7 +7,7 @@ export interface Certificate {
   /** PEM: the certificate, and the private key. */
   readonly cert: string
   readonly key: string
-  /** A file with both. */
+  /** A file with certificate and key. */
   readonly file: string
 }
 
@@ -16,14 +16,14 @@ export class Authority {
   readonly #name: string
   #count = 0
 
-  /** @param dir keeps its files */
+  /** @param dir where its files are kept */
   constructor(dir: string, name: string) {
     this.#dir = dir
     this.#name = join(dir, name)
     this.#openssl('req', '-x509', ...NEW_KEY, '-keyout', `${this.#name}.key`, '-out', this.file, '-subj', `/CN=${name}`, '-days', '2')
   }
 
-  /** Its own certificate. */
+  /** The certificate of the authority itself. */
   get cert(): string {
     return readFileSync(this.file, 'utf8')
   }

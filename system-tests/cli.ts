@@ -10,12 +10,12 @@ export interface Finished {
   readonly error: string
 }
 
-/** In bytes: dead letters have all of theirs. */
+/** Longest output, in bytes: dead letters are printed with all their bytes. */
 const LONGEST_OUTPUT = 256 * 1024 * 1024
 
 const CLI = fileURLToPath(new URL('../poke-api-consumer/src/cli.ts', import.meta.url))
 
-/** Runs `poke-api-consumer` with these words to its end, where no `.env` is; nobody is there to be asked. */
+/** Runs `poke-api-consumer` with these arguments to its end, in a folder without `.env` and without a terminal that could answer questions. */
 export function consumerCommand(env: Readonly<Record<string, string>>, ...words: string[]): Promise<Finished> {
   return new Promise((resolve, reject) => {
     execFile(

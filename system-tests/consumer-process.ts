@@ -12,10 +12,10 @@ import { PROCESS_ENV } from './process-env.ts'
 export interface ConsumerOptions {
   readonly brokers: string
   readonly topic: string
-  /** Holds the store and the output file. */
+  /** The folder of the store and the output file. */
   readonly dir: string
   readonly nodeArguments?: readonly string[]
-  /** Words in front of the command: a control group, say. */
+  /** Words in front of the command, for example those that put it into a control group. */
   readonly launcher?: readonly string[]
   readonly env?: Readonly<Record<string, string>>
 }
@@ -26,7 +26,7 @@ export interface LogLine {
   readonly partition?: number
 }
 
-/** Characters of its output that are kept. */
+/** How many characters of its output are kept. */
 const MOST_OUTPUT = 1_000_000
 
 export class ConsumerProcess {
@@ -81,12 +81,12 @@ export class ConsumerProcess {
     }
   }
 
-  /** What it last wrote to its output. */
+  /** The end of its output. */
   get output(): string {
     return this.#output
   }
 
-  /** The lines of its log among that, of all its lives. */
+  /** The lines of its log in that output, of all its starts. */
   get log(): LogLine[] {
     const lines = this.#output.split('\n').filter((line) => line.startsWith('{') && line.endsWith('}'))
     return lines.map((line) => JSON.parse(line) as LogLine)
@@ -96,7 +96,7 @@ export class ConsumerProcess {
     return this.#process !== null && this.#process.exitCode === null && this.#process.signalCode === null
   }
 
-  /** What it ended with; null while it runs, and where a signal ended it. */
+  /** Its exit code; null while it runs, and if a signal ended it. */
   get exitCode(): number | null {
     return this.#process?.exitCode ?? null
   }
@@ -108,19 +108,19 @@ export class ConsumerProcess {
     )
   }
 
-  /** The published counts; null before the first time. */
+  /** The counts in its file; null before the file exists. */
   async published(): Promise<Record<string, number> | null> {
     const text = await readFile(this.outputFile, 'utf8').catch(() => null)
     return text === null ? null : (JSON.parse(text) as { types: Record<string, number> }).types
   }
 
-  /** Why it is not ready; nothing where it is. */
+  /** The reasons why it is not ready; none if it is ready. */
   async reasons(): Promise<string[]> {
     const response = await fetch(`${this.url}/health/ready`)
     return ((await response.json()) as { reasons: string[] }).reasons
   }
 
-  /** One of its metrics, by name and labels as they are written: `poke_gaps_total{kind="retention"}`; null where there is none. */
+  /** One of its metrics, by name and labels as they are written: `poke_gaps_total{kind="retention"}`; null if there is no such sample. */
   async metric(name: string): Promise<number | null> {
     const text = await (await fetch(`${this.url}/metrics`)).text()
     const line = text.split('\n').find((each) => each.startsWith(`${name} `))
@@ -132,7 +132,7 @@ export class ConsumerProcess {
     return consumerCommand(this.#settings, ...words)
   }
 
-  /** Sends it a signal, SIGSTOP and SIGCONT for instance, and waits for nothing. */
+  /** Sends it a signal, for example SIGSTOP or SIGCONT, without waiting for anything. */
   signal(signal: NodeJS.Signals): void {
     this.#process?.kill(signal)
   }

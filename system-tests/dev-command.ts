@@ -1,4 +1,4 @@
-/** `make start` and `make sweep` as processes, on data of their own. */
+/** `make start` and `make sweep` as processes, with data of their own. */
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -10,7 +10,7 @@ import type { Holder } from '@poke-api-pipeline/dev/folder-lock'
 
 const SETTINGS_OF_USERS = ['KAFKA_BROKERS', 'KAFKA_TOPIC', 'STORE_URL', 'DATA_DIR', 'HTTP_PORT', 'CAPTURE_CONCURRENCY', 'CAPTURE_INTERVAL']
 
-/** In ms; what takes longer than this, in a test, will never come. */
+/** After this time, in ms, a test no longer expects an answer. */
 const LONGEST_WAIT = 180_000
 
 export interface Figures {
@@ -26,15 +26,15 @@ export class DevCommand {
   output = ''
   readonly #data: string
   readonly #child: ChildProcess
-  /** Every process that was seen to belong to it. */
+  /** Every process that was found to be a child of it. */
   readonly #processes = new Set<number>()
 
-  /** @param dir holds its data and the file of counts @param settings environment variables for the services @param options of its own */
+  /** @param dir the folder of its data and the file of counts @param settings environment variables for the services @param options of its own */
   constructor(script: 'start' | 'sweep', dir: string, settings: Readonly<Record<string, string>>, options: readonly string[] = []) {
     this.#data = join(dir, 'data')
     this.outputFile = join(dir, 'type-counts.json')
     const env = {
-      // What the user has set, in the environment or in .env, is not for tests.
+      // Tests do not use the settings of the user, from the environment or from .env.
       ...Object.fromEntries(SETTINGS_OF_USERS.map((name) => [name, ''])),
       PATH: process.env.PATH,
       HOME: process.env.HOME,
@@ -56,7 +56,7 @@ export class DevCommand {
     this.#child.kill(name)
   }
 
-  /** Waits until it runs and the file counts so many types. @returns how many it counts then */
+  /** Waits until it runs and the file has at least so many types counted. @returns how many it has then */
   async counted(enough: (types: number) => boolean): Promise<number> {
     const types = await this.#until('enough was counted', async () => {
       const counted = await this.#typesCounted()
@@ -66,12 +66,12 @@ export class DevCommand {
     return types
   }
 
-  /** The address of its page, once it has told it. */
+  /** The address of its page, once it has printed it. */
   async page(): Promise<string> {
     return await this.#until('it told its page', async () => (await this.#told())?.page ?? null)
   }
 
-  /** The figures of each line that it has said, oldest first; null: it said that it does not know. */
+  /** The figures of each line that it has printed, oldest first; null: it printed that the figure is not known. */
   get figures(): Figures[] {
     return [...this.output.matchAll(/captured (\S+), waiting to be sent (\S+), lag (\S+), counted ([^\s,;]+)/g)].map((found) => {
       const [captured, waiting, lag, counted] = found.slice(1).map((text) => {
@@ -82,7 +82,7 @@ export class DevCommand {
     })
   }
 
-  /** Waits until it says figures that are as they should be. @returns how many lines it had said then */
+  /** Waits until it prints figures that satisfy the condition. @returns how many lines it had printed by then */
   async saidFigures(areSo: (figures: Figures) => boolean, after = 0): Promise<number> {
     return await this.#until('it said such figures', async () => {
       const { figures } = this
@@ -91,14 +91,14 @@ export class DevCommand {
     })
   }
 
-  /** The consumer's settings as this command gives them, for its other commands. */
+  /** The settings that this command gives to the consumer, for the consumer's commands. */
   get consumerSettings(): Record<string, string> {
     const brokers = /^Kafka +(localhost:\d+)/m.exec(this.output)?.[1]
     assert.ok(brokers !== undefined, this.output)
     return { KAFKA_BROKERS: brokers, STORE_URL: `sqlite:${join(this.#data, 'dev', 'type-counts.db')}`, OUTPUT_FILE: this.outputFile }
   }
 
-  /** Waits until it has said this. */
+  /** Waits until it has printed this. */
   async said(words: RegExp): Promise<void> {
     await this.#until(`it said ${words}`, async () => (words.test(this.output) ? true : null))
   }
@@ -129,7 +129,7 @@ export class DevCommand {
     }
   }
 
-  /** Asks again and again until there is an answer. @throws with its output where it ends before, or there is none for too long */
+  /** Asks until there is an answer. @throws with its output if it ends before, or if there is no answer for too long */
   async #until<T>(what: string, ask: () => Promise<T | null>): Promise<T> {
     const deadline = performance.now() + LONGEST_WAIT
     for (;;) {
@@ -147,7 +147,7 @@ export class DevCommand {
     return Object.values((JSON.parse(text) as { types: Record<string, number> }).types).reduce((sum, count) => sum + count, 0)
   }
 
-  /** What it tells of itself; null before it does. */
+  /** The file in which it describes itself; null before there is one. */
   async #told(): Promise<Partial<Holder> | null> {
     const text = await readIfThere(join(this.#data, 'running.json'))
     return text === null ? null : (JSON.parse(text) as Holder)

@@ -1,4 +1,4 @@
-/** A stand-in for the producer: events of the bundled Pokédex into a topic, as fast or as slowly as a test wants them. */
+/** In place of the producer: sends events of the bundled Pokédex to a topic, as fast or as slowly as a test needs. */
 import { randomUUID } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -12,7 +12,7 @@ export interface FeedOptions {
   readonly partitions: number
 }
 
-/** A record that is no event of this feed, whoever's it may be. */
+/** A record that is no event of this feed. */
 export interface ForeignRecord {
   readonly partition: number
   readonly key: Buffer
@@ -35,7 +35,7 @@ export class EventFeed {
   partitions: number
   /** How many events were acknowledged. */
   sent = 0
-  /** What counting each acknowledged event once comes to, by type, in alphabetical order. */
+  /** The counts by type, in alphabetical order, if each acknowledged event is counted once. */
   get counts(): Record<string, number> {
     return Object.fromEntries([...this.#counts].sort(([a], [b]) => (a < b ? -1 : 1)))
   }
@@ -76,7 +76,7 @@ export class EventFeed {
 
   /**
    * Sends so many events at once; resolves when they are acknowledged.
-   * @param among records of others, evenly among the events
+   * @param among other records, evenly distributed among the events
    */
   async send(events: number, among: readonly ForeignRecord[] = []): Promise<void> {
     const { topic } = this.#options
@@ -98,7 +98,7 @@ export class EventFeed {
     const every = (events + among.length) / among.length
     among.forEach(({ partition, key, value, headers }, i) => {
       const buffers = headers.map(([name, text]) => [Buffer.from(name), Buffer.from(text)] as const)
-      // The library's types know no null value, the format does.
+      // The format allows a null value, the library's types do not.
       messages.splice(Math.floor(i * every), 0, { topic, partition, key, value: value as Buffer, headers: new Map(buffers) })
     })
     await this.#deliver(messages)
@@ -108,7 +108,7 @@ export class EventFeed {
     this.sent += events
   }
 
-  /** As the producer itself does: what was not acknowledged in time is sent again by a new client, unchanged, before anything newer. */
+  /** As the producer itself: events that were not acknowledged in time are sent again by a new client, unchanged, before newer ones. */
   async #deliver(messages: Message[]): Promise<void> {
     for (let attempt = 1; ; attempt++) {
       const deadline = new AbortController()
@@ -131,7 +131,7 @@ export class EventFeed {
     return this.#pokedex[(sequence * 7919) % this.#pokedex.length] as PokemonEvent
   }
 
-  /** Sends something that is no Pokémon. */
+  /** Sends a value that is no Pokémon. */
   async sendGarbage(value: string): Promise<void> {
     await this.#producer.send({
       messages: [{ topic: this.#options.topic, partition: 0, key: Buffer.alloc(0), value: Buffer.from(value) }],
@@ -147,7 +147,7 @@ export class EventFeed {
     }
   }
 
-  /** Sends so many events a second, on an average, until the signal is aborted. */
+  /** Sends on average so many events a second, until the signal is aborted. */
   async steady(signal: AbortSignal, rate: number): Promise<void> {
     const [began, first] = [performance.now(), this.sent]
     while (!signal.aborted) {

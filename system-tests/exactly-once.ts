@@ -1,17 +1,17 @@
-/** The promise itself, as every test of a fault ends by it: what was sent is counted, once, and the topic counted anew agrees. */
+/** The promise itself, with which every test of a fault ends: each event that was sent is counted once, and `verify` agrees. */
 import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ConsumerProcess } from './consumer-process.ts'
 
-/** Within this time what was sent is counted, in ms: a member that died is missed after its session alone. */
+/** Within this time all events that were sent are counted, in ms: the group notices a killed member only after its session time-out. */
 const PATIENCE = 60_000
 
-/** What counts add up to. */
+/** The sum of counts. */
 export function total(counts: Readonly<Record<string, number>> | null): number {
   return Object.values(counts ?? {}).reduce((sum, count) => sum + count, 0)
 }
 
-/** Waits until the consumer's file shows as many types as there are, and checks that it never goes beyond, and that each is right. */
+/** Waits until the consumer's file has all counts, and checks that they are never too high, and right at the end. */
 export async function assertPublished(consumer: ConsumerProcess, expected: Readonly<Record<string, number>>): Promise<void> {
   const sum = total(expected)
   for (const deadline = performance.now() + PATIENCE; ; ) {
@@ -25,7 +25,7 @@ export async function assertPublished(consumer: ConsumerProcess, expected: Reado
   }
 }
 
-/** Counts the topic anew by the consumer's own command. */
+/** Counts the topic again with the consumer's command `verify`. */
 export async function assertVerified(consumer: ConsumerProcess): Promise<void> {
   const { exitCode, out, error } = await consumer.command('verify')
   assert.deepEqual([exitCode, out.split('.')[0]], [0, 'verify: equal'], `${out}${error}`)

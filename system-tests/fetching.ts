@@ -1,4 +1,4 @@
-/** The consumer's record source alone on a real broker: what it would hand to the controller is kept by a handler that has its position in memory. */
+/** The group reader alone on a real broker, with a handler that keeps records and position in memory. */
 
 import { type FetchHandler, GroupReader, type GroupReaderOptions, type GroupView, type LogBounds } from '@poke-api-pipeline/kafka-reader'
 import { FakeHandler } from '@poke-api-pipeline/kafka-reader/testing/fake-handler'
@@ -9,15 +9,15 @@ export type FetchingOptions = Pick<GroupReaderOptions, 'brokers' | 'topic' | 'gr
 
 export class Fetching {
   readonly handler: FakeHandler
-  /** What the source told its observer, in order. */
+  /** What the reader reported to its observer, in order. */
   readonly told: string[] = []
-  /** Where the logs end, as it was told last. */
+  /** The ends of the logs, as it reported them last. */
   readonly logEnds = new Map<number, LogBounds | null>()
   /** Partitions that this member has now. */
   assigned: readonly number[] = []
-  /** The group as it was looked at last. */
+  /** The group, as it reported it last. */
   group: GroupView | null = null
-  /** Settles when the source has ended. */
+  /** Resolves or rejects when the reader has ended. */
   readonly ended: Promise<void>
   readonly #stopping = new AbortController()
   #changed: PromiseWithResolvers<void> = Promise.withResolvers()
@@ -66,12 +66,12 @@ export class Fetching {
     this.ended.catch(() => {})
   }
 
-  /** Resolves when what the source told fulfils the condition; rejects when it ends before. */
+  /** Resolves when the reports of the reader fulfil the condition; rejects if it ends before. */
   async until(condition: () => boolean): Promise<void> {
     while (!condition()) await Promise.race([this.#changed.promise, this.ended.then(() => this.#over())])
   }
 
-  /** Ends it in order. */
+  /** Ends it by its signal. */
   async stop(): Promise<void> {
     this.#stopping.abort()
     await this.ended

@@ -1,4 +1,4 @@
-/** Another program in a consumer group, by the requests of a classic member alone: of any kind, with any client id, as long as a test wants it there. */
+/** Another program in a consumer group: it sends the requests of a classic member, of any kind and with any client id. */
 import { Connection, joinGroupV9, leaveGroupV5, parseBroker, ResponseError, syncGroupV5, Writer } from '@platformatic/kafka'
 
 export interface ForeignMemberOptions {
@@ -7,24 +7,24 @@ export interface ForeignMemberOptions {
   readonly groupId: string
   readonly topic: string
   readonly clientId?: string
-  /** What its members are: consumers, or for instance workers of `connect`. */
+  /** The protocol type of the group: `consumer`, or for example `connect`. */
   readonly protocolType?: string
-  /** By what partitions are handed out. */
+  /** The protocol by which partitions are handed out. */
   readonly protocol?: string
-  /** What it subscribes to. Default: the topic alone. */
+  /** The topics that it subscribes to. Default: only the topic. */
   readonly topics?: readonly string[]
-  /** What it says of itself, beside its topics. */
+  /** Its user data, beside its topics. */
   readonly userData?: string
-  /** All that it says, in place of what a consumer says. */
+  /** All metadata with which it joins, in place of a consumer's. */
   readonly says?: Buffer
-  /** For so long it is waited for, in ms: it never joins again by itself. */
+  /** Its rebalance time-out, for which the group waits, in ms: it never joins again by itself. */
   readonly session?: number
 }
 
 const SESSION = 60_000
 
 export class ForeignMember {
-  /** What the leader of the group handed it. */
+  /** The partitions that the leader of the group has given it. */
   readonly assignment: Buffer
   readonly #connection: Connection
   readonly #groupId: string
@@ -37,7 +37,7 @@ export class ForeignMember {
     this.#memberId = memberId
   }
 
-  /** Resolves when it is in the group, and has what it was given there; alone in it, it is given nothing. */
+  /** Resolves when it is in the group and has received its partitions; alone in the group it receives none. */
   static async join(options: ForeignMemberOptions): Promise<ForeignMember> {
     const { broker, groupId, topic, clientId = 'foreign', protocolType = 'consumer', protocol = 'roundrobin', session = SESSION } = options
     const connection = new Connection(clientId)
@@ -53,7 +53,7 @@ export class ForeignMember {
     const join = (memberId: string) =>
       joinGroupV9.api.async(connection, groupId, session, session, memberId, null, protocolType, [{ name: protocol, metadata }])
     const joined = await join('').catch((error: unknown) => {
-      // MEMBER_ID_REQUIRED: it has an id now, and joins with it.
+      // MEMBER_ID_REQUIRED: it has received an id, and joins with it.
       if (error instanceof ResponseError) return join((error.response as { memberId: string }).memberId)
       throw error
     })

@@ -1,4 +1,4 @@
-/** A broker with two doors: one where everybody may do everything, and one where users log in and may do what they were granted. */
+/** A broker with two listeners: on one of them everything is allowed, on the other users log in and may only do what they were granted. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -32,9 +32,9 @@ export class GuardedKafka {
   }
 
   /**
-   * Of a test file: there once its first test begins.
+   * The broker of a test file: it runs when the first test begins.
    * @param name begins the folder's name
-   * @param users their passwords, by their names; they may do nothing yet
+   * @param users passwords by user; a user may do nothing at first
    */
   static ofFile(name: string, users: Readonly<Record<string, string>>): GuardedKafka {
     const guarded = new GuardedKafka(mkdtempSync(join(tmpdir(), `${name}-`)), users)
@@ -43,12 +43,12 @@ export class GuardedKafka {
     return guarded
   }
 
-  /** Where nobody logs in. */
+  /** The listener without a login. */
   get brokers(): string {
     return this.#kafka.brokers
   }
 
-  /** Where users log in. */
+  /** The listener with a login. */
   get login(): string {
     return this.#login
   }
@@ -57,7 +57,7 @@ export class GuardedKafka {
     return this.#topics
   }
 
-  /** Lets a user do something with one topic, group, or the cluster. */
+  /** Grants a user an operation on one topic, one group, or the cluster. */
   async grant(user: string, resource: keyof typeof RESOURCES, name: string, ...operations: Operation[]): Promise<void> {
     const creations = operations.map((operation) => ({
       resourceType: RESOURCES[resource],
@@ -71,7 +71,7 @@ export class GuardedKafka {
     await this.#admin.createAcls({ creations: creations as Creations })
   }
 
-  /** Takes from a user every right, or those to one topic. */
+  /** Removes all rights of a user, or those to one topic. */
   async revoke(user: string, topic: string | null = null): Promise<void> {
     const resource = { resourceType: topic === null ? ANY : RESOURCES.topic, resourceName: topic, resourcePatternType: ANY }
     const filter = { ...resource, principal: `User:${user}`, operation: ANY, permissionType: ANY }

@@ -1,9 +1,9 @@
-/** Looks into another Node process from outside, by the inspector's protocol (https://chromedevtools.github.io/devtools-protocol/v8/). */
+/** Measures another Node process from outside, with the inspector's protocol (https://chromedevtools.github.io/devtools-protocol/v8/). */
 import { once } from 'node:events'
 
 export interface Memory {
   readonly heapUsed: number
-  /** Outside the heap, buffers included, in bytes. */
+  /** Memory outside the heap, including buffers, in bytes. */
   readonly external: number
 }
 
@@ -15,7 +15,7 @@ export class Inspector {
     this.#socket = socket
   }
 
-  /** @param output what a process started with `--inspect` wrote, with the address it listens on */
+  /** @param output of a process that was started with `--inspect`: it contains the address of the inspector */
   static async attach(output: string): Promise<Inspector> {
     const address = /Debugger listening on (ws:\S+)/.exec(output)?.[1]
     if (address === undefined) throw new Error(`the process does not say where its inspector listens:\n${output}`)
@@ -24,9 +24,9 @@ export class Inspector {
     return new Inspector(socket)
   }
 
-  /** What is still in use after everything unused was collected. */
+  /** The memory in use after a garbage collection. */
   async memoryInUse(): Promise<Memory> {
-    // Twice: what the first round finalises, the second one frees.
+    // Twice: the second collection frees what the first one has finalised.
     for (let round = 0; round < 2; round++) await this.#call('HeapProfiler.collectGarbage')
     const expression = 'JSON.stringify(process.memoryUsage())'
     const { result } = (await this.#call('Runtime.evaluate', { expression })) as { result: { value: string } }

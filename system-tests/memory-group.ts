@@ -1,6 +1,6 @@
 /**
- * A control group whose processes share so much memory, as a container's do: who takes more is killed by the kernel. Making one takes the rights
- * of an administrator on Linux, and version 1 or 2 of its memory controller.
+ * A control group with a bound on the memory of its processes together, as a container has: beyond it the kernel kills. Making one needs the rights
+ * of an administrator on Linux, and version 1 or 2 of the memory controller.
  */
 import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -15,7 +15,7 @@ export class MemoryGroup {
   readonly #dir: string
   readonly #files: (typeof VERSIONS)[number]
 
-  /** @param bytes what its processes may have together */
+  /** @param bytes the most that its processes may use together */
   constructor(name: string, bytes: number) {
     const version = VERSIONS.find(({ root, limit }) => existsSync(join(root, 'cgroup.procs')) && hasController(root, limit))
     if (version === undefined) throw new NoController('no memory controller is mounted under /sys/fs/cgroup')
@@ -25,17 +25,17 @@ export class MemoryGroup {
     writeFileSync(join(this.#dir, version.limit), String(bytes))
   }
 
-  /** Words in front of a command that make its process, and what that starts, members of the group. */
+  /** Words in front of a command that put its process and its children into the group. */
   get launcher(): readonly string[] {
     return ['sh', '-c', `echo $$ > ${join(this.#dir, 'cgroup.procs')} && exec "$@"`, 'sh']
   }
 
-  /** The most that was in use at one time, in bytes, with the pages of files that the kernel keeps for them. */
+  /** The most that was in use at one time, in bytes, including the pages of files that the kernel keeps for the processes. */
   get peak(): number {
     return Number(readFileSync(join(this.#dir, this.#files.peak), 'utf8'))
   }
 
-  /** Once its processes have ended. */
+  /** Removes the group; call it after its processes have ended. */
   remove(): void {
     rmdirSync(this.#dir)
   }
@@ -43,7 +43,7 @@ export class MemoryGroup {
 
 class NoController extends Error {}
 
-/** In version 2 a group has the controller's files where its parent hands the controller on. */
+/** In version 2 a group has the controller's files only if its parent enables the controller for its children. */
 function hasController(root: string, limit: string): boolean {
   if (limit !== 'memory.max') return existsSync(join(root, limit))
   const handedOn = join(root, 'cgroup.subtree_control')
@@ -62,5 +62,5 @@ function whyNot(): string | null {
   }
 }
 
-/** Why there can be no such groups here; null where there can. */
+/** Why such groups cannot be made here; null if they can. */
 export const NO_MEMORY_GROUPS = whyNot()

@@ -14,16 +14,16 @@ export interface Nginx {
   stop(): Promise<void>
 }
 
-/** Debian has it where the PATH of ordinary users does not lead. */
+/** Debian installs it in a folder that is not in the PATH of ordinary users. */
 const ENV = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin` }
 
-/** Why there is no nginx to test with; false where there is one. */
+/** Why there is no nginx to test with; false if there is one. */
 export function withoutNginx(): string | false {
   const { error } = spawnSync('nginx', ['-v'], { env: ENV })
   return error === undefined ? false : 'nginx is not installed (Debian: apt-get install nginx)'
 }
 
-/** @param locations the `location` blocks of its one server */
+/** @param locations the `location` blocks of its only server */
 export async function startNginx(locations: string): Promise<Nginx> {
   const folder = mkdtempSync(join(tmpdir(), 'nginx-'))
   const port = await freePort()

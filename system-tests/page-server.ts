@@ -1,4 +1,4 @@
-/** The page's own server with figures that a test chooses, without Kafka and without a database: what a pipeline would take years to count. */
+/** The page's own server with figures that a test chooses, without Kafka or a database: for amounts that a pipeline would take years to count. */
 
 import { GroupProgress } from '@poke-api-pipeline/poke-api-consumer/group-progress'
 import { LiveState } from '@poke-api-pipeline/poke-api-consumer/live-state'
@@ -15,9 +15,9 @@ const TOPIC_ID = '2c0e5c7e-6a53-4a5e-8f0b-0d7a51b4f0aa'
 export interface Figures {
   /** Records counted by the group; null: the store was not read yet. */
   readonly counted: number | null
-  /** As long as Kafka and the contract let names be, instead of ordinary ones. */
+  /** Names of the greatest length that Kafka and the contract allow, instead of ordinary ones. */
   readonly longNames?: boolean
-  /** A partition that stopped, one that another program reads, dead letters with values that were cut, a store that fails. */
+  /** Shows a stopped partition, one that another program reads, dead letters with cut values, and a failing store. */
   readonly troubled?: boolean
 }
 
@@ -70,7 +70,7 @@ export async function servePage(figures: Figures): Promise<PageServer> {
   return { url: server.url, show, close: () => server.close() }
 }
 
-/** Three of them; all have an equal part of the records. */
+/** Three partitions with equally many records. */
 function partitionsOf({ longNames, troubled }: Figures, counted: number): PartitionSummary[] {
   const topic = longNames ? 'a-topic-'.repeat(31).slice(0, 249) : 'poke-topic'
   const part = (of: number, index: number) => Math.floor(of / 3) + (index < of % 3 ? 1 : 0)

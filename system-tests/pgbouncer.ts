@@ -9,23 +9,23 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { freePort } from '@poke-api-pipeline/dev/free-port'
 
 export interface Pgbouncer {
-  /** The same URL, by way of this pooler. */
+  /** The same URL, through this pooler. */
   urlOf(url: string): string
   stop(): Promise<void>
 }
 
-/** Why there is no pgbouncer to test with; false where there is one. */
+/** Why there is no pgbouncer to test with; false if there is one. */
 export function withoutPgbouncer(): string | false {
   const { error } = spawnSync('pgbouncer', ['--version'], { env: { ...process.env, PATH: PATH() } })
   return error === undefined ? false : 'pgbouncer is not installed (Debian: apt-get install pgbouncer)'
 }
 
-/** Debian has it where the PATH of ordinary users does not lead. */
+/** Debian installs it in a folder that is not in the PATH of ordinary users. */
 const PATH = () => `${process.env.PATH}:/usr/sbin`
 
 /**
- * @param behind a URL of the PostgreSQL server; its user and password are let in
- * @param settings as in its file: `{ pool_mode: 'transaction' }`
+ * @param behind a URL of the PostgreSQL server; the pooler accepts its user and password
+ * @param settings as in its configuration file: `{ pool_mode: 'transaction' }`
  */
 export async function startPgbouncer(behind: string, settings: Readonly<Record<string, string | number>>): Promise<Pgbouncer> {
   const { hostname, port: serverPort, username, password } = new URL(behind)
@@ -73,7 +73,7 @@ export async function startPgbouncer(behind: string, settings: Readonly<Record<s
   }
 }
 
-/** It refuses to run as root. @param file that it must be able to read */
+/** The user to run it as, because it refuses to run as root. @param file that it must be able to read */
 function nobody(file: string): { uid?: number; gid?: number } {
   if (process.getuid?.() !== 0) return {}
   const [uid, gid] = ['-u', '-g'].map((which) => Number(execFileSync('id', [which, 'nobody'], { encoding: 'utf8' }))) as [number, number]

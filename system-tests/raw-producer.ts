@@ -1,4 +1,4 @@
-/** Sends record batches to a broker byte for byte, as no client library would write them. */
+/** Sends record batches to a broker byte for byte, including ones that no client library would write. */
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 
@@ -7,7 +7,7 @@ const PRODUCE = 0
 const VERSION = 8
 const ALL_IN_SYNC = -1
 const TIMEOUT = 10_000
-/** The leader was just chosen, and does not know it yet. */
+/** The broker was just chosen as leader, and does not know it yet. */
 const NOT_LEADER = 6
 
 export class RawProducer {
@@ -30,7 +30,7 @@ export class RawProducer {
     return new RawProducer(socket)
   }
 
-  /** @returns the offset that the batch begins at, or null where the broker refuses it */
+  /** @returns the base offset of the batch, or null if the broker refuses it */
   async send(topic: string, partition: number, batch: Buffer): Promise<number | null> {
     for (;;) {
       const body = Buffer.concat([
@@ -46,7 +46,7 @@ export class RawProducer {
       const request = Buffer.concat([int16(PRODUCE), int16(VERSION), int32(0), text('raw-producer'), body])
       this.#socket.write(sized(request))
       const response = await this.#response()
-      // Correlation, one topic with its name, one partition with its number; then code and offset.
+      // Correlation id, one topic with its name, one partition with its number; then error code and offset.
       const code = response.readInt16BE(4 + 4 + text(topic).length + 4 + 4)
       const offset = response.readBigInt64BE(4 + 4 + text(topic).length + 4 + 4 + 2)
       if (code === 0) return Number(offset)

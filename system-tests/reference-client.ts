@@ -1,4 +1,4 @@
-/** Runs small programs that use the reference client, Kafka's own in Java, against a broker of a test. */
+/** Runs small programs that use the reference client, Kafka's own Java client, against the broker of a test. */
 import { execFile } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -28,7 +28,7 @@ export class ReferenceClient {
     return new ReferenceClient(jars, folder)
   }
 
-  /** @returns what it prints, line by line */
+  /** @returns the lines that it prints */
   async run(program: string, ...args: string[]): Promise<string[]> {
     const { stdout } = await run('java', ['-XX:TieredStopAtLevel=1', '-Xmx256m', '-cp', this.#classPath, program, ...args], {
       maxBuffer: 1 << 28,

@@ -1,4 +1,4 @@
-/** What the tests of one file share: a folder, a broker and, where they want one, a database; there from before the first test to after the last. */
+/** What the tests of one file share from before the first test to after the last one: a folder, a broker and, if they need it, a database. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -7,9 +7,9 @@ import { type Kafka, startKafka } from '@poke-api-pipeline/dev'
 import { type PostgresServer, startPostgres } from './postgres-server.ts'
 
 export interface Servers {
-  /** For whatever else the tests write. */
+  /** A folder for the files of the tests. */
   readonly dir: string
-  /** There once the first test begins, as is the database. */
+  /** Broker and database run when the first test begins. */
   readonly kafka: Kafka
   readonly postgres: PostgresServer
 }

@@ -1,17 +1,17 @@
-/** A disk of a few megabytes, in memory, that a test fills, clears, and makes read-only. Mounting takes the rights of an administrator on Linux. */
+/** A disk of a few megabytes in memory that a test fills, clears, and makes read-only. Mounting needs the rights of an administrator on Linux. */
 import { execFileSync } from 'node:child_process'
 import { closeSync, mkdirSync, mkdtempSync, openSync, rmdirSync, rmSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-/** Why there can be no small disks here; null where there can. */
+/** Why small disks cannot be made here; null if they can. */
 export const NO_SMALL_DISKS = whyNot()
 
 export class SmallDisk {
   readonly dir: string
   readonly #ballast: string
 
-  /** @param dir made for it, and empty @param size in bytes */
+  /** @param dir an empty folder that was made for it @param size in bytes */
   constructor(dir: string, size: number) {
     this.dir = dir
     this.#ballast = join(dir, 'ballast')
@@ -19,7 +19,7 @@ export class SmallDisk {
     mount(dir, `size=${size}`)
   }
 
-  /** Leaves not a byte free. */
+  /** Fills it to the last byte. */
   fill(): void {
     const file = openSync(this.#ballast, 'a')
     try {
@@ -36,12 +36,12 @@ export class SmallDisk {
     }
   }
 
-  /** There is room again. */
+  /** Makes room again. */
   clear(): void {
     rmSync(this.#ballast, { force: true })
   }
 
-  /** As soon as nobody has a file of it open for writing, which is for a moment at a time. */
+  /** Makes it read-only, as soon as no process has a file on it open for writing. */
   readOnly(): void {
     for (;;) {
       try {
@@ -57,7 +57,7 @@ export class SmallDisk {
     mount(this.dir, 'remount,rw')
   }
 
-  /** Whoever still has files of it open keeps them. */
+  /** Unmounts it; processes that still have files on it open keep them. */
   remove(): void {
     execFileSync('umount', ['--lazy', this.dir])
   }

@@ -1,12 +1,12 @@
-/** Follows `/api/events` as the page does: asks for the stream again when it breaks off, and keeps every snapshot. */
+/** Follows `/api/events` as the page does: requests the stream again when it breaks off, and keeps every snapshot. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Snapshot } from '@poke-api-pipeline/poke-api-consumer/snapshot'
 
-/** Before the stream is asked for again, in ms. */
+/** Pause before the stream is requested again, in ms. */
 const RETRY = 20
 
 export class Snapshots {
-  /** All that came, oldest first. */
+  /** All snapshots received, oldest first. */
   readonly received: Snapshot[] = []
   /** How often a stream began. */
   streams = 0
@@ -24,7 +24,7 @@ export class Snapshots {
     return this.received.at(-1)
   }
 
-  /** Resolves with the first snapshot from now on, the newest one included, that is as it should be. */
+  /** Resolves with the first snapshot that satisfies the condition, beginning with the newest one. */
   async until(what: string, isSo: (snapshot: Snapshot) => boolean, ms = 30_000): Promise<Snapshot> {
     const deadline = performance.now() + ms
     for (;;) {
@@ -53,7 +53,7 @@ export class Snapshots {
           for (const event of events) this.#hear(event)
         }
       } catch {
-        // The service is away, or this was closed: the loop decides.
+        // The service does not answer, or this was closed: the loop decides.
       }
       await sleep(RETRY, undefined, { signal }).catch(() => {})
     }

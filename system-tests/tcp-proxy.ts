@@ -1,8 +1,8 @@
-/** A network that fails on purpose: passes bytes to a server, or holds, slows, swallows or cuts them, as a test says. */
+/** A network that fails on purpose: it passes bytes on to a server, or holds, slows, drops or cuts them, as a test decides. */
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
 
-/** What becomes of the bytes of one direction. `hold`: kept until `deliver`. */
+/** What happens to the bytes of one direction. `hold`: they are kept until `deliver`. */
 type Fate = 'pass' | 'hold' | 'swallow'
 interface Mode {
   readonly requests: Fate
@@ -10,16 +10,16 @@ interface Mode {
 }
 
 const PASS: Mode = { requests: 'pass', answers: 'pass' }
-/** A slow direction takes this many ms for each piece that it passes on. */
+/** A slow direction passes on a piece every so many ms. */
 const TICK = 100
-/** So much of a slow direction waits here; the rest waits with the sender, as it would in a real network. */
+/** A slow direction buffers so many bytes here; the rest stays with the sender, as in a real network. */
 const MOST_WAITING = 64 * 1024
 
 export class TcpProxy {
   readonly #server: Server
   readonly #target: { readonly host: string; readonly port: number }
   readonly #connections = new Set<Connection>()
-  /** Of connections to come. */
+  /** For connections from now on. */
   #mode = PASS
   /** Bytes a second in each direction of each connection. */
   #rate = Number.POSITIVE_INFINITY
@@ -39,63 +39,63 @@ export class TcpProxy {
     return proxy
   }
 
-  /** The same URL, by way of this proxy. */
+  /** The same URL, through this proxy. */
   urlOf(url: string): string {
     const proxied = new URL(url)
     proxied.host = `127.0.0.1:${(this.#server.address() as AddressInfo).port}`
     return proxied.href
   }
 
-  /** Bytes pass, on the connections that are made from now on; what was swallowed stays lost, so older ones are cut. */
+  /** Passes bytes on new connections. Dropped bytes stay lost, so older connections are cut. */
   pass(): void {
     this.#mode = PASS
     this.cut()
   }
 
-  /** A black hole: connections stay, bytes vanish, in both directions. */
+  /** A black hole: connections stay open, and bytes of both directions are dropped. */
   swallow(): void {
     this.#set({ requests: 'swallow', answers: 'swallow' })
   }
 
-  /** Requests arrive, their answers vanish. */
+  /** Requests arrive, and their answers are dropped. */
   swallowAnswers(): void {
     this.#set({ requests: 'pass', answers: 'swallow' })
   }
 
-  /** Resolves when the next bytes of an answer have vanished. */
+  /** Resolves when the next bytes of an answer were dropped. */
   untilAnswerSwallowed(): Promise<void> {
     return new Promise((resolve) => {
       this.#onSwallowed = resolve
     })
   }
 
-  /** A black hole that `deliver` ends as a real network does: what was sent into it arrives late, even if its sender has hung up meanwhile. */
+  /** A black hole that `deliver` ends as a real network does: its bytes arrive late, even if their sender has closed the connection meanwhile. */
   hold(): void {
     this.#set({ requests: 'hold', answers: 'hold' })
   }
 
-  /** What was held arrives, and bytes pass. */
+  /** Delivers the bytes that were held, and passes bytes on. */
   deliver(): void {
     this.#set(PASS)
   }
 
-  /** @param rate bytes a second, in each direction of each connection; what waits is not lost */
+  /** @param rate bytes a second, in each direction of each connection; buffered bytes are not lost */
   slow(rate: number): void {
     this.#rate = rate
     for (const connection of this.#connections) connection.rate = rate
   }
 
-  /** As fast as it goes, again. */
+  /** Passes bytes on at full speed again. */
   fast(): void {
     this.slow(Number.POSITIVE_INFINITY)
   }
 
   /**
-   * Waits for a request, and breaks the connection it came on.
-   * @param wanted looks at the bytes of a request as they come
-   * @param fate `answer-lost`: it arrives, and its answer vanishes; `request-lost`: it does not arrive; `request-held`: not before `deliver`;
+   * Waits for a request, and breaks its connection.
+   * @param wanted whether bytes that arrive are the request that is waited for
+   * @param fate `answer-lost`: it arrives, and its answer is dropped; `request-lost`: it does not arrive; `request-held`: not before `deliver`;
    * `none`: nothing is broken
-   * @returns the request's bytes; where its answer is to vanish, after it did
+   * @returns the request's bytes; with `answer-lost`, after the answer was dropped
    */
   async nextRequest(
     wanted: (bytes: Buffer) => boolean,
@@ -161,7 +161,7 @@ class Connection {
     this.#answers = new Direction(server, client, { arrived: () => {}, swallowed: answerSwallowed })
     let open = 2
     for (const socket of this.#sockets) {
-      // What goes wrong with a socket closes it, and its end is what the other side hears of.
+      // An error closes the socket, and the other side is told of its end.
       socket.on('error', () => {})
       socket.on('close', () => {
         if (--open === 0) closed()
@@ -180,7 +180,7 @@ class Connection {
   }
 
   cut(): void {
-    // One that is ending already cannot be reset: it would never close, and the process never end.
+    // A socket that is ending already cannot be reset: it would never close, and the process never end.
     for (const socket of this.#sockets) {
       if (socket.writableEnded) socket.destroy()
       else socket.resetAndDestroy()
@@ -188,7 +188,7 @@ class Connection {
   }
 }
 
-/** Bytes from one socket to the other, and the end of the one after the last of them. */
+/** Passes bytes from one socket to the other, and then its end. */
 class Direction {
   readonly #from: Socket
   readonly #to: Socket
@@ -240,7 +240,7 @@ class Direction {
       }, TICK)
       if (this.#waiting.length >= MOST_WAITING) this.#from.pause()
     }
-    // Who is held does not learn that the other one has hung up, either.
+    // While bytes are held, the end of the connection is held, too.
     if (this.#ended && this.#waiting.length === 0 && this.#fate !== 'hold') this.#to.destroySoon()
   }
 

@@ -1,4 +1,4 @@
-/** What a topic says of the captures in it, by rule C2: each is counted once, and none is dropped as a duplicate of another. */
+/** The captures in a topic, counted by rule C2: each counts once, and none is dropped as a duplicate of another. */
 import assert from 'node:assert/strict'
 import { HEADER } from '@poke-api-pipeline/pokemon-event'
 import { readTopic } from './test/read-topic.ts'
@@ -6,16 +6,16 @@ import { readTopic } from './test/read-topic.ts'
 export interface TopicCaptures {
   /** How often each Pokémon is counted, by id. */
   readonly pokemon: ReadonlyMap<number, number>
-  /** What counting each capture once comes to, by type, in alphabetical order. */
+  /** The counts by type, in alphabetical order, if each capture counts once. */
   readonly types: Readonly<Record<string, number>>
   readonly captures: number
-  /** Records that are in the topic once more. */
+  /** Records that repeat an earlier one. */
   readonly duplicates: number
   /** Records of each partition. */
   readonly records: readonly number[]
 }
 
-/** Reads a topic to its end. @throws where a capture is in two partitions, is not the same each time, or is dropped as a duplicate of another */
+/** Reads a topic to its end. @throws if a capture is in two partitions, has different bytes each time, or is dropped as a duplicate of another */
 export async function topicCaptures(brokers: string, topic: string): Promise<TopicCaptures> {
   const logs = await readTopic(brokers, topic)
   const seen = new Map<string, string>()

@@ -1,9 +1,9 @@
-/** Topics of a test: made, written to, cut and changed, through the library's own clients. */
+/** Makes, writes, cuts and changes the topics of a test, with the client library's own clients. */
 import { Admin, type CreateTopicsOptions, findErrorBy, ProduceAcks, Producer } from '@platformatic/kafka'
 
 /**
- * Makes topics, and waits until their brokers know of them, which is a moment later than the controller. A broker that was frozen or killed answers a
- * moment before the controller lets it have topics again.
+ * Makes topics, and waits until their brokers know of them, a moment after the controller. A broker that was frozen or killed answers a
+ * moment before the controller gives it topics again.
  */
 export async function createTopic(admin: Admin, options: CreateTopicsOptions & { topics: string[]; partitions: number }): Promise<void> {
   for (;;) {
@@ -17,7 +17,7 @@ export async function createTopic(admin: Admin, options: CreateTopicsOptions & {
   for (const topic of options.topics) await untilThereIs(admin, topic, options.partitions)
 }
 
-/** Resolves when a topic has so many partitions, each with a leader: one that was just made has none for a moment, and clients have trouble with that. */
+/** Resolves when a topic has so many partitions, each with a leader: a new partition has none for a moment, and clients fail without one. */
 async function untilThereIs(admin: Admin, topic: string, partitions: number): Promise<void> {
   for (;;) {
     try {
@@ -30,7 +30,7 @@ async function untilThereIs(admin: Admin, topic: string, partitions: number): Pr
   }
 }
 
-/** Deletes a topic and waits until its broker has heard of that, which is a moment later than its controller. */
+/** Deletes a topic and waits until its broker knows it, a moment after the controller. */
 export async function deleteTopic(admin: Admin, topic: string): Promise<void> {
   await admin.deleteTopics({ topics: [topic] })
   for (;;) {
@@ -47,7 +47,7 @@ export class Topics {
   readonly #admin: Admin
   readonly #producer: Producer<Buffer, Buffer, Buffer, Buffer>
 
-  /** @param brokers host:port, several with commas between */
+  /** @param brokers host:port, several separated by commas */
   constructor(brokers: string) {
     const options = { clientId: 'topics', bootstrapBrokers: brokers.split(','), requestTimeout: 5000 }
     this.#admin = new Admin(options)
@@ -84,12 +84,12 @@ export class Topics {
   async write(topic: string, partition: number, ...values: (string | Buffer)[]): Promise<void> {
     await this.#producer.send({
       messages: values.map((value) => ({ topic, partition, key: Buffer.from('key'), value: Buffer.from(value) })),
-      // A broker that was frozen takes itself for the leader for a moment, and loses what it alone has acknowledged.
+      // A thawed broker believes for a moment that it is still the leader, and loses records that it alone has acknowledged.
       acks: ProduceAcks.ALL,
     })
   }
 
-  /** What the group has of a topic, by partition. */
+  /** The group's committed offsets of a topic, by partition. */
   async mirrored(groupId: string, topic: string): Promise<Map<number, number>> {
     const groups = await this.#admin.listConsumerGroupOffsets({ groups: [groupId] })
     const partitions = groups.flatMap((group) => group.topics.filter(({ name }) => name === topic)).flatMap((found) => found.partitions)
@@ -111,7 +111,7 @@ export class Topics {
     for (const client of [this.#producer, this.#admin]) {
       const connections = [...client.connections]
       const closed = client.close()
-      // A frozen broker takes no leave.
+      // A frozen broker does not answer the closing of a client.
       for (const [, connection] of connections) connection.socket?.destroy()
       await closed
     }

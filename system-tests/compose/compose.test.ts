@@ -1,4 +1,4 @@
-/** compose.yaml in a real container engine: it comes up healthy, keeps what it counted, ends in time, and is exact after every kill. */
+/** compose.yaml in a real container engine: its services become healthy, keep their counts, end in time, and are exact after every kill. */
 import assert from 'node:assert/strict'
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -21,7 +21,7 @@ describe('the stack in containers', { skip, timeout: 60 * 60_000 }, () => {
     await stack.down({ volumes: true })
   })
 
-  /** Polls until the assertion holds. @returns what it returned; its last error if the time passes */
+  /** Polls until the assertion holds. @returns its result @throws its last error after the time */
   async function eventually<T>(assertion: () => Promise<T>, seconds = 120): Promise<T> {
     const deadline = performance.now() + seconds * 1000
     for (;;) {
@@ -54,7 +54,7 @@ describe('the stack in containers', { skip, timeout: 60 * 60_000 }, () => {
     })
   }
 
-  /** Nothing more is sent, everything sent is counted, and what is published is what the topic holds. */
+  /** Checks, without new events, that everything sent is counted and that the published counts are those of the topic. */
   async function countedExactlyOnce(): Promise<void> {
     await stack.compose('stop', 'poke-api-producer')
     const expected = await eventually(() => stack.expectedCounts())
@@ -74,7 +74,7 @@ describe('the stack in containers', { skip, timeout: 60 * 60_000 }, () => {
     assert.equal((await fetch(`${stack.page}/health/ready`)).status, 200)
   })
 
-  test('the file is on the host, for everybody to read', async () => {
+  test('the file is on the host, and everybody can read it', async () => {
     const { mode } = await stat(join(stack.output, 'type-counts.json'))
     assert.equal(mode & 0o444, 0o444, mode.toString(8))
     await countedExactlyOnce()
@@ -97,7 +97,7 @@ describe('the stack in containers', { skip, timeout: 60 * 60_000 }, () => {
     }
   })
 
-  test('an image has what its service needs at run time and nothing else', async () => {
+  test('an image contains only the files that its service needs at run time', async () => {
     for (const [service, other] of [
       ['poke-api-producer', 'poke-api-consumer'],
       ['poke-api-consumer', 'poke-api-producer'],
@@ -109,7 +109,7 @@ describe('the stack in containers', { skip, timeout: 60 * 60_000 }, () => {
     }
   })
 
-  test('logs are lines for people without colours, or JSON where that is set', async () => {
+  test('logs are lines for people without colours, or JSON if LOG_FORMAT says so', async () => {
     for (const service of ['poke-api-producer', 'poke-api-consumer'] as const) {
       const lines = await stack.compose('logs', '--no-log-prefix', service)
       assert.ok(!lines.includes('\x1b'), lines)
@@ -117,7 +117,7 @@ describe('the stack in containers', { skip, timeout: 60 * 60_000 }, () => {
     }
   })
 
-  test('a second start says why it fails where a port is taken, and names no page', async (t) => {
+  test('a second start fails with the reason if a port is taken, and names no page', async (t) => {
     const second = await Stack.create()
     t.after(() => second.down({ volumes: true }))
     const { code, out, err } = await second.makeUp({ PRODUCER_PORT: new URL(await stack.address('poke-api-producer', 8081)).port })
@@ -129,7 +129,7 @@ describe('the stack in containers', { skip, timeout: 60 * 60_000 }, () => {
   test('a service that is killed as the README says is started again', async () => {
     await healthy('poke-api-consumer')
     const { RestartCount } = await stack.inspect('poke-api-consumer')
-    // The connection to the process may end with it.
+    // The command may fail because its connection ends with the process.
     await stack.compose('exec', '--no-TTY', 'poke-api-consumer', 'sh', '-c', 'kill -9 $(pidof node)').catch(() => {})
     await eventually(async () => assert.equal((await stack.inspect('poke-api-consumer')).RestartCount, RestartCount + 1))
     await healthy('poke-api-consumer')
@@ -166,7 +166,7 @@ describe('the stack in containers', { skip, timeout: 60 * 60_000 }, () => {
   }
 
   for (const service of SERVICES) {
-    test(`${service} crashes and comes back by itself, and nothing is lost or counted twice`, async () => {
+    test(`${service} is restarted after a crash, and nothing is lost or counted twice`, async () => {
       await healthy(service)
       const { RestartCount } = await stack.inspect(service)
       await stack.crash(service)
@@ -186,7 +186,7 @@ describe('the stack in containers', { skip, timeout: 60 * 60_000 }, () => {
     })
   }
 
-  test('three consumers share the partitions and publish one truth', async () => {
+  test('three consumers share the partitions and publish the same counts', async () => {
     const pages = await stack.scale(3)
     await eventually(async () => {
       const answers = pages.map(

@@ -33,7 +33,7 @@ export class Stack {
     this.project = project
     this.output = output
     this.page = `http://127.0.0.1:${consumerPort}`
-    // A capture every 50 ms: what is killed is killed in the middle of something.
+    // A capture every 50 ms, so that a kill interrupts work.
     const settings = { CAPTURE_INTERVAL: '50ms', POKE_API_MAX_RATE: '0', OUTPUT_DIR: output }
     this.#env = { ...process.env, ...settings, CONSUMER_PORTS: String(consumerPort), PRODUCER_PORT: String(producerPort) }
   }
@@ -55,7 +55,7 @@ export class Stack {
     return this.compose('up', '--detach', '--build')
   }
 
-  /** Runs `make up` as a user would, with these variables besides. @returns how it ended and what it printed; it may fail */
+  /** Runs `make up` as a user would, with these additional variables. @returns its exit code and its output; it may fail */
   makeUp(env: Readonly<Record<string, string>>): Promise<{ readonly code: number; readonly out: string; readonly err: string }> {
     const options = { cwd: REPOSITORY, env: { ...this.#env, COMPOSE_PROJECT_NAME: this.project, ...env }, maxBuffer: 1 << 30 }
     return new Promise((resolve) => {
@@ -63,19 +63,19 @@ export class Stack {
     })
   }
 
-  /** Starts what does not run. */
+  /** Starts the services that do not run. */
   up(): Promise<string> {
     return this.compose('up', '--detach')
   }
 
-  /** Removes containers, networks and, where it is told so, volumes and the output folder. */
+  /** Removes containers, networks and, if asked to, volumes and the output folder. */
   async down({ volumes = false } = {}): Promise<void> {
     await this.compose('down', ...(volumes ? ['--volumes', '--rmi', 'local'] : []))
     if (volumes) await rm(join(this.output, '..'), { recursive: true, force: true })
   }
 
   /**
-   * Runs so many consumers, on ports next to each other.
+   * Runs that many consumers, on consecutive ports.
    * @returns the addresses of their pages
    */
   async scale(consumers: number): Promise<string[]> {
@@ -85,12 +85,12 @@ export class Stack {
     return await Promise.all(Array.from({ length: consumers }, (_, i) => this.address('poke-api-consumer', 8080, i + 1)))
   }
 
-  /** Where a container's port is on this machine. */
+  /** The address on this machine of a container's port. */
   async address(service: Service, port: number, index = 1): Promise<string> {
     return `http://${(await this.compose('port', '--index', String(index), service, String(port))).trim()}`
   }
 
-  /** What the engine says of a service's container. */
+  /** The engine's description of a service's container. */
   async inspect(service: Service): Promise<Inspection> {
     const { stdout } = await run('docker', ['inspect', await this.container(service)])
     return JSON.parse(stdout)[0]
@@ -100,20 +100,20 @@ export class Stack {
     return (await this.compose('ps', '--all', '--quiet', service)).trim()
   }
 
-  /** Ends a service's process as the kernel does when memory runs out. (`docker kill` would tell the engine that it is not wanted any more.) */
+  /** Kills a service's process as the kernel does when memory runs out. (After `docker kill` the engine would not restart it.) */
   async crash(service: Service): Promise<void> {
     const { State, Image } = await this.inspect(service)
     const kill = ['sh', '-c', `kill -9 ${State.Pid}`]
     await run('docker', ['run', '--rm', '--pid=host', '--user=root', '--network=none', '--entrypoint=', Image, ...kill])
   }
 
-  /** The published counts: as the file has them, and as the page's server gives them. */
+  /** The published counts, from the file and from the page's server. */
   async counts(): Promise<{ file: string; api: string }> {
     const api = await fetch(`${this.page}/api/type-counts`, { signal: AbortSignal.timeout(5000) })
     return { file: await readFile(join(this.output, 'type-counts.json'), 'utf8'), api: await api.text() }
   }
 
-  /** What the counts must be: every record of the topic, read by Kafka's own tools, each event once. */
+  /** The right counts: every record of the topic, read by Kafka's own tools, each event once. */
   async expectedCounts(): Promise<Counts> {
     const partitions = await this.#endOffsets()
     const consume = async ([partition, end]: [string, string]) =>
@@ -126,7 +126,7 @@ export class Stack {
     return countTopic((await Promise.all(partitions.map(consume))).join('\n'))
   }
 
-  /** Each partition of the topic and the offset after its last record. Needs a group that has mirrored a position in each. */
+  /** Each partition of the topic and the offset after its last record. Needs a group with a committed offset in each partition. */
   async #endOffsets(): Promise<[partition: string, end: string][]> {
     const table = await this.#kafkaTool('kafka-consumer-groups.sh', '--describe', '--group', 'poke-api-consumer')
     // GROUP TOPIC PARTITION CURRENT-OFFSET LOG-END-OFFSET …

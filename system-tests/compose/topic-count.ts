@@ -1,4 +1,4 @@
-/** Counts a topic as Kafka's console consumer prints it, by other means than the system under test. */
+/** Counts the output of Kafka's console consumer, independently of the system under test. */
 
 export type Counts = Readonly<Record<string, number>>
 

@@ -1,6 +1,6 @@
 /**
- * Records of twelve kinds that cannot be counted, among those that can: each of them is kept, published byte for byte and in order, nothing
- * else is held up, and what an earlier version could not count is counted by a replay, once.
+ * Records of twelve kinds that cannot be counted, among records that can: each of them is kept, and published byte for byte and in order; nothing
+ * else is delayed; and a replay counts once those that an earlier version could not count.
  */
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
@@ -21,15 +21,15 @@ import { Topics } from '../topics.ts'
 
 const GOOD = LONG ? 100_000 : 2000
 const BAD = LONG ? 10_000 : 200
-/** Of them; each has more than a megabyte. */
+/** How many of them have more than a megabyte. */
 const TOO_LARGE = LONG ? 20 : 2
-/** Events in one send, which has its share of bad records among them. */
+/** Events in one send; bad records are distributed among them. */
 const SEND = 1000
 const PARTITIONS = 3
 const TOPIC = 'bad-records'
 const GROUP = 'bad-records'
 const PATIENCE = 120_000
-/** Dead letters asked for at once. */
+/** Dead letters on one page of the list. */
 const EVERY = 1_000_000
 
 const servers = serversOfFile('bad-records')
@@ -38,7 +38,7 @@ const storeUrl = `sqlite:${join(dir, 'type-counts.db')}`
 
 interface Kind {
   readonly reason: string
-  /** @param i tells it apart from others of its kind, where there is anything in it */
+  /** @param i makes it differ from others of its kind, if it has any bytes */
   readonly value: (i: number) => Buffer | string | null
   readonly headers?: readonly (readonly [string, string])[]
 }
@@ -80,7 +80,7 @@ function badRecords(random: () => number): BadRecord[] {
   })
 }
 
-/** A letter in short, to compare many of. @param sha256 of the whole value, where that is not here */
+/** A short form of a dead letter, to compare many of them. @param sha256 of the whole value, if that is not kept */
 function inShort(
   reason: string | undefined,
   key: Buffer | null,
@@ -93,10 +93,10 @@ function inShort(
   return JSON.stringify([reason, key?.toString(), bytes, own])
 }
 
-/** Whether a bad record, as opposed to an event that an earlier version could not count. */
+/** Whether it is a bad record, and not an event that an earlier version could not count. */
 const isNumbered = (headers: ReadonlyMap<string, string>) => headers.has('number')
 
-/** Waits until so many letters are in the topic, and leaves out those that were published again. */
+/** Waits until so many dead letters are in the topic. @returns them without repeats */
 async function publishedLetters(letters: number): Promise<ReadRecord[][]> {
   for (const deadline = performance.now() + PATIENCE; ; ) {
     const seen = new Set<string>()
@@ -174,7 +174,7 @@ test(`${BAD} bad records of 12 kinds among ${GOOD} good ones (SEED=${SEED})`, as
     )
   }
 
-  // Replayed by today's version, twice at once and once more: counted once.
+  // Two replays at the same time by today's version, and one more: each is counted once.
   const newer = await start('newer', [])
   const replays = await Promise.all([1, 2].map(() => newer.command('dead-letters', 'replay', '--json')))
   replays.push(await newer.command('dead-letters', 'replay', '--json'))

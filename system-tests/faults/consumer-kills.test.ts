@@ -1,6 +1,6 @@
 /**
  * Consumers killed with SIGKILL at random moments, on both stores: at a steady rate of records, and in a backlog that is read in small
- * fetches. A kill counts only where some of the records were counted and some were not.
+ * fetches. A kill counts only if some of the records were counted by then and some were not.
  */
 import assert from 'node:assert/strict'
 import { mkdirSync } from 'node:fs'
@@ -18,11 +18,11 @@ import { serversOfFile } from '../servers.ts'
 const KILLS = LONG ? 50 : 1
 /** Events a second. */
 const RATE = LONG ? 1000 : 300
-/** Events that have arrived when a consumer starts, of which it counts a part before it is killed. */
+/** Events in the topic when a consumer starts; it counts a part of them before it is killed. */
 const BACKLOG = LONG ? 12_000 : 6000
-/** As many as one batch for each partition holds: a fetch is as small as a batch at least. */
+/** Events in one batch for each partition: no fetch is smaller than a batch. */
 const SEND = 600
-/** Within this time a consumer counts again, in ms. */
+/** Within this time after a kill counting goes on, in ms. */
 const PATIENCE = 60_000
 
 const servers = serversOfFile('consumer-kills', { postgres: true })
@@ -32,9 +32,9 @@ interface Killing {
   readonly feed: EventFeed
   readonly consumer: ConsumerProcess
   readonly random: () => number
-  /** @returns what was counted by then, and what was sent */
+  /** @returns how many events are counted and how many were sent */
   kill(): Promise<{ readonly counted: number; readonly sent: number }>
-  /** Counted once, all of it. */
+  /** Checks that every event is counted once. */
   end(): Promise<void>
 }
 
@@ -50,7 +50,7 @@ async function setUp(t: TestContext, name: string, storeUrl: string, env: Readon
   const kill = async () => {
     const sent = total(feed.counts)
     await consumer.end('SIGKILL')
-    // Of the store itself, which may be ahead of the file.
+    // From the store, which may be ahead of the file.
     return { counted: await countedIn(storeUrl, topic), sent }
   }
   const end = async () => {
@@ -60,7 +60,7 @@ async function setUp(t: TestContext, name: string, storeUrl: string, env: Readon
   return { feed, consumer, random: seeded(name), kill, end }
 }
 
-/** What a store has counted; a database that is busy for the moment is asked again, as the consumer itself does. */
+/** How many events a store has counted. A database that is busy is asked again, as the consumer does. */
 async function countedIn(storeUrl: string, groupId: string): Promise<number> {
   for (const deadline = performance.now() + PATIENCE; ; ) {
     try {
@@ -87,7 +87,7 @@ async function untilCounted(consumer: ConsumerProcess, beyond: number): Promise<
 }
 
 function testsOn(store: string, storeUrl: (name: string) => Promise<string>): void {
-  test(`a backlog read in small fetches through ${KILLS} kills on ${store} is counted exactly once`, async (t) => {
+  test(`${KILLS} kills in a backlog read in small fetches on ${store}: every event is counted once`, async (t) => {
     const env = { FETCH_MAX_BYTES: '64KiB' }
     const { feed, consumer, random, kill, end } = await setUp(t, `backlog ${store}`, await storeUrl('backlog'), env)
     await consumer.end('SIGTERM')
@@ -95,7 +95,7 @@ function testsOn(store: string, storeUrl: (name: string) => Promise<string>): vo
     while (kills < KILLS) {
       for (let events = 0; events < BACKLOG; events += SEND) await feed.send(SEND)
       await consumer.restart()
-      // At a random part of the way through what is new.
+      // When a random part of the new events is counted.
       await untilCounted(consumer, before + (total(feed.counts) - before) * random() * 0.8)
       const { counted, sent } = await kill()
       if (counted < sent) kills++
@@ -108,7 +108,7 @@ function testsOn(store: string, storeUrl: (name: string) => Promise<string>): vo
     figure('consumer killed in a backlog', amounts)
   })
 
-  test(`${RATE} events a second through ${KILLS} kills on ${store} are counted exactly once`, async (t) => {
+  test(`${KILLS} kills at ${RATE} events a second on ${store}: every event is counted once`, async (t) => {
     const { feed, consumer, random, kill, end } = await setUp(t, `steady ${store}`, await storeUrl('steady'))
     const stop = new AbortController()
     const flowing = feed.steady(stop.signal, RATE)
@@ -116,7 +116,7 @@ function testsOn(store: string, storeUrl: (name: string) => Promise<string>): vo
     let underWay = 0
     let counted = 0
     for (let kills = 0; kills < KILLS; kills++) {
-      // It counts again, and for some time, as long as chance will have it.
+      // It counts again, for a random time.
       await untilCounted(consumer, counted)
       await sleep(random() * 1000)
       const killed = await kill()
@@ -133,7 +133,7 @@ function testsOn(store: string, storeUrl: (name: string) => Promise<string>): vo
   })
 }
 
-// Beside each other: most of the time is waiting until the group misses the member that was killed.
+// At the same time: most of the time passes until the group notices that a killed member is gone.
 describe(`consumers killed at random moments (SEED=${SEED})`, { concurrency: true }, () => {
   testsOn('SQLite', async (name) => `sqlite:${join(dir, `${name}.db`)}`)
   testsOn('PostgreSQL', () => servers.postgres.createDatabase())

@@ -1,4 +1,4 @@
-/** Disks that are full, or cannot be written, and then can again: under the store, the output file and the outbox. Nothing is lost, and all goes on. */
+/** Disks under the store, the output file and the outbox that are full or cannot be written, and then can be again. Nothing is lost, and everything goes on. */
 import assert from 'node:assert/strict'
 import { existsSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -15,14 +15,14 @@ import { NO_SMALL_DISKS, SmallDisk } from '../small-disk.ts'
 import { topicCaptures } from '../topic-captures.ts'
 
 const ROUNDS = LONG ? 5 : 1
-/** For how long at most there is trouble, once it is said, in ms. */
+/** For how long at most a failure lasts after it was reported, in ms. */
 const TROUBLE = LONG ? 10_000 : 500
-/** Within this time after it all goes on, in ms. */
+/** Within this time after the failure everything goes on, in ms. */
 const RECOVERY = 30_000
 /** Events a second. */
 const RATE = LONG ? 1000 : 200
 const MEGABYTE = 2 ** 20
-/** Of a record that cannot be counted and is kept, so that the store grows. */
+/** The size of a record that becomes a dead letter, so that the store grows. */
 const GARBAGE = 'x'.repeat(50_000)
 const skip = NO_SMALL_DISKS ?? false
 
@@ -35,7 +35,7 @@ function smallDisk(t: TestContext, name: string, megabytes: number): SmallDisk {
   return disk
 }
 
-/** A consumer whose topic gets events all the while. */
+/** A consumer with a topic to which events are sent all the time. */
 async function counting(t: TestContext, topic: string, env: Readonly<Record<string, string>>) {
   const feed = await EventFeed.create({ brokers: servers.kafka.brokers, topic, partitions: 3 })
   t.after(() => feed.close())
@@ -58,7 +58,7 @@ interface Service {
   reasons(): Promise<string[] | null>
 }
 
-/** Waits until it says why it is not ready. `meanwhile` goes on until then. */
+/** Waits until its readiness gives this reason, and does `meanwhile` until then. */
 async function says(service: Service, words: RegExp, meanwhile = async () => {}): Promise<void> {
   for (;;) {
     if ((await service.reasons())?.some((reason) => words.test(reason))) return
@@ -68,7 +68,7 @@ async function says(service: Service, words: RegExp, meanwhile = async () => {})
   }
 }
 
-/** Waits until it has no trouble. */
+/** Waits until it is ready. */
 async function isReady(service: Service): Promise<void> {
   const began = performance.now()
   for (let reasons = await service.reasons(); reasons?.length !== 0; reasons = await service.reasons()) {
@@ -77,7 +77,7 @@ async function isReady(service: Service): Promise<void> {
   }
 }
 
-/** Waits until a number that `ask` gives has risen above `beyond`. @returns how long that took, in ms */
+/** Waits until the number from `ask` is above `beyond`. @returns how long that took, in ms */
 async function rises(what: string, ask: () => Promise<number>, beyond: number): Promise<number> {
   for (const began = performance.now(); ; await sleep(20)) {
     const took = performance.now() - began
@@ -111,7 +111,7 @@ test(`the store’s disk full ${ROUNDS} times, then room again: nothing is lost 
   await assertPublished(consumer, feed.counts)
   await assertVerified(consumer)
   const { out } = await consumer.command('dead-letters', 'list', '--limit', '100000', '--json')
-  // A disk may be full before anything was wasted on it.
+  // The disk may have been filled without any dead letter.
   assert.equal(out.split('\n').filter((line) => line !== '').length, garbage)
   figure(
     'disk of the SQLite store full',
@@ -119,7 +119,7 @@ test(`the store’s disk full ${ROUNDS} times, then room again: nothing is lost 
   )
 })
 
-test(`the output folder not writable, full, and in the way of its own file, ${ROUNDS} times each, then writable: counting goes on all the while (SEED=${SEED})`, {
+test(`the output folder read-only, full, or replaced by a file, ${ROUNDS} times each, then writable: counting goes on all the time (SEED=${SEED})`, {
   skip,
 }, async (t) => {
   const random = seeded('output folder')
@@ -134,7 +134,7 @@ test(`the output folder not writable, full, and in the way of its own file, ${RO
     [
       () => {
         renameSync(folder, `${folder}-away`)
-        // The consumer may be quicker to make it again.
+        // The consumer may have made it again already.
         while (!isFile(folder)) {
           try {
             writeFileSync(folder, '')
@@ -182,7 +182,7 @@ test(`the outbox’s disk full ${ROUNDS} times in a sweep, then room again: each
   const api = await servePokeApi({ delay: 20, first })
   t.after(() => api.close())
   let slowest = 0
-  // Each time with a new outbox: an older one has room in its write-ahead log for what is left of a sweep.
+  // Each time with a new outbox: an older one has room in its write-ahead log for the rest of a sweep.
   for (let round = 0; round < ROUNDS; round++) {
     const topic = `outbox-full-${round}`
     const producer = await ProducerProcess.start({
@@ -212,7 +212,7 @@ test(`the outbox’s disk full ${ROUNDS} times in a sweep, then room again: each
   )
 })
 
-test('a store where no folder can be made ends the consumer with one message', {
+test('the consumer ends with one message if the folder of its store cannot be made', {
   skip: !existsSync('/proc/self') && 'no /proc',
 }, async () => {
   const refused = ConsumerProcess.start({

@@ -1,4 +1,4 @@
-/** The record source on three brokers, of which some are killed or frozen: a leader, the group's coordinator, one that alone has a partition. */
+/** The group reader on three brokers, while one of them is killed or frozen: a leader, the group's coordinator, or the only replica of a partition. */
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -14,9 +14,9 @@ import { Topics } from '../topics.ts'
 
 const PARTITIONS = 6
 const SESSION = 6000
-/** Within this time every partition is read again by itself, in ms. */
+/** Within this time every partition is read again, in ms. */
 const RECOVERY = 30_000
-/** Three brokers that come and go take minutes. */
+/** Three brokers that are killed and started take minutes. */
 const IN_FULL = { skip: LONG ? false : 'in full only: make test-faults' }
 
 const dir = mkdtempSync(join(tmpdir(), 'fetch-cluster-'))
@@ -58,7 +58,7 @@ interface Reading {
   readonly topic: string
   readonly members: readonly Fetching[]
   readonly handler: FakeHandler
-  /** Writes something to every partition, and waits until it is counted. */
+  /** Sends a record to every partition, and waits until it is read. */
   everything(): Promise<void>
 }
 
@@ -88,7 +88,7 @@ async function reading(t: TestContext, howMany: number): Promise<Reading> {
   return { topic, members, handler, everything }
 }
 
-/** Waits until every replica of what was made so far is in sync: a broker that was away a moment ago cannot stand in for the next one. */
+/** Waits until every replica of what was made so far is in sync: a broker that was just started cannot replace the next one before that. */
 async function untilInSync(): Promise<void> {
   const admin = new Admin({ clientId: 'test', bootstrapBrokers: brokers() })
   try {
@@ -103,7 +103,7 @@ async function untilInSync(): Promise<void> {
   }
 }
 
-/** Sends until it is acknowledged, by way of brokers that are not frozen; what arrives twice is the same. */
+/** Sends until it is acknowledged, through brokers that are not frozen. A record that arrives twice does not matter. */
 async function written(topic: string, partition: number, value: string): Promise<void> {
   for (;;) {
     const answering = cluster.nodes.filter((each) => !frozen.has(each)).map((each) => each.brokers)
@@ -134,7 +134,7 @@ async function coordinatorOf(groupId: string): Promise<number> {
   return coordinator
 }
 
-describe('the record source on a cluster', () => {
+describe('the group reader on a cluster', () => {
   test('goes on when a leader is killed, and when it is back', async (t) => {
     const { topic, everything } = await reading(t, 1)
     const leader = node(await topics.leaderOf(topic, 0))
@@ -173,11 +173,11 @@ describe('the record source on a cluster', () => {
     const all = [...members, third]
     const hasItsShare = ({ assigned }: Fetching) => assigned.length === PARTITIONS / all.length
     const shared = async () => {
-      // Each hears of its own share alone, and may lose it again while another one is waited for.
+      // Each member knows only its own partitions, and may lose them again while another member is waited for.
       while (!all.every(hasItsShare)) for (const member of all) await member.until(() => hasItsShare(member))
     }
     await within('the coordinator was frozen in a rebalance', shared())
-    // Brokers take a while to acknowledge without the frozen one: that is theirs.
+    // The brokers need a while until they acknowledge without the frozen one, which is not measured.
     await everything()
     await thaw(coordinator)
     await within('the coordinator was thawed', everything())
@@ -193,7 +193,7 @@ describe('the record source on a cluster', () => {
 
   test('reads the other partitions when one has no leader', IN_FULL, async (t) => {
     const topic = `cluster-${++count}`
-    // Without replicas: each partition is on one broker alone.
+    // Without replicas: each partition is on one broker only.
     await topics.make(topic, PARTITIONS, { 'min.insync.replicas': '1' }, 1)
     const leaders = await Promise.all(Array.from({ length: PARTITIONS }, (_, partition) => topics.leaderOf(topic, partition)))
     const lost = leaders[0] as number

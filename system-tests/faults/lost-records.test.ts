@@ -1,7 +1,7 @@
 /**
- * Records that are gone, or not what they were: removed before they were read, cut off, damaged on the broker's disk, or a topic made again.
- * The consumer says what happened and how much it is, in log, metric and readiness; `stop` leaves that partition alone and nothing else,
- * `continue` records the gap and goes on behind it.
+ * Records that are gone or damaged: removed before they were read, cut off, damaged on the broker's disk, or in a topic that was made again.
+ * Log, metric and readiness report what happened and the amount. `stop` stops that partition alone; `continue` records the gap and goes on behind
+ * it.
  */
 import assert from 'node:assert/strict'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
@@ -18,29 +18,29 @@ import { figure, LONG } from '../fault-run.ts'
 import { Topics } from '../topics.ts'
 
 const PATIENCE = 60_000
-/** What was counted of each of the two partitions before anything happened: a record each, with a type of its own that names it. */
+/** Types counted in the two partitions before the loss: one record each, with a type that names it. */
 const COUNTED = 10
 
 interface Loss {
   readonly topic: string
-  /** Done to partition 0 while nobody reads it. */
+  /** Happens to partition 0 while no consumer runs. */
   readonly unread?: (topic: string) => Promise<void>
-  /** Done to its log while the broker is stopped. */
+  /** Happens to its log while the broker is stopped. */
   readonly stopped?: (log: string) => void
   readonly afterwards?: (topic: string) => Promise<void>
   readonly kind: DataLoss['kind']
-  /** What is said, with the amounts that are true. */
+  /** The message with the true amounts. */
   readonly says: RegExp
-  /** Types that can be counted in front of the loss; and those behind it. */
+  /** Types that can be counted before the loss, and behind it. */
   readonly before?: readonly string[]
   readonly behind: readonly string[]
-  /** Null where going on is not possible. */
+  /** Null if reading cannot go on. */
   readonly gap: readonly [from: number | null, to: number | null] | null
-  /** 0: equal; 2: the topic does not show any more all that was counted. */
+  /** 0: equal; 2: the topic no longer has everything that was counted. */
   readonly verify: 0 | 2
-  /** Where a topic was made again, both of its partitions are others. */
+  /** If the topic was made again, both of its partitions are lost. */
   readonly stopsBoth?: true
-  /** Left out of the small form. */
+  /** Only in full runs. */
   readonly longOnly?: true
 }
 
@@ -126,12 +126,12 @@ function event(type: string): string {
   return JSON.stringify({ id: 1, name: 'x', types: [{ slot: 1, type: { name: type } }] })
 }
 
-/** Each in a batch of its own. */
+/** Each record in a batch of its own. */
 async function writeEach(topic: string, partition: number, types: readonly string[]): Promise<void> {
   for (const type of types) await topics.write(topic, partition, event(type))
 }
 
-/** Batches of two records, three and one. */
+/** Three batches, of two, three and one record. */
 async function writeDamageable(topic: string): Promise<void> {
   const [a, b, c, d, e, f] = names('unread', 6).map(event) as [string, string, string, string, string, string]
   await topics.write(topic, 0, a, b)
@@ -139,7 +139,7 @@ async function writeDamageable(topic: string): Promise<void> {
   await topics.write(topic, 0, f)
 }
 
-/** Where in a log the batch begins that has this base offset. */
+/** The place in a log file at which the batch with this base offset begins. */
 function placeOf(log: string, offset: number): number {
   const bytes = readFileSync(log)
   let place = 0
@@ -154,7 +154,7 @@ function damage(log: string, offset: number, change: (batch: Buffer) => void): v
   writeFileSync(log, bytes)
 }
 
-/** The consumer of a topic, with the store that it always has. */
+/** The consumer of a topic, always with the same store. */
 async function consume({ topic }: Loss, onDataLoss: 'stop' | 'continue'): Promise<ConsumerProcess> {
   mkdirSync(join(dir, topic), { recursive: true })
   const env = { KAFKA_GROUP_ID: topic, KAFKA_SESSION_TIMEOUT: '6s', ON_DATA_LOSS: onDataLoss }
@@ -167,7 +167,7 @@ async function consuming(t: TestContext, loss: Loss, onDataLoss: 'stop' | 'conti
   return consumer
 }
 
-/** Waits for the line of its log that is about the loss. */
+/** Waits for the line of its log that reports the loss. */
 async function told(consumer: ConsumerProcess, level: string): Promise<string> {
   for (const deadline = performance.now() + PATIENCE; ; ) {
     const line = consumer.log.find((each) => each.level === level && each.partition === 0)
@@ -222,7 +222,7 @@ describe('nothing is skipped in silence:', { concurrency: true }, () => {
   for (const [name, loss] of LOSSES) {
     const { topic, kind, says, before: inFront = [], behind, gap, verify, stopsBoth } = loss
     test(name, async (t) => {
-      // 1. `stop`, the default: partition 0 alone is left alone.
+      // 1. `stop`, the default: only partition 0 stops.
       const stopping = await consuming(t, loss, 'stop')
       assert.match(await told(stopping, 'error'), new RegExp(`^partition 0 is left alone: .*${says.source}`))
       const counted = [...FIRST, ...inFront]
@@ -237,10 +237,10 @@ describe('nothing is skipped in silence:', { concurrency: true }, () => {
       assert.deepEqual(await gapsOf(loss), [])
       await stopping.end('SIGTERM')
 
-      // 2. `continue`: the gap is recorded, what is behind it is counted.
+      // 2. `continue`: the gap is recorded, and the records behind it are counted.
       const going = await consuming(t, loss, 'continue')
       if (gap === null) {
-        // Not on its own; but after what its message says to do.
+        // Not by itself, but after the action that the message advises.
         assert.match(await told(going, 'error'), /ON_DATA_LOSS=continue cannot go on from here: remove the records up to an offset behind/)
         await going.end('SIGTERM')
         await topics.removeBefore(topic, 0, 15)

@@ -17,13 +17,13 @@ const MEMBERS = 4
 const PARTITIONS = 6
 /** Events a second. */
 const RATE = LONG ? 2000 : 500
-/** For so long new faults begin, in ms; at least one of each. */
+/** For how long new faults begin, in ms; each kind occurs at least once. */
 const DURATION = LONG ? 5 * 60_000 : 0
 /** In ms. */
 const SESSION = 6000
-/** So many members are away at once at most. */
+/** How many members are killed, frozen or gone at the same time, at most. */
 const MOST_AWAY = 2
-/** At the end every member's file is right within this time of the first one, in ms: a second, and what a busy machine adds. */
+/** At the end every member's file is right within this time after the first one, in ms: a second, and some more for a busy machine. */
 const MOST_SPREAD = 5000
 const PATIENCE = 60_000
 
@@ -33,7 +33,7 @@ type Fault = (typeof FAULTS)[number]
 const servers = serversOfFile('members', { postgres: true })
 const { dir } = servers
 
-/** Four consumers with one group, one topic and one store, each with a file of its own. */
+/** Four consumers of one group with one topic and one store, each with a file of its own. */
 async function startMembers(t: TestContext, topic: string, storeUrl: string): Promise<ConsumerProcess[]> {
   return await Promise.all(
     Array.from({ length: MEMBERS }, async (_, i) => {
@@ -59,7 +59,7 @@ async function befall(member: ConsumerProcess, fault: Fault, random: () => numbe
   await member.restart()
 }
 
-/** One fault after the other, each of them in turn but in an order of chance, upon members of chance. */
+/** Random faults to random members, one after the other; each kind occurs before one is repeated. */
 async function befallAll(members: readonly ConsumerProcess[], random: () => number): Promise<Record<Fault, number>> {
   const happened = { frozen: 0, killed: 0, left: 0 }
   const away = new Map<ConsumerProcess, Promise<void>>()
@@ -81,7 +81,7 @@ async function befallAll(members: readonly ConsumerProcess[], random: () => numb
   return happened
 }
 
-/** Watches every file: no count is ever too high, or goes backwards. @returns for how long at most none of them moved, in ms */
+/** Checks all the time that no count in any file is too high or goes back. @returns the longest time in which none of them changed, in ms */
 async function watch(members: readonly ConsumerProcess[], sent: () => number, signal: AbortSignal): Promise<number> {
   let [highest, movedAt, longest] = [0, performance.now(), 0]
   while (!signal.aborted) {
@@ -97,7 +97,7 @@ async function watch(members: readonly ConsumerProcess[], sent: () => number, si
   return Math.round(Math.max(longest, performance.now() - movedAt))
 }
 
-/** A member that is fenced says so once for each time that a partition was handed to it. @returns how often it was */
+/** Reads the log of a member, which reports a fence once for each time that a partition was handed to it. @returns how often it was fenced */
 function fences(member: ConsumerProcess): number {
   let count = 0
   const told = new Set<number>()
@@ -111,7 +111,7 @@ function fences(member: ConsumerProcess): number {
   return count
 }
 
-/** Waits until every partition is owned, by one member each, and every member has some. */
+/** Waits until every partition has one owner, and every member owns some. */
 async function assertShared(members: readonly ConsumerProcess[]): Promise<void> {
   for (const deadline = performance.now() + PATIENCE; ; ) {
     const owned = await Promise.all(members.map((member) => member.metric('poke_partitions_owned')))
@@ -122,7 +122,7 @@ async function assertShared(members: readonly ConsumerProcess[]): Promise<void> 
 }
 
 function testOn(store: string, storeUrl: () => Promise<string>): void {
-  test(`${MEMBERS} members on ${store} that leave, die and freeze count everything exactly once`, async (t) => {
+  test(`${MEMBERS} members on ${store} that leave, are killed and freeze count every event once`, async (t) => {
     const topic = `members-${store}`
     const feed = await EventFeed.create({ brokers: servers.kafka.brokers, topic, partitions: PARTITIONS })
     t.after(() => feed.close())
@@ -131,7 +131,7 @@ function testOn(store: string, storeUrl: () => Promise<string>): void {
     t.after(() => stop.abort())
     const began = performance.now()
     const flowing = feed.steady(stop.signal, RATE)
-    // What is sent but not acknowledged yet may be counted by now.
+    // Events that are not acknowledged yet may be counted already.
     const watching = watch(members, () => total(feed.counts) + 2 * RATE, stop.signal)
     const happened = await befallAll(members, seeded(topic))
     stop.abort()
@@ -152,8 +152,8 @@ function testOn(store: string, storeUrl: () => Promise<string>): void {
   })
 }
 
-// Beside each other in small: most of the time is waiting for sessions to end.
-describe(`a group whose members come and go (SEED=${SEED})`, { concurrency: !LONG }, () => {
+// At the same time in small runs: most of the time passes until sessions end.
+describe(`a group whose members leave, are killed and freeze (SEED=${SEED})`, { concurrency: !LONG }, () => {
   testOn('SQLite', async () => `sqlite:${join(dir, 'type-counts.db')}`)
   testOn('PostgreSQL', () => servers.postgres.createDatabase())
 })

@@ -1,6 +1,6 @@
 /**
- * The consumer with 512 MB, whatever is on its topic: batches that decompress to more than may be read, of every codec, stop their own partitions and are
- * said; all that may be read is read; and liveness answers meanwhile.
+ * The consumer with 512 MB, whatever is on its topic: batches of every codec that decompress to more than the bound stop only their own partitions, with a
+ * message; batches within the bound are counted; and liveness answers meanwhile.
  */
 import assert from 'node:assert/strict'
 import { mkdirSync } from 'node:fs'
@@ -20,7 +20,7 @@ import { Topics } from '../topics.ts'
 const MIB = 1024 * 1024
 const MEMORY = 512 * MIB
 const PATIENCE = 120_000
-/** Between two probes, in ms. */
+/** Pause between two probes, in ms. */
 const PROBE_INTERVAL = 250
 /** Within this time, in ms, a probe is answered on a machine that is not busy. */
 const LIVE_WITHIN = 1000
@@ -30,7 +30,7 @@ type Codec = (typeof CODECS)[number]
 
 const servers = serversOfFile('memory')
 
-/** Sends a value of so many spaces to a partition, in a batch of its own. */
+/** Sends a value of that many spaces to a partition, in a batch of its own. */
 async function sendSpaces(topic: string, partition: number, compression: Codec, bytes: number, times = 1): Promise<void> {
   const producer = new Producer<Buffer, Buffer, Buffer, Buffer>({
     clientId: 'spaces',
@@ -48,7 +48,7 @@ async function sendSpaces(topic: string, partition: number, compression: Codec, 
   }
 }
 
-/** A consumer of the topic that has so much memory, and what it took. */
+/** A consumer of the topic with a bound on its memory, and a measurement of it. */
 async function limitedConsumer(t: TestContext, topic: string, env: Readonly<Record<string, string>> = {}) {
   const group = new MemoryGroup(topic, MEMORY)
   const dir = join(servers.dir, topic)
@@ -62,7 +62,7 @@ async function limitedConsumer(t: TestContext, topic: string, env: Readonly<Reco
   return { consumer, group }
 }
 
-/** Probes liveness until `stop` is called, which gives the longest answer on a machine that would not be busy, in ms. */
+/** Probes liveness until `stop` is called. That returns the longest time of an answer, in ms, as it would be on an idle machine. */
 function probing(consumer: ConsumerProcess): { stop(): Promise<number> } {
   let slowest = 0
   let stopped = false
@@ -83,7 +83,7 @@ function probing(consumer: ConsumerProcess): { stop(): Promise<number> } {
   }
 }
 
-/** How many times longer than its processor time something takes now, because others use the machine too. */
+/** How many times its processor time something takes now, because other processes use the machine, too. */
 function busyness(): number {
   const used = process.cpuUsage()
   const began = performance.now()
@@ -93,7 +93,7 @@ function busyness(): number {
   return Math.max(1, (elapsed * 1000) / (user + system))
 }
 
-/** By a connection of its own, as probes come. @throws where there is none */
+/** Probes once, on a connection of its own. @throws if there is no answer */
 function answerOf(url: string): Promise<void> {
   return new Promise((resolve, reject) => {
     const request = http.get(url, { agent: false }, (response) => response.resume().on('end', resolve))
@@ -109,13 +109,13 @@ async function until(consumer: ConsumerProcess, what: string, condition: () => P
   }
 }
 
-test('batches of every codec that are larger than is allowed stop their partitions alone', async (t) => {
+test('batches of every codec beyond the bound stop only their own partitions', async (t) => {
   if (NO_MEMORY_GROUPS !== null) return t.skip(NO_MEMORY_GROUPS)
   const topic = 'bombs'
   const { brokers } = servers.kafka
   const topics = new Topics(brokers)
   t.after(() => topics.close())
-  // Of the feed's two partitions and more: its events go to the first.
+  // The feed's events go to the first partition only; the batches go to the others.
   const feed = await EventFeed.create({ brokers, topic, partitions: 1 + CODECS.length })
   t.after(() => feed.close())
   feed.partitions = 1
@@ -143,7 +143,7 @@ test('batches of every codec that are larger than is allowed stop their partitio
   figure('memory, five bombs', `${Math.round(group.peak / MIB)} MiB at the peak, liveness within ${Math.round(slowest)} ms`)
 })
 
-test('where the gaps are to be recorded they are, and what is behind them is counted', async (t) => {
+test('with ON_DATA_LOSS=continue the gaps are recorded, and records behind them are counted', async (t) => {
   if (NO_MEMORY_GROUPS !== null) return t.skip(NO_MEMORY_GROUPS)
   const topic = 'bombs-passed'
   const { brokers } = servers.kafka
@@ -160,7 +160,7 @@ test('where the gaps are to be recorded they are, and what is behind them is cou
   assert.deepEqual([exitCode, out.split('.')[0]], [0, 'verify: equal'], out)
 })
 
-test('batches that are as large as is allowed are read, one after the other, in every partition', async (t) => {
+test('batches of the greatest allowed size are counted, one after the other, in every partition', async (t) => {
   if (NO_MEMORY_GROUPS !== null) return t.skip(NO_MEMORY_GROUPS)
   const topic = 'nearly-bombs'
   const partitions = LONG ? 12 : 4
@@ -180,7 +180,7 @@ test('batches that are as large as is allowed are read, one after the other, in 
   figure(`memory, ${size}`, `${Math.round(group.peak / MIB)} MiB at the peak, liveness within ${Math.round(slowest)} ms`)
 })
 
-test('type names are counted up to a number, in front of the first record that has one more', async (t) => {
+test('type names are counted up to the bound, and the partition stops in front of a record with one more', async (t) => {
   if (NO_MEMORY_GROUPS !== null) return t.skip(NO_MEMORY_GROUPS)
   const topic = 'many-types'
   const most = LONG ? 100_000 : 3000

@@ -1,6 +1,6 @@
 /**
  * The running services while their connections to Kafka, PostgreSQL and PokeAPI fail: cut, black-holed, slowed. They go on by themselves, with
- * exact counts and in the memory they had. In full each fault comes alone; in small all connections fail together.
+ * exact counts and without using more memory. In full runs each fault comes alone; in small runs all connections fail together.
  */
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -28,10 +28,10 @@ const CUTS = LONG ? 30 : 3
 const SLOW = 1000
 /** Within this time after a fault everything goes on, in ms. */
 const RECOVERY = 30_000
-/** Of load before memory is looked at for the first time, in ms. */
+/** How long the services work before memory is measured for the first time, in ms. */
 const WARM_UP = 60_000
 const MAX_GROWTH = 16 * 2 ** 20
-/** Events a second past the producer. */
+/** Events a second that are sent without the producer. */
 const RATE = LONG ? 500 : 100
 const TOPIC = 'poke-topic'
 
@@ -51,7 +51,7 @@ before(async () => {
   const { hostname, port } = new URL(database)
   postgresProxy = await TcpProxy.start({ host: hostname, port: Number(port) })
   storeUrl = postgresProxy.urlOf(database)
-  // Nothing of it is fresh for long, so that each capture asks.
+  // Its answers are fresh only for a moment, so that each capture needs a request.
   api = await servePokeApi({ maxAge: 0 })
   apiProxy = await TcpProxy.start({ host: '127.0.0.1', port: api.port })
 })
@@ -84,7 +84,7 @@ const FAULTS: readonly Fault[] = [
       proxy.hold()
       await sleep(FAULT)
     },
-    // What was sent into it arrives now, long after it was given up.
+    // Bytes that were sent into it arrive now, long after their senders gave up.
     end: (proxy) => proxy.deliver(),
   },
   {
@@ -121,7 +121,7 @@ test(`connections cut, black-holed and slowed (SEED=${SEED})`, { timeout: 20 * 6
   t.after(() => producer.end('SIGKILL'))
   await producer.answers()
   const services = { consumer: await Inspector.attach(consumer.output), producer: await Inspector.attach(producer.output) }
-  // A process does not end while an inspector looks at it.
+  // A process does not end while an inspector is connected.
   const lookAway = () => {
     for (const inspector of Object.values(services)) inspector.close()
   }
@@ -130,7 +130,7 @@ test(`connections cut, black-holed and slowed (SEED=${SEED})`, { timeout: 20 * 6
   const fed = feed.steady(feeding.signal, RATE)
   t.after(() => feeding.abort())
 
-  /** Heap and external of each service, in bytes. */
+  /** Heap and external memory of each service, in bytes. */
   const memory = async () => {
     const used: Record<string, number> = {}
     for (const [name, inspector] of Object.entries(services)) {
@@ -139,7 +139,7 @@ test(`connections cut, black-holed and slowed (SEED=${SEED})`, { timeout: 20 * 6
     }
     return used
   }
-  /** Waits until everything that is in the topic now is counted, and the producer captures and publishes, both without trouble. */
+  /** Waits until everything in the topic is counted, the producer captures and publishes, and both are ready. */
   const goesOn = async (what: string) => {
     const began = performance.now()
     const published = (await producer.metric('poke_published_events_total')) ?? 0

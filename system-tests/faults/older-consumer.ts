@@ -1,6 +1,6 @@
 /**
- * Loaded into a consumer with `--import`, makes it one of an earlier version, which refuses a type that later ones count: what it kept as
- * dead letters can be replayed.
+ * Loaded into a consumer with `--import`, this makes it behave as an earlier version that cannot count one type: the dead letters that it keeps
+ * can be replayed by the real version.
  */
 import { registerHooks } from 'node:module'
 

@@ -1,4 +1,4 @@
-/** Partitions that are added to a running topic are picked up by running consumers, and shared, without anybody doing anything. */
+/** Running consumers find partitions that are added to their topic and share them, without any action of an operator. */
 import assert from 'node:assert/strict'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
@@ -15,13 +15,13 @@ const TOPIC = 'partitions-added'
 const MEMBERS = 2
 const BEFORE = 2
 const AFTER = 6
-/** The leader of the group looks every 10 s; then its members join again. In ms, with what a busy machine adds. */
+/** The leader of the group checks the topic every 10 s; then the members join again. In ms, with some more for a busy machine. */
 const PICKED_UP = 30_000
 
 const servers = serversOfFile('partitions-added')
 const { dir } = servers
 
-test(`${AFTER - BEFORE} partitions added under ${MEMBERS} running consumers are counted from their first record on`, async (t) => {
+test(`${AFTER - BEFORE} partitions added to the topic of ${MEMBERS} running consumers are counted from their first record on`, async (t) => {
   const { brokers } = servers.kafka
   const topics = new Topics(brokers)
   t.after(() => topics.close())

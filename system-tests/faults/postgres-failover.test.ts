@@ -1,6 +1,6 @@
 /**
- * A PostgreSQL primary that dies for good, and its standby in its place: with synchronous replication nothing is lost, without it the last
- * commits are, positions and counts together, and the topic gives them again. Events arrive all the while, and each is counted once.
+ * A PostgreSQL primary is killed for good, and its standby promoted: with synchronous replication nothing is lost; without it the last commits
+ * are lost, positions and counts together, and their records are read again. Events arrive all the time, and each is counted once.
  */
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -36,7 +36,7 @@ before(async () => {
   path = new URL(await primary.createDatabase()).pathname
   standby = await primary.startStandby()
   feed = await EventFeed.create({ brokers: kafka.brokers, topic: TOPIC, partitions: 4 })
-  // The standby first: it answers, and is passed over.
+  // The standby first: it answers, and is skipped because it cannot be written.
   const hosts = [standby, primary].map(({ port }) => `127.0.0.1:${port}`).join(',')
   const env = { STORE_URL: `postgres://poke:pikachu@${hosts}${path}?target_session_attrs=read-write` }
   for (const name of ['one', 'other']) {
@@ -52,13 +52,13 @@ after(async () => {
 
 const on = (server: OwnPostgresServer) => `postgres://poke:pikachu@127.0.0.1:${server.port}${path}`
 
-/** The offsets that a server has counted, of all partitions together. */
+/** The sum of the positions of all partitions on a server. */
 async function positions(server: OwnPostgresServer): Promise<number> {
   const [row] = await query(on(server), 'SELECT coalesce(sum(position), 0)::integer AS offsets FROM partitions')
   return row?.offsets as number
 }
 
-/** The primary dies, the standby takes its place, and a new standby takes the standby's. @returns how long counting stood still, in ms */
+/** Kills the primary, promotes the standby, and starts a new standby. @returns how long counting was interrupted, in ms */
 async function failOver(): Promise<number> {
   await primary.kill()
   await standby.promote()
@@ -72,7 +72,7 @@ async function failOver(): Promise<number> {
   return took
 }
 
-/** Waits until everything that was sent by now, and something more, is counted. */
+/** Waits until every event sent by now, and at least one more, is counted. */
 async function goesOn(): Promise<void> {
   const sent = total(feed.counts)
   for (const until = performance.now() + RECOVERY; ; ) {

@@ -1,6 +1,6 @@
 /**
- * The consumer while its PostgreSQL fails: restarted, killed during COMMIT, and its replies to COMMIT lost, whether it was applied or not. Events
- * arrive all the while, and each is counted once.
+ * The consumer while its PostgreSQL is restarted, killed during COMMIT, or its replies to COMMIT are lost, whether the commit was made or not. Events
+ * arrive all the time, and each is counted once.
  */
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -23,14 +23,14 @@ const LOST_REPLIES = LONG ? 40 : 4
 const RATE = LONG ? 1000 : 300
 /** Within this time after a fault counting goes on, in ms. */
 const RECOVERY = 30_000
-/** A commit takes this long, in ms, so that there is time to kill it before it is done: PostgreSQL waits before it writes the log (this is its longest). */
+/** How long PostgreSQL delays a commit before it writes its log, in ms (the longest that it allows), so that it can be killed before that. */
 const COMMIT_DELAY = 100
 const TOPIC = 'poke-topic'
 
 const dir = mkdtempSync(join(tmpdir(), 'postgres-faults-'))
 let kafka: Kafka
 let postgres: OwnPostgresServer
-/** Past the proxy. */
+/** The database's URL without the proxy. */
 let database: string
 let proxy: TcpProxy
 let feed: EventFeed
@@ -53,7 +53,7 @@ after(async () => {
   rmSync(dir, { recursive: true })
 })
 
-/** Lets events arrive while `work` goes on, and checks that each of them was counted once. @returns how many there were */
+/** Sends events while `work` runs, and checks that each of them was counted once. @returns how many were sent */
 async function whileFed(work: () => Promise<void>): Promise<number> {
   const before = feed.sent
   const feeding = new AbortController()
@@ -70,7 +70,7 @@ async function whileFed(work: () => Promise<void>): Promise<number> {
   return feed.sent - before
 }
 
-/** Waits until everything that was sent by now, and something more, is counted. @returns how long it took, in ms */
+/** Waits until every event sent by now, and at least one more, is counted. @returns how long it took, in ms */
 async function goesOn(): Promise<number> {
   const began = performance.now()
   const sent = total(feed.counts)
@@ -86,11 +86,11 @@ async function goesOn(): Promise<number> {
   }
 }
 
-/** The statement's name in a Bind message (https://www.postgresql.org/docs/current/protocol-message-formats.html), behind that of the portal. */
+/** The name of the statement in a Bind message (https://www.postgresql.org/docs/current/protocol-message-formats.html), after that of the portal. */
 const COMMIT = Buffer.from('\0commit\0')
 const isCommit = (bytes: Buffer) => bytes.includes(COMMIT)
 
-/** Which partition a commit moves, and to where: its third and seventh value. */
+/** The partition and the new position of a commit: its third and seventh value. */
 function moveOf(commit: Buffer): { partition: number; to: number } {
   let at = commit.indexOf(COMMIT) + COMMIT.length
   at += 2 + 2 * commit.readInt16BE(at)
@@ -105,7 +105,7 @@ function moveOf(commit: Buffer): { partition: number; to: number } {
   return { partition: Number(values[2]), to: Number(values[6]) }
 }
 
-/** Whether the store has what a commit wanted. */
+/** Whether a commit was made. */
 async function isApplied(commit: Buffer): Promise<boolean> {
   const { partition, to } = moveOf(commit)
   assert.ok(to > 0 && partition >= 0, `no commit: ${commit.toString('latin1')}`)
@@ -135,7 +135,7 @@ test(`PostgreSQL killed ${KILLS} times during COMMIT: every event is counted onc
       const commit = await proxy.nextRequest(isCommit)
       await sleep(random() * COMMIT_DELAY * 1.5)
       await postgres.kill()
-      // Nobody moves the position on before it is looked at.
+      // No other commit changes the position before it is read.
       proxy.swallow()
       await postgres.start()
       if (await isApplied(commit)) seen.applied++
@@ -159,7 +159,7 @@ test(`${LOST_REPLIES} replies to COMMIT lost, by turns applied and not: every ev
       const commit = await proxy.nextRequest(isCommit, applied ? 'answer-lost' : 'request-lost')
       assert.equal(await isApplied(commit), applied)
       if (applied) seen.applied++
-      // By turns the connection breaks, or nothing more is heard and the deadline passes.
+      // In turns the connection breaks, or it stays open without an answer until the deadline.
       if (loss % 4 < 2) proxy.cut()
       seen.slowest = Math.max(seen.slowest, await goesOn())
     }

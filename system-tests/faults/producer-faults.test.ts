@@ -1,5 +1,5 @@
 /**
- * The producer under faults, as the process that users run: killed, its acknowledgements lost, its sends late, its data copied and set back.
+ * The producer process under faults: killed, its acknowledgements lost, its sends delayed, its data directory copied and set back.
  * Each capture is counted once, and none is dropped as a duplicate of another.
  */
 import assert from 'node:assert/strict'
@@ -21,9 +21,9 @@ const KILLS = LONG ? 50 : 3
 const DOUBTFUL_SENDS = LONG ? 150 : 3
 const ADDED_PARTITIONS = LONG ? 5 : 1
 const COPIES = LONG ? 10 : 1
-/** Before a send is given up and made again, in ms. */
+/** The deadline of a send, after which it is repeated, in ms. */
 const SEND_TIMEOUT = 500
-/** Of all Pokémon, the first ones; undefined: all. And what each answer of PokeAPI takes, in ms, so that there is time for faults. */
+/** How many Pokémon a sweep has (undefined: all), and how long PokeAPI takes for an answer, in ms, so that there is time for faults. */
 const [FIRST, DELAY] = LONG ? [undefined, 5] : [300, 12]
 
 const dir = mkdtempSync(join(tmpdir(), 'producer-faults-'))
@@ -47,7 +47,7 @@ after(async () => {
   rmSync(dir, { recursive: true })
 })
 
-/** A sweep into a topic of its own, which a consumer counts while it goes on. */
+/** A sweep into a topic of its own, which a consumer counts at the same time. */
 class Sweep {
   readonly topic: string
   readonly dir: string
@@ -68,7 +68,7 @@ class Sweep {
     return new Sweep(t, topic, await ConsumerProcess.start({ brokers: broker.direct, topic, dir: join(dir, topic) }))
   }
 
-  /** Starts a producer that begins the sweep, or goes on with it. @param data its data, where they are not the sweep's own */
+  /** Starts a producer that begins the sweep, or goes on with it. @param data its data directory, if it is not the sweep's own */
   async producer(data = this.dir, settings: Readonly<Record<string, string>> = {}): Promise<ProducerProcess> {
     const env = { CAPTURE_MODE: 'sweep', KAFKA_SEND_TIMEOUT: `${SEND_TIMEOUT}ms`, ...settings }
     const producer = await ProducerProcess.start({ brokers: broker.brokers, topic: this.topic, api: api.url, dir: data, env })
@@ -76,13 +76,13 @@ class Sweep {
     return producer
   }
 
-  /** Whether something of it is counted, and not all. */
+  /** Whether a part of the sweep is counted. */
   async isUnderWay(): Promise<boolean> {
     const { captures } = await topicCaptures(broker.direct, this.topic)
     return captures > 0 && captures < all && total(await this.consumer.published()) > 0
   }
 
-  /** Checks what has become of it. @param once whether each Pokémon was captured only once */
+  /** Checks the counts and the topic. @param once whether each Pokémon was captured only once */
   async end(once: boolean): Promise<TopicCaptures> {
     const found = await topicCaptures(broker.direct, this.topic)
     assert.equal(found.pokemon.size, all)
@@ -94,18 +94,18 @@ class Sweep {
   }
 }
 
-/** Lets a producer go on to the end of its sweep. */
+/** Waits until a producer has finished its sweep. */
 async function finishes(producer: ProducerProcess): Promise<void> {
   assert.equal(await producer.ended, 0, producer.output)
   assert.match(producer.output, /the sweep is finished/)
 }
 
-/** Resolves with what `work` gives, or with null where the producer ends before. */
+/** Resolves with the result of `work`, or with null if the producer ends before. */
 async function meanwhile<T>(producer: ProducerProcess, work: Promise<T>): Promise<T | null> {
   return await Promise.race([work, producer.ended.then(() => null)])
 }
 
-/** Waits until PokeAPI was asked so many times more. */
+/** Waits until PokeAPI has received that many more requests. */
 async function captured(producer: ProducerProcess, more: number): Promise<void> {
   const asked = () => [...api.answered.values()].reduce((sum, answers) => sum + answers, 0)
   for (const goal = asked() + more; asked() < goal && producer.running; ) await sleep(1)
@@ -132,14 +132,14 @@ test(`a producer killed ${KILLS} times in its sweep: each Pokémon is counted on
   )
 })
 
-/** What becomes of a send: in each case its producer does not know whether it arrived. */
+/** What happens to a send; in each case its producer does not know whether it arrived. */
 const DOUBTS = [
   'the answer is lost and the connection breaks',
   'the answer is lost and nothing more is heard',
   'the request arrives late',
 ] as const
 
-test(`acknowledgements lost and sends late, ${DOUBTFUL_SENDS} times: each capture is counted once (SEED=${SEED})`, async (t) => {
+test(`acknowledgements lost and sends delayed, ${DOUBTFUL_SENDS} times: each capture is counted once (SEED=${SEED})`, async (t) => {
   const random = seeded('sends in doubt')
   const [first, seen] = [sweeps, { faults: 0, late: 0, duplicates: 0 }]
   while (seen.faults < DOUBTFUL_SENDS) {
@@ -152,7 +152,7 @@ test(`acknowledgements lost and sends late, ${DOUBTFUL_SENDS} times: each captur
       if ((await meanwhile(producer, broker.proxy.nextRequest(isProduceRequest, late ? 'request-held' : 'answer-lost'))) === null) break
       if (doubt === 'the answer is lost and the connection breaks') broker.proxy.cut()
       if (late) {
-        // The first is the same once more, given up and repeated; a late one arrives together with it, or some newer ones are through by then.
+        // The first one is the repeated send. The delayed send arrives together with it, or after some newer ones.
         for (let sends = Math.floor(random() * 5); sends >= 0; sends--)
           await meanwhile(producer, broker.proxy.nextRequest(isProduceRequest))
         broker.proxy.deliver()
@@ -170,11 +170,11 @@ test(`acknowledgements lost and sends late, ${DOUBTFUL_SENDS} times: each captur
   )
 })
 
-test(`a partition added while a send is in doubt, ${ADDED_PARTITIONS} times: each capture is counted once (SEED=${SEED})`, async (t) => {
+test(`a partition added while the outcome of a send is unknown, ${ADDED_PARTITIONS} times: each capture is counted once (SEED=${SEED})`, async (t) => {
   const random = seeded('partitions added')
   let partitions = 3
   const sweep = await Sweep.begin(t, partitions)
-  // One at a time, so that there is something left to capture when the partitions are there.
+  // One request at a time, so that something is left to capture when the partitions were added.
   const producer = await sweep.producer(sweep.dir, { CAPTURE_CONCURRENCY: '1' })
   for (let added = 0; added < ADDED_PARTITIONS; added++) {
     await captured(producer, random() * 40)
@@ -197,7 +197,7 @@ test(`a partition added while a send is in doubt, ${ADDED_PARTITIONS} times: eac
   )
 })
 
-/** Runs the producer for a while, and kills it while Kafka has events that the outbox believes to be unsent. */
+/** Runs the producer for a while, and kills it while Kafka has events that the outbox still keeps as unsent. */
 async function killInDoubt(sweep: Sweep, captures: number): Promise<void> {
   const producer = await sweep.producer()
   await captured(producer, captures)
@@ -205,7 +205,7 @@ async function killInDoubt(sweep: Sweep, captures: number): Promise<void> {
   assert.equal(await producer.end('SIGKILL'), 'SIGKILL')
 }
 
-/** Kills the producer twice in doubt. @returns a copy of its data as the first time has left them */
+/** Kills the producer twice while the outcome of a send is unknown. @returns a copy of its data directory from after the first kill */
 async function olderCopy(sweep: Sweep, random: () => number): Promise<string> {
   const copy = join(dir, sweep.topic, 'copy')
   await killInDoubt(sweep, 20 + random() * 50)

@@ -109,6 +109,18 @@ describe('the stack in containers', { skip, timeout: 60 * 60_000 }, () => {
     }
   })
 
+  test('an image has the licence of this project and of everything in the page’s bundle', async () => {
+    const ofTheBundle = ['echarts/LICENSE', 'echarts/NOTICE', 'echarts/licenses/LICENSE-d3', 'zrender/LICENSE']
+    for (const [service, files] of [
+      ['poke-api-producer', ['LICENSE']],
+      ['poke-api-consumer', ['LICENSE', ...ofTheBundle.map((file) => `node_modules/${file}`)]],
+    ] as const) {
+      for (const file of files) {
+        assert.match(await stack.compose('exec', '--no-TTY', service, 'cat', file), /licen[cs]e|copyright/i, `${service}: ${file}`)
+      }
+    }
+  })
+
   test('logs are lines for people without colours, or JSON if LOG_FORMAT says so', async () => {
     for (const service of ['poke-api-producer', 'poke-api-consumer'] as const) {
       const lines = await stack.compose('logs', '--no-log-prefix', service)

@@ -37,7 +37,7 @@ test('a password that the server quotes is in neither message nor cause', async 
   ] as const) {
     await assert.rejects(openStore(url, { groupId: 'group', password }), (error) => {
       assert.ok(error instanceof StoreError)
-      assert.match(error.message, /refuses the login \(no user with \*\*\*, 28P01\)/)
+      assert.match(error.message, /refused the login: .*STORE_PASSWORD_FILE \(no user with \*\*\*, 28P01\)/)
       assert.ok(!String((error.cause as Error).message).includes(secret))
       return true
     })

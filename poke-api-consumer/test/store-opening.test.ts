@@ -36,7 +36,7 @@ test('it is tried until it opens, with growing pauses', async () => {
   )
 })
 
-test('until then, who asks for its content is told that it is not open yet', async () => {
+test('before it is open, reads fail and say so', async () => {
   const { opening, stop } = setUp([])
   await assert.rejects(opening.partitions(), /the store is not open yet/)
   await assert.rejects(opening.deadLetters(null, 1), StoreError)

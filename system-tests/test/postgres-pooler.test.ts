@@ -176,7 +176,7 @@ describe('the PostgreSQL store behind pgbouncer', { skip }, () => {
       other.password = 's3cret'
       await assert.rejects(openStore(other.href, { groupId: 'group' }), (error) => {
         assert.ok(error instanceof StoreError && error.kind === 'not-authorised', String(error))
-        assert.match(error.message, /refuses the login \((password|SASL) authentication failed/)
+        assert.match(error.message, /refused the login: .*STORE_PASSWORD_FILE \((password|SASL) authentication failed/)
         return true
       })
       const missing = new URL(pooler.urlOf(url))

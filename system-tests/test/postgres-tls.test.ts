@@ -135,7 +135,7 @@ test('of several hosts the one that works is used; an unreachable and a refusing
       assert.ok(error instanceof StoreError && error.kind === 'unreachable', String(error))
       assert.match(
         error.message,
-        /has no server that can be used: 127\.0\.0\.1:1 cannot be reached \(.*ECONNREFUSED.*\); 127\.0\.0\.1:\d+ is a standby/,
+        /has no usable server: 127\.0\.0\.1:1 cannot be reached \(.*ECONNREFUSED.*\); 127\.0\.0\.1:\d+ is a standby/,
       )
       return true
     })

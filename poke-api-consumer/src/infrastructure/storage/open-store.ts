@@ -1,14 +1,14 @@
-/** Opens the store that a URL names: `sqlite:<file>` on one machine, `postgres://…` for many. */
+/** Opens the store that a URL names: `sqlite:<file>` for one machine, `postgres://…` for many. */
 import { StoreError } from '../../errors.ts'
 import { type Store, type StoreOptions, withDefaults } from './store.ts'
 
 /**
- * Makes what is missing (file, folder, tables) and brings an older schema up to date.
- * @throws StoreError; the retriable ones (PostgreSQL not up yet) are worth another try
+ * Creates what is missing (file, folder, tables), and brings an older schema up to date.
+ * @throws StoreError; where it is retriable (PostgreSQL has not started yet), try again later
  */
 export async function openStore(url: string, options: StoreOptions): Promise<Store> {
   const path = sqlitePath(url)
-  // Loaded only where it is used: the client of a database that is not there would slow down every start.
+  // Only the module that is used is loaded, because the other database's client would slow down every start.
   if (path !== null) {
     const { SqliteTallyStore } = await import('./sqlite-tally-store.ts')
     return await SqliteTallyStore.open(path, withDefaults(options))

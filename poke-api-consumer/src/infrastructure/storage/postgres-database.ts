@@ -1,4 +1,4 @@
-/** Connections to the PostgreSQL database of a store: every operation ends within its deadline, in a result or in an error that says what to do. */
+/** Runs the statements of a store on PostgreSQL: every operation ends within its deadline, with a result or with an error that says what to do. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { StoreError } from '../../errors.ts'
@@ -9,7 +9,7 @@ import { connectionWays, type StoreCertificates } from './postgres-tls.ts'
 import { parsePostgresUrl } from './postgres-url.ts'
 import type { Row } from './rows.ts'
 
-/** Kept prepared by its name on each connection that is ours alone. */
+/** A statement that stays prepared under its name, on each connection that no pooler shares. */
 export interface Statement {
   readonly name: string
   readonly text: string
@@ -20,19 +20,19 @@ export interface PostgresOptions {
   /** For one operation, connecting included, in ms. */
   readonly deadline: number
   readonly certificates: StoreCertificates
-  /** What the URL leaves out stands in PGSSLMODE and the like. */
+  /** Variables for what the URL leaves out (PGSSLMODE and the like). */
   readonly environment: Readonly<Record<string, string | undefined>>
 }
 
-/** A deadlock or a serialisation failure is known to have changed nothing: the statement is sent again this many times. */
+/** How often a statement is tried that a deadlock or a serialisation failure has undone: it has changed nothing. */
 const ATTEMPTS = 5
-/** For migrations, for what an operator asks for, and for a commit with very many dead letters, in ms. */
+/** The deadline of migrations, of what an operator asks for, and of a commit with very many dead letters, in ms. */
 const LONG_DEADLINE = 120_000
-/** Any number that other programs do not lock in the same database. */
+/** A number that no other program locks in the same database. */
 const MIGRATION_LOCK = 0x506f6b65
-/** SQL_ASCII takes the bytes of any other as they come. */
+/** SQL_ASCII stores the bytes of any text unchanged. */
 const ENCODINGS: readonly unknown[] = ['UTF8', 'SQL_ASCII']
-/** Identity columns and gen_random_uuid(). */
+/** The first version with all that the schema uses: identity columns and gen_random_uuid(). */
 const OLDEST_VERSION = 13
 
 export class PostgresDatabase {
@@ -40,7 +40,7 @@ export class PostgresDatabase {
   readonly name: string
   readonly #servers: PostgresServers
   readonly #deadline: number
-  /** Sets what every statement needs, for one transaction. */
+  /** SQL that applies the session's settings to one transaction. */
   readonly #setLocally: string
 
   /** @throws StoreError where the URL cannot be used */
@@ -49,15 +49,15 @@ export class PostgresDatabase {
     this.name = url.name
     this.#deadline = deadline
     const settings = new Map([
-      // Commits are on disk when they are answered (rule S3).
+      // The server answers a commit when it is on disk (rule S3).
       ['synchronous_commit', 'on'],
       ...url.session,
-      // The server answers before we give up, so that it is known what happened; and a frozen client of ours holds nothing for long.
+      // The server gives up before this client does, so its answer says what happened; and a client that freezes holds locks only briefly.
       ['lock_timeout', `${Math.ceil(deadline * 0.4)}`],
       ['statement_timeout', `${Math.ceil(deadline * 0.8)}`],
       ['idle_in_transaction_session_timeout', `${deadline}`],
-      // What a role or database may have by default, and what would change without a word what is written and read here: a null in an array
-      // would be the text NULL, and rows that a policy hides would be missing.
+      // A role or a database may have other defaults, which would change what is written and read without an error: a null in an array would be
+      // the text NULL, and rows that a policy hides would be missing.
       ['array_nulls', 'on'],
       ['row_security', 'off'],
       ['default_transaction_isolation', 'read committed'],
@@ -68,14 +68,14 @@ export class PostgresDatabase {
   }
 
   /**
-   * One statement, which is one transaction.
-   * @throws StoreError; where no answer came, it is not known whether the statement was done
+   * Runs one statement, which is one transaction.
+   * @throws StoreError; where no answer came, it is not known whether the statement took effect
    */
   async query(statement: Statement, values: readonly unknown[]): Promise<Row[]> {
-    return await this.#again(() =>
-      this.#lend('statement', async ({ client, pooled }) => {
+    return await this.#retry(() =>
+      this.#withSession('statement', async ({ client, pooled }) => {
         if (!pooled) return (await client.query({ ...statement, values: values as unknown[] })).rows
-        // Behind a pooler nothing is prepared, since the next statement may meet another server process.
+        // Behind a pooler nothing is prepared, because another server process may run the next statement.
         await client.query(`BEGIN ISOLATION LEVEL read committed; ${this.#setLocally}`)
         const { rows } = await client.query({ text: statement.text, values: values as unknown[] })
         await client.query('COMMIT')
@@ -85,13 +85,13 @@ export class PostgresDatabase {
   }
 
   /**
-   * Several statements of one transaction, for what is rare and may take long.
+   * Runs several statements in one transaction, for rare work that may take long.
    * @param isolation `read committed`: each statement sees what was committed before it; `repeatable read`: all see one state
-   * @throws StoreError; where no answer came to the last of it, it is not known whether it was done
+   * @throws StoreError; where the last statement got no answer, it is not known whether the transaction took effect
    */
   async transaction<T>(isolation: 'read committed' | 'repeatable read', work: (client: pg.ClientBase) => Promise<T>): Promise<T> {
-    return await this.#again(() =>
-      this.#lend('transaction', async ({ client, pooled }) => {
+    return await this.#retry(() =>
+      this.#withSession('transaction', async ({ client, pooled }) => {
         await client.query(`BEGIN ISOLATION LEVEL ${isolation}${pooled ? `; ${this.#setLocally}` : ''}`)
         await client.query(`SET LOCAL statement_timeout = ${LONG_DEADLINE * 0.8}; SET LOCAL lock_timeout = ${LONG_DEADLINE * 0.4}`)
         const result = await work(client)
@@ -101,7 +101,7 @@ export class PostgresDatabase {
     )
   }
 
-  /** Brings the schema up to date; of many instances that try, one does it and the others find it done. @throws StoreError */
+  /** Brings the schema up to date. Of many instances that try, one runs the migrations and the others find them done. @throws StoreError */
   async migrate(): Promise<void> {
     const migrations = storeMigrations('postgres')
     await this.#check()
@@ -109,7 +109,7 @@ export class PostgresDatabase {
     if (found < migrations.length) {
       await this.transaction('read committed', async (client) => {
         await client.query(`SELECT pg_advisory_xact_lock(${MIGRATION_LOCK})`)
-        // One that is there may stand in a later schema of the search_path than the one where a new table would be made.
+        // Only in a new database: an existing table may be in a later schema of the search_path than the one where this would create another.
         if (found === 0) {
           await client.query('CREATE TABLE IF NOT EXISTS store_migrations (version integer PRIMARY KEY, applied_at timestamptz NOT NULL)')
         }
@@ -124,12 +124,12 @@ export class PostgresDatabase {
     refuseNewerSchema(this.name, await this.#version(), migrations)
   }
 
-  /** Connections that are lent go when they come back. */
+  /** Connections in use are closed when they are released. */
   async close(): Promise<void> {
     await this.#servers.close()
   }
 
-  /** Refuses a server that cannot keep the promises. */
+  /** @throws StoreError where the server is too old, or set up so that it could lose commits */
   async #check(): Promise<void> {
     const [row] = await this.query(
       {
@@ -140,14 +140,14 @@ export class PostgresDatabase {
       },
       [],
     )
-    const refuse = (why: string) => new StoreError('unsupported', `the store ${this.name} cannot keep the promises: ${why}`)
+    const refuse = (why: string) => new StoreError('unsupported', `the store ${this.name} cannot guarantee exact counts: ${why}`)
     if ((row?.version as number) < OLDEST_VERSION) throw refuse(`it is PostgreSQL ${row?.version}: use ${OLDEST_VERSION} or newer`)
-    if (row?.fsync !== 'on') throw refuse('its setting fsync is off: a power cut could damage it: turn it on')
+    if (row?.fsync !== 'on') throw refuse('its setting fsync is off, so a power cut could damage it: turn it on')
     if (row.synchronous_commit === 'off') throw refuse('synchronous_commit is off: turn it on in the options of STORE_URL')
     if (!ENCODINGS.includes(row.encoding)) {
       throw refuse(
-        `its encoding is ${row.encoding}, which does not have the names of all types: make a database with ENCODING 'UTF8', and move what was ` +
-          'counted with pg_dump and pg_restore',
+        `its encoding is ${row.encoding}, which lacks characters that names of types can have: make a database with ENCODING 'UTF8', and move the ` +
+          'counts with pg_dump and pg_restore',
       )
     }
     if (row.schema === null) throw refuse('no schema of the search_path exists: make it, or correct the options of STORE_URL')
@@ -160,8 +160,8 @@ export class PostgresDatabase {
     return row?.version as number
   }
 
-  /** Sends again what a deadlock or a serialisation failure has undone, or what met another server process than it was prepared in. */
-  async #again<T>(work: () => Promise<T>): Promise<T> {
+  /** Repeats work that a deadlock or a serialisation failure has undone, or that reached a server process where its statement is not prepared. */
+  async #retry<T>(work: () => Promise<T>): Promise<T> {
     for (let attempt = 1; ; attempt++) {
       try {
         return await work()
@@ -176,14 +176,14 @@ export class PostgresDatabase {
   }
 
   /**
-   * Lends a connection. One that did not answer in time is cut: whatever hangs behind it (a pulled cable, a frozen server) could hang for
-   * hours otherwise.
+   * Runs `work` with a connection, which is closed where no answer comes in time: behind a pulled cable or a frozen server it could hang for
+   * hours.
    */
-  async #lend<T>(purpose: 'statement' | 'transaction', work: (session: PostgresSession) => Promise<T>): Promise<T> {
+  async #withSession<T>(purpose: 'statement' | 'transaction', work: (session: PostgresSession) => Promise<T>): Promise<T> {
     const deadline = purpose === 'statement' ? this.#deadline : LONG_DEADLINE
     let timer: NodeJS.Timeout | undefined
     const late = new Promise<never>((_, reject) => {
-      const message = `the store ${this.name} did not answer within ${deadline} ms: whether the last change was made is not known`
+      const message = `the store ${this.name} did not answer within ${deadline} ms: it is not known whether the last change took effect`
       timer = setTimeout(() => reject(new StoreError('unreachable', message)), deadline)
     })
     late.catch(() => {})
@@ -196,9 +196,9 @@ export class PostgresDatabase {
         client.release()
         return result
       } catch (error) {
-        // The answer that is waited for no more, once the connection is cut, is an error that nobody needs.
+        // Nobody waits for this answer any more: when the connection is closed it becomes an error that must not be unhandled.
         working.catch(() => {})
-        // What is still open on the connection (a statement without an answer, a transaction) ends with it.
+        // Closing the connection ends what is still open on it: a statement without an answer, a transaction.
         client.release(pooled || purpose === 'transaction' || !isRefusal(error) || CONNECTION_LOST.has(sqlState(error)))
         throw error
       }
@@ -212,7 +212,7 @@ export class PostgresDatabase {
 
 /** https://www.postgresql.org/docs/current/errcodes-appendix.html */
 const UNDONE: ReadonlySet<string> = new Set(['40001', '40P01'])
-/** The statement is unknown to the server process, or known from somebody else: it was not run. */
+/** The server process does not know the statement, or knows another one by its name: the statement was not run. */
 const NOT_PREPARED: ReadonlySet<string> = new Set(['26000', '42P05'])
-/** The session is over, or it belongs to a server that is no primary any more. */
+/** The session has ended, or its server is not the primary any more. */
 const CONNECTION_LOST: ReadonlySet<string> = new Set(['57P01', '57P02', '57P03', '57P05', '25006', '25P03', '25P04', '08P01'])

@@ -1,4 +1,4 @@
-/** Connections to the servers that a PostgreSQL URL names: to the first one that answers and can be written, by the first way that it allows. */
+/** Connects to the servers that a PostgreSQL URL names: to the first one that answers and accepts writes, with TLS or without. */
 
 import { HIDDEN, printable } from '@poke-api-pipeline/service-kit'
 import pg from 'pg'
@@ -7,12 +7,12 @@ import { failureOf, sqlState, storeError, unreachable } from './postgres-errors.
 import type { ConnectionWay } from './postgres-tls.ts'
 import type { PostgresUrl } from './postgres-url.ts'
 
-/** A connection that is lent; whoever has it releases it. */
+/** A connection from a pool. The caller releases it. */
 export interface PostgresSession {
   readonly client: pg.PoolClient
   /**
-   * Whether a pooler such as pgbouncer stands between: then each transaction may be had by another server process, and nothing that is set
-   * or prepared lasts longer than a transaction.
+   * Whether the connection goes through a pooler such as pgbouncer. Then each transaction may run in another server process, so settings and
+   * prepared statements last for one transaction only.
    */
   readonly pooled: boolean
 }
@@ -21,25 +21,25 @@ export interface PostgresServersOptions {
   readonly url: PostgresUrl
   readonly ways: readonly ConnectionWay[]
   readonly password: string | null
-  /** For one operation, connecting included, in ms. */
+  /** The time for one operation, connecting included, in ms. */
   readonly deadline: number
   /** Settings of each session. */
   readonly settings: ReadonlyMap<string, string>
 }
 
-/** Partitions commit side by side; a server allows about a hundred connections, to all instances together. */
+/** Connections to a server: partitions commit in parallel, and a server allows about a hundred connections to all instances together. */
 const CONNECTIONS = 4
 
 interface Server {
   /** For messages. */
   readonly name: string
-  /** One pool for each way to connect. */
+  /** One pool for each way to connect: with TLS, without. */
   readonly pools: readonly pg.Pool[]
   /** The way that worked last is tried first. */
   working: number
 }
 
-/** Characters of a password: what is shorter stands in many words. */
+/** The length from which a password is hidden in messages: a shorter one is a part of many words. */
 const SHORTEST_HIDDEN = 4
 
 export class PostgresServers {
@@ -68,8 +68,8 @@ export class PostgresServers {
   }
 
   /**
-   * Lends a connection. Every server is tried before this fails, beginning with the one that worked last.
-   * @throws StoreError
+   * Takes a connection from a pool. Every server is tried, beginning with the one that worked last.
+   * @throws StoreError where none of them can be used
    */
   async connect(): Promise<PostgresSession> {
     const failures: { readonly server: string; readonly error: StoreError }[] = []
@@ -82,28 +82,28 @@ export class PostgresServers {
         return this.#pooled ? { ...session, pooled: true } : session
       } catch (error) {
         this.#hidePasswords(error)
-        // A pool that is busy says nothing of its server.
+        // All connections of the pool are in use: the server itself works.
         if (isBusy(error)) throw storeError(this.#options.url.name, error)
         failures.push({ server: server.name, error: storeError(this.#options.url.name, error) })
       }
     }
-    // The time for all may be over before the last one was tried: the next connection begins there.
+    // The deadline may pass before the last server is tried, so the next attempt begins with the next server.
     this.#current = (this.#current + 1) % this.#servers.length
     throw failureOf(this.#options.url.name, failures)
   }
 
-  /** Some poolers give the number of the process that they had first: from now on every connection is taken for one of a pooler. */
+  /** From now on every connection is treated as one through a pooler. Some poolers cannot be recognised by the number of the server process. */
   foundPooler(): void {
     this.#pooled = true
   }
 
-  /** Connections that are lent go when they come back. */
+  /** Connections in use are closed when they are released. */
   async close(): Promise<void> {
     this.#closing ??= Promise.all(this.#servers.flatMap(({ pools }) => pools.map((pool) => pool.end())))
     await this.#closing
   }
 
-  /** Whoever answers there has been told the password, and may repeat it in words of its own: a pooler, or something that is no PostgreSQL. */
+  /** Removes passwords from a message: a pooler, or a program that is not PostgreSQL, may repeat the password that it was sent. */
   #hidePasswords(error: unknown): void {
     if (!(error instanceof Error)) return
     const { url, password } = this.#options
@@ -127,7 +127,7 @@ export class PostgresServers {
     throw unreachable(this.#options.url.name)
   }
 
-  /** Looks at what answers at the other end of a new connection, and sets what every statement on it needs. */
+  /** Examines the server of a new connection, and applies the session's settings. */
   async #greet(client: pg.PoolClient): Promise<PostgresSession> {
     const { url } = this.#options
     try {
@@ -144,7 +144,7 @@ export class PostgresServers {
     } catch (error) {
       client.release(true)
       if (SETTING_REFUSED.has(sqlState(error))) {
-        const why = `the store ${url.name} refuses a setting in the options of STORE_URL (${printable((error as Error).message)}, ${sqlState(error)})`
+        const why = `the store ${url.name} refused a setting in the options of STORE_URL (${printable((error as Error).message)}, ${sqlState(error)})`
         throw new StoreError('unusable', why, { cause: error })
       }
       throw error
@@ -152,12 +152,12 @@ export class PostgresServers {
   }
 
   /**
-   * The default of a role or database for `statement_timeout` holds for the greeting too, which lifts it. A new server process needs some milliseconds
-   * for its first statement, and less for the second one.
+   * Sends the greeting until it gets through: a role or database may have a `statement_timeout` of a millisecond, which the greeting itself replaces.
+   * A new server process needs some milliseconds for its first statement, and less for the second one.
    */
   async #sendGreeting(client: pg.PoolClient): Promise<{ pooled: boolean; standby: boolean; readOnly: boolean }> {
     const { deadline } = this.#options
-    // A pooler gives a number of its own for the server process, because the process may be another one each time.
+    // A pooler reports a process number of its own, because the server process can change.
     const { processID } = client as unknown as { processID: number | null }
     const greeting = { text: this.#greeting, values: [processID, ...this.#greetingValues], query_timeout: deadline }
     for (const until = performance.now() + deadline; ; ) {
@@ -171,14 +171,14 @@ export class PostgresServers {
 
   #newPool({ host, port }: PostgresUrl['hosts'][number], way: ConnectionWay): pg.Pool {
     const { url, deadline, password } = this.#options
-    // A server that does not answer at all leaves time for the others.
+    // A server that does not answer leaves time for the others.
     const share = Math.floor(deadline / url.hosts.length)
     const config = {
       host,
       port,
       user: url.user,
       database: url.database,
-      // A function, because without a password the client would look for a file of its own, and print a warning.
+      // A function, because without a password the client would read a password file of its own, and print a warning.
       password: () => password ?? url.password ?? '',
       ssl: way,
       sslnegotiation: way !== false && url.sslDirect ? 'direct' : 'postgres',
@@ -192,7 +192,7 @@ export class PostgresServers {
     class Client extends pg.Client {
       constructor() {
         super(config)
-        // Filled from PGOPTIONS otherwise: a pooler refuses options at the start of a connection.
+        // Otherwise the client takes it from PGOPTIONS, and poolers refuse options at the start of a connection.
         ;(this as unknown as { connectionParameters: { options: string } }).connectionParameters.options = ''
       }
     }
@@ -200,11 +200,11 @@ export class PostgresServers {
       Client,
       max: CONNECTIONS,
       idleTimeoutMillis: 30_000,
-      // For a new connection as well as for one that is free again.
+      // The wait for a new connection, and for one that is released.
       connectionTimeoutMillis: deadline,
     })
-    // A connection that breaks fails the statement under way, if there is one, and the next operation opens another connection.
-    // The events say the same once more, and would end the process where nobody listened.
+    // A broken connection fails its statement, and the next operation opens another connection. The events repeat that, and would end the
+    // process without a listener.
     pool.on('error', () => {})
     pool.on('connect', (client) => client.on('error', () => {}))
     return pool
@@ -212,8 +212,8 @@ export class PostgresServers {
 }
 
 /**
- * One statement, whose settings last as long as the session where the server process is ours alone, and else as long as this statement.
- * Nothing is asked for at the start of a connection: poolers refuse that.
+ * The first statement on a connection. Its settings last for the session; behind a pooler they last for this statement only.
+ * They are not sent at the start of the connection, because poolers refuse that.
  */
 function greeting(settings: number): string {
   const pooled = 'pg_backend_pid() IS DISTINCT FROM $1::integer'
@@ -222,7 +222,7 @@ function greeting(settings: number): string {
   return `SELECT ${[...looks, ...set].join(', ')}`
 }
 
-/** 64-bit integers as numbers: offsets, sequences and counts stay below 2^53. */
+/** 64-bit integers are read as numbers: offsets, sequences and counts stay below 2^53. */
 const INT8 = 20
 const parserOf = ((oid: number, format: 'text') =>
   oid === INT8 ? Number : pg.types.getTypeParser(oid, format)) as typeof pg.types.getTypeParser
@@ -232,7 +232,7 @@ const QUERY_CANCELED = '57014'
 /** An unknown setting, a value that it cannot have, one that cannot be changed once connected. */
 const SETTING_REFUSED: ReadonlySet<string> = new Set(['42704', '22023', '55P02', '42602'])
 
-/** Whether the other way (with TLS, or without) may fare better: the server has no TLS, or no entry for connections of this kind. */
+/** Whether the other way (with TLS, or without) may work: the server has no TLS, or no entry for connections of this kind. */
 function isAboutTheWay(error: unknown): boolean {
   const state = sqlState(error)
   if (state !== '') return state === '28000' || /\bSSL\b/i.test((error as Error).message)
@@ -240,7 +240,7 @@ function isAboutTheWay(error: unknown): boolean {
   return /SSL|TLS|CERT|EPROTO/.test(code) || /SSL/.test(message)
 }
 
-/** The pool's own words for: all connections are lent. */
+/** Whether all connections of a pool are in use: the pool has no code for it, only this message. */
 function isBusy(error: unknown): boolean {
   return (error as Error).message === 'timeout exceeded when trying to connect'
 }

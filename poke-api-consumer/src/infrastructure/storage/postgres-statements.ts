@@ -1,24 +1,24 @@
-/** The SQL of the PostgreSQL store. What changes something is one statement, so that a frozen client never holds a transaction open. */
-import { lettersWithin } from './letters-within.ts'
+/** The SQL of the PostgreSQL store. Every change is one statement, so a client that freezes never holds a transaction open. */
+import { deadLetterPageSql } from './dead-letter-page.ts'
 import type { Statement } from './postgres-database.ts'
 
 const named = <K extends string>(texts: Record<K, string>): Record<K, Statement> =>
   Object.fromEntries(Object.entries<string>(texts).map(([name, text]) => [name, { name, text }])) as Record<K, Statement>
 
 const time = (column: string) => `(extract(epoch FROM ${column}) * 1000)::bigint`
-const letterBytes = 'coalesce(octet_length(key), 0) + coalesce(octet_length(value), 0) + octet_length(headers)'
-const letterColumns = `letters.id, letters.record_offset, letters.leader_epoch, letters.record_timestamp::text, letters.reason, letters.state,
-  letters.key, letters.headers, letters.value, letters.cut, partitions.topic, partitions.topic_id, partitions.partition`
+const deadLetterBytes = 'coalesce(octet_length(key), 0) + coalesce(octet_length(value), 0) + octet_length(headers)'
+const deadLetterColumns = `dead_letters.id, dead_letters.record_offset, dead_letters.leader_epoch, dead_letters.record_timestamp::text, dead_letters.reason, dead_letters.state,
+  dead_letters.key, dead_letters.headers, dead_letters.value, dead_letters.cut, partitions.topic, partitions.topic_id, partitions.partition`
 
 export const STATEMENTS = named({
-  // Accepted at once where the name is new to the group (rule S4).
+  // A topic is accepted at once where its name is new to the group (rule S4).
   meetTopic: `
     INSERT INTO topics (group_id, topic_id, topic, accepted)
     SELECT $1, $2, $3, CASE WHEN NOT EXISTS (SELECT FROM topics WHERE group_id = $1 AND topic = $3) THEN 1 END
     WHERE NOT EXISTS (SELECT FROM topics WHERE group_id = $1 AND topic_id = $2)
     ON CONFLICT DO NOTHING`,
 
-  // Waits for a commit under way, and fences all that come later.
+  // Waits for the commit that is running, and fences every later commit under an older token.
   own: `
     INSERT INTO partitions (group_id, topic, topic_id, partition, token, owner, opened_at) VALUES ($1, $2, $3, $4, 1, $5, now())
     ON CONFLICT (group_id, topic_id, partition) DO UPDATE
@@ -34,7 +34,7 @@ export const STATEMENTS = named({
     )
     SELECT 0 AS silent, count(*) AS too_many FROM forgotten`,
 
-  // Position and last sequences in one snapshot, taken after the token: no older commit can fall between them.
+  // Reads position and last sequences in one snapshot, after the token was taken, so no commit under an older token can come between.
   state: `
     SELECT partitions.position, partitions.leader_epoch,
       (SELECT topic_id FROM topics
@@ -45,7 +45,7 @@ export const STATEMENTS = named({
     FROM partitions LEFT JOIN last_sequences ON last_sequences.partition_id = partitions.id
     WHERE partitions.id = $1`,
 
-  // Everything else follows from `moved`: where it has no row, nothing changes (rules S1 and S3).
+  // Every other part depends on `moved`: where the position did not move, nothing changes (rules S1 and S3).
   commit: `
     WITH moved AS (
       UPDATE partitions SET position = $7, leader_epoch = $8, first_offset = coalesce(first_offset, $9), revision = revision + 1,
@@ -66,7 +66,8 @@ export const STATEMENTS = named({
       SELECT moved.id, given.source, given.sequence, now() FROM moved, unnest($14::bytea[], $15::bigint[]) AS given (source, sequence)
       ON CONFLICT (partition_id, source) DO UPDATE SET sequence = excluded.sequence, updated_at = excluded.updated_at
     ), forgotten AS (
-      -- A source never seen before may push out another one (rule C3). The rows of this commit are not visible yet: room is left for them.
+      -- A source that was never seen before may replace another one (rule C3). The rows of this commit are not visible yet, so the bound leaves
+      -- room for them.
       DELETE FROM last_sequences known USING moved
       WHERE (SELECT number FROM new_sources) > 0 AND known.partition_id = moved.id AND known.source <> ALL ($14::bytea[]) AND (
         ($25 AND known.updated_at < now() - $16 * interval '1 ms')
@@ -74,8 +75,9 @@ export const STATEMENTS = named({
           SELECT source FROM last_sequences WHERE partition_id = (SELECT id FROM moved) AND source <> ALL ($14::bytea[])
           ORDER BY updated_at DESC, source OFFSET greatest(0, $17::integer - cardinality($14::bytea[]))))
       RETURNING $25 AND known.updated_at < now() - $16 * interval '1 ms' AS silent
-    ), letters AS (
-      -- A dead letter (rule D1). One that is met again after a reset is kept anew, its timestamp too: earlier versions have rounded it.
+    ), new_dead_letters AS (
+      -- Dead letters (rule D1). After a reset the same record may come again: it replaces the row, with its timestamp, which earlier versions
+      -- have rounded.
       INSERT INTO dead_letters (partition_id, record_offset, leader_epoch, record_timestamp, reason, state, kept_at, key, headers, value, cut)
       SELECT moved.id, given.record_offset, given.leader_epoch, given.record_timestamp, given.reason, 'kept', now(), given.key, given.headers,
         given.value, given.cut
@@ -103,7 +105,7 @@ export const STATEMENTS = named({
       ${time('committed_at')} AS committed_at
     FROM partitions WHERE group_id = $1 ORDER BY topic COLLATE "C", topic_id COLLATE "C", partition`,
 
-  // Behind the gap, or, where there is no place behind it ($9 null), where it was.
+  // Moves the position behind the gap. Where the gap has no end ($9 is null), the position stays.
   recordGap: `
     WITH moved AS (
       UPDATE partitions SET token = token + 1, revision = revision + 1, position = coalesce($9, position),
@@ -125,13 +127,13 @@ export const STATEMENTS = named({
   snapshotGaps: `
     SELECT gaps.partition_id, gaps.kind, gaps.message, gaps.from_offset AS "from", gaps.to_offset AS "to", ${time('gaps.recorded_at')} AS recorded_at
     FROM gaps JOIN partitions ON partitions.id = gaps.partition_id WHERE partitions.group_id = $1 ORDER BY gaps.id`,
-  // Those behind an offset and epoch, $4 at most.
-  snapshotLetters: `
+  // At most $4 dead letters behind an offset and epoch.
+  snapshotDeadLetters: `
     SELECT record_offset, leader_epoch, reason, state, cut FROM dead_letters
     WHERE partition_id = $1 AND state <> 'superseded' AND (record_offset, leader_epoch) > ($2, $3)
     ORDER BY record_offset, leader_epoch LIMIT $4`,
 
-  // First the rows that every commit and replay needs; what follows sees all that was committed before they were had.
+  // Locks the rows that every commit and replay needs. The statements after it see everything that was committed before.
   resetPartitions: `
     UPDATE partitions SET token = token + 1, revision = revision + 1, position = NULL, leader_epoch = -1, first_offset = NULL,
       counted = 0, duplicates = 0, dead_letters = 0, newest = NULL
@@ -139,47 +141,47 @@ export const STATEMENTS = named({
   resetCounts: 'DELETE FROM counts WHERE partition_id = ANY ($1::bigint[])',
   resetSequences: 'DELETE FROM last_sequences WHERE partition_id = ANY ($1::bigint[])',
   resetGaps: 'DELETE FROM gaps WHERE partition_id = ANY ($1::bigint[])',
-  resetLetters: `UPDATE dead_letters SET state = 'superseded' WHERE partition_id = ANY ($1::bigint[]) AND state <> 'superseded'`,
+  resetDeadLetters: `UPDATE dead_letters SET state = 'superseded' WHERE partition_id = ANY ($1::bigint[]) AND state <> 'superseded'`,
   resetTopics: 'DELETE FROM topics WHERE group_id = $1',
 
-  newestLetters: lettersWithin({
-    columns: letterColumns,
-    // The newest of each partition by their index, then the newest of those: however many there are, few are read.
-    chosen: `SELECT newest.id, newest.size FROM partitions, LATERAL (
-        SELECT id, ${letterBytes} AS size FROM dead_letters
+  newestDeadLetters: deadLetterPageSql({
+    columns: deadLetterColumns,
+    // First the newest of each partition by their index, then the newest of these: few rows are read, however many there are.
+    candidates: `SELECT newest.id, newest.size FROM partitions, LATERAL (
+        SELECT id, ${deadLetterBytes} AS size FROM dead_letters
         WHERE partition_id = partitions.id AND id < $2 AND state IN ('kept', 'published') ORDER BY id DESC LIMIT $3) newest
       WHERE partitions.group_id = $1 ORDER BY newest.id DESC LIMIT $3`,
     order: 'id DESC',
-    most: '$4',
+    maxBytes: '$4',
   }),
 
-  unpublished: lettersWithin({
-    columns: letterColumns,
-    chosen: `SELECT id, record_offset, leader_epoch, ${letterBytes} AS size FROM dead_letters
+  unpublished: deadLetterPageSql({
+    columns: deadLetterColumns,
+    candidates: `SELECT id, record_offset, leader_epoch, ${deadLetterBytes} AS size FROM dead_letters
       WHERE partition_id = (SELECT id FROM partitions WHERE group_id = $1 AND topic_id = $2 AND partition = $3) AND state = 'kept'
       ORDER BY record_offset, leader_epoch LIMIT $4`,
     order: 'record_offset, leader_epoch',
-    most: '$5',
+    maxBytes: '$5',
   }),
 
-  letterReasons: `
-    SELECT letters.reason, count(*) AS letters FROM dead_letters letters JOIN partitions ON partitions.id = letters.partition_id
-    WHERE partitions.group_id = $1 AND letters.state IN ('kept', 'published') GROUP BY letters.reason ORDER BY letters.reason COLLATE "C"`,
+  deadLetterReasons: `
+    SELECT dead_letters.reason, count(*) AS number FROM dead_letters JOIN partitions ON partitions.id = dead_letters.partition_id
+    WHERE partitions.group_id = $1 AND dead_letters.state IN ('kept', 'published') GROUP BY dead_letters.reason ORDER BY dead_letters.reason COLLATE "C"`,
 
   markPublished: `
-    UPDATE dead_letters letters SET state = 'published' FROM partitions
-    WHERE letters.id = ANY ($2::bigint[]) AND letters.state = 'kept' AND partitions.id = letters.partition_id AND partitions.group_id = $1`,
+    UPDATE dead_letters SET state = 'published' FROM partitions
+    WHERE dead_letters.id = ANY ($2::bigint[]) AND dead_letters.state = 'kept' AND partitions.id = dead_letters.partition_id AND partitions.group_id = $1`,
 
-  // From dead to counted once, whoever else tries: everything else follows from `letter`. And each from the one before, since counts
-  // without the partition's row would be a deadlock with a commit, which takes them the other way round.
+  // Each part depends on the part before it. So a dead letter is counted once, whoever else replays it; and the partition's row is locked
+  // before the counts, in the same order as in a commit: the other order could deadlock.
   replay: `
-    WITH letter AS (
-      UPDATE dead_letters letters SET state = 'counted' FROM partitions
-      WHERE letters.id = $2 AND letters.state IN ('kept', 'published') AND partitions.id = letters.partition_id AND partitions.group_id = $1
-      RETURNING letters.partition_id
+    WITH revived AS (
+      UPDATE dead_letters SET state = 'counted' FROM partitions
+      WHERE dead_letters.id = $2 AND dead_letters.state IN ('kept', 'published') AND partitions.id = dead_letters.partition_id AND partitions.group_id = $1
+      RETURNING dead_letters.partition_id
     ), moved AS (
-      UPDATE partitions SET revision = revision + 1, counted = counted + 1, dead_letters = dead_letters - 1 FROM letter
-      WHERE partitions.id = letter.partition_id
+      UPDATE partitions SET revision = revision + 1, counted = counted + 1, dead_letters = dead_letters - 1 FROM revived
+      WHERE partitions.id = revived.partition_id
       RETURNING partitions.id
     ), added AS (
       INSERT INTO counts AS known (partition_id, type, count)
@@ -188,11 +190,11 @@ export const STATEMENTS = named({
     )
     SELECT id FROM moved`,
 
-  // What was counted stays counted: verify needs to know it.
+  // A counted or superseded dead letter keeps its state, because verify needs it.
   purge: `
-    UPDATE dead_letters letters SET purged_at = now(), key = NULL, headers = NULL, value = NULL, cut = NULL,
-      state = CASE WHEN letters.state IN ('counted', 'superseded') THEN letters.state ELSE 'purged' END
+    UPDATE dead_letters SET purged_at = now(), key = NULL, headers = NULL, value = NULL, cut = NULL,
+      state = CASE WHEN dead_letters.state IN ('counted', 'superseded') THEN dead_letters.state ELSE 'purged' END
     FROM partitions
-    WHERE partitions.id = letters.partition_id AND partitions.group_id = $1 AND letters.state = ANY ($2::text[]) AND letters.purged_at IS NULL
-      AND letters.kept_at < to_timestamp($3::double precision / 1000)`,
+    WHERE partitions.id = dead_letters.partition_id AND partitions.group_id = $1 AND dead_letters.state = ANY ($2::text[]) AND dead_letters.purged_at IS NULL
+      AND dead_letters.kept_at < to_timestamp($3::double precision / 1000)`,
 })

@@ -1,4 +1,4 @@
-/** The store of many machines: one PostgreSQL database, which any number of instances share. */
+/** The store in a PostgreSQL database, which any number of instances on any number of machines can share. */
 
 import type { DataLoss, TopicPartition } from '@poke-api-pipeline/kafka-reader'
 import type {
@@ -16,14 +16,14 @@ import type { DeadLetter } from '../../entities/dead-letter.ts'
 import { DeadLetterList } from '../../entities/dead-letter-list.ts'
 import { PostgresDatabase } from './postgres-database.ts'
 import { STATEMENTS } from './postgres-statements.ts'
-import { columnOfCut, columnOfNewest, letterOf, listedOf, offsetOf, positionOf, type Row, summaryOf } from './rows.ts'
-import { type FullStoreOptions, idOf, LETTERS_AT_ONCE, type Store } from './store.ts'
+import { columnOfCut, columnOfNewest, deadLetterOf, listedOf, offsetOf, positionOf, type Row, summaryOf } from './rows.ts'
+import { DEAD_LETTER_PAGE_BYTES, type FullStoreOptions, idOf, type Store } from './store.ts'
 
-/** More dead letters, or more bytes of them, than can be written within the deadline of one statement on a busy server. */
-const MANY_LETTERS = 2000
+/** More dead letters, or more bytes of them, than a busy server writes within the deadline of one statement. */
+const MANY_DEAD_LETTERS = 2000
 const MANY_BYTES = 8 << 20
-/** Rows of dead letters that are in memory at once, while they are listed. */
-const LISTED_AT_ONCE = 10_000
+/** Rows of dead letters that are in memory at once while a snapshot lists them. */
+const LIST_PAGE = 10_000
 
 export class PostgresTallyStore implements Store {
   readonly id: string
@@ -36,7 +36,7 @@ export class PostgresTallyStore implements Store {
     this.#options = options
   }
 
-  /** @throws StoreError where the database cannot be reached or used, or is of a newer version */
+  /** @throws StoreError where the database cannot be reached or used, or has the schema of a newer version */
   static async open(url: string, options: FullStoreOptions): Promise<PostgresTallyStore> {
     const database = new PostgresDatabase(url, options)
     try {
@@ -115,7 +115,7 @@ export class PostgresTallyStore implements Store {
   async recordGap({ partition, token, from, loss }: Gap): Promise<CommitOutcome> {
     const recorded = await this.#database.query(STATEMENTS.recordGap, [
       ...[this.#options.groupId, partition.topicId, partition.partition, token, offsetOf(from), from.leaderEpoch],
-      // A topic that was made again is read from its log's start, where its partition stands already.
+      // The partition of a recreated topic stands at its log's start already.
       ...[loss.kind, loss.message, loss.kind === 'recreated' ? null : loss.to, loss.from, loss.to],
     ])
     return recorded.length === 1 ? 'committed' : 'fenced'
@@ -127,8 +127,8 @@ export class PostgresTallyStore implements Store {
       const partitions: Row[] = (await client.query(STATEMENTS.partitions.text, values)).rows
       const counts = byPartition((await client.query(STATEMENTS.snapshotCounts.text, values)).rows)
       const gaps = byPartition((await client.query(STATEMENTS.snapshotGaps.text, values)).rows)
-      const letters = new Map<unknown, PartitionSnapshot['deadLetterList']>()
-      for (const { id } of partitions) letters.set(id, await lettersOf(client, id as number))
+      const deadLetters = new Map<unknown, PartitionSnapshot['deadLetterList']>()
+      for (const { id } of partitions) deadLetters.set(id, await deadLettersOf(client, id as number))
       return partitions.map((row) => ({
         ...summaryOf(row),
         firstOffset: row.first_offset as number | null,
@@ -140,7 +140,7 @@ export class PostgresTallyStore implements Store {
           to: to as number | null,
           recordedAt: recorded_at as number,
         })),
-        deadLetterList: letters.get(row.id) as PartitionSnapshot['deadLetterList'],
+        deadLetterList: deadLetters.get(row.id) as PartitionSnapshot['deadLetterList'],
       }))
     })
   }
@@ -150,26 +150,26 @@ export class PostgresTallyStore implements Store {
     await this.#database.transaction('read committed', async (client) => {
       const { rows } = await client.query(STATEMENTS.resetPartitions.text, [groupId])
       const ids = rows.map(({ id }) => id)
-      for (const { text } of [STATEMENTS.resetCounts, STATEMENTS.resetSequences, STATEMENTS.resetGaps, STATEMENTS.resetLetters]) {
+      for (const { text } of [STATEMENTS.resetCounts, STATEMENTS.resetSequences, STATEMENTS.resetGaps, STATEMENTS.resetDeadLetters]) {
         await client.query(text, [ids])
       }
       await client.query(STATEMENTS.resetTopics.text, [groupId])
     })
   }
 
-  async deadLetters(before: number | null, limit: number, maxBytes = LETTERS_AT_ONCE): Promise<KeptDeadLetter[]> {
+  async deadLetters(before: number | null, limit: number, maxBytes = DEAD_LETTER_PAGE_BYTES): Promise<KeptDeadLetter[]> {
     const values = [this.#options.groupId, before ?? Number.MAX_SAFE_INTEGER, limit, maxBytes]
-    return (await this.#database.query(STATEMENTS.newestLetters, values)).map(letterOf)
+    return (await this.#database.query(STATEMENTS.newestDeadLetters, values)).map(deadLetterOf)
   }
 
   async deadLetterReasons(): Promise<ReadonlyMap<string, number>> {
-    const rows = await this.#database.query(STATEMENTS.letterReasons, [this.#options.groupId])
-    return new Map(rows.map(({ reason, letters }) => [reason as string, letters as number]))
+    const rows = await this.#database.query(STATEMENTS.deadLetterReasons, [this.#options.groupId])
+    return new Map(rows.map(({ reason, number }) => [reason as string, number as number]))
   }
 
   async unpublished({ topicId, partition }: TopicPartition, limit: number, maxBytes: number): Promise<KeptDeadLetter[]> {
     const values = [this.#options.groupId, topicId, partition, limit, maxBytes]
-    return (await this.#database.query(STATEMENTS.unpublished, values)).map(letterOf)
+    return (await this.#database.query(STATEMENTS.unpublished, values)).map(deadLetterOf)
   }
 
   async markPublished(ids: readonly number[]): Promise<void> {
@@ -198,16 +198,16 @@ export class PostgresTallyStore implements Store {
   }
 }
 
-/** Without their bytes, a page at a time: all rows at once would take a hundred times what is kept of them. */
-async function lettersOf(
+/** Lists the dead letters without their bytes, a page at a time: all rows at once would take a hundred times the memory of the list. */
+async function deadLettersOf(
   client: { query(text: string, values: unknown[]): Promise<{ rows: Row[] }> },
   partitionId: number,
 ): Promise<PartitionSnapshot['deadLetterList']> {
   const letters: PartitionSnapshot['deadLetterList'] = new DeadLetterList()
   for (let [offset, leaderEpoch] = [-1, -1]; ; ) {
-    const { rows } = await client.query(STATEMENTS.snapshotLetters.text, [partitionId, offset, leaderEpoch, LISTED_AT_ONCE])
+    const { rows } = await client.query(STATEMENTS.snapshotDeadLetters.text, [partitionId, offset, leaderEpoch, LIST_PAGE])
     for (const row of rows) letters.add(listedOf(row))
-    if (rows.length < LISTED_AT_ONCE) return letters
+    if (rows.length < LIST_PAGE) return letters
     const last = letters.at(letters.length - 1)
     offset = last.offset
     leaderEpoch = last.leaderEpoch
@@ -224,9 +224,9 @@ function byPartition(rows: readonly Row[]): Map<unknown, Row[]> {
   return groups
 }
 
-function isLarge(letters: readonly DeadLetter[]): boolean {
-  if (letters.length > MANY_LETTERS) return true
+function isLarge(deadLetters: readonly DeadLetter[]): boolean {
+  if (deadLetters.length > MANY_DEAD_LETTERS) return true
   let bytes = 0
-  for (const { key, value, headers } of letters) bytes += (key?.length ?? 0) + (value?.length ?? 0) + headers.length
+  for (const { key, value, headers } of deadLetters) bytes += (key?.length ?? 0) + (value?.length ?? 0) + headers.length
   return bytes > MANY_BYTES
 }

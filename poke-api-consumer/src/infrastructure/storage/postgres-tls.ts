@@ -1,17 +1,17 @@
-/** What `sslmode` means for a connection, as for PostgreSQL's own client: https://www.postgresql.org/docs/current/libpq-ssl.html */
+/** Applies `sslmode` as PostgreSQL's own client does: https://www.postgresql.org/docs/current/libpq-ssl.html */
 import { readFileSync } from 'node:fs'
 import { type ConnectionOptions, createSecureContext, getCACertificates, rootCertificates } from 'node:tls'
 import { StoreError } from '../../errors.ts'
 import type { PostgresUrl, SslMode } from './postgres-url.ts'
 
-/** Certificates and a key in PEM, where they do not stand in the URL. */
+/** Certificates and a key in PEM, where the URL does not name them. */
 export interface StoreCertificates {
   readonly authority: string | null
   readonly certificate: string | null
   readonly key: string | null
 }
 
-/** The ways to connect to one host, in the order in which they are tried: with these TLS options, or unencrypted (false). */
+/** A way to connect to a host: with these TLS options, or unencrypted (false). */
 export type ConnectionWay = ConnectionOptions | false
 
 /**
@@ -23,7 +23,8 @@ export type ConnectionWay = ConnectionOptions | false
  * | verify-ca | always | a server that the authority has signed |
  * | verify-full | always | this host |
  *
- * @throws StoreError `unusable` where a file is missing or is none, or where the parts contradict each other
+ * @returns the ways to connect, in the order in which they are tried
+ * @throws StoreError `unusable` where a file cannot be read or used, or where the parts contradict each other
  */
 export function connectionWays(url: PostgresUrl, given: StoreCertificates): readonly ConnectionWay[] {
   const { sslMode, sslDirect } = url
@@ -53,7 +54,7 @@ export function connectionWays(url: PostgresUrl, given: StoreCertificates): read
   return WAYS[sslMode].map((way) => (way === 'tls' ? options : false))
 }
 
-/** Whether a connection is never made without TLS. */
+/** Whether every connection uses TLS. */
 export function isCertain(mode: SslMode): boolean {
   return !WAYS[mode].includes('plain')
 }

@@ -6,22 +6,22 @@ export const SSL_MODES = ['disable', 'allow', 'prefer', 'require', 'verify-ca', 
 export type SslMode = (typeof SSL_MODES)[number]
 
 export interface PostgresUrl {
-  /** Hosts, ports and database as they were given, for messages: no user, no password. */
+  /** Hosts, ports and database for messages, without user and password. */
   readonly name: string
   /** Tried in this order. A host that begins with a slash is the folder of a Unix socket. */
   readonly hosts: readonly { readonly host: string; readonly port: number }[]
-  /** Whether a server that cannot be written is passed over for the next one. */
+  /** Whether a server that refuses writes is skipped for the next one. */
   readonly writable: boolean
   readonly user: string
   readonly password: string | null
   readonly database: string
   readonly applicationName: string | null
-  /** For one host, in ms; null: no limit of its own. */
+  /** The time to connect to one host, in ms; null: no limit of its own. */
   readonly connectTimeout: number | null
-  /** Settings of the server for each session, as `search_path`. */
+  /** Settings of each session, for example `search_path`. */
   readonly session: ReadonlyMap<string, string>
   readonly sslMode: SslMode
-  /** Whether a TLS handshake is the first thing on a connection, without asking the server for it (PostgreSQL 17). */
+  /** Whether a connection begins with the TLS handshake, without asking the server first (PostgreSQL 17). */
   readonly sslDirect: boolean
   /** The path of a file of certificates, or `system`. */
   readonly rootCertificate: string | null
@@ -31,7 +31,7 @@ export interface PostgresUrl {
   readonly channelBinding: boolean
 }
 
-/** Parameters that are understood, and the environment variables that say the same where the URL does not. */
+/** The supported parameters, and the environment variable that stands for each where the URL leaves it out. */
 const PARAMETERS = {
   host: 'PGHOST',
   port: 'PGPORT',
@@ -56,7 +56,7 @@ const PARAMETERS = {
 } as const
 type Parameter = keyof typeof PARAMETERS
 
-/** Parameters of libpq and of other clients that are refused by name. Any other name may be a piece of a password, and is not repeated. */
+/** Unsupported parameters of libpq and other clients, which messages name. Any other name may be a piece of a password, and is not shown. */
 const NAMED_UNKNOWN =
   /^(hostaddr|passfile|service|require_?auth|requirepeer|require_auth|krbsrvname|gsslib|gssdelegation|ssl|sslcrl|sslcrldir|sslsni|sslcompression|sslcertmode|ssl_(min|max)_protocol_version|(min|max)_protocol_version|keepalives(_idle|_interval|_count)?|tcp_user_timeout|replication|uselibpqcompat|sslaccept|schema|pgbouncer|connection_limit|pool_timeout|statement_timeout|lock_timeout|search_path)$/
 
@@ -65,11 +65,11 @@ const DEFAULT_PORT = 5432
 
 /**
  * @param environment for what the URL leaves out, as libpq reads it (PGSSLMODE and the like)
- * @throws StoreError `unusable`, which repeats nothing that may be a secret
+ * @throws StoreError `unusable`; its message has nothing that may be a secret
  */
 export function parsePostgresUrl(given: string, environment: Readonly<Record<string, string | undefined>> = {}): PostgresUrl {
   const [form, login = '', authority = '', path = '', query = ''] = FORM.exec(given) ?? []
-  if (form === undefined) throw wrong('it is no URL of the form postgres://user@host:port/database')
+  if (form === undefined) throw wrong('it is not a URL of the form postgres://user@host:port/database')
   const parameters = readParameters(query)
   const get = (name: Parameter): string | null => {
     const variable = PARAMETERS[name]
@@ -83,7 +83,7 @@ export function parsePostgresUrl(given: string, environment: Readonly<Record<str
 
   const [givenUser = '', ...passwords] = login.split(':')
   if (passwords.length > 1) throw wrong('a colon in user or password must be written %3A')
-  // What stands before the ? gives way to a parameter of the same meaning, and wins over the environment.
+  // A parameter wins over the part before the ?, and that part wins over the environment.
   const first = (name: Parameter, before: string): string => parameters.get(name) || before || get(name) || ''
   const user = first('user', decoded(givenUser)) || ownName()
   const database = first('dbname', decoded(path)) || user
@@ -95,7 +95,7 @@ export function parsePostgresUrl(given: string, environment: Readonly<Record<str
   const key = get('sslkey')
   const seconds = get('connect_timeout') ?? '0'
   if (!/^\d{1,6}$/.test(seconds)) throw wrong('connect_timeout must be a whole number of seconds')
-  // The store is written: a standby is of no use to it.
+  // The store needs to write, so a standby does not serve.
   const target = oneOf('target_session_attrs', ['any', 'read-write', 'primary'], hosts.length > 1 ? 'read-write' : 'any')
   oneOf('gssencmode', ['disable', 'prefer'], 'prefer')
   oneOf('load_balance_hosts', ['disable'], 'disable')
@@ -134,7 +134,7 @@ function readParameters(query: string): ReadonlyMap<string, string> {
       throw wrong(`it has ${which} that this service does not know; known are ${Object.keys(PARAMETERS).join(', ')}`)
     }
     if (value === undefined) throw wrong(`the parameter ${name} has no value`)
-    if (parameters.has(name)) throw wrong(`the parameter ${name} is there twice`)
+    if (parameters.has(name)) throw wrong(`the parameter ${name} occurs twice`)
     parameters.set(name, decoded(value))
   }
   return parameters
@@ -147,7 +147,7 @@ function readSslMode(parameters: ReadonlyMap<string, string>, sslMode: SslMode):
   return 'require'
 }
 
-/** Hosts of a parameter are taken as they are: a folder of sockets may have a colon in its name, and an address needs no brackets. */
+/** Hosts of a parameter are not split at colons: a folder of sockets may have a colon in its name, and an address needs no brackets. */
 function readHosts(
   authority: string,
   parameters: ReadonlyMap<string, string>,
@@ -168,17 +168,17 @@ function readHosts(
 }
 
 function readHost(given: string): { readonly host: string; readonly port: string } {
-  // An address may name the network card that leads to it: [fe80::1%25eth0].
+  // An address may name its network interface: [fe80::1%25eth0].
   const [, address, name, port = ''] = /^(?:\[([^[\]]+)\]|([^:[\]]*))(?::(\d*))?$/i.exec(given) ?? []
   if (address === undefined && name === undefined)
     throw wrong('a host must be name:port or [address]:port; several are separated by commas')
   return { host: decoded(address ?? name ?? ''), port }
 }
 
-/** The command-line options of a server process (`-c name=value`, `--name=value`): all that poolers let through is set once connected. */
+/** Reads the options of a server process (`-c name=value`, `--name=value`). They are applied after connecting, which poolers allow. */
 function readOptions(options: string): ReadonlyMap<string, string> {
   const settings = new Map<string, string>()
-  // A backslash takes the next character as it is; many programs that make URLs write a space as +.
+  // A backslash escapes the next character. Many programs that make URLs write a space as +.
   const words =
     options
       .replaceAll('+', ' ')
@@ -189,32 +189,32 @@ function readOptions(options: string): ReadonlyMap<string, string> {
     const text = word === '-c' ? (words[++i] ?? '') : word.replace(/^(-c|--)/, '')
     const [, name, value] = /^([a-z_][a-z0-9_.-]*)=(.*)$/is.exec(text) ?? []
     if (name === undefined || value === undefined || !word.startsWith('-'))
-      throw wrong('options takes settings alone, as -c search_path=counting')
+      throw wrong('options may have settings only, for example -c search_path=counting')
     settings.set(name.replaceAll('-', '_').toLowerCase(), value)
   }
   return settings
 }
 
-/** Of the user of this process, as libpq has it. */
+/** The default user, as in libpq: the user of this process. */
 function ownName(): string {
   try {
     return userInfo().username
   } catch {
-    // In a container it may have a number alone.
+    // In a container the user may have a number and no name.
     throw wrong('it names no user')
   }
 }
 
 function decoded(text: string): string {
-  if (text.includes('%00')) throw wrong('it has a NUL (%00) in it, which PostgreSQL does not take')
+  if (text.includes('%00')) throw wrong('it contains a NUL (%00), which PostgreSQL does not accept')
   try {
     return decodeURIComponent(text)
   } catch {
-    throw wrong('a % in it is not followed by two hexadecimal digits: % itself is written %25')
+    throw wrong('a % in it is not followed by two hexadecimal digits: write % itself as %25')
   }
 }
 
-/** Nothing of the URL is repeated: a password may stand anywhere in it by mistake. */
+/** The message repeats nothing of the URL: by mistake a password may be anywhere in it. */
 function wrong(why: string): StoreError {
   return new StoreError('unusable', `STORE_URL cannot be used: ${why}`)
 }

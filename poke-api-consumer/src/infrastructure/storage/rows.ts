@@ -1,4 +1,4 @@
-/** What the columns of a store mean: the same in both databases. */
+/** Turns rows of a store into objects, and objects into columns: the same for both databases. */
 
 import type { FetchPosition } from '@poke-api-pipeline/kafka-reader'
 import type { DeadLetterState, KeptDeadLetter, NewestEvent, PartitionSummary } from '../../application/ports.ts'
@@ -7,7 +7,7 @@ import type { ListedDeadLetter } from '../../entities/dead-letter-list.ts'
 
 export type Row = Record<string, unknown>
 
-/** The column of a position: null where nothing was read. */
+/** The column of a position: null before the first record. */
 export function offsetOf(position: FetchPosition): number | null {
   return position.offset === 'log-start' ? null : position.offset
 }
@@ -32,10 +32,10 @@ export function summaryOf(row: Row): PartitionSummary {
   }
 }
 
-/** What is kept of a name, in characters, and of how many types: the column is written with each commit, and events may be large. */
+/** The characters of a name and the number of types that are stored: events may be large, and each commit writes this column. */
 const KEPT = { name: 100, types: 8 }
 
-/** The column of the event counted last. */
+/** The column of the event that was counted last. */
 export function columnOfNewest(newest: NewestEvent | null): string | null {
   if (newest === null) return null
   const { id, name, types, at, origin } = newest
@@ -43,14 +43,14 @@ export function columnOfNewest(newest: NewestEvent | null): string | null {
   return JSON.stringify({ at, origin, id, name: cut(name), types: types.slice(0, KEPT.types).map(cut) })
 }
 
-export function letterOf(row: Row): KeptDeadLetter {
+export function deadLetterOf(row: Row): KeptDeadLetter {
   return {
     id: row.id as number,
     partition: { topic: row.topic as string, topicId: row.topic_id as string, partition: row.partition as number },
     state: row.state as DeadLetterState,
     offset: row.record_offset as number,
     leaderEpoch: row.leader_epoch as number,
-    // As text: neither database gives 64 bits as a number.
+    // As text, because neither database gives a 64-bit integer as a JavaScript number.
     timestamp: BigInt(row.record_timestamp as string),
     reason: row.reason as DeadLetterReason,
     key: bytesOf(row.key),
@@ -60,7 +60,7 @@ export function letterOf(row: Row): KeptDeadLetter {
   }
 }
 
-/** A dead letter without its bytes. */
+/** @returns the dead letter without its bytes */
 export function listedOf(row: Row): ListedDeadLetter<DeadLetterState> {
   return {
     offset: row.record_offset as number,
@@ -71,7 +71,7 @@ export function listedOf(row: Row): ListedDeadLetter<DeadLetterState> {
   }
 }
 
-/** The column of what was cut: null where nothing was. */
+/** The column of the parts that were shortened: null where there are none. */
 export function columnOfCut(cut: CutParts): string | null {
   return Object.keys(cut).length === 0 ? null : JSON.stringify(cut)
 }

@@ -1,16 +1,16 @@
-/** The dead letters of a SQLite store. */
+/** The table of dead letters in a SQLite store. */
 import type { StatementSync } from 'node:sqlite'
 import type { TopicPartition } from '@poke-api-pipeline/kafka-reader'
 import type { DeadLetterState, KeptDeadLetter, PartitionSnapshot } from '../../application/ports.ts'
 import type { DeadLetter } from '../../entities/dead-letter.ts'
 import { DeadLetterList } from '../../entities/dead-letter-list.ts'
-import { lettersWithin } from './letters-within.ts'
-import { columnOfCut, letterOf, listedOf } from './rows.ts'
+import { deadLetterPageSql } from './dead-letter-page.ts'
+import { columnOfCut, deadLetterOf, listedOf } from './rows.ts'
 import type { SqliteDatabase } from './sqlite-database.ts'
 import type { FullStoreOptions } from './store.ts'
 
-/** Ids that are looked at in one transaction of a purge. */
-const PURGED_AT_ONCE = 4096
+/** The ids that one transaction of a purge covers. */
+const PURGE_CHUNK = 4096
 
 export class SqliteDeadLetters {
   readonly #database: SqliteDatabase
@@ -25,14 +25,17 @@ export class SqliteDeadLetters {
     this.#statements = prepareStatements(database)
   }
 
-  /** Keeps what a change brings; inside the transaction of its commit. */
-  keep(partitionId: number, letters: readonly DeadLetter[], time: number): void {
-    for (const { offset, leaderEpoch, timestamp, reason, key, value, headers, cut } of letters) {
+  /** Stores the dead letters of a commit. Call it in the commit's transaction. */
+  keep(partitionId: number, deadLetters: readonly DeadLetter[], time: number): void {
+    for (const { offset, leaderEpoch, timestamp, reason, key, value, headers, cut } of deadLetters) {
       this.#statements.keep.run(partitionId, offset, leaderEpoch, timestamp, reason, time, key, headers, value, columnOfCut(cut))
     }
   }
 
-  /** From dead to counted, inside the transaction that counts it. @returns its partition's row, or null where it is not to be counted */
+  /**
+   * Marks a dead letter as counted. Call it in the transaction that counts it.
+   * @returns the row id of its partition; null where it has been counted, purged or superseded already
+   */
   markCounted(id: number): number | null {
     return (this.#statements.markCounted.get(id, this.#groupId)?.partition_id as number | undefined) ?? null
   }
@@ -47,13 +50,13 @@ export class SqliteDeadLetters {
 
   reasons(): Map<string, number> {
     const rows = this.#database.run(() => this.#statements.reasons.all(this.#groupId))
-    return new Map(rows.map(({ reason, letters }) => [reason as string, letters as number]))
+    return new Map(rows.map(({ reason, number }) => [reason as string, number as number]))
   }
 
   ofPartition(partitionId: number): PartitionSnapshot['deadLetterList'] {
-    const letters: PartitionSnapshot['deadLetterList'] = new DeadLetterList()
-    for (const row of this.#statements.ofPartition.iterate(partitionId)) letters.add(listedOf(row))
-    return letters
+    const list: PartitionSnapshot['deadLetterList'] = new DeadLetterList()
+    for (const row of this.#statements.ofPartition.iterate(partitionId)) list.add(listedOf(row))
+    return list
   }
 
   markPublished(ids: readonly number[]): void {
@@ -62,15 +65,15 @@ export class SqliteDeadLetters {
     })
   }
 
-  /** In pieces, so that counting goes on meanwhile: there may be millions. One that is ended in between has purged some. */
+  /** Purges in chunks, so that counting continues meanwhile: there may be millions. A purge that is interrupted has purged some of them. */
   purge(states: readonly DeadLetterState[], keptBefore: number): number {
     const time = this.#now()
     const last = this.#database.run(() => this.#statements.lastId.get()?.id as number)
     let purged = 0
-    for (let from = 0; from < last; from += PURGED_AT_ONCE) {
+    for (let from = 0; from < last; from += PURGE_CHUNK) {
       this.#database.transaction(() => {
         for (const state of states) {
-          purged += Number(this.#statements.purge.run(time, state, keptBefore, from, from + PURGED_AT_ONCE, this.#groupId).changes)
+          purged += Number(this.#statements.purge.run(time, state, keptBefore, from, from + PURGE_CHUNK, this.#groupId).changes)
         }
       })
     }
@@ -78,19 +81,19 @@ export class SqliteDeadLetters {
   }
 
   #read(statement: StatementSync, ...values: (string | number)[]): KeptDeadLetter[] {
-    return this.#database.run(() => statement.all(...values)).map(letterOf)
+    return this.#database.run(() => statement.all(...values)).map(deadLetterOf)
   }
 }
 
 function prepareStatements(database: SqliteDatabase) {
-  // An integer beyond 2^53 is an error to whoever reads it as a number.
-  const columns = `letters.id, letters.record_offset, letters.leader_epoch, CAST(letters.record_timestamp AS TEXT) AS record_timestamp,
-    letters.reason, letters.state, letters.key, letters.headers, letters.value, letters.cut, partitions.topic, partitions.topic_id, partitions.partition`
-  // Lengths alone are read from the head of a row, without its bytes.
+  // As text, because node:sqlite refuses to read an integer beyond 2^53 as a number.
+  const columns = `dead_letters.id, dead_letters.record_offset, dead_letters.leader_epoch, CAST(dead_letters.record_timestamp AS TEXT) AS record_timestamp,
+    dead_letters.reason, dead_letters.state, dead_letters.key, dead_letters.headers, dead_letters.value, dead_letters.cut, partitions.topic, partitions.topic_id, partitions.partition`
+  // SQLite reads lengths from the header of a row, without reading the bytes.
   const bytes = 'coalesce(length(key), 0) + coalesce(length(value), 0) + length(headers)'
   const ofGroup = 'partition_id IN (SELECT id FROM partitions WHERE group_id = ?)'
   return {
-    // One that is met again after a reset is kept anew, its timestamp too: earlier versions have rounded it.
+    // After a reset the same record may come again: it replaces the row, with its timestamp, which earlier versions have rounded.
     keep: database.prepare(`
       INSERT INTO dead_letters (partition_id, record_offset, leader_epoch, record_timestamp, reason, state, kept_at, key, headers, value, cut)
       VALUES (?, ?, ?, ?, ?, 'kept', ?, ?, ?, ?, ?)
@@ -100,35 +103,35 @@ function prepareStatements(database: SqliteDatabase) {
       UPDATE dead_letters SET state = 'counted' WHERE id = ? AND state IN ('kept', 'published') AND ${ofGroup} RETURNING partition_id`),
     markPublished: database.prepare(`UPDATE dead_letters SET state = 'published' WHERE id = ? AND state = 'kept' AND ${ofGroup}`),
     newest: database.prepare(
-      lettersWithin({
+      deadLetterPageSql({
         columns,
-        // The newest of each partition by their index, then the newest of those: however many there are, few are read.
-        chosen: `SELECT id, ${bytes} AS size FROM dead_letters WHERE id IN (
+        // First the newest of each partition by their index, then the newest of these: few rows are read, however many there are.
+        candidates: `SELECT id, ${bytes} AS size FROM dead_letters WHERE id IN (
             SELECT newest.id FROM partitions JOIN dead_letters newest ON newest.id IN (
               SELECT id FROM dead_letters INDEXED BY dead_letters_newest
               WHERE partition_id = partitions.id AND id < ?2 AND state IN ('kept', 'published') ORDER BY id DESC LIMIT ?3)
             WHERE partitions.group_id = ?1 ORDER BY newest.id DESC LIMIT ?3)`,
         order: 'id DESC',
-        most: '?4',
+        maxBytes: '?4',
       }),
     ),
     unpublished: database.prepare(
-      lettersWithin({
+      deadLetterPageSql({
         columns,
-        chosen: `SELECT id, record_offset, leader_epoch, ${bytes} AS size FROM dead_letters INDEXED BY dead_letters_to_publish
+        candidates: `SELECT id, record_offset, leader_epoch, ${bytes} AS size FROM dead_letters INDEXED BY dead_letters_to_publish
           WHERE partition_id = (SELECT id FROM partitions WHERE group_id = ?1 AND topic_id = ?2 AND partition = ?3) AND state = 'kept'
           ORDER BY record_offset, leader_epoch LIMIT ?4`,
         order: 'record_offset, leader_epoch',
-        most: '?5',
+        maxBytes: '?5',
       }),
     ),
     reasons: database.prepare(`
-      SELECT reason, sum(letters) AS letters FROM letter_reasons WHERE letters > 0 AND ${ofGroup}
+      SELECT reason, sum(letters) AS number FROM letter_reasons WHERE letters > 0 AND ${ofGroup}
       GROUP BY reason ORDER BY reason`),
     ofPartition: database.prepare(`
       SELECT record_offset, leader_epoch, reason, state, cut FROM dead_letters
       WHERE partition_id = ? AND state <> 'superseded' ORDER BY record_offset, leader_epoch`),
-    // What was counted stays counted: verify needs to know it.
+    // A counted or superseded dead letter keeps its state, because verify needs it.
     purge: database.prepare(`
       UPDATE dead_letters SET purged_at = ?, key = NULL, headers = NULL, value = NULL, cut = NULL,
         state = CASE state WHEN 'counted' THEN 'counted' WHEN 'superseded' THEN 'superseded' ELSE 'purged' END

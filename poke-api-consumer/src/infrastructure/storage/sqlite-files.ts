@@ -1,18 +1,18 @@
-/** Tells whether the files of an SQLite store are still the ones that were opened. */
+/** Checks whether the files of a SQLite store are still the ones that were opened. */
 import { realpathSync, statSync } from 'node:fs'
 
 /**
- * SQLite keeps the files that it opened, also when somebody removes or replaces them: it would go on in files that no other process sees,
- * while the next process begins others of the same names, and each of the two would have a part of the counts.
+ * SQLite keeps using the files that it opened when somebody removes or replaces them. It would write into files that no other process sees,
+ * while the next process creates files with the same names, and each of the two processes would have a part of the counts.
  *
- * A store is three files: the database, its write-ahead log, and the index of that log, which has the locks as well.
+ * A store has three files: the database, its write-ahead log, and the index of that log, which holds the locks.
  */
 export class SqliteFiles {
   readonly #opened: readonly { readonly path: string; readonly identity: string }[]
 
-  /** @param path of a database that is open in this process and was read: then its log and index are there, and nobody else removes them */
+  /** @param path of a database that this process has opened and read: then its log and index exist, and no other process removes them */
   constructor(path: string) {
-    // The log stands beside the file that a symbolic link leads to.
+    // SQLite puts the log beside the file that a symbolic link leads to.
     const real = realpathSync(path)
     this.#opened = [path, `${real}-wal`, `${real}-shm`].flatMap((each) => {
       const identity = identityOf(each)
@@ -20,7 +20,7 @@ export class SqliteFiles {
     })
   }
 
-  /** @returns what happened to the first file that is not the opened one any more, for a message; null where all are in place */
+  /** @returns a message about the first file that was removed or replaced; null where all files are in place */
   lost(): string | null {
     for (const { path, identity } of this.#opened) {
       const found = identityOf(path)

@@ -1,4 +1,4 @@
-/** The store of one machine: one SQLite file, which several processes may share. Every method is one transaction. */
+/** The store in a SQLite file, which several processes of one machine can share. Every method is one transaction. */
 
 import type { TopicPartition } from '@poke-api-pipeline/kafka-reader'
 import type {
@@ -15,24 +15,24 @@ import type {
 import { columnOfNewest, offsetOf, positionOf, type Row, summaryOf } from './rows.ts'
 import { SqliteDatabase } from './sqlite-database.ts'
 import { SqliteDeadLetters } from './sqlite-dead-letters.ts'
-import { type FullStoreOptions, idOf, LETTERS_AT_ONCE, type Store } from './store.ts'
+import { DEAD_LETTER_PAGE_BYTES, type FullStoreOptions, idOf, type Store } from './store.ts'
 
 export class SqliteTallyStore implements Store {
   readonly id: string
   readonly #database: SqliteDatabase
   readonly #options: FullStoreOptions
   readonly #statements: ReturnType<typeof prepareStatements>
-  readonly #letters: SqliteDeadLetters
+  readonly #deadLetters: SqliteDeadLetters
 
   private constructor(id: string, database: SqliteDatabase, options: FullStoreOptions) {
     this.id = id
     this.#database = database
     this.#options = options
     this.#statements = prepareStatements(database)
-    this.#letters = new SqliteDeadLetters(database, options)
+    this.#deadLetters = new SqliteDeadLetters(database, options)
   }
 
-  /** @throws StoreError where the file cannot be made or opened, is damaged, not ours, or of a newer version */
+  /** @throws StoreError where the file cannot be created or opened, is damaged, or belongs to another program or a newer version */
   static async open(path: string, options: FullStoreOptions): Promise<SqliteTallyStore> {
     const database = await SqliteDatabase.open(path)
     try {
@@ -76,7 +76,7 @@ export class SqliteTallyStore implements Store {
     const time = now()
     let forgotten = NOTHING_FORGOTTEN
     const outcome = this.#database.transaction((): CommitOutcome => {
-      // 1. From A to B, only if it is still A and still ours, and B is beyond A (rule S1).
+      // 1. Move the position from A to B, only if it is still A, the token is still ours, and B is beyond A (rule S1).
       const moved = statements.move.get(
         to.offset,
         to.leaderEpoch,
@@ -97,9 +97,9 @@ export class SqliteTallyStore implements Store {
       )
       if (moved === undefined) return 'fenced'
       const id = moved.id as number
-      // 2. Counts.
+      // 2. Add the counts.
       for (const [type, count] of change.counts) statements.addCount.run(id, type, count)
-      // 3. Last sequences; a source never seen before may push out another one (rule C3).
+      // 3. Store the last sequences. A source that was never seen before may replace another one (rule C3).
       let newSources = 0
       for (const [source, sequence] of change.lastSequences) {
         if (statements.moveSequence.run(sequence, time, id, source).changes === 0) {
@@ -111,8 +111,8 @@ export class SqliteTallyStore implements Store {
         const silent = change.caughtUp ? Number(statements.forgetSilent.run(id, time - this.#options.sourceMaxAge).changes) : 0
         forgotten = { silent, tooMany: this.#forgetTooMany(id, change.lastSequences) }
       }
-      // 4. Dead letters (rule D1).
-      this.#letters.keep(id, change.deadLetters, time)
+      // 4. Store the dead letters (rule D1).
+      this.#deadLetters.keep(id, change.deadLetters, time)
       return 'committed'
     })
     this.#tellForgotten(partition, forgotten)
@@ -125,7 +125,7 @@ export class SqliteTallyStore implements Store {
     if (known !== null && this.#database.run(() => ofGroup.get(groupId))?.revision === known.revision) return known
     const counts = new Map<string, number>()
     let revision = 0
-    // One statement is one snapshot; its first row has the revision.
+    // One statement reads one snapshot. Its first row has the revision.
     for (const [type, number] of this.#database.run(() => totals.all(groupId, groupId)) as unknown as [string | null, number][]) {
       if (type === null) revision = number
       else counts.set(type, number)
@@ -142,7 +142,7 @@ export class SqliteTallyStore implements Store {
     const { topic, topicId } = partition
     const statements = this.#statements
     return this.#database.transaction((): CommitOutcome => {
-      // A topic that was made again is read from its log's start, where its partition stands already.
+      // The partition of a recreated topic stands at its log's start already.
       const to = loss.kind === 'recreated' ? null : loss.to
       const at = [groupId, topicId, partition.partition, token, offsetOf(from), from.leaderEpoch] as const
       const moved = to === null ? statements.fence.get(...at) : statements.skip.get(to, to, ...at)
@@ -163,7 +163,7 @@ export class SqliteTallyStore implements Store {
           firstOffset: row.first_offset as number | null,
           counts: new Map(statements.counts.all(id).map(({ type, count }) => [type as string, count as number])),
           gaps: statements.gaps.all(id) as unknown as PartitionSnapshot['gaps'],
-          deadLetterList: this.#letters.ofPartition(id),
+          deadLetterList: this.#deadLetters.ofPartition(id),
         }
       }),
     )
@@ -176,25 +176,25 @@ export class SqliteTallyStore implements Store {
     })
   }
 
-  async deadLetters(before: number | null, limit: number, maxBytes = LETTERS_AT_ONCE): Promise<KeptDeadLetter[]> {
-    return this.#letters.newest(before, limit, maxBytes)
+  async deadLetters(before: number | null, limit: number, maxBytes = DEAD_LETTER_PAGE_BYTES): Promise<KeptDeadLetter[]> {
+    return this.#deadLetters.newest(before, limit, maxBytes)
   }
 
   async deadLetterReasons(): Promise<ReadonlyMap<string, number>> {
-    return this.#letters.reasons()
+    return this.#deadLetters.reasons()
   }
 
   async unpublished(partition: TopicPartition, limit: number, maxBytes: number): Promise<KeptDeadLetter[]> {
-    return this.#letters.unpublished(partition, limit, maxBytes)
+    return this.#deadLetters.unpublished(partition, limit, maxBytes)
   }
 
   async markPublished(ids: readonly number[]): Promise<void> {
-    this.#letters.markPublished(ids)
+    this.#deadLetters.markPublished(ids)
   }
 
   async replay(id: number, counts: ReadonlyMap<string, number>): Promise<boolean> {
     return this.#database.transaction(() => {
-      const partitionId = this.#letters.markCounted(id)
+      const partitionId = this.#deadLetters.markCounted(id)
       if (partitionId === null) return false
       this.#statements.addReplayed.run(partitionId)
       for (const [type, count] of counts) this.#statements.addCount.run(partitionId, type, count)
@@ -203,10 +203,10 @@ export class SqliteTallyStore implements Store {
   }
 
   async purge(states: readonly DeadLetterState[], keptBefore: number): Promise<number> {
-    return this.#letters.purge(states, keptBefore)
+    return this.#deadLetters.purge(states, keptBefore)
   }
 
-  /** What the promises rest on, as the database itself has it: for tests and for the log. */
+  /** The settings that make commits durable, as SQLite reports them: for tests. */
   durability(): ReturnType<SqliteDatabase['durability']> {
     return this.#database.durability()
   }
@@ -215,7 +215,11 @@ export class SqliteTallyStore implements Store {
     this.#database.close()
   }
 
-  /** Past the bound the longest silent sources; never one that has just spoken (rule C3). @returns how many */
+  /**
+   * Forgets the longest silent sources beyond the bound, but never one of this commit (rule C3).
+   * @param spoken the sources of this commit
+   * @returns how many were forgotten
+   */
   #forgetTooMany(id: number, spoken: ReadonlyMap<string, number>): number {
     const { countSequences, longestSilent, forget } = this.#statements
     const excess = (countSequences.get(id)?.number as number) - this.#options.sourceMaxCount
@@ -240,7 +244,7 @@ interface Forgotten {
 }
 const NOTHING_FORGOTTEN: Forgotten = { silent: 0, tooMany: 0 }
 
-/** Kept prepared: a commit takes about a tenth of a millisecond. */
+/** Statements stay prepared: a commit takes about a tenth of a millisecond. */
 function prepareStatements(database: SqliteDatabase) {
   const at = 'group_id = ? AND topic_id = ? AND partition = ? AND token = ? AND position IS ? AND leader_epoch = ?'
   const ofGroup = 'partition_id IN (SELECT id FROM partitions WHERE group_id = ?)'
@@ -249,10 +253,10 @@ function prepareStatements(database: SqliteDatabase) {
     UNION ALL
     SELECT counts.type, sum(counts.count) FROM counts JOIN partitions ON partitions.id = counts.partition_id
     WHERE partitions.group_id = ? GROUP BY counts.type`)
-  // It may have very many rows: as objects they would take twice the time.
+  // There may be very many rows, and rows as arrays are read in half the time of rows as objects.
   totals.setReturnArrays(true)
   return {
-    // Accepted at once where the name is new to the group (rule S4).
+    // A topic is accepted at once where its name is new to the group (rule S4).
     meetTopic: database.prepare(`
       INSERT INTO topics (group_id, topic_id, topic, accepted)
       SELECT ?1, ?2, ?3, CASE WHEN NOT EXISTS (SELECT 1 FROM topics WHERE group_id = ?1 AND topic = ?3) THEN 1 END

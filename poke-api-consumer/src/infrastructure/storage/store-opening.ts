@@ -1,4 +1,4 @@
-/** A store that may be away when the service starts: it is tried until it opens, and whoever asks for its content before is told so. */
+/** Opens a store that may be unreachable when the service starts: it retries until the store opens. Reads before that throw an error. */
 import { ServiceError } from '@poke-api-pipeline/service-kit'
 import type { DeadLetterReader, KeptDeadLetter, PartitionSummary, TallyStore } from '../../application/ports.ts'
 import { StoreError } from '../../errors.ts'
@@ -6,13 +6,13 @@ import type { Store } from './store.ts'
 
 export interface StoreOpeningOptions {
   readonly open: () => Promise<Store>
-  /** It could not be opened; it is tried again. */
+  /** Called when an attempt failed. Another one follows. */
   readonly failed: (error: Error) => void
-  /** Resolves after that many ms, or as soon as the signal is aborted. */
+  /** Resolves after that many ms, or when the signal is aborted. */
   readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
 }
 
-/** Waits between two attempts, in ms: doubled each time. */
+/** The wait between two attempts, in ms: it doubles each time. */
 const FIRST_RETRY = 250
 const LONGEST_RETRY = 5000
 
@@ -24,7 +24,7 @@ export class StoreOpening implements Pick<TallyStore, 'partitions'>, DeadLetterR
     this.#options = options
   }
 
-  /** @returns the store; null where the signal was aborted before @throws StoreError where no waiting helps */
+  /** @returns the store; null where the signal was aborted first @throws StoreError where another attempt would not help */
   async open(signal: AbortSignal): Promise<Store | null> {
     const { open, failed, wait } = this.#options
     for (let retry = FIRST_RETRY; !signal.aborted; retry = Math.min(retry * 2, LONGEST_RETRY)) {
@@ -57,7 +57,7 @@ export class StoreOpening implements Pick<TallyStore, 'partitions'>, DeadLetterR
   }
 
   #opened(): Store {
-    if (this.#store === null) throw new StoreError('unreachable', 'the store is not open yet; it is tried again')
+    if (this.#store === null) throw new StoreError('unreachable', 'the store is not open yet; another attempt follows')
     return this.#store
   }
 }

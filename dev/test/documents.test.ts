@@ -33,6 +33,20 @@ for (const document of documents)
     assert.deepEqual([...new Set(missing)], [])
   })
 
+test('docs/architecture.md names classes, interfaces and members that exist', () => {
+  const code = files.filter((path) => /\/src\/.*\.ts$/.test(path)).map(read)
+  const named = [...prose('docs/architecture.md').matchAll(/`([A-Z][a-z]\w+)(?:\.(#?\w+))?`/g)]
+  const missing = named.filter(
+    ([, type, member]) =>
+      !code.some((text) => new RegExp(`\\b(?:class|interface) ${type}\\b`).test(text) && (member === undefined || text.includes(member))),
+  )
+  assert.ok(named.length > 3)
+  assert.deepEqual(
+    missing.map(([name]) => name),
+    [],
+  )
+})
+
 test('docs/guarantees.md names tests that exist', () => {
   const [, table = ''] = read('docs/guarantees.md').split(/^## /m)
   const named = [...table.matchAll(/`((?:faults\/|poke-api-\w+\/test\/)?[a-z-]+)`/g)].map(([, name]) => name as string)

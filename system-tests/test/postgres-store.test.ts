@@ -129,7 +129,10 @@ describe('the PostgreSQL schema', () => {
     await query(url.href, `CREATE DATABASE latin1 TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'`)
     url.pathname = '/latin1'
     const message = await rejects(openStore(url.href, { groupId: 'group' }), 'unsupported')
-    assert.match(message, /its encoding is LATIN1, which lacks characters that names of types can have: make a database with ENCODING 'UTF8'/)
+    assert.match(
+      message,
+      /its encoding is LATIN1, which lacks characters that names of types can have: make a database with ENCODING 'UTF8'/,
+    )
   })
 
   test('without rights of the user is reported', async () => {

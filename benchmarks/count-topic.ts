@@ -3,7 +3,7 @@
  * It opens its partitions when it is told to, so that neither its own start nor that of the group is measured, and reports each commit.
  */
 
-import { GroupReader, type PartitionReader, type RecordSource } from '@poke-api-pipeline/kafka-reader'
+import { GroupReader, type PartitionSession, type RecordReader } from '@poke-api-pipeline/kafka-reader'
 import { Controller } from '@poke-api-pipeline/poke-api-consumer/controller'
 import { GroupProgress } from '@poke-api-pipeline/poke-api-consumer/group-progress'
 import { ConsumerMetrics } from '@poke-api-pipeline/poke-api-consumer/metrics'
@@ -60,12 +60,11 @@ const observer = fanOut<CountObserver>([
   },
 ])
 let mine: ReadonlySet<number> = new Set()
-const goneReader: PartitionReader = {
+const goneReader: PartitionSession = {
   position: { offset: 0, leaderEpoch: -1 },
-  stopped: true,
-  outdated: false,
-  count: async () => 'stop',
-  lost: async () => 'stop',
+  state: 'stopped',
+  process: async () => 'stop',
+  dataLost: async () => 'stop',
   close: async () => {},
 }
 const source = new GroupReader({
@@ -94,11 +93,11 @@ const source = new GroupReader({
   },
   clock,
 })
-const gated: RecordSource = {
+const gated: RecordReader = {
   run: (handler, signal) =>
     source.run(
       {
-        storeIsGroups: () => handler.storeIsGroups(),
+        storeConfirmed: () => handler.storeConfirmed?.(),
         open: async (partition, needed) => {
           await go.promise
           // The partition was handed to another member meanwhile: opening it now would fence that member.

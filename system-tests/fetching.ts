@@ -1,6 +1,12 @@
 /** The group reader alone on a real broker, with a handler that keeps records and position in memory. */
 
-import { type FetchHandler, GroupReader, type GroupReaderOptions, type GroupView, type LogBounds } from '@poke-api-pipeline/kafka-reader'
+import {
+  GroupReader,
+  type GroupReaderOptions,
+  type GroupView,
+  type LogBounds,
+  type PartitionHandler,
+} from '@poke-api-pipeline/kafka-reader'
 import { FakeHandler } from '@poke-api-pipeline/kafka-reader/testing/fake-handler'
 import { systemClock } from '@poke-api-pipeline/service-kit'
 
@@ -61,7 +67,7 @@ export class Fetching {
       },
       clock: systemClock(),
     })
-    const open: FetchHandler = { open: (partition) => handler.open(partition), storeIsGroups: () => tell('the store is the group’s') }
+    const open: PartitionHandler = { open: (partition) => handler.open(partition), storeConfirmed: () => tell('the store is the group’s') }
     this.ended = source.run(open, this.#stopping.signal)
     this.ended.catch(() => {})
   }

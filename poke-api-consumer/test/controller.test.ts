@@ -271,7 +271,7 @@ describe('every trouble ends in opening the partition again (rule S2)', () => {
       const cursor = new MockCursor([], fetchOffset, fetchOffset, 0)
       return { fetchOffset, cursor, bytes: 0, highWatermark: fetchOffset, lastStableOffset: fetchOffset }
     }
-    assert.deepEqual([await readers[0]?.count(nothing(2)), await readers[1]?.count(nothing(1))], ['reopen', 'next'])
+    assert.deepEqual([await readers[0]?.process(nothing(2)), await readers[1]?.process(nothing(1))], ['reopen', 'next'])
     await finish()
   })
 
@@ -323,9 +323,9 @@ describe('every trouble ends in opening the partition again (rule S2)', () => {
     const { controller, store, source, finish } = setUp([[]])
     const reader = await controller.open({ ...source.partition(0), partition: 5 }, NEVER)
     const fetched = (offset: number) => response([ours(1), ours(2), ours(3)], offset, offset + 1)
-    assert.equal(await reader.count(fetched(0)), 'next')
-    assert.equal(await reader.count(fetched(2)), 'reopen')
-    assert.equal(await reader.count(fetched(1)), 'reopen', 'a dead reader counts nothing more')
+    assert.equal(await reader.process(fetched(0)), 'next')
+    assert.equal(await reader.process(fetched(2)), 'reopen')
+    assert.equal(await reader.process(fetched(1)), 'reopen', 'a dead reader counts nothing more')
     await reader.close()
     assert.equal([...store.rows.values()].find((row) => row.partition === 5)?.counted, 1)
     await finish()
@@ -341,9 +341,9 @@ describe('every trouble ends in opening the partition again (rule S2)', () => {
       return next()
     }
     // Side by side, as the partitions of one response are.
-    const [failed, counted] = await Promise.allSettled([failing.count(torn), other.count(response([ours(7)], 0, 1))])
+    const [failed, counted] = await Promise.allSettled([failing.process(torn), other.process(response([ours(7)], 0, 1))])
     assert.deepEqual([failed.status, counted], ['rejected', { status: 'fulfilled', value: 'next' }])
-    assert.equal(await failing.count(response([ours(1)], 0, 1)), 'stop')
+    assert.equal(await failing.process(response([ours(1)], 0, 1)), 'stop')
     await other.close()
     assert.deepEqual(Object.fromEntries((await store.totals()).counts), expected(1))
     await finish()
@@ -366,7 +366,7 @@ describe('every trouble ends in opening the partition again (rule S2)', () => {
       }
       return !over
     }
-    const [failed, counted] = await Promise.allSettled([failing.count(fetched), other.count(response([ours(7)], 0, 1))])
+    const [failed, counted] = await Promise.allSettled([failing.process(fetched), other.process(response([ours(7)], 0, 1))])
     assert.deepEqual([failed.status, counted], ['rejected', { status: 'fulfilled', value: 'next' }])
     await other.close()
     assert.deepEqual(Object.fromEntries((await store.totals()).counts), expected(1))
@@ -377,7 +377,7 @@ describe('every trouble ends in opening the partition again (rule S2)', () => {
     const { controller, store, source, observer, finish } = setUp([])
     store.commitFaults.push('refused')
     const reader = await controller.open(source.partition(0), NEVER)
-    await reader.count(response([ours(1)], 0, 1))
+    await reader.process(response([ours(1)], 0, 1))
     await until(() => observer.heard.includes('store failed'))
     return { again: await controller.open(source.partition(0), NEVER), observer, finish }
   }
@@ -385,7 +385,7 @@ describe('every trouble ends in opening the partition again (rule S2)', () => {
   test('a partition that is left alone leaves no trouble of its commits behind', async () => {
     const { again, observer, finish } = await openedAgainAfterRefusedCommit()
     assert.equal(observer.heard.includes('store works again'), false)
-    assert.equal(await again.lost({ kind: 'retention', message: 'gone', from: 0, to: 5 }), 'stop')
+    assert.equal(await again.dataLost({ kind: 'retention', message: 'gone', from: 0, to: 5 }), 'stop')
     assert.equal(observer.heard.at(-1), 'store works again')
     await finish()
   })
@@ -393,9 +393,9 @@ describe('every trouble ends in opening the partition again (rule S2)', () => {
   test('an empty response that does not reach the end says nothing of a commit that failed', async () => {
     const { again, observer, finish } = await openedAgainAfterRefusedCommit()
     const nothing = (lastStableOffset: number) => ({ ...response([], 0, 0), lastStableOffset })
-    await again.count(nothing(1))
+    await again.process(nothing(1))
     assert.equal(observer.heard.includes('store works again'), false)
-    await again.count(nothing(0))
+    await again.process(nothing(0))
     assert.equal(observer.heard.includes('store works again'), true)
     await again.close()
     await finish()
@@ -418,7 +418,7 @@ describe('every trouble ends in opening the partition again (rule S2)', () => {
     store.beforeCommit = () => gate.promise
     store.commitFaults.push('refused')
     const counting = await controller.open(source.partition(0), NEVER)
-    assert.equal(await counting.count(response([ours(1)], 0, 1)), 'next')
+    assert.equal(await counting.process(response([ours(1)], 0, 1)), 'next')
     const closed = counting.close()
     gate.resolve()
     await closed
@@ -428,7 +428,7 @@ describe('every trouble ends in opening the partition again (rule S2)', () => {
     )
     store.gapFailures.push(new Error('the store is away'))
     const losing = await controller.open(source.partition(1), NEVER)
-    assert.equal(await losing.lost({ kind: 'retention', message: 'gone', from: 0, to: 5 }), 'reopen')
+    assert.equal(await losing.dataLost({ kind: 'retention', message: 'gone', from: 0, to: 5 }), 'reopen')
     await losing.close()
     assert.equal(observer.heard.filter((each) => each.startsWith('store')).at(-1), 'store works again')
     assert.equal(observer.errors.length, 2)
@@ -497,7 +497,7 @@ async function openedReader(options: Partial<ControllerOptions> = {}) {
     finish,
     begun: () => begun,
     row: () => [...store.rows.values()][0],
-    countNext: (offset: number) => reader.count(response(log, offset, offset + 1)),
+    countNext: (offset: number) => reader.process(response(log, offset, offset + 1)),
     /** Resolves with `ending`; until then every commit that has begun ends. */
     async lettingEnd<T>(ending: Promise<T>): Promise<T> {
       let ended = false
@@ -548,7 +548,7 @@ describe('what was counted and is not committed', () => {
     const { store, reader, countNext, lettingEnd, finish } = await openedReader({ onDataLoss: 'continue' })
     await countNext(0)
     await countNext(1)
-    const outcome = await lettingEnd(reader.lost({ kind: 'retention', message: 'gone', from: 2, to: 9 }))
+    const outcome = await lettingEnd(reader.dataLost({ kind: 'retention', message: 'gone', from: 2, to: 9 }))
     assert.equal(outcome, 'reopen')
     assert.deepEqual(
       store.gaps.map(({ from }) => from.offset),
@@ -660,7 +660,7 @@ describe('nothing is skipped in silence', () => {
     const partition = { ...TOPIC, partition: 5 }
     const reader = await controller.open(partition, NEVER)
     const next: MockEntry[] = [withType('c')]
-    assert.equal(await reader.count(response(next, 0, 1)), 'stop')
+    assert.equal(await reader.process(response(next, 0, 1)), 'stop')
     await finish()
     assert.match(observer.losses[0]?.message ?? '', /and 3 names are known/)
   })

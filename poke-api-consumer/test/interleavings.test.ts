@@ -8,7 +8,7 @@ import assert from 'node:assert/strict'
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, describe, test } from 'node:test'
-import type { DataLoss, FetchHandler, PartitionReader, ReadOutcome, TopicPartition } from '@poke-api-pipeline/kafka-reader'
+import type { DataLoss, PartitionHandler, PartitionSession, ReadOutcome, TopicPartition } from '@poke-api-pipeline/kafka-reader'
 import {
   arbitraryFaults,
   assertEverySchedule,
@@ -137,7 +137,7 @@ class Topic {
 }
 
 /** One partition's part of a response, or that the log does not have the offset any more; null: it never came. */
-type Answer = { readonly from: number; readonly end: number; fetched(): Parameters<PartitionReader['count']>[0] } | 'out of range' | null
+type Answer = { readonly from: number; readonly end: number; fetched(): Parameters<PartitionSession['process']>[0] } | 'out of range' | null
 
 /** A partition that a member was handed. */
 interface Task {
@@ -154,7 +154,7 @@ class Member extends Mortal {
   readonly #stop = new AbortController()
   readonly #world: World
   readonly #store: Store
-  #handler: FetchHandler | null = null
+  #handler: PartitionHandler | null = null
   #time = 0
   #committing = 0
   readonly #tasks = new Map<number, Task>()
@@ -214,7 +214,7 @@ class Member extends Mortal {
     this.#stop.abort()
   }
 
-  async #run(handler: FetchHandler, signal: AbortSignal): Promise<void> {
+  async #run(handler: PartitionHandler, signal: AbortSignal): Promise<void> {
     this.#handler = handler
     await this.aborted(signal)
     for (const partition of this.#tasks.keys()) this.drop(partition)
@@ -233,7 +233,7 @@ class Member extends Mortal {
       // The source does not let it come so far; nor would the reader take it for its own.
       if (known && stale !== null && stale !== 'out of range') {
         reached.note('response to a later opening')
-        outcome = await reader.count(stale.fetched())
+        outcome = await reader.process(stale.fetched())
         this.#world.check(
           outcome === (stale.from === reader.position.offset ? 'next' : 'reopen'),
           'a response of an earlier opening was counted',
@@ -262,10 +262,10 @@ class Member extends Mortal {
           waiting = answer.end === offset
           if (!waiting) reached.note('two fetches in flight')
           flying = this.#ask(partition, answer.end, waiting, task)
-          outcome = await reader.count(answer.fetched())
+          outcome = await reader.process(answer.fetched())
           if (fault === 'twice' && outcome === 'next' && answer.end > offset) {
             reached.note('response twice')
-            outcome = await reader.count(answer.fetched())
+            outcome = await reader.process(answer.fetched())
             this.#world.check(outcome !== 'next', 'a response that came twice was counted twice')
           }
           offset = answer.end
@@ -277,9 +277,9 @@ class Member extends Mortal {
     }
   }
 
-  async #open(partition: number): Promise<PartitionReader | null> {
+  async #open(partition: number): Promise<PartitionSession | null> {
     try {
-      return await (this.#handler as FetchHandler).open(partitionOf(partition), this.#stop.signal)
+      return await (this.#handler as PartitionHandler).open(partitionOf(partition), this.#stop.signal)
     } catch (error) {
       // Only as this member ends.
       this.#world.check(this.#stop.signal.aborted || this.dead, `an opening failed: ${error}`)
@@ -287,12 +287,12 @@ class Member extends Mortal {
     }
   }
 
-  async #outOfRange(partition: number, offset: number, stoodAt: number, reader: PartitionReader): Promise<ReadOutcome> {
+  async #outOfRange(partition: number, offset: number, stoodAt: number, reader: PartitionSession): Promise<ReadOutcome> {
     const { topic, reached } = this.#world
     // It was never read, and begins wherever its log does by now.
     if (reader.position.offset === 'log-start' && offset === stoodAt) return 'next'
     reached.note('records removed that were not read')
-    return await reader.lost(retention(offset, topic.starts[partition] as number))
+    return await reader.dataLost(retention(offset, topic.starts[partition] as number))
   }
 
   /** Asks the leader. @param waits until there is something, as after an empty response */

@@ -2,11 +2,11 @@
 import type {
   EventSource,
   FetchedRecords,
-  FetchHandler,
-  PartitionReader,
+  PartitionHandler,
+  PartitionSession,
   ReadOutcome,
   RecordCursor,
-  RecordSource,
+  RecordReader,
   TopicPartition,
 } from '@poke-api-pipeline/kafka-reader'
 
@@ -16,7 +16,7 @@ export interface MockRecord {
   readonly value: string | Buffer | null
   readonly headers?: readonly (readonly [string, string | null])[]
   readonly timestamp?: number
-  readonly kind?: 'ours' | 'other' | 'unknown'
+  readonly eventType?: 'expected' | 'absent' | 'foreign'
   readonly source?: string
   readonly sequence?: number
 }
@@ -47,7 +47,7 @@ export class MockCursor implements RecordCursor {
   valueEnd = -1
   headersStart = 0
   headersEnd = 0
-  kind: 'ours' | 'other' | 'unknown' = 'other'
+  eventType: 'expected' | 'absent' | 'foreign' = 'absent'
   source: EventSource | null = null
   sequence = -1
   nextOffset: number
@@ -130,7 +130,7 @@ export class MockCursor implements RecordCursor {
     this.bytes = Buffer.concat(parts)
     this.view = new DataView(this.bytes.buffer, this.bytes.byteOffset, this.bytes.byteLength)
     this.timestamp = record.timestamp ?? 0
-    this.kind = record.kind ?? (record.source === undefined ? 'other' : 'ours')
+    this.eventType = record.eventType ?? (record.source === undefined ? 'absent' : 'expected')
     this.source = record.source === undefined ? null : sourceOf(record.source)
     this.sequence = record.sequence ?? -1
   }
@@ -156,7 +156,7 @@ export interface MockKafkaConsumerOptions {
   readonly before?: (partition: number, offset: number) => Promise<void> | void
 }
 
-export class MockKafkaConsumer implements RecordSource {
+export class MockKafkaConsumer implements RecordReader {
   readonly logs: MockEntry[][]
   /** What the handler answered, in order. */
   readonly outcomes: ReadOutcome[] = []
@@ -184,20 +184,20 @@ export class MockKafkaConsumer implements RecordSource {
     this.#grown = Promise.withResolvers()
   }
 
-  async run(handler: FetchHandler, signal: AbortSignal): Promise<void> {
+  async run(handler: PartitionHandler, signal: AbortSignal): Promise<void> {
     await Promise.all(this.logs.map((log, partition) => this.#read(handler, partition, log, signal)))
   }
 
-  async #read(handler: FetchHandler, partition: number, log: MockEntry[], signal: AbortSignal): Promise<void> {
+  async #read(handler: PartitionHandler, partition: number, log: MockEntry[], signal: AbortSignal): Promise<void> {
     const aborted = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
-    let reader: PartitionReader | null = null
+    let reader: PartitionSession | null = null
     let offset = 0
     while (!signal.aborted) {
       if (reader === null) {
         reader = await handler.open(this.partition(partition), signal)
         this.opened.push(partition)
         offset = reader.position.offset === 'log-start' ? 0 : reader.position.offset
-        if (reader.stopped) return
+        if (reader.state === 'stopped') return
       }
       const end = log.length
       const cursor = new MockCursor(log, offset, offset + (this.#options.fetchSize ?? 100), 1)
@@ -209,7 +209,7 @@ export class MockKafkaConsumer implements RecordSource {
         lastStableOffset: end,
       }
       await this.#options.before?.(partition, offset)
-      const outcome = await reader.count(fetched)
+      const outcome = await reader.process(fetched)
       this.outcomes.push(outcome)
       if (outcome === 'stop') return
       if (outcome === 'reopen') reader = null

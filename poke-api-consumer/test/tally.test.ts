@@ -173,7 +173,7 @@ describe('recognising duplicates (rules C1, C2)', () => {
     const tally = fresh()
     const { delta } = count(
       tally,
-      { value: PIKACHU, kind: 'unknown', source: 'a', sequence: 9 },
+      { value: PIKACHU, eventType: 'foreign', source: 'a', sequence: 9 },
       { value: PIKACHU, source: 'a', sequence: 1 },
     )
     assert.deepEqual(
@@ -186,7 +186,7 @@ describe('recognising duplicates (rules C1, C2)', () => {
 
   test('a record without identity is counted each time it comes', () => {
     const tally = fresh()
-    const { delta } = count(tally, { value: PIKACHU }, { value: PIKACHU }, { value: PIKACHU, kind: 'ours' })
+    const { delta } = count(tally, { value: PIKACHU }, { value: PIKACHU }, { value: PIKACHU, eventType: 'expected' })
     assert.equal(delta.counted, 3)
   })
 

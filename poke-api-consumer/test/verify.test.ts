@@ -94,7 +94,7 @@ const LOG: MockEntry[] = [
   'hole',
   event(2, 'water', 'ice'),
   { value: 'OK' },
-  { ...pokemon(4, 'fire'), kind: 'unknown', headers: [['ce_type', 'pokemon.released.v1']] },
+  { ...pokemon(4, 'fire'), eventType: 'foreign', headers: [['ce_type', 'pokemon.released.v1']] },
   event(5, 'fire'),
   { value: null, source: SOURCE, sequence: 6 },
   { value: null, source: SOURCE, sequence: 6 },

@@ -7,7 +7,7 @@ import type { Cluster, Positions } from './brokers/cluster.ts'
 import type { FetchLimits } from './brokers/fetch-response.ts'
 import type { TopicWatch } from './brokers/topic-watch.ts'
 import { type FetchContext, PartitionFetcher } from './partition-fetcher.ts'
-import type { FetchHandler } from './ports.ts'
+import type { PartitionHandler } from './ports.ts'
 import type { BatchCursor } from './records/record-batch.ts'
 
 export interface FetchCoordinatorOptions {
@@ -73,7 +73,7 @@ export class FetchCoordinator {
    * @returns the last positions
    * @throws ServiceError where trying again cannot help
    */
-  async run(handler: FetchHandler, signal: AbortSignal): Promise<Positions> {
+  async run(handler: PartitionHandler, signal: AbortSignal): Promise<Positions> {
     const { cluster, topics, brokers, failures, newCursor, confirmed, clock } = this.#options
     this.#context = {
       cluster,

@@ -15,7 +15,7 @@ import { Membership, type MembershipObserver } from './group/membership.ts'
 import { OffsetMirror, type OffsetMirrorObserver } from './group/offset-mirror.ts'
 import type { StoreIdentity } from './group/store-claim.ts'
 import { StoreOfGroup } from './group/store-of-group.ts'
-import type { EventIdentity, FetchHandler, RecordSource } from './ports.ts'
+import type { EventIdentity, PartitionHandler, RecordReader } from './ports.ts'
 import { Decompressor } from './records/decompress.ts'
 import { IdentityHeaders } from './records/identity-headers.ts'
 import { BatchCursor } from './records/record-batch.ts'
@@ -57,14 +57,14 @@ export interface GroupReaderOptions {
 /** For how long the group is waited for to take the last positions, in ms. */
 const LAST_MIRROR = 1000
 
-export class GroupReader implements RecordSource {
+export class GroupReader implements RecordReader {
   readonly #options: GroupReaderOptions
 
   constructor(options: GroupReaderOptions) {
     this.#options = options
   }
 
-  async run(handler: FetchHandler, signal: AbortSignal): Promise<void> {
+  async run(handler: PartitionHandler, signal: AbortSignal): Promise<void> {
     const { observer } = this.#options
     const cluster = new Cluster(this.#options)
     const failures = new FailureTracker({ failed: (error) => observer.brokerAway(error), over: () => observer.brokerBack() })
@@ -81,7 +81,13 @@ export class GroupReader implements RecordSource {
     }
   }
 
-  async #read(handler: FetchHandler, cluster: Cluster, topics: TopicWatch, failures: FailureTracker, signal: AbortSignal): Promise<void> {
+  async #read(
+    handler: PartitionHandler,
+    cluster: Cluster,
+    topics: TopicWatch,
+    failures: FailureTracker,
+    signal: AbortSignal,
+  ): Promise<void> {
     const { observer } = this.#options
     const known = {
       topic: () => topics.current,
@@ -98,7 +104,7 @@ export class GroupReader implements RecordSource {
       cluster,
       failures,
       partitions: () => topics.current.partitions.length,
-      onConfirmed: () => handler.storeIsGroups(),
+      onConfirmed: () => handler.storeConfirmed?.(),
     })
     const membership = new Membership({
       ...this.#options,

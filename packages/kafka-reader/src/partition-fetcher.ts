@@ -7,14 +7,14 @@ import type { FetchedPartition, FetchResponse, RequestedPartition } from './brok
 import { CODE, refusedBy } from './brokers/kafka-failure.ts'
 import { compacted, damagedLog, divergence, retention, truncation, unknownEpoch } from './data-loss.ts'
 import { KafkaError } from './errors.ts'
-import type { DataLoss, FetchHandler, PartitionReader, ReadOutcome, TopicPartition } from './ports.ts'
+import type { DataLoss, PartitionHandler, PartitionSession, ReadOutcome, TopicPartition } from './ports.ts'
 import { endOfBatches } from './records/batch-format.ts'
 import type { BatchCursor } from './records/record-batch.ts'
 
 export interface FetchContext {
   readonly cluster: Pick<Cluster, 'ends'>
   readonly brokers: readonly string[]
-  readonly handler: FetchHandler
+  readonly handler: PartitionHandler
   readonly failures: FailureTracker
   readonly newCursor: () => BatchCursor
   readonly leaderOf: (partition: number) => Leader
@@ -84,7 +84,7 @@ export class PartitionFetcher {
   readonly #openings: BackOff
   readonly #refusals: BackOff
   readonly #states: StateMachine<FetchState>
-  #reader: PartitionReader | null = null
+  #reader: PartitionSession | null = null
   /** Replaced when a session ends, so that work of an ended one is recognised. */
   #session: object = {}
   /** Everything that is done with the reader, one thing after the other. */
@@ -185,7 +185,7 @@ export class PartitionFetcher {
     }
     const end = endOfBatches(response.view, part.recordsStart, part.recordsEnd, offset, request.lastEpoch)
     const empty = part.recordsEnd === part.recordsStart
-    if (empty && this.#isReported(part) && this.#reader?.outdated !== true) return async () => {}
+    if (empty && this.#isReported(part) && this.#reader?.state !== 'stale') return async () => {}
     // After records an empty response is reported in any case: only then does the reader learn that their commit failed.
     this.#lastReported = empty ? part : null
     this.#nextOffset = end.offset
@@ -229,15 +229,15 @@ export class PartitionFetcher {
     this.#reader = reader
     if (this.#isClosed) return await reader.close()
     this.#lastReported = null
-    const { position, stopped } = reader
-    if (stopped) this.#states.enter('stopped')
+    const { position, state } = reader
+    if (state === 'stopped') this.#states.enter('stopped')
     else if (isCompacted()) await this.#reportLoss(compacted(this.topicPartition.topic))
     // A partition that was never read is requested from offset 0. Where its log begins later, the broker says so.
     else this.#fetchFrom(position.offset === 'log-start' ? 0 : position.offset, position.leaderEpoch)
   }
 
   /** @returns null where the partition was closed meanwhile */
-  async #openReader(handler: FetchHandler): Promise<PartitionReader | null> {
+  async #openReader(handler: PartitionHandler): Promise<PartitionSession | null> {
     const reader = await handler.open(this.topicPartition, this.#closing.signal)
     if (!this.#isClosed) return reader
     await reader.close()
@@ -257,8 +257,8 @@ export class PartitionFetcher {
     const session = this.#session
     const cursor = this.#cursor.reset(response.bytes, recordsStart, recordsEnd, fetchOffset, aborted, recordsMissing)
     const bytes = recordsEnd - recordsStart
-    const reader = this.#reader as PartitionReader
-    const outcome = await reader.count({ fetchOffset, cursor, bytes, highWatermark, lastStableOffset })
+    const reader = this.#reader as PartitionSession
+    const outcome = await reader.process({ fetchOffset, cursor, bytes, highWatermark, lastStableOffset })
     if (this.#session !== session) return
     const { position } = reader
     // A commit succeeded, so the next reopening need not be delayed by the failures before it.
@@ -270,7 +270,7 @@ export class PartitionFetcher {
 
   async #reportLoss(loss: DataLoss): Promise<void> {
     const session = this.#session
-    const outcome = await (this.#reader as PartitionReader).lost(loss)
+    const outcome = await (this.#reader as PartitionSession).dataLost(loss)
     // Whatever was decided, the store has the position. A loss that is still there is found again after the back-off.
     if (this.#session === session) this.#endSession(outcome === 'stop' ? 'stop' : 'reopen')
   }
@@ -305,7 +305,7 @@ export class PartitionFetcher {
     const ends = await this.#logEnds()
     if (ends === null || this.#isClosed) return
     const { start, end } = ends
-    const reader = this.#reader as PartitionReader
+    const reader = this.#reader as PartitionSession
     // Never read, so no loss: the log begins later by now. But records may have been processed whose commit is still under way.
     if (reader.position.offset === 'log-start' && offset === this.#openedOffset && start !== offset) this.#fetchFrom(start, -1)
     else if (offset < start) await this.#reportLoss(retention(offset, start))

@@ -1,19 +1,22 @@
-/** What reading a topic asks of whoever it reads for, and what it gives: positions are kept by the other side. */
+/**
+ * What a reader and its user agree on. The reader finds out which partitions to read and fetches their records; its user keeps the positions, and
+ * decides what happens to records and to losses.
+ */
 
-/** Somebody who numbers events: one run of a producer. Interned: while it is in use, equal names are the same object. */
+/** A producer's run that numbers its events. Interned: records in use with the same source have the same object. */
 export interface EventSource {
   readonly name: string
 }
 
 /**
- * Which headers of a record say that it is an event of a certain type, by whom it was numbered, and its number. A record has an identity
- * where each of the three is there exactly once and well-formed.
+ * Which headers of a record say that it is an event of a certain type, by which source it was numbered, and its number. A record has an identity
+ * if each of the three is there exactly once and well-formed (rule C1).
  */
 export interface EventIdentity {
   readonly typeHeader: string
   /** The value of `typeHeader`, byte for byte. */
   readonly expectedType: string
-  /** Its value names whoever numbers the events: UTF-8 without NUL. */
+  /** Its value names the source: UTF-8 without NUL. */
   readonly sourceHeader: string
   /** In bytes: a record with a longer source has no identity. */
   readonly maxSourceBytes: number
@@ -23,141 +26,152 @@ export interface EventIdentity {
   readonly sequenceDigits: number
 }
 
-/** One record in place: bytes and where its parts are in them. */
+/** One record where it lies in a response: the bytes, and where its parts begin and end in them. */
 export interface RecordView {
   readonly offset: number
   readonly leaderEpoch: number
   /** ms since 1970, exact up to 2^53: a record may carry any 64 bits. */
   readonly timestamp: number
-  /** The same, exact. It is made anew at each call. */
+  /** The timestamp with all its bits. Each call allocates a bigint. */
   exactTimestamp(): bigint
   readonly bytes: Buffer
-  /** Of the same bytes. */
+  /** Over `bytes`. */
   readonly view: DataView
-  /** −1: null key */
+  /** −1: the key is null. */
   readonly keyStart: number
   readonly keyEnd: number
-  /** −1: null value */
+  /** −1: the value is null. */
   readonly valueStart: number
   readonly valueEnd: number
-  /** Where the record's headers begin, at their count (a varint), and end. */
+  /** Where the headers begin, with their count as a varint, and where they end. */
   readonly headersStart: number
   readonly headersEnd: number
-  /** By the type header: `ours`: as expected; `other`: there is none; `unknown`: another type. */
-  readonly kind: 'ours' | 'other' | 'unknown'
-  /** Both by rule C1; null and −1 where the record has no identity. */
+  /** `expected`: every type header has the expected value; `absent`: there is no type header; `foreign`: one of them has another value. */
+  readonly eventType: 'expected' | 'absent' | 'foreign'
+  /** Null, with sequence −1, if the record has no identity. */
   readonly source: EventSource | null
   readonly sequence: number
 }
 
-/** A partition of one incarnation of a topic. Two topics of the same name made one after the other differ in `topicId` (a UUID). */
+/** A partition of one incarnation of a topic: topics of the same name that were created one after the other differ in `topicId` (a UUID). */
 export interface TopicPartition {
   readonly topic: string
   readonly topicId: string
   readonly partition: number
 }
 
-/** Where reading goes on: the next offset, and the leader epoch of the last batch before it (−1: not known). Rule F1. */
+/** Where reading continues (rule F1). */
 export interface FetchPosition {
-  /** The next offset to read, or `log-start` for a partition that was never read. */
+  /** The next offset to read; `log-start` if the partition was never read. */
   readonly offset: number | 'log-start'
+  /** Of the last batch before the offset; −1 if it is not known. */
   readonly leaderEpoch: number
 }
 
-/** One partition's part of a Fetch response. The bytes are only valid until `count` resolves. */
+/** One partition's part of a Fetch response. Its bytes are valid until `process` resolves. */
 export interface FetchedRecords {
   /** The offset that was asked for. */
   readonly fetchOffset: number
-  /** Stands before the first record of this response; one reusable object. */
+  /** Stands before the first record of this response. The object is reused for the next one. */
   readonly cursor: RecordCursor
-  /** Bytes of records in the response. */
+  /** Bytes of records in the response, compressed as they are. */
   readonly bytes: number
   readonly highWatermark: number
   readonly lastStableOffset: number
 }
 
-/** Bytes that are wrong; a batch with more of them than may be read at once; offsets that have no record any more. */
-export type Unread = 'corrupt' | 'batch-too-large' | 'missing'
+/** Damaged bytes; a batch of more bytes than may be read at once; offsets whose records were removed. */
+export type UnreadableKind = 'corrupt' | 'batch-too-large' | 'missing'
 
-/** Why records that were not read can no longer be read or trusted, or would take more memory than is given to them. */
+/** Why records can no longer be read or trusted, or would take more memory than is allowed. */
 export interface DataLoss {
-  readonly kind: 'retention' | 'truncated' | 'recreated' | Unread | 'compacted'
+  readonly kind: 'retention' | 'truncated' | 'recreated' | 'compacted' | UnreadableKind
   /** What happened, with offsets, for a human. */
   readonly message: string
-  /** First offset that is lost and first offset after it where reading could go on; null where not known. */
+  /** The first offset that is lost; null if it is not known. */
   readonly from: number | null
+  /** The first offset after the loss at which reading can continue; null if it is not known. */
   readonly to: number | null
 }
 
-/** Finds out who reads which partition, fetches from the leaders, and hands over the bytes. It keeps no position of its own beyond what it has fetched. */
-export interface RecordSource {
+/** Reads a topic as a member of a consumer group. It keeps no position beyond what it has fetched. */
+export interface RecordReader {
   /**
-   * Runs until the signal is aborted, through every failure that can be retried. Resolves after the group was left.
-   * @throws where it is hopeless: not authorised, a broker that is too old.
+   * Runs until the signal is aborted, and retries every failure that can be retried. Resolves after the member has left the group.
+   * @throws KafkaError if retrying cannot help: not authorised, a broker that is too old
    */
-  run(handler: FetchHandler, signal: AbortSignal): Promise<void>
+  run(handler: PartitionHandler, signal: AbortSignal): Promise<void>
 }
 
-/** The controller, as the source sees it. */
-export interface FetchHandler {
-  /** The group is known to count into this store: what the store has may be published, though no partition is read here. Called any number of times. */
-  storeIsGroups(): void
+/** The reader's user: opens the partitions that the group assigns to this member. */
+export interface PartitionHandler {
+  /** The group is known to keep its positions in this user's store, so that what the store has may be published. Called any number of times. */
+  storeConfirmed?(): void
   /**
-   * Called for each partition that this member was handed, and again after a `reopen`.
-   * @param signal aborted when the partition is not needed any more
-   * @throws where the store is hopeless, or is away when the signal is aborted
+   * Called for each partition that the group assigns to this member, and again after the outcome `reopen`.
+   * @param signal aborted when the partition is no longer needed
+   * @throws if the store cannot be used, or is unreachable when the signal is aborted
    */
-  open(partition: TopicPartition, signal: AbortSignal): Promise<PartitionReader>
+  open(partition: TopicPartition, signal: AbortSignal): Promise<PartitionSession>
 }
 
-/** What the source does next with a partition: fetch on; open it anew; or leave it alone until it is handed out again. */
+/** What the reader does next with a partition: fetch more; open it again; or not read it until the group assigns it again. */
 export type ReadOutcome = 'next' | 'reopen' | 'stop'
 
-/** One opened partition. Dead after any outcome but `next`, and after `close`: then every call answers `stop` and changes nothing. */
-export interface PartitionReader {
+/**
+ * One opened partition.
+ *
+ *   active ──fenced, or a commit failed──▶ stale ──`process` or `dataLost` answers `reopen`──▶ (opened again)
+ *      └──`process` or `dataLost` answers `stop`, or `close`──▶ stopped
+ *
+ * A session that is not active changes nothing any more.
+ */
+export interface PartitionSession {
   readonly position: FetchPosition
-  /** Stopped already when it was opened (data loss seen by the store): nothing is fetched. */
-  readonly stopped: boolean
-  /** The store has moved on without it: the next response, an empty one too, must be handed over, and ends it. */
-  readonly outdated: boolean
-  /** Counts one response, in the order in which responses were asked for. At most one call at a time. */
-  count(fetched: FetchedRecords): Promise<ReadOutcome>
-  /** The broker says that records are gone or doubtful. */
-  lost(loss: DataLoss): Promise<ReadOutcome>
-  /** The partition was taken away, or the source shuts down: waits until what was counted is committed, counts nothing more. */
+  /**
+   * `active`: records are fetched and processed. `stale`: the store has another position by now, so that the next response, even an empty one, is
+   * handed over and answered with `reopen`. `stopped`: nothing is fetched; a session may be stopped when it is opened.
+   */
+  readonly state: 'active' | 'stale' | 'stopped'
+  /** Processes one response. The reader calls it in the order of its requests, and never before the call before has resolved. */
+  process(fetched: FetchedRecords): Promise<ReadOutcome>
+  /** Decides what follows from a loss that the broker reported. */
+  dataLost(loss: DataLoss): Promise<ReadOutcome>
+  /** The partition was assigned to another member, or the reader shuts down. Resolves when everything that was processed is committed or dropped. */
   close(): Promise<void>
 }
 
-/** Walks the records of a response. Control batches, aborted transactions and records before the fetch offset never show. */
+/** Walks through the records of a response. Control batches, aborted transactions and records before the fetch offset are left out (rule F4). */
 export interface RecordCursor extends RecordView {
-  /** Moves to the next record; false at the end, where `corrupt` says why it cannot go on, and where it has `paused`. */
+  /** Moves to the next record. False after the last one, before one that is unreadable (see `corrupt`), and at a pause (see `paused`). */
   next(): boolean
-  /** Whether there may be more, and calling `next` again goes on: so much was read that others should have their turn first. */
+  /** Whether `next` ended only so that other work gets its turn: calling it again continues the walk. */
   readonly paused: boolean
-  /** After the walk, or at a pause: the offset after the last whole batch, control batches included (rule F2), or after the last record. */
+  /** After the walk or at a pause: the offset after the last whole batch, control batches included (rule F2), or after the last record shown. */
   readonly nextOffset: number
-  /** Then: the leader epoch of the last batch before it, −1 if there was none. */
+  /** After the walk or at a pause: the leader epoch of the last batch before `nextOffset`; −1 if there was none. */
   readonly lastLeaderEpoch: number
-  /** The two are then what they would be if the walk had ended with the record that it stands on, or with the one before it. */
+  /** Sets `nextOffset` and `lastLeaderEpoch` as if the walk had ended behind the current record. */
   endBehind(): void
+  /** Sets `nextOffset` and `lastLeaderEpoch` as if the walk had ended before the current record. */
   endBefore(): void
-  /** After the walk: why the offsets from `nextOffset` on cannot be read, or null. */
+  /** After the walk: why the offsets from `nextOffset` on cannot be read; null if the walk reached the end. */
   readonly corrupt: string | null
-  readonly corruptKind: Unread
-  /** Then: the offset after those that cannot be read, or −1 where a batch's own head is not to be believed. */
+  readonly corruptKind: UnreadableKind
+  /** The first offset after the unreadable ones; −1 if a batch's own header cannot be trusted. */
   readonly corruptEnd: number
 }
 
-/** Reads a topic anew, apart from any group. */
+/** Reads a topic outside of any group. */
 export interface TopicReader {
-  /** What of the topic can be read now. @throws where it does not exist or cannot be reached */
+  /** Which parts of the topic can be read now. @throws KafkaError if the topic does not exist or cannot be reached */
   describe(): Promise<TopicDescription>
   /**
-   * Walks the records in [from, to) of a partition, in order; control batches and aborted transactions do not show.
-   * @param progress the offset reached, after each response
-   * @param missing offsets [from, to) that have no record any more, each once, among the records; reading goes on behind them
-   * @returns null; or, in a sentence, why they cannot be read to the end: they are gone, or damaged
-   * @throws where nobody answers
+   * Reads the records in [from, to) of a partition, in order. Control batches and aborted transactions are left out.
+   * @param progress called with the offset that was reached, after each response
+   * @param missing called with each range [from, to) whose records were removed, in order among the records; reading continues behind it
+   * @returns null; or, in a sentence, why the records cannot be read to the end: removed, or damaged
+   * @throws KafkaError if no broker answers
    */
   read(
     partition: number,
@@ -172,6 +186,6 @@ export interface TopicReader {
 export interface TopicDescription {
   readonly topicId: string
   readonly compacted: boolean
-  /** By partition: the first offset that is still there, the one after the last, and the first one that an open transaction holds back. */
+  /** By partition: the first offset that the log has, the one after its last, and the first one that an open transaction holds back. */
   readonly partitions: readonly { readonly logStartOffset: number; readonly endOffset: number; readonly readableEndOffset: number }[]
 }

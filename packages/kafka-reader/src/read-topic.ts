@@ -13,9 +13,9 @@ import { GroupReader, type GroupReaderOptions, type SourceObserver } from './gro
 import type {
   DataLoss,
   FetchedRecords,
-  FetchHandler,
   FetchPosition,
-  PartitionReader,
+  PartitionHandler,
+  PartitionSession,
   ReadOutcome,
   RecordView,
   TopicPartition,
@@ -107,7 +107,7 @@ export async function readTopic(options: ReadTopicOptions, signal: AbortSignal):
   await reader.run(new TopicHandler(options), signal)
 }
 
-class TopicHandler implements FetchHandler {
+class TopicHandler implements PartitionHandler {
   readonly #options: ReadTopicOptions
   /** Where bytes of a partition could not be read, by partition: they are fetched once more before they count as lost (rule F5). */
   readonly #unreadable = new Map<number, number>()
@@ -116,15 +116,12 @@ class TopicHandler implements FetchHandler {
     this.#options = options
   }
 
-  storeIsGroups(): void {}
-
-  async open(partition: TopicPartition): Promise<PartitionReader> {
+  async open(partition: TopicPartition): Promise<PartitionSession> {
     return new TopicSession(partition, await this.#options.load(partition), this.#options, this.#unreadable)
   }
 }
 
-class TopicSession implements PartitionReader {
-  readonly outdated = false
+class TopicSession implements PartitionSession {
   readonly #partition: TopicPartition
   readonly #options: ReadTopicOptions
   readonly #unreadable: Map<number, number>
@@ -140,15 +137,15 @@ class TopicSession implements PartitionReader {
     this.#unreadable = unreadable
   }
 
-  get stopped(): boolean {
-    return this.#isOver
+  get state(): 'active' | 'stopped' {
+    return this.#isOver ? 'stopped' : 'active'
   }
 
   get position(): FetchPosition {
     return this.#saved ?? { offset: 'log-start', leaderEpoch: -1 }
   }
 
-  async count({ cursor, fetchOffset }: FetchedRecords): Promise<ReadOutcome> {
+  async process({ cursor, fetchOffset }: FetchedRecords): Promise<ReadOutcome> {
     if (this.#isOver) return 'stop'
     // Only the response that continues what was saved (rule S2).
     if (this.#saved !== null && fetchOffset !== this.#saved.offset) return this.#end('reopen')
@@ -168,7 +165,7 @@ class TopicSession implements PartitionReader {
     return cursor.corrupt === null ? 'next' : await this.#refetch(cursor.corruptKind, cursor.corrupt, reached, cursor.corruptEnd)
   }
 
-  async lost(loss: DataLoss): Promise<ReadOutcome> {
+  async dataLost(loss: DataLoss): Promise<ReadOutcome> {
     if (this.#isOver) return 'stop'
     this.#isOver = true
     const { dataLost } = this.#options
@@ -190,7 +187,7 @@ class TopicSession implements PartitionReader {
   async #refetch(kind: DataLoss['kind'], why: string, from: number, end: number): Promise<ReadOutcome> {
     const { partition } = this.#partition
     if (this.#unreadable.get(partition) === from)
-      return await this.lost({ kind, message: `offset ${from} cannot be read: ${why}`, from, to: end < 0 ? null : end })
+      return await this.dataLost({ kind, message: `offset ${from} cannot be read: ${why}`, from, to: end < 0 ? null : end })
     this.#unreadable.set(partition, from)
     return this.#end('reopen')
   }

@@ -17,7 +17,7 @@ export interface SeenRecord {
   readonly key: string | null
   readonly value: string | null
   readonly headers: readonly (readonly [string, string | null])[]
-  readonly kind: 'ours' | 'other' | 'unknown'
+  readonly eventType: 'expected' | 'absent' | 'foreign'
   readonly source: string | null
   readonly sequence: number
 }
@@ -77,7 +77,7 @@ export function walk(bytes: Buffer, options: WalkOptions = {}, cursor = newCurso
       headers: copyHeaders(cursor.bytes.subarray(cursor.headersStart, cursor.headersEnd), Number.POSITIVE_INFINITY).map(
         ([name, value]) => [name.toString('latin1'), value?.toString('latin1') ?? null] as const,
       ),
-      kind: cursor.kind,
+      eventType: cursor.eventType,
       source: cursor.source?.name ?? null,
       sequence: cursor.sequence,
     })

@@ -2,9 +2,9 @@
 import type {
   DataLoss,
   FetchedRecords,
-  FetchHandler,
   FetchPosition,
-  PartitionReader,
+  PartitionHandler,
+  PartitionSession,
   ReadOutcome,
   RecordView,
   TopicPartition,
@@ -25,7 +25,7 @@ export interface CountCall {
   readonly corrupt: string | null
 }
 
-export class FakeHandler implements FetchHandler {
+export class FakeHandler implements PartitionHandler {
   /** By partition; where nothing is set, a log is read from its start. */
   readonly positions = new Map<number, FetchPosition>()
   readonly counted: CountedRecord[] = []
@@ -46,9 +46,9 @@ export class FakeHandler implements FetchHandler {
     this.#seen = seen
   }
 
-  storeIsGroups(): void {}
+  storeConfirmed(): void {}
 
-  async open(at: TopicPartition): Promise<PartitionReader> {
+  async open(at: TopicPartition): Promise<PartitionSession> {
     this.#tell(`open ${at.partition}`)
     await this.opening(at.partition)
     return new FakeReader(at, this, (event) => this.#tell(event), this.#seen)
@@ -71,9 +71,8 @@ export class FakeHandler implements FetchHandler {
   }
 }
 
-class FakeReader implements PartitionReader {
-  readonly stopped = false
-  readonly outdated = false
+class FakeReader implements PartitionSession {
+  readonly state = 'active'
   readonly #at: TopicPartition
   readonly #handler: FakeHandler
   readonly #tell: (event: string) => void
@@ -91,7 +90,7 @@ class FakeReader implements PartitionReader {
     return this.#handler.positions.get(this.#at.partition) ?? { offset: 'log-start', leaderEpoch: -1 }
   }
 
-  async count({ fetchOffset, cursor, highWatermark }: FetchedRecords): Promise<ReadOutcome> {
+  async process({ fetchOffset, cursor, highWatermark }: FetchedRecords): Promise<ReadOutcome> {
     if (this.#isDead) return 'stop'
     const { partition } = this.#at
     const records: CountedRecord[] = []
@@ -114,7 +113,7 @@ class FakeReader implements PartitionReader {
     return outcome
   }
 
-  async lost(loss: DataLoss): Promise<ReadOutcome> {
+  async dataLost(loss: DataLoss): Promise<ReadOutcome> {
     const { partition } = this.#at
     this.#handler.losses.push({ partition, loss })
     this.#isDead = true

@@ -2,11 +2,11 @@
 
 import type {
   DataLoss,
-  FetchHandler,
   FetchPosition,
-  PartitionReader,
+  PartitionHandler,
+  PartitionSession,
   ReadOutcome,
-  RecordSource,
+  RecordReader,
   TopicPartition,
 } from '@poke-api-pipeline/kafka-reader'
 import { BackOff, type Clock, FailureTracker, ServiceError } from '@poke-api-pipeline/service-kit'
@@ -30,7 +30,7 @@ import type {
 import { TypeCountsExport } from './type-counts-export.ts'
 
 export interface ControllerOptions {
-  readonly reader: RecordSource
+  readonly reader: RecordReader
   readonly store: TallyStore & GapStore & Pick<DeadLetterStore, 'unpublished' | 'markPublished'>
   readonly deadLetterTopic: DeadLetterTopic
   readonly sink: TypeCountsSink
@@ -51,7 +51,7 @@ export interface ControllerOptions {
 /** Until a failed opening is retried, in ms. */
 const RETRY = { first: 100, longest: 5000 }
 
-export class Controller implements FetchHandler {
+export class Controller implements PartitionHandler {
   readonly #options: ControllerOptions
   readonly #crashPoint: CrashHook
   readonly #export: TypeCountsExport
@@ -107,12 +107,12 @@ export class Controller implements FetchHandler {
     }
   }
 
-  storeIsGroups(): void {
+  storeConfirmed(): void {
     this.#export.allow()
   }
 
   /** Opens a partition at the store's position. While the store fails, it is retried until the signal is aborted. */
-  async open(partition: TopicPartition, signal: AbortSignal): Promise<PartitionReader> {
+  async open(partition: TopicPartition, signal: AbortSignal): Promise<PartitionSession> {
     const { store, observer, onDataLoss } = this.#options
     for (;;) {
       signal.throwIfAborted()
@@ -148,7 +148,7 @@ export class Controller implements FetchHandler {
     this.#counter.know(counts.keys())
   }
 
-  #reader(partition: TopicPartition, state: PartitionState, stopped: boolean): PartitionReader {
+  #reader(partition: TopicPartition, state: PartitionState, stopped: boolean): PartitionSession {
     const { store, observer, clock, sourceMaxCount } = this.#options
     const context = {
       maxSources: 2 * sourceMaxCount,

@@ -1,6 +1,6 @@
 /** One opened partition: counts its responses and queues them to be committed (rules C1, C2, S1, S2 and F5). */
 
-import type { FetchedRecords, FetchPosition, PartitionReader, ReadOutcome, TopicPartition } from '@poke-api-pipeline/kafka-reader'
+import type { FetchedRecords, FetchPosition, PartitionSession, ReadOutcome, TopicPartition } from '@poke-api-pipeline/kafka-reader'
 import type { PartitionTally, TypeCounter } from '../entities/tally.ts'
 import { type CommitContext, CommitQueue, type CountedBatch } from './commit-queue.ts'
 import type { FairLock } from './fair-lock.ts'
@@ -37,7 +37,7 @@ interface CountedPiece extends CountedBatch {
   readonly newTypeAt: number | null
 }
 
-export class StoredPartitionReader implements PartitionReader {
+export class StoredPartitionReader implements PartitionSession {
   readonly #partition: TopicPartition
   readonly #context: PartitionReaderContext
   readonly #tally: PartitionTally
@@ -62,12 +62,9 @@ export class StoredPartitionReader implements PartitionReader {
     return this.#commits.position
   }
 
-  get stopped(): boolean {
-    return this.#end === 'stop'
-  }
-
-  get outdated(): boolean {
-    return this.#end === 'reopen'
+  get state(): 'active' | 'stale' | 'stopped' {
+    if (this.#end === null) return 'active'
+    return this.#end === 'stop' ? 'stopped' : 'stale'
   }
 
   /** Whether nothing is queued to be committed, so that the store should have `position`. */
@@ -82,7 +79,7 @@ export class StoredPartitionReader implements PartitionReader {
     this.#ended = 'reopen'
   }
 
-  async count(fetched: FetchedRecords): Promise<ReadOutcome> {
+  async process(fetched: FetchedRecords): Promise<ReadOutcome> {
     const { crashPoint, counting, yieldToOthers } = this.#context
     if (this.#end !== null) return this.#end
     crashPoint('fetched')
@@ -111,7 +108,7 @@ export class StoredPartitionReader implements PartitionReader {
     if (ended !== null) return ended
     // 4. Act on everything else that the records have shown.
     const { corrupt } = fetched.cursor
-    if (piece.newTypeAt !== null) return await this.lost(this.#tooManyTypes(piece.newTypeAt))
+    if (piece.newTypeAt !== null) return await this.dataLost(this.#tooManyTypes(piece.newTypeAt))
     if (corrupt !== null) return await this.#onCorruption(fetched, corrupt)
     if (this.#tally.sources > this.#context.maxSources) {
       await this.#commits.flush()
@@ -165,7 +162,7 @@ export class StoredPartitionReader implements PartitionReader {
     return null
   }
 
-  async lost(loss: StopReason): Promise<ReadOutcome> {
+  async dataLost(loss: StopReason): Promise<ReadOutcome> {
     await this.#commits.flush()
     if (this.#end !== null) return this.#end
     try {
@@ -197,12 +194,12 @@ export class StoredPartitionReader implements PartitionReader {
     if (this.#context.isFirstCorruption(this.#partition, from)) return this.#finish('reopen')
     // At and above the high watermark there is nothing yet that could be lost.
     const to = corruptEnd > from && corruptEnd <= highWatermark ? corruptEnd : null
-    if (corruptKind === 'missing' && to !== null) return await this.lost({ kind: corruptKind, message: removed(from, to), from, to })
+    if (corruptKind === 'missing' && to !== null) return await this.dataLost({ kind: corruptKind, message: removed(from, to), from, to })
     const what =
       to === null
         ? `the records at offset ${from} cannot be read, and it is not known where the next whole batch begins`
         : `${to - from} ${to - from === 1 ? 'offset' : 'offsets'} cannot be read, from ${from} to ${to - 1}`
-    return await this.lost({ kind: corruptKind, message: `${what}: ${corrupt}`, from, to })
+    return await this.dataLost({ kind: corruptKind, message: `${what}: ${corrupt}`, from, to })
   }
 
   #tooManyTypes(offset: number): StopReason {

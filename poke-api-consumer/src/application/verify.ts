@@ -276,12 +276,12 @@ class PartitionRecount {
     this.records++
     const letter = this.#letterOf(record)
     this.#compareEpochs(record, letter?.leaderEpoch)
-    if (record.kind !== 'unknown' && this.#isDuplicate(record)) {
+    if (record.eventType !== 'foreign' && this.#isDuplicate(record)) {
       this.#duplicates++
       if (letter !== undefined) this.#remark(record, `is a duplicate, but is among the dead letters (${letter.reason})`)
       return
     }
-    const pokemon = record.kind === 'unknown' ? 'unknown-event-type' : decodePokemon(bytesOf(record))
+    const pokemon = record.eventType === 'foreign' ? 'unknown-event-type' : decodePokemon(bytesOf(record))
     if (typeof pokemon === 'string') {
       this.#dead++
       if (letter === undefined) this.#remark(record, `cannot be counted (${pokemon}), but is not among the dead letters`)

@@ -251,7 +251,7 @@ export class PartitionTally {
 
   /** Adds the record that the cursor stands on (rules C1 and C2). */
   #add(record: RecordView): void {
-    if (record.kind === 'unknown') {
+    if (record.eventType === 'foreign') {
       this.#addDeadLetter(record, 'unknown-event-type')
       return
     }

@@ -9,7 +9,7 @@
  * stand outside its checksum; there is nothing to hold them against but their order.
  */
 import { crc32c } from '@node-rs/crc32'
-import type { EventSource, RecordCursor, Unread } from '../ports.ts'
+import type { EventSource, RecordCursor, UnreadableKind } from '../ports.ts'
 import { type AbortedTransactions, NONE_ABORTED } from './aborted-transactions.ts'
 import {
   ATTRIBUTES,
@@ -54,7 +54,7 @@ const VALUE_END = 2
 const HEADERS_START = 3
 const HEADERS_END = 4
 const OFFSET_DELTA = 5
-const KIND = 6
+const EVENT_TYPE = 6
 /** A power of two. */
 const PLACES = 8
 // A row of numbers that may have 53 bits.
@@ -62,10 +62,10 @@ const TIMESTAMP = 0
 const SEQUENCE = 1
 const NUMBERS = 2
 
-const KINDS = ['other', 'ours', 'unknown'] as const
-const OTHER = 0
-const OURS = 1
-const UNKNOWN = 2
+const EVENT_TYPES = ['absent', 'expected', 'foreign'] as const
+const ABSENT = 0
+const EXPECTED = 1
+const FOREIGN = 2
 
 /** What a cursor has in hand when it does not stand on a record. */
 const NO_BYTES = Buffer.alloc(0)
@@ -83,13 +83,13 @@ export class BatchCursor implements RecordCursor {
   valueEnd = -1
   headersStart = 0
   headersEnd = 0
-  kind: (typeof KINDS)[number] = 'other'
+  eventType: (typeof EVENT_TYPES)[number] = 'absent'
   source: EventSource | null = null
   sequence = Number.NaN
   nextOffset = Number.NaN
   lastLeaderEpoch = -1
   corrupt: string | null = null
-  corruptKind: Unread = 'corrupt'
+  corruptKind: UnreadableKind = 'corrupt'
   corruptEnd = Number.NaN
   paused = false
 
@@ -207,7 +207,7 @@ export class BatchCursor implements RecordCursor {
     this.valueEnd = places[place + VALUE_END] as number
     this.headersStart = places[place + HEADERS_START] as number
     this.headersEnd = places[place + HEADERS_END] as number
-    this.kind = KINDS[places[place + KIND] as number] as (typeof KINDS)[number]
+    this.eventType = EVENT_TYPES[places[place + EVENT_TYPE] as number] as (typeof EVENT_TYPES)[number]
     this.timestamp = this.#numbers[row * NUMBERS + TIMESTAMP] as number
     this.sequence = this.#numbers[row * NUMBERS + SEQUENCE] as number
     this.source = this.#sources[row] as EventSource | null
@@ -622,7 +622,7 @@ export class BatchCursor implements RecordCursor {
       let headerCount = 0
       let header = 0
       let types = 0
-      let ourTypes = 0
+      let expectedTypes = 0
       let sources = 0
       let sourceStart = 0
       let sourceLength = 0
@@ -643,7 +643,7 @@ export class BatchCursor implements RecordCursor {
         header = prefixHeaders
         source = prefixSource
         types = 1
-        ourTypes = 1
+        expectedTypes = 1
         sources = 1
       } else {
         headerCount = bytes[at++] as number
@@ -684,7 +684,7 @@ export class BatchCursor implements RecordCursor {
           typeName.words.at(view, name)
         ) {
           types++
-          if (length === expectedLength && expectedType.at(view, value)) ourTypes++
+          if (length === expectedLength && expectedType.at(view, value)) expectedTypes++
           identityEnd = at
           identityHeaders = header + 1
         } else if (
@@ -712,7 +712,7 @@ export class BatchCursor implements RecordCursor {
 
       // 4. What rule C1 makes of them.
       let sequence = -1
-      if (types === 1 && ourTypes === 1 && sources === 1 && sequences === 1 && sequenceLength === sequenceDigits) {
+      if (types === 1 && expectedTypes === 1 && sources === 1 && sequences === 1 && sequenceLength === sequenceDigits) {
         // Sixteen digits, the most that a safe integer has, are read in four words.
         sequence = sequenceDigits === 16 ? digits16(view, sequenceStart) : digits(bytes, sequenceStart, sequenceDigits)
         if (source === null && sequence >= 0 && sourceLength > 0) {
@@ -735,7 +735,7 @@ export class BatchCursor implements RecordCursor {
       places[place + HEADERS_START] = headersStart
       places[place + HEADERS_END] = end
       places[place + OFFSET_DELTA] = offsetDelta
-      places[place + KIND] = types === 0 ? OTHER : types === ourTypes ? OURS : UNKNOWN
+      places[place + EVENT_TYPE] = types === 0 ? ABSENT : types === expectedTypes ? EXPECTED : FOREIGN
       numbers[row * NUMBERS + TIMESTAMP] = hasAppendTime ? appendTime : baseTimestamp + timestampDelta
       numbers[row * NUMBERS + SEQUENCE] = identified ? sequence : -1
       rowSources[row] = identified ? source : null

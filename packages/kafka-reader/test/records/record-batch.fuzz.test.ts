@@ -221,7 +221,7 @@ test('an identity is found by header names of any length, types, sources and dig
     fc.property(cases, ({ identity, records }) => {
       const bytes = batchOf({ records: records.map((fields) => ({ headers: fields })) })
       const seen = walk(bytes, {}, newCursor(1 << 20, undefined, null, identity)).records
-      const found = seen.map(({ kind, source, sequence }) => ({ kind, source, sequence }))
+      const found = seen.map(({ eventType, source, sequence }) => ({ eventType, source, sequence }))
       const expected = records.map((fields) => identityOf(fields, identity))
       assert.deepEqual(found, expected)
       identified += expected.filter(({ source }) => source !== null).length

@@ -431,7 +431,7 @@ describe('rule C1', () => {
   const of = (headers: BuiltRecord['headers']) => {
     const [record] = walk(batchOf({ records: [{ value: 'v', ...(headers && { headers }) }] })).records
     assert.ok(record)
-    return [record.kind, record.source, record.sequence]
+    return [record.eventType, record.source, record.sequence]
   }
   const TYPE = TEST_IDENTITY.expectedType
   const type = ['ev_type', TYPE] as const
@@ -439,26 +439,26 @@ describe('rule C1', () => {
   const sequence = ['ev_sequence', '0000000000000042'] as const
 
   test('identity is our type, a source and a sequence, each exactly once, in any order', () => {
-    assert.deepEqual(of([type, source, sequence]), ['ours', '/s', 42])
+    assert.deepEqual(of([type, source, sequence]), ['expected', '/s', 42])
     assert.deepEqual(of([sequence, ['x', null], source, ['ev_time', 'now'], ['ev_region', 'o'], ['traceparent', 't'], type]), [
-      'ours',
+      'expected',
       '/s',
       42,
     ])
-    assert.deepEqual(of(eventHeaders(7)), ['ours', '/shop/test-run', 7])
+    assert.deepEqual(of(eventHeaders(7)), ['expected', '/shop/test-run', 7])
   })
 
   test('without type header a record is of another producer', () => {
-    assert.deepEqual(of([]), ['other', null, -1])
-    assert.deepEqual(of([source, sequence]), ['other', null, -1])
-    assert.deepEqual(of([['ev_typo', TYPE], source, sequence]), ['other', null, -1])
+    assert.deepEqual(of([]), ['absent', null, -1])
+    assert.deepEqual(of([source, sequence]), ['absent', null, -1])
+    assert.deepEqual(of([['ev_typo', TYPE], source, sequence]), ['absent', null, -1])
   })
 
   test('a type header that is not ours is somebody else’s, even beside ours', () => {
     for (const strange of ['order.placed.v2', `${TYPE} `, '', null]) {
-      assert.deepEqual(of([['ev_type', strange], source, sequence]), ['unknown', null, -1])
-      assert.deepEqual(of([type, source, sequence, ['ev_type', strange]]), ['unknown', null, -1])
-      assert.deepEqual(of([['ev_type', strange], type, source, sequence]), ['unknown', null, -1])
+      assert.deepEqual(of([['ev_type', strange], source, sequence]), ['foreign', null, -1])
+      assert.deepEqual(of([type, source, sequence, ['ev_type', strange]]), ['foreign', null, -1])
+      assert.deepEqual(of([['ev_type', strange], type, source, sequence]), ['foreign', null, -1])
     }
   })
 
@@ -474,7 +474,7 @@ describe('rule C1', () => {
       [type, ['ev_source', null], sequence],
       [type, source, ['ev_sequence', null]],
     ] as const) {
-      assert.deepEqual(of(headers), ['ours', null, -1], JSON.stringify(headers))
+      assert.deepEqual(of(headers), ['expected', null, -1], JSON.stringify(headers))
     }
   })
 
@@ -530,17 +530,17 @@ describe('rule C1', () => {
       { headers: eventHeaders(9, '/two') },
     ]
     assert.deepEqual(
-      walk(batchOf({ records })).records.map(({ kind, source: of, sequence: number }) => [kind, of, number]),
+      walk(batchOf({ records })).records.map(({ eventType, source: of, sequence: number }) => [eventType, of, number]),
       [
-        ['ours', '/one', 1],
-        ['ours', '/one', 2],
-        ['ours', '/two', 3],
-        ['ours', null, -1],
-        ['ours', null, -1],
-        ['unknown', null, -1],
-        ['ours', '/one', 7],
-        ['ours', '/two', 8],
-        ['ours', '/two', 9],
+        ['expected', '/one', 1],
+        ['expected', '/one', 2],
+        ['expected', '/two', 3],
+        ['expected', null, -1],
+        ['expected', null, -1],
+        ['foreign', null, -1],
+        ['expected', '/one', 7],
+        ['expected', '/two', 8],
+        ['expected', '/two', 9],
       ],
     )
   })

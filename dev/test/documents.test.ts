@@ -33,14 +33,17 @@ for (const document of documents)
     assert.deepEqual([...new Set(missing)], [])
   })
 
-test('docs/architecture.md names classes, interfaces and members that exist', () => {
+test('the map and the README’s diagrams name classes, interfaces and members that exist', () => {
   const code = files.filter((path) => /\/src\/.*\.ts$/.test(path)).map(read)
-  const named = [...prose('docs/architecture.md').matchAll(/`([A-Z][a-z]\w+)(?:\.(#?\w+))?`/g)]
+  const named = [
+    ...prose('docs/architecture.md').matchAll(/`([A-Z][a-z]\w+)(?:\.(#?\w+))?`/g),
+    ...read('README.md').matchAll(/^ {2}participant \w+ as ((?:[A-Z][a-z]+){2,})\b()/gm),
+  ]
   const missing = named.filter(
     ([, type, member]) =>
-      !code.some((text) => new RegExp(`\\b(?:class|interface) ${type}\\b`).test(text) && (member === undefined || text.includes(member))),
+      !code.some((text) => new RegExp(`\\b(?:class|interface) ${type}\\b`).test(text) && (!member || text.includes(member))),
   )
-  assert.ok(named.length > 3)
+  assert.ok(named.length > 8)
   assert.deepEqual(
     missing.map(([name]) => name),
     [],

@@ -71,7 +71,6 @@ const source = new GroupReader({
   brokers: options.brokers.split(','),
   topic: options.topic,
   groupId: options.groupId,
-  deadLetterTopic: `${options.topic}.dead-letters`,
   store: { id: store.id, name: 'the benchmark’s', instance: `benchmark/${process.pid}` },
   clientId: 'benchmark',
   limits: { maxBytes: options.maxBytes, maxWait: options.maxWait },

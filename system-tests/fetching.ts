@@ -37,7 +37,7 @@ export class Fetching {
     }
     const source = new GroupReader({
       clientId: 'fetching',
-      deadLetterTopic: `${options.topic}.dead-letters`,
+      writableTopics: [`${options.topic}.dead-letters`],
       store: { id: options.storeId ?? '00000000-0000-4000-8000-000000000001', name: 'sqlite:store.db', instance: 'test/1' },
       limits: { maxBytes: 1 << 20, maxWait: 200 },
       ...options,

@@ -125,7 +125,7 @@ async function consume(config: Config, logger: Logger, signal: AbortSignal, cras
   const reader = new GroupReader({
     ...kafka,
     groupId,
-    deadLetterTopic: deadLetterTopicOf(topic),
+    writableTopics: [deadLetterTopicOf(topic)],
     store: { id: store.id, name: storeUrl ?? config.STORE_URL, instance },
     sessionTimeout: config.KAFKA_SESSION_TIMEOUT,
     limits: { maxBytes: config.FETCH_MAX_BYTES, maxWait: config.FETCH_MAX_WAIT, maxBatchBytes: config.BATCH_MAX_BYTES },

@@ -1,5 +1,5 @@
 /** Every setting of the producer: its environment variable, default, unit and meaning. `docs/settings.md` is made of it. */
-import { CONNECTION_RULES, connectionWarnings, KAFKA_SETTINGS, processSettings } from '@poke-api-pipeline/kafka-common'
+import { CONNECTION_RULES, connectionWarnings, KAFKA_SETTINGS } from '@poke-api-pipeline/kafka-common'
 import {
   duration,
   integer,
@@ -7,6 +7,7 @@ import {
   oneOf,
   PROXY_SETTINGS,
   path,
+  processSettings,
   proxyWarnings,
   readSettings,
   type SettingValues,

@@ -1,9 +1,6 @@
-/** Settings that every service of a Kafka pipeline has: how to reach the brokers, where to listen, how much to say, how long to take leave. */
+/** Settings of every service that uses Kafka: how to reach the brokers and log in to them. */
 import { isIP } from 'node:net'
 import {
-  duration,
-  integer,
-  LOG_LEVELS,
   oneOf,
   optional,
   readSecret,
@@ -15,6 +12,7 @@ import {
   text,
   textFile,
 } from '@poke-api-pipeline/service-kit'
+import type { KafkaSecurity } from './kafka-security.ts'
 
 /**
  * https://kafka.apache.org/43/configuration/topic-configs/: the characters of a topic's name, which is a folder's at the broker. None of Kafka's own
@@ -44,23 +42,6 @@ export const KAFKA_SETTINGS = {
   KAFKA_USERNAME: setting(optional(text(/./, 'a name')), '', 'The user to log in to Kafka as.'),
   KAFKA_PASSWORD_FILE: setting(optional(secretFile()), '', 'A file with the password of `KAFKA_USERNAME` in it.'),
 }
-
-/** Settings of the service's own process. @param port its HTTP port, where none is chosen */
-export const processSettings = (port: number) => ({
-  HTTP_HOST: setting(
-    text(/^[A-Za-z0-9.:_-]{1,255}$/, 'an address or a name of this machine'),
-    '127.0.0.1',
-    'Where health and metrics are served; `0.0.0.0`: on every address of this machine.',
-  ),
-  HTTP_PORT: setting(integer({ min: 0, max: 65_535 }), String(port), 'The port for that; 0: any free one.'),
-  LOG_LEVEL: setting(oneOf(...LOG_LEVELS), 'info', 'How much is said.'),
-  LOG_FORMAT: setting(
-    oneOf('auto', 'json', 'readable'),
-    'auto',
-    'How it is said: `json`, a line for machines; `readable`, a line for people; `auto`, for people in a terminal and for machines elsewhere.',
-  ),
-  SHUTDOWN_TIMEOUT: setting(duration({ min: '100ms', max: '10m' }), '10s', 'How long stopping may take before the process ends at once.'),
-})
 
 /** User, password and mechanism belong together. */
 export const loginRule: SettingRule<typeof KAFKA_SETTINGS> = ({ KAFKA_SASL_MECHANISM, KAFKA_USERNAME, KAFKA_PASSWORD_FILE }) => {
@@ -93,18 +74,6 @@ export function connectionWarnings({ KAFKA_SECURITY, KAFKA_SASL_MECHANISM }: Set
       ? 'whoever can listen in the network reads the password'
       : 'whoever can listen in the network reads and changes what is sent, and can guess at the password'
   return [`the login to Kafka (${KAFKA_SASL_MECHANISM}) is not encrypted: ${open}; set KAFKA_SECURITY to tls`]
-}
-
-/** What a Kafka client needs to know of security, in the words of Node's TLS and of SASL. */
-export interface KafkaSecurity {
-  readonly tls?: { readonly ca?: string }
-  /** Each broker is told by which name it was called (SNI): brokers that share an address need it. */
-  readonly tlsServerName?: boolean
-  readonly sasl?: {
-    readonly mechanism: 'PLAIN' | 'SCRAM-SHA-256' | 'SCRAM-SHA-512'
-    readonly username: string
-    readonly password: () => string
-  }
 }
 
 export function kafkaSecurity(values: SettingValues<typeof KAFKA_SETTINGS>): KafkaSecurity {

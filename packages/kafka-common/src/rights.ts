@@ -1,4 +1,5 @@
 /** What Kafka must allow to a service: which rights are missing, and the commands that grant them. */
+import type { KafkaSecurity } from './kafka-security.ts'
 
 /** Numbers of operations, which are also their bits in what brokers say that a client may do (KIP-430). */
 const OPERATIONS = { Read: 3, Write: 4, Create: 5, Describe: 8, DescribeConfigs: 10 } as const
@@ -43,6 +44,12 @@ export function missingRightsText(missing: readonly MissingRights[], principal: 
     ].join(' '),
   )
   return `${principal} lacks ${what.join(', ')}: grant it with ${commands.join(' && ')}`
+}
+
+/** The same as a sentence about the brokers, for the user that the client logs in as. */
+export function missingRightsMessage(missing: readonly MissingRights[], brokers: readonly string[], security: KafkaSecurity = {}): string {
+  const text = missingRightsText(missing, principalOf(security.sasl?.username), brokers)
+  return `Kafka at ${brokers.join(', ')} allows too little: ${text}`
 }
 
 /** As a shell takes it for one word. */

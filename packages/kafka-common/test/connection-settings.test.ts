@@ -4,9 +4,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
-import { readSettings, ServiceError, type Setting, setting, url, webUrl } from '@poke-api-pipeline/service-kit'
+import { processSettings, readSettings, ServiceError, type Setting, setting, url, webUrl } from '@poke-api-pipeline/service-kit'
 import fc from 'fast-check'
-import { CONNECTION_RULES, connectionWarnings, KAFKA_SETTINGS, kafkaSecurity, processSettings } from '../src/connection-settings.ts'
+import { CONNECTION_RULES, connectionWarnings, KAFKA_SETTINGS, kafkaSecurity } from '../src/connection-settings.ts'
 
 function failureOf(read: () => unknown): ServiceError {
   try {
@@ -93,9 +93,10 @@ suite('secrets', () => {
       const { values } = readSettings(KAFKA_SETTINGS, env, CONNECTION_RULES)
       assert.doesNotMatch(JSON.stringify(values), /hunter2/)
       const { sasl } = kafkaSecurity(values)
-      assert.deepEqual([sasl?.mechanism, sasl?.username, sasl?.password()], ['SCRAM-SHA-512', 'ash', 'hunter2'])
+      const password = sasl?.password as () => string
+      assert.deepEqual([sasl?.mechanism, sasl?.username, password()], ['SCRAM-SHA-512', 'ash', 'hunter2'])
       writeFileSync(file, 'hunter3\r\n')
-      assert.equal(sasl?.password(), 'hunter3')
+      assert.equal(password(), 'hunter3')
     })
   })
 })

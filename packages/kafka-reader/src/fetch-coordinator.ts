@@ -1,5 +1,5 @@
 /** Reads the partitions that the group assigned to this member: a `PartitionFetcher` for each, and a `BrokerFetcher` for each broker that leads any. */
-import type { BaseOptions } from '@platformatic/kafka'
+import type { KafkaSecurity } from '@poke-api-pipeline/kafka-common/kafka-security'
 import type { Clock } from '@poke-api-pipeline/service-kit/clock'
 import type { FailureTracker } from '@poke-api-pipeline/service-kit/failure-tracker'
 import { BrokerFetcher } from './broker-fetcher.ts'
@@ -16,7 +16,7 @@ export interface FetchCoordinatorOptions {
   readonly brokers: readonly string[]
   readonly topic: string
   readonly clientId: string
-  readonly clientOptions?: Pick<BaseOptions, 'tls' | 'tlsServerName' | 'sasl'>
+  readonly clientOptions?: KafkaSecurity
   readonly limits: FetchLimits
   readonly newCursor: () => BatchCursor
   readonly failures: FailureTracker

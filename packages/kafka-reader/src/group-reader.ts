@@ -1,6 +1,6 @@
 /** The Kafka side of the consumer: waits for the topic, is a member of the group, and fetches what the group hands out. */
 
-import type { BaseOptions } from '@platformatic/kafka'
+import type { KafkaSecurity } from '@poke-api-pipeline/kafka-common/kafka-security'
 import type { Clock } from '@poke-api-pipeline/service-kit/clock'
 import { withDeadline } from '@poke-api-pipeline/service-kit/deadline'
 import { FailureTracker } from '@poke-api-pipeline/service-kit/failure-tracker'
@@ -37,12 +37,12 @@ export interface GroupReaderOptions {
   readonly brokers: readonly string[]
   readonly topic: string
   readonly groupId: string
-  /** Where whoever this reads for publishes what it cannot use: where reading is not allowed, the error says whether writing there is. */
-  readonly deadLetterTopic?: string
+  /** Topics that the user of the reader writes to. Where reading is not allowed, the rights that are missing on these are named as well. */
+  readonly writableTopics?: readonly string[]
   /** Of the store that this instance counts into: all of a group must have the same one (rule S5). */
   readonly store: StoreIdentity
   readonly clientId: string
-  readonly clientOptions?: Pick<BaseOptions, 'tls' | 'tlsServerName' | 'sasl'>
+  readonly clientOptions?: KafkaSecurity
   /** Without a heartbeat for this long a member's partitions go to others, in ms. */
   readonly sessionTimeout?: number
   readonly limits: FetchLimits

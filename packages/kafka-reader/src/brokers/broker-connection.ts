@@ -1,5 +1,7 @@
 /** A connection to one broker for everything but records: which versions of each request it understands, and a deadline for each answer. */
-import { type API, apiVersionsV3, type BaseOptions, Connection, NetworkError, ResponseError } from '@platformatic/kafka'
+
+import { type API, apiVersionsV3, Connection, NetworkError, ResponseError } from '@platformatic/kafka'
+import type { KafkaSecurity } from '@poke-api-pipeline/kafka-common/kafka-security'
 import { withDeadline } from '@poke-api-pipeline/service-kit/deadline'
 import { KafkaError } from '../errors.ts'
 import { CODE, kafkaError } from './kafka-failure.ts'
@@ -13,7 +15,7 @@ export interface BrokerConnectionOptions {
   readonly topic: string
   readonly clientId: string
   /** How to connect: TLS, SASL. */
-  readonly clientOptions?: Pick<BaseOptions, 'tls' | 'tlsServerName' | 'sasl'>
+  readonly clientOptions?: KafkaSecurity
   /** For how long connecting, and each answer, may take, in ms. */
   readonly timeout: number
 }

@@ -1,7 +1,7 @@
 /** What is asked of the brokers besides records and membership: the topic and its leaders, the ends of its logs, versions; and offsets to be mirrored. */
+
 import {
   type API,
-  type BaseOptions,
   consumerGroupDescribeV0,
   createTopicsV7,
   describeConfigsV4,
@@ -15,6 +15,7 @@ import {
   parseBroker,
 } from '@platformatic/kafka'
 import { errorsIn, unreachableListener } from '@poke-api-pipeline/kafka-common/kafka-connecting'
+import type { KafkaSecurity } from '@poke-api-pipeline/kafka-common/kafka-security'
 import { NOTHING_ALLOWED } from '@poke-api-pipeline/kafka-common/rights'
 import { KafkaError } from '../errors.ts'
 import type { GroupOffset } from '../group/store-claim.ts'
@@ -27,7 +28,7 @@ export interface ClusterOptions {
   readonly topic: string
   readonly clientId: string
   /** How to connect: TLS, SASL. */
-  readonly clientOptions?: Pick<BaseOptions, 'tls' | 'tlsServerName' | 'sasl'>
+  readonly clientOptions?: KafkaSecurity
   /** For how long connecting, and each answer, may take, in ms. */
   readonly requestTimeout?: number
 }

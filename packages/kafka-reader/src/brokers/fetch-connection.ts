@@ -5,11 +5,11 @@
  * than all of the counting. Here the system writes into one of two buffers that take turns: while one answer is counted, the next one arrives.
  * The login is the library's.
  */
+
 import { connect, type Socket, type TcpNetConnectOpts } from 'node:net'
 import { type ConnectionOptions, connect as connectEncrypted } from 'node:tls'
 import {
   AuthenticationError,
-  type BaseOptions,
   type Connection,
   NetworkError,
   Reader,
@@ -19,12 +19,13 @@ import {
   saslScramSha,
   Writer,
 } from '@platformatic/kafka'
+import type { KafkaSecurity } from '@poke-api-pipeline/kafka-common/kafka-security'
 import { KafkaError } from '../errors.ts'
 
 export interface FetchConnectionOptions {
   readonly clientId: string
   /** How to connect: TLS, SASL. */
-  readonly clientOptions?: Pick<BaseOptions, 'tls' | 'tlsServerName' | 'sasl'>
+  readonly clientOptions?: KafkaSecurity
   /** Bytes of an answer, without its few bytes around the records, that are common; buffers that grew beyond are let go again. */
   readonly commonBytes: number
   /** Of a longer answer only its beginning is kept, as much as is common. Default: as long as any answer can be. */

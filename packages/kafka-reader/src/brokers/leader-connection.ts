@@ -1,5 +1,5 @@
 /** Fetches from one broker over a connection that is opened at the first request. A broker that stays silent for too long is given up. */
-import type { BaseOptions } from '@platformatic/kafka'
+import type { KafkaSecurity } from '@poke-api-pipeline/kafka-common/kafka-security'
 import { DeadlinePassed, withSilenceLimit } from '@poke-api-pipeline/service-kit/deadline'
 import type { Cluster } from './cluster.ts'
 import { FetchConnection } from './fetch-connection.ts'
@@ -16,7 +16,7 @@ export interface LeaderConnectionOptions {
   readonly node: number
   readonly cluster: Pick<Cluster, 'address' | 'fetchVersion'>
   readonly clientId: string
-  readonly clientOptions?: Pick<BaseOptions, 'tls' | 'tlsServerName' | 'sasl'>
+  readonly clientOptions?: KafkaSecurity
   readonly limits: FetchLimits
   /** How long the connection may be silent beyond the broker's own waiting, in ms. Default: 5 s. */
   readonly longestSilence?: number

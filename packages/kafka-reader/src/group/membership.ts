@@ -1,5 +1,5 @@
-import type { BaseOptions } from '@platformatic/kafka'
 import { closeByForce } from '@poke-api-pipeline/kafka-common/close-by-force'
+import type { KafkaSecurity } from '@poke-api-pipeline/kafka-common/kafka-security'
 import { BackOff } from '@poke-api-pipeline/service-kit/back-off'
 import type { Clock } from '@poke-api-pipeline/service-kit/clock'
 import { withDeadline } from '@poke-api-pipeline/service-kit/deadline'
@@ -15,7 +15,7 @@ export interface MembershipOptions {
   readonly topic: string
   readonly groupId: string
   readonly clientId: string
-  readonly clientOptions?: Pick<BaseOptions, 'tls' | 'tlsServerName' | 'sasl'>
+  readonly clientOptions?: KafkaSecurity
   /** Without a heartbeat for this long a member's partitions go to others, in ms. */
   readonly sessionTimeout?: number
   /** Of the store that this instance writes to (rule S5). */

@@ -1,16 +1,15 @@
 /** Publishes dead letters to a topic of their own, for people and programs to look at: original bytes, and where they were and why they are here. */
 import { createHash } from 'node:crypto'
 import { Admin, type BaseOptions, findErrorBy, ListOffsetTimestamps, ProduceAcks, Producer } from '@platformatic/kafka'
-import { ConnectionWatch, closeByForce, KEPT_FOR_EVER, UNSETTLED_TOPIC } from '@poke-api-pipeline/kafka-common'
 import {
-  Cluster,
-  copyHeaders,
-  countHeaders,
-  deadLettersRefused,
-  KafkaError,
-  kafkaError,
-  MOST_HEADERS,
-} from '@poke-api-pipeline/kafka-reader'
+  ConnectionWatch,
+  closeByForce,
+  type KafkaSecurity,
+  KEPT_FOR_EVER,
+  missingRightsMessage,
+  UNSETTLED_TOPIC,
+} from '@poke-api-pipeline/kafka-common'
+import { Cluster, copyHeaders, countHeaders, KafkaError, kafkaError, MOST_HEADERS, missingToWrite } from '@poke-api-pipeline/kafka-reader'
 import { printable, withDeadline } from '@poke-api-pipeline/service-kit'
 import type { DeadLetterTopic, KeptDeadLetter } from '../../application/ports.ts'
 import { type CutParts, DEAD_LETTER_PARTS, type DeadLetterPart, type WholePart, wholePart } from '../../entities/dead-letter.ts'
@@ -21,7 +20,7 @@ export interface KafkaDeadLetterTopicOptions {
   readonly topic: string
   readonly clientId: string
   /** How to connect: TLS, SASL. */
-  readonly clientOptions?: Pick<BaseOptions, 'tls' | 'tlsServerName' | 'sasl'>
+  readonly clientOptions?: KafkaSecurity
   /** For how long preparing the topic, or one send, may take, in ms. */
   readonly deadline?: number
   /** Aborted when the service has no more time: what is under way is given up, and published at its next start. */
@@ -99,12 +98,14 @@ export class KafkaDeadLetterTopic implements DeadLetterTopic {
   }
 
   async refused(): Promise<KafkaError | null> {
-    const { brokers, hurry } = this.#options
+    const { brokers, clientOptions, hurry } = this.#options
     const cluster = new Cluster({ ...this.#options, requestTimeout: this.#deadline })
     const disconnect = () => cluster.disconnect()
     hurry?.addEventListener('abort', disconnect)
     try {
-      return await deadLettersRefused({ ...this.#options, brokers, cluster, deadLetterTopic: this.#name })
+      const missing = await missingToWrite(cluster, [this.#name])
+      if (missing.length === 0) return null
+      return new KafkaError('dead-letters-not-authorised', missingRightsMessage(missing, brokers, clientOptions))
     } finally {
       hurry?.removeEventListener('abort', disconnect)
       disconnect()

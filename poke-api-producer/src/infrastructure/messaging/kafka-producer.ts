@@ -1,6 +1,14 @@
 /** Publishes the outbox's events to the topic: rules P3 and P4. */
 import { type BaseOptions, type ClusterTopicMetadata, ProduceAcks, Producer } from '@platformatic/kafka'
-import { ConnectionWatch, closeByForce, createTopic, findTopic, missingOn, quotaText } from '@poke-api-pipeline/kafka-common'
+import {
+  ConnectionWatch,
+  closeByForce,
+  createTopic,
+  findTopic,
+  type KafkaSecurity,
+  missingOn,
+  quotaText,
+} from '@poke-api-pipeline/kafka-common'
 import { encodeHeaders } from '@poke-api-pipeline/pokemon-event'
 import { withDeadline } from '@poke-api-pipeline/service-kit'
 import type { EventPublisher, OutboxEvent } from '../../application/ports.ts'
@@ -21,7 +29,7 @@ export interface KafkaEventPublisherOptions {
   /** For how long a send, or preparing the topic, may take, in ms. */
   readonly sendDeadline?: number
   /** How to connect: TLS, SASL. */
-  readonly clientOptions?: Pick<BaseOptions, 'tls' | 'tlsServerName' | 'sasl'>
+  readonly clientOptions?: KafkaSecurity
   /** A quota makes this client wait; told with each answer, with null where it does not, or hardly. */
   readonly throttled?: (error: PublishError | null) => void
 }

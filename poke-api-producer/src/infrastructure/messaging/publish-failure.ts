@@ -1,13 +1,13 @@
 /** Says in a sentence why Kafka did not take the events, and whether trying again can help. */
-import { AuthenticationError, type BaseOptions, NetworkError, ProtocolError, UnsupportedApiError } from '@platformatic/kafka'
+import { AuthenticationError, NetworkError, ProtocolError, UnsupportedApiError } from '@platformatic/kafka'
 import {
   errorsIn,
+  type KafkaSecurity,
   kafkaTlsFailure,
   missingPassword,
-  missingRightsText,
+  missingRightsMessage,
   namedAddress,
   type Operation,
-  principalOf,
   quotaText,
   unreachableListener,
 } from '@poke-api-pipeline/kafka-common'
@@ -22,7 +22,7 @@ export interface Attempt {
   readonly topic: string
   /** How many events were sent; 0: none, the topic was being prepared. */
   readonly events: number
-  readonly clientOptions?: Pick<BaseOptions, 'sasl'>
+  readonly clientOptions?: KafkaSecurity
   /** What broke a connection meanwhile: the library does not tell it to whoever waits for an answer. */
   readonly broken?: Error | null
   /** For how long a quota was to keep the broker silent, in ms. */
@@ -35,8 +35,8 @@ export function notAllowed(
   { brokers, topic, clientOptions }: Omit<Attempt, 'events'>,
   options?: ErrorOptions,
 ): PublishError {
-  const text = missingRightsText([{ resource: 'topic', name: topic, operations }], principalOf(clientOptions?.sasl?.username), brokers)
-  return new PublishError('not-authorised', `Kafka at ${brokers.join(', ')} allows too little: ${text}`, options)
+  const missing = [{ resource: 'topic' as const, name: topic, operations }]
+  return new PublishError('not-authorised', missingRightsMessage(missing, brokers, clientOptions), options)
 }
 
 /** @param error what the Kafka client threw; a PublishError is given back as it is */

@@ -6,7 +6,7 @@ import manifest from '../package.json' with { type: 'json' }
 import { SETTINGS } from './config.ts'
 import { processTerminal } from './infrastructure/terminal/terminal.ts'
 
-const json: CommandOption = { type: 'boolean', meaning: 'For programs: JSON on the standard output.' }
+const json: CommandOption = { type: 'boolean', meaning: 'Prints JSON, for programs.' }
 const yes: CommandOption = { type: 'boolean', meaning: 'Goes on without asking.' }
 const terminal = processTerminal()
 
@@ -25,52 +25,52 @@ await runProgram({
     },
     {
       name: 'counts',
-      meaning: 'Shows what the store has counted.',
+      meaning: 'Shows the counts in the store.',
       options: { json },
       run: async (input) => await (await import('./commands/counts.ts')).showCounts(input, terminal),
     },
     {
       name: 'verify',
       meaning:
-        'Counts the topic anew and compares with the store; exit code 0: equal, 1: different, 2: the topic no longer shows it, or has what is unread.',
+        'Counts the topic again and compares with the store; exit code 0: equal, 1: different, 2: the topic no longer contains everything that was counted, or has unread records.',
       options: { json },
       run: async (input) => await (await import('./commands/verify.ts')).verifyCounts(input, terminal),
     },
     {
       name: 'reset',
-      meaning: 'Forgets what was counted, so that everything that the topic still has is counted anew.',
-      options: { 'from-beginning': { type: 'boolean', required: true, meaning: 'Says that this is meant.' }, yes, json },
+      meaning: 'Deletes the counts, so that every record that the topic still contains is counted again.',
+      options: { 'from-beginning': { type: 'boolean', required: true, meaning: 'Required, as a confirmation.' }, yes, json },
       run: async (input) => await (await import('./commands/reset.ts')).resetCounts(input, terminal),
     },
     {
       name: 'take-group',
-      meaning: 'Makes this store the one that the group counts into, in place of another one; all instances must have ended.',
+      meaning: 'Makes the group count into this store instead of another one; stop all instances first.',
       options: { yes, json },
       run: async (input) => await (await import('./commands/take-group.ts')).takeGroup(input, terminal),
     },
     {
       name: 'dead-letters list',
-      meaning: 'Shows the records that could not be counted, the newest first.',
-      options: { limit: { type: 'string', value: 'N', meaning: 'At most so many. [50]' }, json },
+      meaning: 'Shows the records that could not be counted, newest first.',
+      options: { limit: { type: 'string', value: 'N', meaning: 'The greatest number of records. [50]' }, json },
       run: async (input) => await (await import('./commands/dead-letters.ts')).listDeadLetters(input, terminal),
     },
     {
       name: 'dead-letters replay',
-      meaning: 'Counts those of them that can be counted by now, each once.',
+      meaning: 'Counts the dead letters that can be counted by now, each once.',
       options: { json },
       run: async (input) => await (await import('./commands/dead-letters.ts')).replayDeadLetters(input, terminal),
     },
     {
       name: 'dead-letters purge',
-      meaning: 'Drops the bytes of dead letters for good.',
+      meaning: 'Deletes the bytes of dead letters.',
       options: {
         state: {
           type: 'string',
           required: true,
           value: 'STATES',
-          meaning: 'Of those that are kept, published, counted, superseded; several with commas between.',
+          meaning: 'The states: kept, published, counted, superseded; separate several with commas.',
         },
-        'older-than': { type: 'string', value: 'AGE', meaning: 'Of those that were kept this long ago, as 30d; without it, whenever.' },
+        'older-than': { type: 'string', value: 'AGE', meaning: 'Only dead letters older than this, for example 30d; without it, all.' },
         yes,
         json,
       },

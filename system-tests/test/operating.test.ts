@@ -75,7 +75,7 @@ describe('verify', () => {
     for (const garbage of ['OK', '{"id":1}', '']) await it.feed.sendGarbage(garbage)
     await it.counted()
     const { exitCode, out } = await it.command('verify')
-    assert.deepEqual([exitCode, out], [0, `verify: equal. 3,003 records of ${it.topic} read anew, 18 types agree.\n`])
+    assert.deepEqual([exitCode, out], [0, `verify: equal. 3,003 records of ${it.topic} were counted again, and 18 types agree.\n`])
     const stop = new AbortController()
     const flowing = it.feed.flow(stop.signal, { events: 50, pause: 5 })
     const flowed = await verdictOf(it)
@@ -95,7 +95,7 @@ describe('verify', () => {
     assert.equal(exitCode, 1)
     assert.match(
       out,
-      /^verify: different\. 500 records of poke-topic-\d+ read anew\.\n\ntype +store +topic +difference\nfire +\d+ +\d+ +\+7\n17 types agree\.\n$/,
+      /^verify: different\. 500 records of poke-topic-\d+ were counted again\.\n\ntype +store +topic +difference\nfire +\d+ +\d+ +\+7\n17 types agree\.\n$/,
     )
   })
 
@@ -106,8 +106,8 @@ describe('verify', () => {
     await removeUpTo(it.topic, 1, 40)
     const { exitCode, out } = await it.command('verify')
     assert.equal(exitCode, 2)
-    assert.match(out, /^verify: unknown\. /)
-    assert.match(out, /\nThe rest is equal: 200 records of /)
+    assert.match(out, /^verify: inconclusive\. /)
+    assert.match(out, /\nThe remaining records are equal: 200 records of /)
     assert.match(out, /\npartition 1: retention removed its beginning: counted from offset 0, readable from 40\n$/)
   })
 
@@ -143,7 +143,7 @@ describe('reset', () => {
     assert.equal(refused.exitCode, 64)
     assert.match(
       refused.error,
-      /The counts of 600 records by group poke-api-consumer in sqlite:.* are forgotten.*\nNobody can be asked here: give --yes/,
+      /This deletes the counts of 600 records of group poke-api-consumer in sqlite:.*\nThere is no terminal to ask on: add --yes/,
     )
     assert.equal((await verdictOf(it)).records, 601)
 
@@ -153,7 +153,7 @@ describe('reset', () => {
     const store = `Store: sqlite:${it.database}, group poke-api-consumer\n`
     const done = await it.command('reset', '--from-beginning', '--yes')
     assert.deepEqual([done.exitCode, done.error], [0, store])
-    assert.match(done.out, /^Everything that group poke-api-consumer counted is forgotten/)
+    assert.match(done.out, /^The counts of group poke-api-consumer are deleted/)
     // At the end of the log, too, without a new record.
     while ((await verdictOf(it)).records < 601);
     await it.feed.send(30)
@@ -163,7 +163,7 @@ describe('reset', () => {
 
     await removeUpTo(it.topic, 2, 10)
     const warned = await it.command('reset', '--from-beginning', '--yes', '--json')
-    assert.equal(warned.error, `${store}Offsets 0 to 9 of ${it.topic}-2 are not counted again: retention removed them.\n`)
+    assert.equal(warned.error, `${store}Offsets 0 to 9 of ${it.topic}-2 cannot be counted again: retention removed them.\n`)
     assert.equal(warned.out, '{"group":"poke-api-consumer","reset":true}\n')
   })
 })

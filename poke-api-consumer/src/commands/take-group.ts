@@ -1,4 +1,4 @@
-/** `take-group`: makes the store of the settings the one that the group counts into, in place of the one before. */
+/** `take-group`: makes the group count into the store of these settings instead of its present store. */
 
 import { kafkaSecurity } from '@poke-api-pipeline/kafka-common'
 import {
@@ -13,11 +13,10 @@ import {
 import { type CommandInput, EXIT, printable } from '@poke-api-pipeline/service-kit'
 import type { Config } from '../config.ts'
 import type { Terminal } from '../infrastructure/terminal/terminal.ts'
-import { commandConfig } from './command-config.ts'
-import { DECLINED, isWanted } from './consent.ts'
-import { storeName, withExistingStore } from './existing-store.ts'
+import { DECLINED, isConfirmed } from './consent.ts'
+import { commandConfig, storeName, withExistingStore } from './existing-store.ts'
 
-/** Asks first. The group's offsets stay: only whose they are changes, so that tools that show lag by them have the store's when it counts. */
+/** Asks first. It changes only the store's name beside the group's offsets. The offsets stay until the new store counts and replaces them. */
 export async function takeGroup({ options, env }: CommandInput, terminal: Terminal): Promise<number> {
   const config = commandConfig(env, terminal)
   const { KAFKA_GROUP_ID: groupId, KAFKA_TOPIC: topic } = config
@@ -36,9 +35,9 @@ export async function takeGroup({ options, env }: CommandInput, terminal: Termin
       return EXIT.ok
     }
     const named = before.name === '' ? `the store with the id ${before.id}` : printable(before.name, 200)
-    const question = `Group ${groupId} counts ${topic} into ${named}, and from now on into ${own.name}, which goes on from where it is itself; what counted into the other store is refused from then on. Go on?`
-    if (!(await isWanted(question, options, terminal))) return DECLINED
-    const inUse = () => new KafkaError('group-in-use', `group ${groupId} has members: end all of its instances first, and run this again`)
+    const question = `Group ${groupId} counts ${topic} into ${named}. From now on it will count into ${own.name}, from that store's own positions, and instances with the other store will be refused. Go on?`
+    if (!(await isConfirmed(question, options, terminal))) return DECLINED
+    const inUse = () => new KafkaError('group-in-use', `group ${groupId} has members: stop all of its instances first, and run this again`)
     if ((await cluster.describeGroup(groupId)).members.length > 0) throw inUse()
     if (!(await cluster.commitOffsets(nobodyOf(groupId), positionsOf(offsets), claimMetadata({ ...own, memberId: '' })))) throw inUse()
     say(true, `Group ${groupId} counts ${topic} into ${own.name} from now on.`)
@@ -50,7 +49,7 @@ function positionsOf(offsets: ReadonlyMap<number, GroupOffset>): Positions {
   return new Map([...offsets].map(([partition, { offset, leaderEpoch }]) => [partition, { offset, leaderEpoch }]))
 }
 
-/** Calls `work` with a connection to the brokers, and closes it. */
+/** Connects to the brokers, calls `work` with the connection, and closes it. */
 async function withCluster<T>(config: Config, work: (cluster: Cluster) => Promise<T>): Promise<T> {
   const { KAFKA_BROKERS: brokers, KAFKA_TOPIC: topic } = config
   const cluster = new Cluster({ brokers, topic, clientId: 'poke-api-consumer-take-group', clientOptions: kafkaSecurity(config) })

@@ -1,14 +1,11 @@
-/** The topic of the settings, to be read apart from the group. */
+/** Reads the topic of the settings without joining the group. */
 import { kafkaSecurity } from '@poke-api-pipeline/kafka-common'
 import { KafkaError, KafkaTopicReader } from '@poke-api-pipeline/kafka-reader'
 import { EVENT_IDENTITY } from '@poke-api-pipeline/pokemon-event'
 import { systemClock } from '@poke-api-pipeline/service-kit'
 import type { Config } from '../config.ts'
 
-/**
- * Calls `work` with a reader, and closes it.
- * @throws KafkaError
- */
+/** Calls `work` with a reader, and closes it. @throws KafkaError */
 export async function withTopicReader<T>(config: Config, work: (reader: KafkaTopicReader) => Promise<T>): Promise<T> {
   const reader = new KafkaTopicReader({
     brokers: config.KAFKA_BROKERS,
@@ -23,7 +20,7 @@ export async function withTopicReader<T>(config: Config, work: (reader: KafkaTop
     return await work(reader)
   } catch (error) {
     if (!(error instanceof KafkaError)) throw error
-    // A service tries again; a command has done so, and ends.
+    // The message says that the service retries; a command has retried already, and ends.
     const message = error.message.replace(/; (it is|counting goes on)[^;]*$/, '')
     throw new KafkaError(error.kind, message, { cause: error.cause })
   } finally {

@@ -97,7 +97,7 @@ test('where there is no store, those that make start and make sweep left in the 
   await refused(
     showCounts({ options: {}, args: [], env: {} }, new RecordingTerminal()),
     65,
-    /correct STORE_URL; in this folder there are STORE_URL=sqlite:data\/brokers-b_9092\/type-counts\.db, STORE_URL=sqlite:data\/dev\/type-counts\.db$/,
+    /correct STORE_URL; this folder has STORE_URL=sqlite:data\/brokers-b_9092\/type-counts\.db, STORE_URL=sqlite:data\/dev\/type-counts\.db$/,
   )
 })
 
@@ -110,7 +110,7 @@ test('no command makes a store where there is none', async (t) => {
     await refused(
       command(input, new RecordingTerminal()),
       65,
-      /^there is no store .*store\.db: run the service first, or correct STORE_URL/,
+      /^the store .*store\.db does not exist: run the service first, or correct STORE_URL/,
     )
   }
   assert.equal(existsSync(path), false)
@@ -161,11 +161,14 @@ test('dead-letters purge: by state and age, after a yes', async (t) => {
   const declined = await purge({ state: 'kept' }, false)
   assert.deepEqual([declined.exitCode, await kept()], [1, 3])
   assert.match(declined.terminal.errors, /\nNothing was changed\.\n$/)
-  assert.match(declined.terminal.questions[0] ?? '', /group poke-api-consumer in sqlite:.*store\.db \(kept\) are dropped for good/)
+  assert.match(
+    declined.terminal.questions[0] ?? '',
+    /^This deletes the bytes of the dead letters of group poke-api-consumer in sqlite:.*store\.db \(kept\)/,
+  )
   await refused(
     purgeDeadLetters(input({ state: 'kept' }), new RecordingTerminal(null)),
     64,
-    /Nobody can be asked here: give --yes to go on$/,
+    /There is no terminal to ask on: add --yes to go on$/,
   )
   assert.equal(await kept(), 3)
   const old = await purge({ state: 'kept,published', 'older-than': '7d' }, true)
@@ -175,7 +178,7 @@ test('dead-letters purge: by state and age, after a yes', async (t) => {
   assert.deepEqual(all.terminal.questions, [])
   for (const [options, message] of [
     [{}, /^purge needs --state; accepted: kept, published, counted, superseded/],
-    [{ state: 'old' }, /^purge needs --state, and "old" is none; accepted: kept/],
+    [{ state: 'old' }, /^purge needs --state, and "old" is not a state; accepted: kept/],
     [{ state: 'kept', 'older-than': 'ages' }, /^--older-than is "ages"; accepted: a duration/],
   ] as const) {
     await refused(purgeDeadLetters(input(options), new RecordingTerminal()), 64, message)

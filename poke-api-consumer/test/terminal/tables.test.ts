@@ -43,7 +43,7 @@ test('no line is longer than the terminal, and colours do not change the text', 
 })
 
 test('no counts and no dead letters are said in words', () => {
-  assert.equal(renderCounts(new Map(), 0, plain), 'Nothing was counted yet.')
+  assert.equal(renderCounts(new Map(), 0, plain), 'No Pokémon has been counted yet.')
   assert.equal(renderDeadLetters([], plain), 'No dead letters.')
 })
 

@@ -13,11 +13,11 @@ const types = [
 test('equal is a sentence', () => {
   assert.equal(
     renderVerdict({ outcome: 'equal', types: types.slice(0, 1), records: 1234, remarks: [] }, 'poke-topic', look),
-    'verify: equal. 1,234 records of poke-topic read anew, 1 type agrees.',
+    'verify: equal. 1,234 records of poke-topic were counted again, and 1 type agrees.',
   )
   assert.equal(
     renderVerdict({ outcome: 'equal', types: [], records: 0, remarks: [] }, 'poke-topic', look),
-    'verify: equal. Nothing of poke-topic was counted yet.',
+    'verify: equal. No record of poke-topic has been counted yet.',
   )
 })
 
@@ -25,7 +25,7 @@ test('different is a table of what differs, and remarks', () => {
   assert.equal(
     renderVerdict({ outcome: 'different', types, records: 2000, remarks: ['partition 0: something'] }, 'poke-topic', look),
     [
-      'verify: different. 2,000 records of poke-topic read anew.',
+      'verify: different. 2,000 records of poke-topic were counted again.',
       '',
       'type      store  topic  difference',
       'electric     11     12          -1',
@@ -40,13 +40,15 @@ test('different is a table of what differs, and remarks', () => {
 test('unknown says why, and what is equal all the same', () => {
   assert.equal(
     renderVerdict({ outcome: 'unknown', types: [], records: 0, remarks: ['partition 0: gone'] }, 'poke-topic', look),
-    ['verify: unknown. poke-topic does not show all that was counted or was to be counted.', '', 'partition 0: gone'].join('\n'),
+    ['verify: inconclusive. poke-topic no longer contains everything that was counted, or should have been.', '', 'partition 0: gone'].join(
+      '\n',
+    ),
   )
   assert.equal(
     renderVerdict({ outcome: 'unknown', types: types.slice(0, 1), records: 1234, remarks: ['partition 0: gone'] }, 'poke-topic', look),
     [
-      'verify: unknown. poke-topic does not show all that was counted or was to be counted.',
-      'The rest is equal: 1,234 records of poke-topic read anew, 1 type agrees.',
+      'verify: inconclusive. poke-topic no longer contains everything that was counted, or should have been.',
+      'The remaining records are equal: 1,234 records of poke-topic were counted again, and 1 type agrees.',
       '',
       'partition 0: gone',
     ].join('\n'),
@@ -57,8 +59,8 @@ test('unread says that there is more, and that what was counted is right', () =>
   assert.equal(
     renderVerdict({ outcome: 'unread', types: types.slice(0, 1), records: 1234, remarks: ['partition 2: unread'] }, 'poke-topic', look),
     [
-      'verify: unread. poke-topic has records that this group has not read.',
-      'What was counted is right: 1,234 records of poke-topic read anew, 1 type agrees.',
+      'verify: unread. This group has not read every record of poke-topic yet.',
+      'The counts so far are right: 1,234 records of poke-topic were counted again, and 1 type agrees.',
       '',
       'partition 2: unread',
     ].join('\n'),

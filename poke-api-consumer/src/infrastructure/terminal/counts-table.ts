@@ -1,4 +1,4 @@
-/** The counts as a table with bars, and as JSON. */
+/** The counts as a table with bars. */
 import { printable } from '@poke-api-pipeline/service-kit'
 import type { TypeCounts } from '../../entities/tally.ts'
 import { bar } from './bar.ts'
@@ -6,16 +6,16 @@ import { inTypeColour, type TerminalLook } from './type-colours.ts'
 
 const LONGEST_BAR = 50
 const SHORTEST_BAR = 8
-/** Characters of a name that are shown, however narrow the terminal is. */
+/** The characters of a name that even a narrow terminal shows. */
 const SHORTEST_NAME = 8
 
 /**
- * One line for each type, the most frequent first: how many Pokémon have it, and which part of all. A last one says how many these are.
+ * One line for each type, the most frequent first, with its number of Pokémon and their share. The last line has the totals.
  * @param pokemon how many were counted
  * @returns lines without a line feed at the end
  */
 export function renderCounts(counts: TypeCounts, pokemon: number, look: TerminalLook): string {
-  if (counts.size === 0) return 'Nothing was counted yet.'
+  if (counts.size === 0) return 'No Pokémon has been counted yet.'
   const sorted = [...counts].sort(([a, x], [b, y]) => y - x || (a < b ? -1 : 1))
   const most = Math.max(1, sorted[0]?.[1] ?? 0)
   const number = formatted(most).length
@@ -36,7 +36,7 @@ function barOf(length: number): string {
   return bar(length === 0 ? 0 : Math.max(1, Math.round(length * 8)))
 }
 
-/** Counts and their whole are read one after the other: a part is never more than all of it. */
+/** The counts and their total are read one after the other, so a part may be greater than its whole: at most 100 % is shown. */
 function share(part: number, whole: number): string {
   return `${(whole === 0 ? 0 : Math.min(100, (part * 100) / whole)).toFixed(1)} %`.padStart(7)
 }

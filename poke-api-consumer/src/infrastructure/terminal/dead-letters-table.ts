@@ -1,21 +1,21 @@
-/** Dead letters as a table for people. */
+/** Dead letters as a table. */
 import type { DeadLetterView } from '../dead-letters/dead-letter-view.ts'
 import type { TerminalLook } from './type-colours.ts'
 
 /**
- * One line for each, in the order given: id, where it was, when, why, and the beginning of its value with nothing in it that a terminal obeys.
+ * One line for each, in the given order: id, record, time, reason, and the beginning of the value without control characters.
  * @returns lines without a line feed at the end
  */
-export function renderDeadLetters(letters: readonly DeadLetterView[], look: TerminalLook): string {
-  if (letters.length === 0) return 'No dead letters.'
+export function renderDeadLetters(deadLetters: readonly DeadLetterView[], look: TerminalLook): string {
+  if (deadLetters.length === 0) return 'No dead letters.'
   const head = ['id', 'record', 'time', 'reason', 'value']
-  const rows = letters.map((letter) => {
-    const { value } = letter
+  const rows = deadLetters.map((deadLetter) => {
+    const { value } = deadLetter
     return [
-      String(letter.id),
-      `${letter.topic}-${letter.partition} at ${letter.offset}`,
-      timeOf(letter),
-      letter.reason,
+      String(deadLetter.id),
+      `${deadLetter.topic}-${deadLetter.partition} at ${deadLetter.offset}`,
+      timeOf(deadLetter),
+      deadLetter.reason,
       value === null ? 'null' : `${value.preview} (${sizeOf(value)})`,
     ]
   })
@@ -28,10 +28,10 @@ function sizeOf({ bytes, kept }: NonNullable<DeadLetterView['value']>): string {
   return kept === undefined ? size : `${size}, the first ${kept.toLocaleString('en')} kept`
 }
 
-/** What Kafka writes where a record has no timestamp. */
+/** Kafka's value for a record without a timestamp. */
 const NO_TIMESTAMP = -1
 
-/** A record may carry any number as its timestamp: one that is no time is shown as it is. */
+/** A record may have any number as its timestamp. A number that is not a time is shown unchanged. */
 function timeOf({ timestamp, timestampText }: DeadLetterView): string {
   if (timestamp === NO_TIMESTAMP) return 'none'
   const time = new Date(timestamp ?? Number.NaN)

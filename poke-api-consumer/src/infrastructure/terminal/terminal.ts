@@ -1,26 +1,26 @@
-/** Where a command's words go, and whoever sits there to answer. */
+/** The input and output of a command. */
 import { createInterface } from 'node:readline/promises'
 import { outputWritten } from '@poke-api-pipeline/service-kit'
 import type { TerminalLook } from './type-colours.ts'
 
 export interface Terminal {
-  /** What the command was asked for: whole lines. */
+  /** Prints whole lines of the command's result. */
   out(text: string): void
-  /** What is said besides. */
+  /** Prints messages beside the result. */
   error(text: string): void
-  /** Resolves when all of it is with whoever reads it: whoever has much to say waits for that now and then. */
+  /** Resolves when the reader has taken all output. A command with much output waits for this now and then. */
   written(): Promise<void>
-  /** What the standard output can show; without a terminal, lines of any length. */
+  /** Width and colours of the standard output; without a terminal, lines may have any length. */
   readonly look: TerminalLook
-  /** Whether somebody watches the error output: then a line of it may be drawn over. */
+  /** Whether the error output is a terminal, where a line can be drawn again. */
   readonly watched: boolean
   /** Characters in a line of the error output. */
   readonly errorColumns: number
-  /** @returns whether the answer is yes; null where nobody can be asked */
+  /** @returns whether the answer is yes; null where there is no terminal to ask on */
   ask(question: string): Promise<boolean | null>
 }
 
-/** The terminal of this process. Questions go to the error output, so that the standard output has results alone. */
+/** The terminal of this process. Questions go to the error output, so that the standard output has only results. */
 export function processTerminal({ stdin, stdout, stderr, env }: NodeJS.Process = process): Terminal {
   return {
     out: (text) => void stdout.write(text),
@@ -33,7 +33,7 @@ export function processTerminal({ stdin, stdout, stderr, env }: NodeJS.Process =
       if (!stdin.isTTY || !stderr.isTTY) return null
       const lines = createInterface({ input: stdin, output: stderr })
       try {
-        // The end of the input is an answer, too, though not to go on.
+        // The end of the input counts as the answer no.
         const ended = new Promise<string>((resolve) => lines.once('close', () => resolve('')))
         return /^\s*y(es)?\s*$/i.test(await Promise.race([lines.question(`${question} [y/N] `), ended]))
       } finally {

@@ -2,13 +2,13 @@
 import styles from '../type-colours/types.json' with { type: 'json' }
 
 export interface TerminalLook {
-  /** Characters in a line. */
+  /** The characters in a line. */
   readonly columns: number
-  /** Whether colours are wanted. */
+  /** Whether colours are shown. */
   readonly colours: boolean
 }
 
-/** Text in the customary colour of a type, as the page has it; a type that nobody knows stays as it is. */
+/** @returns the text in the customary colour of a type, the same as on the page; the plain text for an unknown type */
 export function inTypeColour(type: string, text: string, look: TerminalLook): string {
   if (!look.colours || !Object.hasOwn(styles, type)) return text
   const { colour } = styles[type as keyof typeof styles]

@@ -1,4 +1,4 @@
-/** What `verify` found, for people. */
+/** The verdict of `verify` as text. */
 import { printable } from '@poke-api-pipeline/service-kit'
 import type { Verdict } from '../../application/verify.ts'
 import { inTypeColour, type TerminalLook } from './type-colours.ts'
@@ -6,23 +6,23 @@ import { inTypeColour, type TerminalLook } from './type-colours.ts'
 const LONGEST_NAME = 100
 
 /**
- * The verdict in a sentence; where counts differ, a table of these types; then what was remarked, a line each.
+ * A sentence with the verdict, a table of the types whose counts differ, and a line for each remark.
  * @returns lines without a line feed at the end
  */
 export function renderVerdict({ outcome, types, records, remarks }: Verdict, topic: string, look: TerminalLook): string {
   const differing = types.filter(({ store, recount }) => store !== recount)
   const agreeing = types.length - differing.length
-  const read = `${formatted(records)} ${records === 1 ? 'record' : 'records'} of ${topic} read anew`
+  const read = `${formatted(records)} ${records === 1 ? 'record' : 'records'} of ${topic} ${records === 1 ? 'was' : 'were'} counted again`
   const agree = `${formatted(agreeing)} ${agreeing === 1 ? 'type agrees' : 'types agree'}`
   const verdicts = {
-    equal: `verify: equal. ${records === 0 ? `Nothing of ${topic} was counted yet.` : `${read}, ${agree}.`}`,
+    equal: `verify: equal. ${records === 0 ? `No record of ${topic} has been counted yet.` : `${read}, and ${agree}.`}`,
     different: `verify: different. ${read}.`,
-    unknown: `verify: unknown. ${topic} does not show all that was counted or was to be counted.`,
-    unread: `verify: unread. ${topic} has records that this group has not read.`,
+    unknown: `verify: inconclusive. ${topic} no longer contains everything that was counted, or should have been.`,
+    unread: `verify: unread. This group has not read every record of ${topic} yet.`,
   }
   const lines = [verdicts[outcome]]
-  if (outcome === 'unread' && records > 0) lines.push(`What was counted is right: ${read}, ${agree}.`)
-  if (outcome === 'unknown' && records > 0) lines.push(`The rest is equal: ${read}, ${agree}.`)
+  if (outcome === 'unread' && records > 0) lines.push(`The counts so far are right: ${read}, and ${agree}.`)
+  if (outcome === 'unknown' && records > 0) lines.push(`The remaining records are equal: ${read}, and ${agree}.`)
   if (differing.length > 0) {
     const head = ['type', 'store', 'topic', 'difference']
     const rows = differing.map(({ type, store, recount }) => [

@@ -1,8 +1,9 @@
 /**
- * `make bench`: measures throughput, memory, latency, sweeps and start-up, appends the results to `benchmarks/RESULTS.md` and draws
+ * `make bench`: measures throughput, reading, memory, latency, sweeps and start-up, appends the results to `benchmarks/RESULTS.md` and draws
  * `docs/performance.svg`. `--smoke` runs all of it in small, writes nothing and checks no times: it only shows that everything works.
  *
- * `node benchmarks/bench.ts [--smoke] [--runs 5] [--records 2000000] [--only throughput,latency] [--bodies FOLDER]`
+ * `node benchmarks/bench.ts [--smoke] [--runs 5] [--records 2000000] [--only throughput,latency] [--bodies FOLDER]
+ *   [--reader NAME=PROGRAM]…`: programs that read with other clients; see `reading.ts`
  */
 import { appendFile, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -13,6 +14,7 @@ import { describeEnvironment } from './environment.ts'
 import { measureLatency } from './latency.ts'
 import { measureMemory } from './memory.ts'
 import { drawPicture } from './picture.ts'
+import { measureReading } from './reading.ts'
 import { type Bench, type Section, sectionAsMarkdown } from './report.ts'
 import { measureStartUp } from './start-up.ts'
 import { measureSweeps } from './sweep.ts'
@@ -28,6 +30,7 @@ const { values } = parseArgs({
     records: { type: 'string' },
     only: { type: 'string' },
     bodies: { type: 'string' },
+    reader: { type: 'string', multiple: true },
   },
 })
 const { smoke } = values
@@ -57,6 +60,7 @@ try {
     for (const section of throughput.sections) await report(section)
     if (!smoke) await writeFile(PICTURE, await drawPicture(throughput.ratios))
   }
+  if (isWanted('reading')) await report(await measureReading(bench, values.reader ?? []))
   if (isWanted('memory')) await report(await measureMemory(bench))
   if (isWanted('latency')) await report(await measureLatency(bench))
   if (isWanted('sweep')) await report(await measureSweeps(bench, values.bodies ?? null))

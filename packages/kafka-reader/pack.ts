@@ -12,6 +12,7 @@ const SCOPE = '@poke-api-pipeline/'
 const here = import.meta.dirname
 const dist = join(here, 'dist')
 const manifest = join(here, 'package.json')
+const licence = join(here, 'LICENSE')
 /** The repository's package.json while the package's own is in its place. */
 const kept = join(here, 'package.json.kept')
 
@@ -20,13 +21,14 @@ if (process.argv[2] === 'before') {
   restore()
   rmSync(dist, { recursive: true, force: true })
   compile()
-  copyFileSync(join(here, '..', '..', 'LICENSE'), join(dist, 'LICENSE'))
+  copyFileSync(join(here, '..', '..', 'LICENSE'), licence)
   const packed = packedManifest(JSON.parse(readFileSync(manifest, 'utf8')))
   renameSync(manifest, kept)
   writeFileSync(manifest, `${JSON.stringify(packed, null, 2)}\n`)
 } else {
   restore()
-  rmSync(dist, { recursive: true, force: true })
+  rmSync(licence)
+  rmSync(dist, { recursive: true })
 }
 
 function restore(): void {

@@ -6,7 +6,7 @@
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { Consumer } from '@platformatic/kafka'
-import { type FetchHandler, GroupReader, type PartitionReader, readTopic } from '@poke-api-pipeline/kafka-reader'
+import { GroupReader, type PartitionSession, readTopic, type TopicBatch } from '@poke-api-pipeline/kafka-reader'
 import { systemClock } from '@poke-api-pipeline/service-kit/clock'
 
 const [broker, topic, wanted, how] = process.argv.slice(2) as [string, string, string, 'cursor' | 'objects' | 'stream']
@@ -35,7 +35,7 @@ function read(): void {
 }
 
 async function asObjects(): Promise<void> {
-  const save = ({ records }: { readonly records: readonly { readonly key: Buffer | null; readonly value: Buffer | null }[] }) => {
+  const save = ({ records }: TopicBatch) => {
     arrived()
     for (const { key, value } of records) bytes += (key?.length ?? 0) + (value?.length ?? 0)
     seen += records.length
@@ -46,15 +46,14 @@ async function asObjects(): Promise<void> {
 }
 
 async function withCursor(): Promise<void> {
-  const open = async (): Promise<PartitionReader> => {
+  const open = async (): Promise<PartitionSession> => {
     let offset: number | 'log-start' = 'log-start'
     return {
       get position() {
         return { offset, leaderEpoch: -1 }
       },
-      stopped: false,
-      outdated: false,
-      count: async ({ cursor }) => {
+      state: 'active',
+      process: async ({ cursor }) => {
         arrived()
         do while (cursor.next()) seen++
         while (cursor.paused)
@@ -62,13 +61,12 @@ async function withCursor(): Promise<void> {
         read()
         return 'next'
       },
-      lost: async ({ message }) => {
+      dataLost: async ({ message }) => {
         throw new Error(message)
       },
       close: async () => {},
     }
   }
-  const handler: FetchHandler = { storeIsGroups: () => {}, open }
   const failed = ({ message }: Error) => console.error(message)
   const nothing = () => {}
   const observer = {
@@ -86,7 +84,7 @@ async function withCursor(): Promise<void> {
   const store = { id: randomUUID(), name: 'nothing', instance: String(process.pid) }
   const limits = { maxBytes, maxWait: 500 }
   const reader = new GroupReader({ brokers: [broker], topic, groupId, clientId: groupId, store, limits, observer, clock: systemClock() })
-  await reader.run(handler, done.signal)
+  await reader.run({ open }, done.signal)
 }
 
 async function asStream(): Promise<void> {

@@ -10,16 +10,8 @@ import { createHash } from 'node:crypto'
 import { hostname } from 'node:os'
 import { systemClock } from '@poke-api-pipeline/service-kit/clock'
 import { GroupReader, type GroupReaderOptions, type SourceObserver } from './group-reader.ts'
-import type {
-  DataLoss,
-  FetchedRecords,
-  FetchPosition,
-  PartitionHandler,
-  PartitionSession,
-  ReadOutcome,
-  RecordView,
-  TopicPartition,
-} from './ports.ts'
+import type { DataLoss, FetchedRecords, FetchPosition, PartitionHandler, PartitionSession, ReadOutcome, TopicPartition } from './ports.ts'
+import { TopicRecord } from './topic-record.ts'
 
 /** A position as a database keeps it: two integers. */
 export interface SavedPosition {
@@ -27,12 +19,6 @@ export interface SavedPosition {
   readonly offset: number
   /** Under which leader the record before it was written: by it a log that was cut and written anew is noticed. −1: not known. */
   readonly leaderEpoch: number
-}
-
-export interface TopicRecord {
-  readonly offset: number
-  readonly key: Buffer | null
-  readonly value: Buffer | null
 }
 
 /** What is to be stored in one transaction. Its bytes are only valid until `save` resolves. */
@@ -45,7 +31,7 @@ export interface TopicBatch extends TopicPartition {
   readonly to: SavedPosition
 }
 
-export interface ReadTopicOptions extends Pick<GroupReaderOptions, 'brokers' | 'topic' | 'groupId' | 'clientOptions' | 'sessionTimeout'> {
+export interface BatchOptions {
   /** Says where to go on with a partition, which the group has handed to this process; null: at the beginning. */
   load(partition: TopicPartition): Promise<SavedPosition | null> | SavedPosition | null
   /**
@@ -59,6 +45,11 @@ export interface ReadTopicOptions extends Pick<GroupReaderOptions, 'brokers' | '
    * partition alone. Without this function, `readTopic` rejects with a `DataLostError`.
    */
   dataLost?(partition: TopicPartition, loss: DataLoss): Promise<'reopen' | 'stop'> | 'reopen' | 'stop'
+}
+
+export interface ReadTopicOptions
+  extends BatchOptions,
+    Pick<GroupReaderOptions, 'brokers' | 'topic' | 'groupId' | 'clientOptions' | 'sessionTimeout'> {
   /** Says what goes wrong, and what is done about it: each is tried again. A sentence each. */
   report?(message: string): void
   /** Names the database. Members of one group that name different ones refuse to run together. */
@@ -104,33 +95,34 @@ export async function readTopic(options: ReadTopicOptions, signal: AbortSignal):
     observer: reports(report),
     clock: systemClock(),
   })
-  await reader.run(new TopicHandler(options), signal)
+  await reader.run(new BatchHandler(options), signal)
 }
 
-class TopicHandler implements PartitionHandler {
-  readonly #options: ReadTopicOptions
+/** Makes batches of what a `GroupReader` reads, for those who run one with options of their own. */
+export class BatchHandler implements PartitionHandler {
+  readonly #options: BatchOptions
   /** Where bytes of a partition could not be read, by partition: they are fetched once more before they count as lost (rule F5). */
   readonly #unreadable = new Map<number, number>()
 
-  constructor(options: ReadTopicOptions) {
+  constructor(options: BatchOptions) {
     this.#options = options
   }
 
   async open(partition: TopicPartition): Promise<PartitionSession> {
-    return new TopicSession(partition, await this.#options.load(partition), this.#options, this.#unreadable)
+    return new BatchSession(partition, await this.#options.load(partition), this.#options, this.#unreadable)
   }
 }
 
-class TopicSession implements PartitionSession {
+class BatchSession implements PartitionSession {
   readonly #partition: TopicPartition
-  readonly #options: ReadTopicOptions
+  readonly #options: BatchOptions
   readonly #unreadable: Map<number, number>
   #saved: SavedPosition | null
   #isOver = false
   /** Resolves when the batch that is being saved is. */
   #saving: Promise<unknown> = Promise.resolve()
 
-  constructor(partition: TopicPartition, saved: SavedPosition | null, options: ReadTopicOptions, unreadable: Map<number, number>) {
+  constructor(partition: TopicPartition, saved: SavedPosition | null, options: BatchOptions, unreadable: Map<number, number>) {
     this.#partition = partition
     this.#saved = saved
     this.#options = options
@@ -152,7 +144,7 @@ class TopicSession implements PartitionSession {
     let reached = fetchOffset
     do {
       const records: TopicRecord[] = []
-      while (cursor.next()) records.push(recordOf(cursor))
+      while (cursor.next()) records.push(new TopicRecord(cursor))
       const to = { offset: cursor.nextOffset, leaderEpoch: cursor.lastLeaderEpoch }
       if (to.offset === reached) continue
       const saving = Promise.resolve(this.#options.save({ ...this.#partition, records, from: this.#saved, to }))
@@ -168,9 +160,8 @@ class TopicSession implements PartitionSession {
   async dataLost(loss: DataLoss): Promise<ReadOutcome> {
     if (this.#isOver) return 'stop'
     this.#isOver = true
-    const { dataLost } = this.#options
-    if (dataLost === undefined) throw new DataLostError(this.#partition, loss)
-    return await dataLost(this.#partition, loss)
+    if (this.#options.dataLost === undefined) throw new DataLostError(this.#partition, loss)
+    return await this.#options.dataLost(this.#partition, loss)
   }
 
   async close(): Promise<void> {
@@ -217,13 +208,5 @@ function reports(report: (message: string) => void): SourceObserver {
       if (reasons.length > 0) say(reasons.join('; '))
     },
     logEnds: () => {},
-  }
-}
-
-function recordOf({ offset, bytes, keyStart, keyEnd, valueStart, valueEnd }: RecordView): TopicRecord {
-  return {
-    offset,
-    key: keyStart < 0 ? null : bytes.subarray(keyStart, keyEnd),
-    value: valueStart < 0 ? null : bytes.subarray(valueStart, valueEnd),
   }
 }

@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { copyHeaders, MOST_HEADERS } from '@poke-api-pipeline/kafka-reader'
+import { copyHeaders, MAX_HEADERS } from '@poke-api-pipeline/kafka-reader'
 import { openStore } from '@poke-api-pipeline/poke-api-consumer/open-store'
 import { ConsumerProcess } from '../consumer-process.ts'
 import { EventFeed, type ForeignRecord } from '../event-feed.ts'
@@ -165,7 +165,7 @@ test(`${BAD} bad records of 12 kinds among ${GOOD} good ones (SEED=${SEED})`, as
   for (let partition = 0; partition < PARTITIONS; partition++) {
     const letters = kept.filter((letter) => letter.partition.partition === partition)
     const own = letters.map(({ reason, key, value, headers, cut }) => {
-      const named = copyHeaders(headers, MOST_HEADERS).map(([name, text]) => [String(name), String(text)] as const)
+      const named = copyHeaders(headers, MAX_HEADERS).map(([name, text]) => [String(name), String(text)] as const)
       return { named, short: inShort(reason, key, value, named, cut.value?.sha256) }
     })
     assert.deepEqual(

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { type TestContext, test } from 'node:test'
 import { Admin } from '@platformatic/kafka'
-import { copyHeaders, KafkaError, KafkaTopicReader, MOST_HEADERS } from '@poke-api-pipeline/kafka-reader'
+import { copyHeaders, KafkaError, KafkaTopicReader, MAX_HEADERS } from '@poke-api-pipeline/kafka-reader'
 import type { DeadLetterReason } from '@poke-api-pipeline/poke-api-consumer/dead-letter'
 import { deadLetterTopicOf, KafkaDeadLetterTopic } from '@poke-api-pipeline/poke-api-consumer/dead-letter-topic'
 import type { KeptDeadLetter } from '@poke-api-pipeline/poke-api-consumer/ports'
@@ -77,7 +77,7 @@ async function read(source: string): Promise<Read[]> {
           partition,
           key: keyStart < 0 ? null : Buffer.from(bytes.subarray(keyStart, keyEnd)),
           value: valueStart < 0 ? null : Buffer.from(bytes.subarray(valueStart, valueEnd)),
-          headers: copyHeaders(bytes.subarray(headersStart, headersEnd), MOST_HEADERS).map(([name, value]) => [
+          headers: copyHeaders(bytes.subarray(headersStart, headersEnd), MAX_HEADERS).map(([name, value]) => [
             name.toString(),
             value?.toString() ?? null,
           ]),
@@ -171,7 +171,7 @@ test('a dead letter that is too large for the topic is published as a stub with 
 
 test('a dead letter that no broker accepts or no client could decode is published as a stub and holds up nothing behind it', async (t) => {
   const { source, letters } = await setUp(t)
-  const endless = headerBytes(...Array.from({ length: MOST_HEADERS + 1 }, () => ['', null] as const))
+  const endless = headerBytes(...Array.from({ length: MAX_HEADERS + 1 }, () => ['', null] as const))
   await letters.publish([
     letterOf(source, 0, { value: Buffer.alloc(101 * 1024 * 1024, ' ') }),
     letterOf(source, 1, { headers: endless }),

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { Admin } from '@platformatic/kafka'
 import { type Kafka, startKafka } from '@poke-api-pipeline/dev'
-import { copyHeaders, MOST_HEADERS, type RecordView } from '@poke-api-pipeline/kafka-reader'
+import { copyHeaders, MAX_HEADERS, type RecordView } from '@poke-api-pipeline/kafka-reader'
 import { FakeHandler } from '@poke-api-pipeline/kafka-reader/testing/fake-handler'
 import { Fetching } from '../fetching.ts'
 import { ReferenceClient } from '../reference-client.ts'
@@ -64,7 +64,7 @@ describe('records of the reference client', () => {
 /** In the form in which `ReferenceWriter` prints it. */
 function lineOf({ offset, timestamp, bytes, keyStart, keyEnd, valueStart, valueEnd, headersStart, headersEnd }: RecordView): string {
   const part = (start: number, end: number) => (start < 0 ? null : bytes.toString('utf8', start, end))
-  const headers = copyHeaders(bytes.subarray(headersStart, headersEnd), MOST_HEADERS).map(([name, value]) => `|${name}=${value}`)
+  const headers = copyHeaders(bytes.subarray(headersStart, headersEnd), MAX_HEADERS).map(([name, value]) => `|${name}=${value}`)
   return `${offset}|${timestamp}|${part(keyStart, keyEnd)}|${part(valueStart, valueEnd)}${headers.join('')}`
 }
 

@@ -11,7 +11,7 @@ import { hostname } from 'node:os'
 import { systemClock } from '@poke-api-pipeline/service-kit/clock'
 import { GroupReader, type GroupReaderOptions, type SourceObserver } from './group-reader.ts'
 import type { DataLoss, FetchedRecords, FetchPosition, PartitionHandler, PartitionSession, ReadOutcome, TopicPartition } from './ports.ts'
-import { TopicRecord } from './topic-record.ts'
+import { recordsOf, type TopicRecord } from './records/topic-record.ts'
 
 /** A position as a database keeps it: two integers. */
 export interface SavedPosition {
@@ -143,8 +143,7 @@ class BatchSession implements PartitionSession {
     if (this.#saved !== null && fetchOffset !== this.#saved.offset) return this.#end('reopen')
     let reached = fetchOffset
     do {
-      const records: TopicRecord[] = []
-      while (cursor.next()) records.push(new TopicRecord(cursor))
+      const records = [...recordsOf(cursor)]
       const to = { offset: cursor.nextOffset, leaderEpoch: cursor.lastLeaderEpoch }
       if (to.offset === reached) continue
       const saving = Promise.resolve(this.#options.save({ ...this.#partition, records, from: this.#saved, to }))

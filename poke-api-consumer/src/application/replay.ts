@@ -1,6 +1,6 @@
 /** Tries the dead letters anew: those that can be counted by now, as after a new version of this service, are counted, each once (rule D3). */
 
-import { copyHeaders, countHeaders, MOST_HEADERS } from '@poke-api-pipeline/kafka-reader'
+import { copyHeaders, countHeaders, MAX_HEADERS } from '@poke-api-pipeline/kafka-reader'
 import { readIdentity } from '@poke-api-pipeline/pokemon-event'
 import type { DeadLetter, DeadLetterReason } from '../entities/dead-letter.ts'
 import { decodePokemon, type Pokemon } from '../entities/pokemon.ts'
@@ -54,8 +54,8 @@ export async function replay(
 
 /** As a record with these bytes would be decoded today (rule C1). */
 function decodeAnew({ headers, value, reason, cut }: DeadLetter): Pokemon | DeadLetterReason {
-  if (cut.headers !== undefined || countHeaders(headers) > MOST_HEADERS) return reason
-  const { kind } = readIdentity(copyHeaders(headers, MOST_HEADERS))
+  if (cut.headers !== undefined || countHeaders(headers) > MAX_HEADERS) return reason
+  const { kind } = readIdentity(copyHeaders(headers, MAX_HEADERS))
   if (kind === 'unknown') return 'unknown-event-type'
   return cut.value === undefined ? decodePokemon(value) : 'too-large'
 }

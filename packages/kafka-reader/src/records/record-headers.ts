@@ -4,7 +4,7 @@
  * Of a record with more headers than this none is taken apart as a whole: a batch of two kilobytes may hold a record with thirty million empty
  * ones, each of which would be objects here.
  */
-export const MOST_HEADERS = 10_000
+export const MAX_HEADERS = 10_000
 
 /** How many headers there are. @param bytes as `copyHeaders` takes them */
 export function countHeaders(bytes: Buffer): number {

@@ -9,7 +9,7 @@ import {
   missingRightsMessage,
   UNSETTLED_TOPIC,
 } from '@poke-api-pipeline/kafka-common'
-import { Cluster, copyHeaders, countHeaders, KafkaError, kafkaError, MOST_HEADERS, missingToWrite } from '@poke-api-pipeline/kafka-reader'
+import { Cluster, copyHeaders, countHeaders, KafkaError, kafkaError, MAX_HEADERS, missingToWrite } from '@poke-api-pipeline/kafka-reader'
 import { printable, withDeadline } from '@poke-api-pipeline/service-kit'
 import type { DeadLetterTopic, KeptDeadLetter } from '../../application/ports.ts'
 import { type CutParts, DEAD_LETTER_PARTS, type DeadLetterPart, type WholePart, wholePart } from '../../entities/dead-letter.ts'
@@ -314,7 +314,7 @@ function* groupsOf(letters: readonly KeptDeadLetter[]): Generator<KeptDeadLetter
 
 /** Whether it can be tried; what topics take is less, and they say so. */
 function isSendable(letter: KeptDeadLetter): boolean {
-  return sizeOf(letter) <= LARGEST_LETTER && countHeaders(letter.headers) <= MOST_HEADERS
+  return sizeOf(letter) <= LARGEST_LETTER && countHeaders(letter.headers) <= MAX_HEADERS
 }
 
 function sizeOf({ key, value, headers }: KeptDeadLetter): number {
@@ -323,7 +323,7 @@ function sizeOf({ key, value, headers }: KeptDeadLetter): number {
 
 /** The record's own headers; a map is keyed by objects, so that repeated names stay repeated. */
 function ownHeaders({ headers, cut }: KeptDeadLetter): [Buffer, Buffer | null][] {
-  return copyHeaders(headers, MOST_HEADERS, cut.headers !== undefined).map(([name, value]) => [name, value])
+  return copyHeaders(headers, MAX_HEADERS, cut.headers !== undefined).map(([name, value]) => [name, value])
 }
 
 /** Every part that has bytes, as what is left out of a stub. */

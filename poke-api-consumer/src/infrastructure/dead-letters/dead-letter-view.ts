@@ -1,6 +1,6 @@
 /** A dead letter as the API shows it: bounded, and harmless to whoever prints it. */
 
-import { copyHeaders, countHeaders, MOST_HEADERS } from '@poke-api-pipeline/kafka-reader'
+import { copyHeaders, countHeaders, MAX_HEADERS } from '@poke-api-pipeline/kafka-reader'
 import { printable } from '@poke-api-pipeline/service-kit'
 import { Type } from 'typebox'
 import type { KeptDeadLetter } from '../../application/ports.ts'
@@ -59,7 +59,7 @@ export function viewDeadLetter(
 ): DeadLetterView {
   const { cut } = letter
   const view = (bytes: Buffer | null, whole?: WholePart) => viewBytes(bytes, shown.bytes, whole)
-  const headers = copyHeaders(letter.headers, Math.min(shown.headers, MOST_HEADERS), cut.headers !== undefined)
+  const headers = copyHeaders(letter.headers, Math.min(shown.headers, MAX_HEADERS), cut.headers !== undefined)
   return {
     id: letter.id,
     topic: letter.partition.topic,

@@ -1,12 +1,12 @@
-/** Options of this workspace's commands: what is not understood, and who asks for help, is answered in words. */
+/** The command-line options of this workspace's commands. */
 import { parseArgs } from 'node:util'
 import { EXIT } from '@poke-api-pipeline/service-kit'
 
 /**
- * The values of the options that this process was started with. Ends the process after `--help` (exit code 0), and with one line and the
- * usage where an option is not understood (64).
+ * The values of the options that this process was started with. It ends the process after `--help` (exit code 0), and with one line and the
+ * usage where an option is unknown (exit code 64).
  * @param usage of the command, whole lines
- * @param defaults of all options, by their names without dashes
+ * @param defaults of all options, by name without dashes
  */
 export function commandOptions<Name extends string>(usage: string, defaults: Readonly<Record<Name, string>>): Record<Name, string> {
   const options = Object.fromEntries(

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Starts the containers of compose.yaml in the background, and says where the page is. Fails where any of it fails.
+# Starts the containers of compose.yaml in the background, and prints the address of the page. Fails if any step fails.
 # From the environment: CONSUMERS, how many consumers (1); CONSUMER_PORTS, a port or a range of them on this machine, at least one a consumer.
 set -eu
 
@@ -8,7 +8,7 @@ fail() {
   exit 64
 }
 
-# Whether .env gives a variable a value, in each form that docker compose takes: with export, spaces, quotation marks, a mark of UTF-8 before it.
+# Whether .env gives a variable a value, in each form that docker compose accepts: with export, spaces, quotation marks, a byte order mark before it.
 in_env_file() {
   LC_ALL=C grep -qsE "^[^A-Za-z#]*(export[[:space:]]+)?$1[[:space:]]*=[[:space:]]*[\"']?[^\"'[:space:]#]" .env
 }
@@ -31,8 +31,8 @@ if [ -n "${CONSUMER_PORTS:-}" ]; then
   [ "$ports" -ge "$consumers" ] || fail "CONSUMER_PORTS=$CONSUMER_PORTS has $ports ports, and $consumers consumers need one each: set CONSUMER_PORTS=$first-$((first + consumers - 1))"
 fi
 
-# PokeAPI itself where it answers, else the local one; whether it does is asked in the producer's container, by its proxy. POKE_API_URL goes before
-# both, from the environment or .env.
+# PokeAPI itself if it answers, else the local one. The producer's container asks, through its proxy. POKE_API_URL, from the environment or .env,
+# overrides both.
 answers=0
 if [ -z "${POKE_API_URL:-}" ] && ! in_env_file POKE_API_URL; then
   docker compose -f compose.yaml run --build --rm --no-deps --no-TTY poke-api-producer check-api || answers=$?
@@ -42,7 +42,7 @@ case $answers in
 75)
   files='-f compose.yaml -f compose.bundled.yaml'
   echo 'PokeAPI does not answer from here: the Pokémon come from the bundled Pokédex.'
-  echo 'Plain docker compose commands would go back to the live one: give them these files too, or export COMPOSE_FILE=compose.yaml:compose.bundled.yaml'
+  echo 'Other docker compose commands would use the live one again: export COMPOSE_FILE=compose.yaml:compose.bundled.yaml for them'
   ;;
 *) exit "$answers" ;;
 esac

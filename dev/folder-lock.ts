@@ -1,9 +1,9 @@
-/** Lets one process at a time work in a folder, and tells the others who that is. */
+/** A lock that lets one process at a time work in a folder, and tells the others which process that is. */
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 
-/** What the holder of a lock tells of itself. */
+/** What others can read about the holder of a lock. */
 export interface Holder {
   /** `make start`, say. */
   readonly command: string
@@ -12,21 +12,21 @@ export interface Holder {
   readonly since: string
   /** The address of its page, once it has one. */
   readonly page?: string
-  /** What its services count with, by environment variables: for the commands that are given beside it. No secrets. */
+  /** Settings of its services, for other commands that are run meanwhile. No secrets. */
   readonly settings?: Readonly<Record<string, string>>
   /** The processes it runs, by name. */
   readonly processes?: Readonly<Record<string, number>>
 }
 
 export interface FolderLock {
-  /** Tells more of the holder. */
+  /** Adds to what others can read. */
   tell(more: Partial<Holder>): void
   release(): void
 }
 
 /**
- * Takes the lock, which is one of the operating system (through SQLite): it ends with its process, however that ends.
- * @returns the lock, or who has it; null in that place where the holder has not told yet
+ * Takes the lock. It is a lock of the operating system (through SQLite), so it ends with its process, however that ends.
+ * @returns the lock, or its holder; the holder is null while it has published nothing yet
  */
 export function lockFolder(folder: string, command: string): { lock: FolderLock } | { holder: Holder | null } {
   mkdirSync(folder, { recursive: true })
@@ -57,6 +57,6 @@ function readHolder(file: string): Holder | null {
   try {
     return JSON.parse(readFileSync(file, 'utf8')) as Holder
   } catch {
-    return null // it holds the lock since a moment, and has told nothing yet
+    return null // it has just taken the lock, and published nothing yet
   }
 }

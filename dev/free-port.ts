@@ -1,7 +1,7 @@
-/** Finds TCP ports of this machine that nobody listens on. */
+/** Finds free TCP ports of this machine. */
 import { createServer } from 'node:net'
 
-/** Is there nobody on this port of the loopback interface? */
+/** Whether no process listens on this port of the loopback interface. */
 export function isPortFree(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const server = createServer()
@@ -11,9 +11,8 @@ export function isPortFree(port: number): Promise<boolean> {
 }
 
 /**
- * A free port below the ranges from which systems take the ports of outgoing connections. A broker that was killed thus finds its port free
- * when it comes back: above, a client that knocks on the dead port again and again may be given that very port as its own, and then
- * connects to itself.
+ * A free port below the ranges from which systems take the ports of outgoing connections. So a killed broker finds its port free when it is
+ * started again: within those ranges, a client that tries to reconnect may get that very port as its own, and connects to itself.
  * @param random a number from 0 up to, not including, 1
  */
 export async function freePort(random: () => number = Math.random): Promise<number> {
@@ -21,5 +20,7 @@ export async function freePort(random: () => number = Math.random): Promise<numb
     const port = 20_000 + Math.floor(random() * 12_000)
     if (await isPortFree(port)) return port
   }
-  throw new Error('No free port between 20000 and 31999 on 127.0.0.1 in 100 attempts: something holds very many of them.')
+  throw new Error(
+    'No free port was found between 20000 and 31999 on 127.0.0.1 in 100 attempts: end the program that listens on so many ports.',
+  )
 }

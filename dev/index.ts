@@ -1,2 +1,2 @@
-/** What tests and measurements use of this workspace. */
+/** The embedded Kafka, for tests and measurements. */
 export { type Cluster, ensureKafka, KAFKA_VERSION, type Kafka, type KafkaOptions, startCluster, startKafka } from './kafka.ts'

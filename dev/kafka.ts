@@ -1,10 +1,10 @@
-/** Apache Kafka on this machine alone: one broker that keeps its data, or several as a cluster, without anything installed. */
+/** Apache Kafka on this machine: one broker that keeps its data, or several as a cluster. Nothing has to be installed. */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { freePort } from './free-port.ts'
 import { type BrokerProcess, launchBroker } from './kafka/broker-process.ts'
 import { brokerProperties } from './kafka/broker-properties.ts'
-import { makeClassArchive } from './kafka/class-archive.ts'
+import { buildClassArchive } from './kafka/class-archive.ts'
 import { getKafka, type KafkaDistribution } from './kafka/distribution.ts'
 
 export { PortTaken } from './kafka/broker-process.ts'
@@ -13,31 +13,31 @@ export { KAFKA_VERSION } from './kafka/distribution.ts'
 const toStandardError = (line: string) => void process.stderr.write(`${line}\n`)
 
 /**
- * Gets Kafka where it is not there yet, and makes ready what lets brokers start quickly.
- * @param say told of what takes its time before it begins
- * @throws where Kafka is not to be had; the message says what to install
+ * Downloads Kafka unless it is there, and builds the archive that makes brokers start faster.
+ * @param say prints a line before each step that takes long
+ * @throws where Kafka cannot be downloaded; the message says what to install
  */
 export async function ensureKafka(say: (line: string) => void = toStandardError): Promise<KafkaDistribution> {
   const distribution = await getKafka(say)
   if (distribution.kind === 'jars' && !existsSync(distribution.classArchive)) {
-    say('Preparing quick starts of Kafka (once, some seconds)')
-    await makeClassArchive(distribution)
+    say('Preparing Kafka for faster starts (once, some seconds)')
+    await buildClassArchive(distribution)
   }
   return distribution
 }
 
 export interface KafkaOptions {
-  /** Where the broker keeps data, settings and log. What is there from an earlier start is kept. */
+  /** The folder of the broker's data, settings and log. Data of an earlier start are kept. */
   readonly dir: string
-  /** Client port; a free one where not given. */
+  /** The port for clients; default: any free one. */
   readonly port?: number
-  /** Port for Kafka itself; a free one where not given. */
+  /** The port for Kafka itself; default: any free one. */
   readonly controllerPort?: number
-  /** Broker settings by their Kafka names; they win over ours. */
+  /** Broker settings by their Kafka names; they override ours. */
   readonly config?: Readonly<Record<string, string | number | boolean>>
-  /** Options of the Java machine, after ours: `-Xmx2g`, or `-XX:TieredStopAtLevel=4` for measurements. */
+  /** Options of the JVM, after ours: `-Xmx2g`, or `-XX:TieredStopAtLevel=4` for measurements. */
   readonly jvmOptions?: readonly string[]
-  /** Told of downloads. */
+  /** Prints a line before a download. */
   readonly say?: (line: string) => void
 }
 
@@ -54,19 +54,19 @@ export interface Kafka {
   readonly running: boolean
   /** Resolves when the broker's process has ended, whoever ended it. */
   readonly ended: Promise<void>
-  /** Asks the broker to end, and ends it after so many ms (10 s). */
+  /** Asks the broker to end, and kills it after so many ms. Default: 10 s. */
   stop(deadline?: number): Promise<void>
-  /** Sends a signal at once, SIGKILL where none is named; resolves when a killed process is gone. */
+  /** Sends a signal, by default SIGKILL. Resolves when a killed process has ended. */
   kill(signal?: NodeJS.Signals): Promise<void>
-  /** Starts it again on the same ports and data, after stopping it where it runs. Resolves when it answers. @throws PortTaken, among others */
+  /** Starts it on the same ports and data, after stopping it if it runs. Resolves when it answers. @throws PortTaken, among others */
   restart(): Promise<void>
-  /** Makes later starts on this machine quicker, where that is not done yet: some seconds of work beside the running broker. */
-  quickenNextStart(signal: AbortSignal): Promise<void>
+  /** Makes later starts on this machine faster, unless that is done already: some seconds of work beside the running broker. */
+  buildClassArchive(signal: AbortSignal): Promise<void>
 }
 
 /**
- * Starts a broker that is its own cluster and waits until it answers. It ends with this process, whatever ends this process.
- * @throws where Kafka is not to be had, or ends before it answers; the error quotes its log
+ * Starts a single broker and waits until it answers. It ends with this process, however this process ends.
+ * @throws where Kafka cannot be downloaded, or ends before it answers; the error quotes its log
  */
 export async function startKafka(options: KafkaOptions): Promise<Kafka> {
   const broker = await singleBroker(await ensureKafka(options.say), options)
@@ -74,7 +74,7 @@ export async function startKafka(options: KafkaOptions): Promise<Kafka> {
   return broker
 }
 
-/** The same broker, downloaded and not started yet: `restart` starts it, as quickly as it can be on this machine now. */
+/** The same broker, downloaded and not started yet: `restart` starts it. */
 export async function embeddedKafka(options: KafkaOptions): Promise<Kafka> {
   return await singleBroker(await getKafka(options.say ?? toStandardError), options)
 }
@@ -90,13 +90,13 @@ export interface Cluster {
   readonly brokers: string
   /** Node ids are 1, 2, 3…, in this order. */
   readonly nodes: readonly Kafka[]
-  /** Ends all at once by SIGKILL: a cluster that loses its majority waits for minutes before it ends by itself. */
+  /** Kills all brokers at once: one that is stopped in order waits for minutes after its cluster has lost the majority. */
   stop(): Promise<void>
 }
 
 /**
  * Starts a cluster of `count` brokers, each one a controller too, and waits until all answer.
- * @throws as `startKafka`, and where only Docker is there
+ * @throws as `startKafka`, and where Docker is there but no JDK and Maven
  */
 export async function startCluster(count: number, options: Pick<KafkaOptions, 'dir' | 'config' | 'jvmOptions' | 'say'>): Promise<Cluster> {
   const distribution = await ensureKafka(options.say)
@@ -119,7 +119,7 @@ export async function startCluster(count: number, options: Pick<KafkaOptions, 'd
   return { brokers: nodes.map((node) => node.brokers).join(','), nodes, stop }
 }
 
-/** A port is free until somebody listens on it, so that the same one may be found twice. */
+/** A port counts as free until a process listens on it, so the same one may be found twice. */
 async function portBeside(port: number): Promise<number> {
   for (;;) {
     const other = await freePort()
@@ -184,8 +184,8 @@ class Broker implements Kafka {
     await this.#process.ready()
   }
 
-  async quickenNextStart(signal: AbortSignal): Promise<void> {
-    if (this.#distribution.kind === 'jars') await makeClassArchive(this.#distribution, signal)
+  async buildClassArchive(signal: AbortSignal): Promise<void> {
+    if (this.#distribution.kind === 'jars') await buildClassArchive(this.#distribution, signal)
   }
 
   async stop(deadline = 10_000): Promise<void> {

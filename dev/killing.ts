@@ -1,9 +1,9 @@
-/** Kills services again and again with SIGKILL, and tells it: for people who want to see that it makes no difference. */
+/** Kills services repeatedly with SIGKILL, for people who want to see that the counts stay exact. */
 import { setTimeout as pause } from 'node:timers/promises'
 import { readCounts } from './readings.ts'
 import { sum } from './sweep-check.ts'
 
-/** What can be killed. */
+/** A service to kill. */
 export interface Victim {
   readonly name: string
   /** Null while it does not run. */
@@ -13,21 +13,21 @@ export interface Victim {
 }
 
 export interface KillingOptions {
-  /** Killed in turns. */
+  /** They are killed in turn. */
   readonly victims: readonly Victim[]
-  /** How often each. */
+  /** How often each is killed. */
   readonly kills: number
-  /** `type-counts.json`: it must have risen before each kill, so that each one hits in the middle of the work. */
+  /** `type-counts.json`. A kill waits until its counts have risen since the last one, so that each kill interrupts work. */
   readonly outputFile: string
   readonly say: (line: string) => void
   readonly kill: (pid: number) => void
 }
 
-/** Between two looks, in ms. */
-const LOOK_EVERY = 50
+/** In ms. */
+const POLL_INTERVAL = 50
 
 /**
- * @param signal ends it before its time
+ * @param signal cancels it
  * @returns how often each was killed, by name
  */
 export async function killAgainAndAgain(options: KillingOptions, signal: AbortSignal): Promise<ReadonlyMap<string, number>> {
@@ -36,7 +36,7 @@ export async function killAgainAndAgain(options: KillingOptions, signal: AbortSi
   let before = 0
   for (let round = 1; round <= kills; round++) {
     for (const victim of victims) {
-      const types = await risen(victims, outputFile, before, signal)
+      const types = await moreTypes(victims, outputFile, before, signal)
       if (types === null || victim.pid === null) return killed
       kill(victim.pid)
       killed.set(victim.name, round)
@@ -47,12 +47,12 @@ export async function killAgainAndAgain(options: KillingOptions, signal: AbortSi
   return killed
 }
 
-/** Waits until all run and more is counted. @returns how many types are; null where it was ended */
-async function risen(victims: readonly Victim[], outputFile: string, before: number, signal: AbortSignal): Promise<number | null> {
+/** Waits until all services run and more types are counted. @returns how many are counted; null where it was cancelled */
+async function moreTypes(victims: readonly Victim[], outputFile: string, before: number, signal: AbortSignal): Promise<number | null> {
   while (!signal.aborted) {
     const types = sum((await readCounts(outputFile)) ?? new Map())
     if (types > before && victims.every(({ pid, url }) => pid !== null && url !== null)) return types
-    await pause(LOOK_EVERY)
+    await pause(POLL_INTERVAL)
   }
   return null
 }

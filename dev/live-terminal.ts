@@ -1,4 +1,4 @@
-/** A picture that is drawn over and over at the bottom of a terminal, with lines of text that stay above it. */
+/** A picture at the bottom of a terminal that is redrawn in place, below lines of text that stay. */
 import type { WriteStream } from 'node:tty'
 import { stripVTControlCharacters } from 'node:util'
 import type { Look } from './terminal-look.ts'
@@ -7,7 +7,7 @@ const ERASE_BELOW = '\u001b[J'
 const ERASE_LINE_END = '\u001b[K'
 
 export class LiveTerminal {
-  /** Whether pictures show; otherwise only lines do. */
+  /** Whether pictures are drawn; otherwise only lines are printed. */
   readonly live: boolean
   readonly #stream: NodeJS.WriteStream
   #picture: readonly string[] = []
@@ -17,7 +17,7 @@ export class LiveTerminal {
     this.#stream = stream
     this.live = stream.isTTY === true && env.TERM !== 'dumb'
     if (this.live) stream.on('resize', () => this.#rewrapped())
-    // A closed terminal or pipe is for its owner to notice; writing to it must not be the end of everything.
+    // Writing to a closed terminal or pipe must not end this process.
     stream.on('error', () => undefined)
   }
 
@@ -26,24 +26,24 @@ export class LiveTerminal {
     return { columns, rows, colours: this.live && (this.#stream as WriteStream).hasColors(256) }
   }
 
-  /** Shows a line that stays. */
+  /** Prints a line that stays. */
   say(text: string): void {
     if (!this.live) this.#stream.write(`${text}\n`)
     else this.#write(`${this.#backToTop()}${text.replaceAll('\n', `${ERASE_LINE_END}\n`)}${ERASE_LINE_END}\n`, this.#picture)
   }
 
-  /** Shows a picture in place of the last one. Lines must fit: they are for the `look` of now. */
+  /** Draws a picture in place of the last one. @param lines no longer than the `look` of now allows */
   draw(lines: readonly string[]): void {
     if (this.live) this.#write(this.#backToTop(), lines.slice(0, this.look.rows - 1))
   }
 
-  /** Leaves the last picture where it is; what is said from now on comes below it. */
+  /** Keeps the last picture on the screen; whatever is printed from now on comes below it. */
   leave(): void {
     this.#picture = []
     this.#shown = 0
   }
 
-  /** Terminals wrap what was drawn for a wider screen, and the picture is higher than it was. */
+  /** A narrower terminal has wrapped the lines of the picture, so it is higher now. */
   #rewrapped(): void {
     const { columns } = this.look
     this.#shown = this.#picture.reduce(

@@ -1,18 +1,18 @@
-/** Logs of what runs in the background: kept small, and their last words shown where something dies. */
+/** The logs of background processes: bounded in size; their last lines are shown when a process ends. */
 import { closeSync, existsSync, fstatSync, openSync, readSync, renameSync, statSync } from 'node:fs'
 import { printable } from '@poke-api-pipeline/service-kit'
 
 const LARGEST = 10 * 1024 * 1024
-/** Enough for the last lines of any log of ours. */
+/** Enough bytes for the last lines of any log of ours. */
 const TAIL = 256 * 1024
 
-/** Opens a log to append to; a large one is first put aside as `….old`. @returns a file descriptor, to be closed */
+/** Opens a log to append to; a large one is first renamed to `….old`. @returns a file descriptor, to be closed */
 export function openLog(file: string): number {
   if (existsSync(file) && statSync(file).size > LARGEST) renameSync(file, `${file}.old`)
   return openSync(file, 'a')
 }
 
-/** The last lines of a log, readable: JSON lines of a service come out as time, level and message. @param from bytes at its beginning that are not looked at */
+/** The last lines of a log; a service's lines of JSON become time, level and message. @param from the position at which to begin, in bytes */
 export function lastLines(file: string, count: number, from = 0): string[] {
   if (!existsSync(file)) return []
   const log = openSync(file, 'r')
@@ -32,7 +32,7 @@ export function lastLines(file: string, count: number, from = 0): string[] {
   }
 }
 
-/** The size of a log, to begin reading at later. */
+/** The size of a log, in bytes: the position at which its next lines begin. */
 export function sizeOf(file: string): number {
   return existsSync(file) ? statSync(file).size : 0
 }

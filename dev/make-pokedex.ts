@@ -6,10 +6,10 @@ import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pickPokemon } from '@poke-api-pipeline/pokemon-event'
 
-/** PokeAPI's own numbers of types, needed for the URLs in a body. */
+/** PokeAPI's ids of types, for the URLs in a body. */
 type TypeIds = Record<string, number>
 
-/** The facts that the pipeline is about, and nothing else of the bodies. */
+/** The facts that the pipeline needs, and nothing else of the bodies. */
 export interface Pokedex {
   readonly source: string
   readonly license: string
@@ -18,7 +18,7 @@ export interface Pokedex {
   readonly pokemon: readonly (readonly [id: number, name: string, types: readonly string[]])[]
 }
 
-/** @throws where a body is no Pokémon, or its slots are not 1, 2, … */
+/** @throws Error where a body is not a Pokémon, or its slots are not 1, 2, … */
 export async function makePokedex(folder: string, date: string): Promise<Pokedex> {
   const ids = (await readdir(folder))
     .filter((file) => /^\d+\.json$/.test(file))
@@ -31,7 +31,7 @@ export async function makePokedex(folder: string, date: string): Promise<Pokedex
     const body = JSON.parse(await readFile(file, 'utf8'))
     const picked = pickPokemon(body)
     if (picked === null || picked.id !== id || picked.types.some(({ slot }, index) => slot !== index + 1)) {
-      throw new Error(`${file} is not the body of Pokémon ${id} with the slots 1, 2, … : the Pokédex was not written.`)
+      throw new Error(`${file} is not the body of Pokémon ${id} with the slots 1, 2, …: the Pokédex was not written.`)
     }
     for (const { type } of body.types) typeIds.set(type.name, Number(/\/type\/(\d+)\/$/.exec(type.url)?.[1]))
     pokemon.push([id, picked.name, picked.types.map(({ type }) => type.name)])
@@ -46,7 +46,7 @@ export async function makePokedex(folder: string, date: string): Promise<Pokedex
   }
 }
 
-/** One Pokémon a line, so that a newer Pokédex shows what changed. */
+/** One Pokémon a line, so that a diff shows what has changed. */
 export function formatPokedex({ source, license, types, pokemon }: Pokedex): string {
   const head = [`"source":${JSON.stringify(source)}`, `"license":${JSON.stringify(license)}`, `"types":${JSON.stringify(types)}`]
   return `{\n${head.join(',\n')},\n"pokemon":[\n${pokemon.map((entry) => JSON.stringify(entry)).join(',\n')}\n]}\n`

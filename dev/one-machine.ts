@@ -1,4 +1,4 @@
-/** The whole pipeline on one machine: Kafka, a PokeAPI and both services, each as a process of its own, started and stopped in order. */
+/** The whole pipeline on one machine: Kafka, a PokeAPI and both services. It starts and stops them in order. */
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -17,39 +17,28 @@ import { freePort, isPortFree } from './free-port.ts'
 import { embeddedKafka, KAFKA_VERSION, type Kafka, PortTaken } from './kafka.ts'
 import { choosePokeApi, LIVE_POKE_API, type PokeApiChoice } from './poke-api-choice.ts'
 import { Readings } from './readings.ts'
-import type { Run, Stoppable } from './run-command.ts'
+import { CommandError, type Run, type Stoppable } from './run-command.ts'
 import { Service, type ServiceEvent } from './service.ts'
 import { cut } from './terminal-look.ts'
 import { checkSettings } from './user-settings.ts'
 
-/** The project's folder: everything is kept in it, wherever the command was given. */
+/** The project's folder. Relative paths start here, wherever the command is run. */
 export const PROJECT = fileURLToPath(new URL('..', import.meta.url))
 
 export interface OneMachineOptions {
-  /** Where everything is kept, from the project's folder or absolute. */
+  /** The folder for all data, absolute or relative to the project's folder. */
   readonly data: string
-  /** `make start`, for those who try it a second time. */
+  /** `make start`, say: printed when a second command is started in the same folder. */
   readonly command: string
-  /** Told what happens, for people. */
+  /** Prints a line for people. */
   readonly say: (line: string) => void
-  /** What the services do, besides what is said of it. */
+  /** Called with each event of a service, after it was printed. */
   readonly onEvent?: (event: ServiceEvent) => void
-  /** The command: told of what is to be stopped, and of a service that cannot go on. */
+  /** The command that this machine belongs to: it stops the machine, and ends when a service cannot go on. */
   readonly run: Run
 }
 
-/** Ends the command; the message is for people, the exit code for scripts. */
-export class OneMachineError extends Error {
-  override readonly name = 'OneMachineError'
-  readonly exitCode: number
-
-  constructor(message: string, exitCode = 1) {
-    super(message)
-    this.exitCode = exitCode
-  }
-}
-
-/** How long each may take to stop, in ms; together less than ten seconds. */
+/** How long each part may take to stop, in ms: less than ten seconds together. */
 const STOP_PRODUCER = 3500
 const STOP_CONSUMER = 3000
 const STOP_KAFKA = 2500
@@ -71,15 +60,15 @@ export class OneMachine implements Stoppable {
   readonly #services: Service[] = []
   #kafka: Kafka | null = null
   #api: PokeApiChoice | null = null
-  #quickening: Promise<void> | null = null
+  #archiving: Promise<void> | null = null
   #stopping = false
 
-  /** @throws OneMachineError where another command runs in this project's folder */
+  /** @throws CommandError where another command runs in this project's folder */
   constructor(options: OneMachineOptions) {
     process.chdir(PROJECT)
     this.#data = options.data
     const taken = lockFolder(this.#data, options.command)
-    if ('holder' in taken) throw new OneMachineError(alreadyRunning(options.command, taken.holder))
+    if ('holder' in taken) throw new CommandError(alreadyRunning(options.command, taken.holder))
     this.#lock = taken.lock
     this.#options = options
     options.run.own(this)
@@ -107,19 +96,19 @@ export class OneMachine implements Stoppable {
     return this.#env.KAFKA_BROKERS || required(this.#kafka, 'Kafka').brokers
   }
 
-  /** The folder of everything that belongs to these brokers: counts are only good for the topic that they were counted from. */
+  /** The folder for the data of these brokers: counts are valid only for the topic that they were counted from. */
   get folder(): string {
     const brokers = this.#env.KAFKA_BROKERS
     return join(this.#data, brokers ? `brokers-${brokers.replace(/[^A-Za-z0-9.-]+/g, '_')}` : 'dev')
   }
 
-  /** Makes Kafka and PokeAPI ready. @throws ServiceError where settings are wrong, or what Kafka ended with */
+  /** Starts Kafka and chooses a PokeAPI. @throws ServiceError where settings are wrong, and Error where Kafka does not start */
   async prepare(): Promise<void> {
     const { say } = this.#options
     for (const warning of checkSettings(this.#given())) say(`Warning   ${warning}`)
     const { values } = readSettings(PROXY_SETTINGS, withProxyNames(this.#given()))
     const api = choosePokeApi(this.#env.POKE_API_URL, { proxy: proxyFor(LIVE_POKE_API, values) })
-    // Its failure is heard below; Kafka's may come first.
+    // Its failure is thrown below; Kafka's may come first.
     api.catch(() => undefined)
     await this.#startKafka()
     this.#api = await api
@@ -133,7 +122,7 @@ export class OneMachine implements Stoppable {
     return shownStore(String(this.consumerEnv().STORE_URL))
   }
 
-  /** What a command beside this one needs to find store and topic; none where the URL of the store has something that is not shown. */
+  /** The settings by which other commands find store and topic; none where the URL of the store has a secret in it. */
   #settingsForOthers(): Record<string, string> {
     const env = this.consumerEnv()
     const names = ['KAFKA_BROKERS', 'STORE_URL', 'KAFKA_TOPIC', 'KAFKA_GROUP_ID']
@@ -145,7 +134,7 @@ export class OneMachine implements Stoppable {
   consumerEnv(): NodeJS.ProcessEnv {
     return this.#serviceEnv({
       STORE_URL: `sqlite:${join(this.folder, 'type-counts.db')}`,
-      // The least that brokers allow: after a kill the partitions are free sooner.
+      // The minimum that brokers allow: after a kill the partitions are assigned again sooner.
       KAFKA_SESSION_TIMEOUT: '6s',
     })
   }
@@ -158,35 +147,35 @@ export class OneMachine implements Stoppable {
 
   /**
    * @param defaults settings by their environment variables, where the user has set none
-   * @param fixed settings that the command cannot do without
+   * @param fixed settings that the command requires
    */
   startProducer(defaults: NodeJS.ProcessEnv, fixed: NodeJS.ProcessEnv): Service {
     const given = this.#given()
     for (const [name, value] of Object.entries(fixed)) {
       if (given[name] === undefined || given[name] === value) continue
-      this.#options.say(`Warning   ${name}=${given[name]} is not used: ${this.#options.command} needs ${name}=${value}`)
+      this.#options.say(`Warning   ${name}=${given[name]} is ignored: ${this.#options.command} needs ${name}=${value}`)
     }
     return this.#startService('producer', PRODUCER, async () => {
-      // One HTTP_PORT is not enough for two services: where the user has chosen one, it is the page's.
+      // Two services cannot share one port: an HTTP_PORT of the user is the page's.
       const HTTP_PORT = process.env.HTTP_PORT ? '0' : await usualOrAny(PRODUCER_PORT)
       return { ...this.#serviceEnv({ DATA_DIR: join(this.folder, 'producer'), ...defaults }), ...fixed, HTTP_PORT }
     })
   }
 
-  /** Looks at both services from outside. */
+  /** Reads the figures of both services over HTTP. */
   readings(producer: Service, consumer: Service): Readings {
     return new Readings(producer, consumer, this.#outputFile)
   }
 
-  /** Lets the next start of Kafka be quicker, where that is still to be done: to be called when everything runs. Its failure harms nothing. */
-  quickenNextStart(): void {
+  /** Makes later starts of Kafka faster, unless that is done already. To be called when everything runs; a failure of it is only printed. */
+  buildClassArchive(): void {
     const { say, run } = this.#options
-    this.#quickening ??= (this.#kafka?.quickenNextStart(run.signal) ?? Promise.resolve()).catch((error: Error) => {
-      say(`Kafka     will not start quicker the next time: ${error.message.split('\n')[0]}`)
+    this.#archiving ??= (this.#kafka?.buildClassArchive(run.signal) ?? Promise.resolve()).catch((error: Error) => {
+      say(`Kafka     will start as slowly the next time: ${error.message.split('\n')[0]}`)
     })
   }
 
-  /** Tells others about this run. */
+  /** Publishes more about this run for other commands. */
   tell(more: Partial<Holder>): void {
     this.#lock.tell(more)
   }
@@ -199,11 +188,11 @@ export class OneMachine implements Stoppable {
     for (const service of this.#services.toReversed()) await service.stop(deadlines[service.name] ?? STOP_CONSUMER)
     await this.#kafka?.stop(STOP_KAFKA)
     await this.#api?.close()
-    await this.#quickening
+    await this.#archiving
     this.#lock.release()
   }
 
-  /** Ends everything at once. What was committed is safe; what was not is done again at the next start. */
+  /** Kills everything at once. Committed work is safe; the rest is repeated at the next start. */
   killAll(): void {
     this.#stopping = true
     for (const service of this.#services) service.kill()
@@ -225,7 +214,7 @@ export class OneMachine implements Stoppable {
     void this.#keepAlive(kafka)
   }
 
-  /** A port that was free may be taken when the broker has got so far as to want it: by the same command in another folder, for instance. */
+  /** A port that was free may be taken by the time the broker opens it: by the same command in another folder, for instance. */
   async #kafkaOnSomePort(dir: string): Promise<Kafka | null> {
     for (let attempt = 1; ; attempt++) {
       const kafka = await embeddedKafka({ dir, port: await usualPort(KAFKA_PORT), say: this.#options.say })
@@ -240,7 +229,7 @@ export class OneMachine implements Stoppable {
     }
   }
 
-  /** A broker that was orphaned a moment ago may still hold its folder: it is on its way out. */
+  /** A broker of a killed command may still lock its folder for a moment, until it has ended. */
   async #withLockRetries(kafka: Kafka): Promise<void> {
     for (let attempt = 0; ; attempt++) {
       try {
@@ -257,7 +246,7 @@ export class OneMachine implements Stoppable {
     for (;;) {
       await kafka.ended
       if (this.#stopping) return
-      say('Kafka     has ended; it is started again')
+      say('Kafka     has ended; it is being started again')
       try {
         await kafka.restart()
         say(`Kafka     ${kafka.brokers} answers again`)
@@ -273,23 +262,28 @@ export class OneMachine implements Stoppable {
   #startService(name: string, script: string, env: () => Promise<NodeJS.ProcessEnv>): Service {
     mkdirSync(this.logs, { recursive: true })
     const logFile = join(this.logs, `${name}.log`)
-    const service = new Service({ name, script, env, logFile, onEvent: (event) => this.#heard(event, logFile) })
+    const service = new Service({ name, script, env, logFile, onEvent: (event) => this.#onEvent(event, logFile) })
     this.#services.push(service)
     service.start()
     return service
   }
 
-  #heard(event: ServiceEvent, logFile: string): void {
+  #onEvent(event: ServiceEvent, logFile: string): void {
     if (this.#stopping) return
     const { say, run, onEvent } = this.#options
     const name = event.service.name
     this.#tellProcesses()
     if (event.kind === 'died') {
       const quoted = event.lastLines.map((line) => `          | ${cut(line, 160)}`)
-      say([`${name.padEnd(9)} ${event.how}; it starts again in ${event.again / 1000} s (log: ${logFile})`, ...quoted].join('\n'))
+      say([`${name.padEnd(9)} ${event.how}; it is started again in ${event.again / 1000} s (log: ${logFile})`, ...quoted].join('\n'))
     }
-    if (event.kind === 'hopeless') {
-      run.fail(new OneMachineError(`The ${name} cannot go on:\n${event.lastLines.join('\n')}\nIts log: ${logFile}`, event.exitCode))
+    if (event.kind === 'fatal') {
+      run.fail(
+        new CommandError(
+          `The ${name} cannot run, and is not started again:\n${event.lastLines.join('\n')}\nIts log: ${logFile}`,
+          event.exitCode,
+        ),
+      )
     }
     onEvent?.(event)
   }
@@ -303,12 +297,12 @@ export class OneMachine implements Stoppable {
 
   #serviceEnv(own: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
     const NODE_COMPILE_CACHE = join(PROJECT, '.cache', 'compiled')
-    // What the user has set to nothing stays so: a service reads .env itself.
+    // An empty variable of the user stays empty: otherwise the service would read it from .env.
     const emptied = Object.fromEntries(Object.entries(this.#env).filter(([, value]) => value === ''))
     return { NODE_COMPILE_CACHE, ...emptied, ...own, ...this.#given(), KAFKA_BROKERS: this.brokers, POKE_API_URL: this.api.url }
   }
 
-  /** What the user has set; an empty variable is one that is not set. */
+  /** The user's variables; an empty one counts as not set. */
   #given(): NodeJS.ProcessEnv {
     return Object.fromEntries(Object.entries(this.#env).filter(([, value]) => value !== ''))
   }
@@ -322,21 +316,21 @@ async function usualPort(port: number): Promise<number> {
   return (await isPortFree(port)) ? port : await freePort()
 }
 
-/** 0 lets the service itself take any. */
+/** `0` where it is taken: then the service takes any free port. */
 async function usualOrAny(port: number): Promise<string> {
   return (await isPortFree(port)) ? String(port) : '0'
 }
 
 function required<T>(part: T | null, name: string): T {
-  if (part === null) throw new Error(`${name} is used before it is ready: a mistake in this program`)
+  if (part === null) throw new Error(`${name} is used before it is ready: this is a mistake in the program`)
   return part
 }
 
 function alreadyRunning(command: string, holder: Holder | null): string {
-  if (holder === null) return `Another command starts in this folder at this moment: ${command} leaves it alone.`
+  if (holder === null) return `${command} was not started: another command is just starting in this folder.`
   const page = holder.page === undefined ? '' : ` Its page: ${holder.page}`
   return (
-    `${holder.command} is running here already (process ${holder.pid}, since ${holder.since.slice(0, 19).replace('T', ' ')} UTC).${page}\n` +
-    `${command} joins nothing: stop that one with Ctrl-C first.`
+    `${command} was not started: ${holder.command} is already running here (process ${holder.pid}, since ${holder.since.slice(0, 19).replace('T', ' ')} UTC).${page}\n` +
+    'Stop it with Ctrl-C first.'
   )
 }

@@ -1,15 +1,15 @@
-/** Draws what happens while the pipeline runs on one machine. */
+/** Draws the figures of a pipeline that runs on one machine. */
 import { printable } from '@poke-api-pipeline/service-kit'
 import type { Reading } from './readings.ts'
 import { bold, count, cut, dim, type Look, red, typeBar } from './terminal-look.ts'
 
 export interface Scene {
   readonly reading: Reading
-  /** Where things are, as `Page` and `http://127.0.0.1:8080`; the last one matters most. */
+  /** Addresses and files, as `Page` and `http://127.0.0.1:8080`; the most important last. */
   readonly places: readonly (readonly [what: string, where: string])[]
 }
 
-/** What became of the captures, each in one place: what waits to be sent, lags behind in the topic and was counted is what was captured. */
+/** Where the captures are. Each is in one place: captured = waiting to be sent + lag + counted. */
 function figuresOf({ captured, waiting, counted, lag, heldBack, duplicates, deadLetters }: Reading): string[] {
   return [
     `captured ${count(captured)}`,
@@ -21,18 +21,18 @@ function figuresOf({ captured, waiting, counted, lag, heldBack, duplicates, dead
   ]
 }
 
-/** Of what the figures are: the data are kept from one start to the next. */
+/** The figures cover all starts, because the data are kept from one start to the next. */
 const SINCE = 'Since the first start'
 
-/** Counts as bars with the most frequent on top, one line of figures, what is in the way, and where things are. Fits the screen. */
+/** Figures, problems, the counts as bars with the most frequent type on top, and addresses and files. Fits the screen. */
 export function drawScene({ reading, places }: Scene, look: Look): string[] {
   const head = ['', ...wrap(`${SINCE}:`, figuresOf(reading), look.columns).map((line) => bold(line, look))]
   const problems = reading.problems.slice(0, 3).map((problem) => red(cut(`! ${problem}`, look.columns), look))
   const width = Math.max(...places.map(([what]) => what.length))
   const foot = ['', ...places.map(([what, where]) => dim(cut(`${what.padEnd(width)}  ${where}`, look.columns), look))]
-  const room = Math.max(1, look.rows - 1 - head.length - problems.length - 1 - foot.length)
-  // Some lines of what was said last should stay in sight, as long as all types do.
-  const counts = drawCounts(reading.counts, look, Math.max(Math.min(room, ENOUGH_FOR_ALL_TYPES), room - LINES_SAID))
+  const freeLines = Math.max(1, look.rows - 1 - head.length - problems.length - 1 - foot.length)
+  // The last printed lines stay visible, if all types are visible too.
+  const counts = drawCounts(reading.counts, look, Math.max(Math.min(freeLines, ENOUGH_FOR_ALL_TYPES), freeLines - PRINTED_LINES))
   return [...head, ...problems, '', ...counts, ...foot]
 }
 
@@ -46,8 +46,8 @@ function wrap(title: string, figures: readonly string[], columns: number): strin
 }
 
 const WIDEST_BAR = 50
-const LINES_SAID = 4
-/** The most frequent type first. A type has the name that somebody put into a record. */
+const PRINTED_LINES = 4
+/** The most frequent type first. Names are made printable, because records of anybody have them. */
 function byCount(counts: ReadonlyMap<string, number>): [string, number][] {
   return [...counts].sort(([a, x], [b, y]) => y - x || (a < b ? -1 : 1)).map(([type, n]) => [printable(type), n])
 }
@@ -55,15 +55,15 @@ function byCount(counts: ReadonlyMap<string, number>): [string, number][] {
 /** Lines, in two columns. */
 const ENOUGH_FOR_ALL_TYPES = 9
 
-/** At most `room` lines; in two columns where one is too long. */
-export function drawCounts(counts: ReadonlyMap<string, number>, look: Look, room: number): string[] {
+/** In two columns where one would be higher than `mostLines`. */
+export function drawCounts(counts: ReadonlyMap<string, number>, look: Look, mostLines: number): string[] {
   if (counts.size === 0) return [dim('Nothing is counted yet.', look)]
   const rows = byCount(counts)
   const most = Math.max(...counts.values())
   const name = Math.max(...rows.map(([type]) => type.length))
   const number = count(most).length
-  const columns = rows.length > room && look.columns >= 60 ? 2 : 1
-  const lines = Math.min(room, Math.ceil(rows.length / columns))
+  const columns = rows.length > mostLines && look.columns >= 60 ? 2 : 1
+  const lines = Math.min(mostLines, Math.ceil(rows.length / columns))
   const columnWidth = Math.floor((look.columns - 3 * (columns - 1)) / columns)
   const barWidth = Math.min(WIDEST_BAR, columnWidth - name - number - 4)
   const cell = ([type, n]: [string, number]) => {

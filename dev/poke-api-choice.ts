@@ -1,4 +1,4 @@
-/** Chooses where Pokémon come from: what the user says, the live PokeAPI where it answers, otherwise the bundled Pokédex. */
+/** Chooses the source of Pokémon: the URL that the user has set, else the live PokeAPI if it answers, else the bundled Pokédex. */
 import { PokeApiError } from '@poke-api-pipeline/poke-api-producer/errors'
 import { probePokeApi } from '@poke-api-pipeline/poke-api-producer/probe'
 import { shownProxy } from '@poke-api-pipeline/service-kit'
@@ -10,14 +10,14 @@ const USUAL_PORT = 8082
 export interface PokeApiChoice {
   readonly url: string
   readonly kind: 'given' | 'live' | 'bundled'
-  /** For people: what it is, and why it was chosen. */
+  /** For people: its name, and why it was chosen. */
   readonly what: string
   close(): Promise<void>
 }
 
 /**
- * @param given POKE_API_URL, which wins; it is not asked whether it answers
- * @param proxy by which the live one is asked, as the producer does it
+ * @param given POKE_API_URL; it is chosen without a request to it
+ * @param proxy for requests to the live PokeAPI, the same as the producer's
  */
 export async function choosePokeApi(
   given: string | undefined,
@@ -47,7 +47,7 @@ async function serveBundled(): Promise<PokeApiServer> {
   }
 }
 
-/** Why an API cannot be used; null where it gives a real Pokémon. */
+/** Why an API cannot be used; null where it returns a real Pokémon. */
 async function whyNot(url: string, proxy: URL | null): Promise<string | null> {
   try {
     await probePokeApi({ url, proxy })

@@ -1,5 +1,5 @@
 /**
- * A PokeAPI of one's own: the same addresses, shapes and cache headers as https://pokeapi.co/api/v2, for the endpoint `pokemon`.
+ * A local PokeAPI: the same paths, shapes and cache headers as https://pokeapi.co/api/v2, for the endpoint `pokemon`.
  * Serves the bundled Pokédex, or a folder of real bodies: `node dev/poke-api-server.ts [--bodies FOLDER] [--host ADDRESS] [--port PORT] [--delay MILLISECONDS]`.
  */
 import { createHash } from 'node:crypto'
@@ -17,11 +17,11 @@ export interface PokeApiServerOptions {
   readonly port?: number
   /** A folder with `index.json` and `{id}.json`, URLs in them relative (as in PokeAPI/api-data); absent: the bundled Pokédex. */
   readonly bodies?: string
-  /** Milliseconds that every response waits, as a network would make it. */
+  /** Delay of every response in ms, as a network has it. */
   readonly delay?: number
-  /** For how many seconds an answer is fresh (86,400, as PokeAPI has it); 0: it is asked for anew each time. */
+  /** For how many seconds a cache may use an answer. Default: 86,400, as PokeAPI has it; 0: clients ask each time. */
   readonly maxAge?: number
-  /** Only so many of the first Pokémon. */
+  /** Serves only so many Pokémon, the first ones. */
   readonly first?: number
 }
 
@@ -64,7 +64,7 @@ export async function servePokeApi(options: PokeApiServerOptions = {}): Promise<
   }
 }
 
-/** What is served: entries in the API's order, and the body of each with relative URLs. */
+/** The served Pokémon: entries in the API's order, and the body of each with relative URLs. */
 interface Collection {
   readonly origin: 'bundled' | null
   readonly entries: readonly { readonly id: number; readonly name: string }[]
@@ -112,7 +112,7 @@ async function answer(collection: Served, request: IncomingMessage, response: Se
   return send(await collection.body(entry.id))
 }
 
-/** A page of the list: 20 entries unless told otherwise, with links to the pages around it. */
+/** A page of the list: 20 entries unless the query asks for more, with links to the pages before and after it. */
 function list({ entries }: Collection, query: URLSearchParams): string {
   const offset = wholeNumber(query.get('offset'), 0)
   const limit = wholeNumber(query.get('limit'), 0) || 20
@@ -129,7 +129,7 @@ function wholeNumber(text: string | null, otherwise: number): number {
   return text !== null && /^\d{1,9}$/.test(text) ? Number(text) : otherwise
 }
 
-/** Sends a body with its URLs made absolute, or 304 where the client has it already. */
+/** Sends a body with absolute URLs, or 304 where the client has it already. */
 function sendJson(request: IncomingMessage, response: ServerResponse, relative: string, origin: string, maxAge: number): void {
   const etag = `W/"${createHash('sha1').update(relative).digest('base64url')}"`
   response.setHeader('etag', etag)
@@ -158,6 +158,6 @@ if (import.meta.main) {
     ...(values.bodies === undefined ? {} : { bodies: values.bodies }),
   })
   console.log(`POKE_API_URL=${server.url} (${values.bodies === undefined ? 'the bundled Pokédex' : values.bodies})`)
-  // Process 1 of a container gets no default answer to signals from the kernel.
+  // Process 1 of a container has no default handlers of signals.
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void server.close())
 }

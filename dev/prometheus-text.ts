@@ -5,7 +5,7 @@ export interface Sample {
   readonly value: number
 }
 
-/** Samples by metric name; comments and timestamps are left out. Lines that are no samples are skipped, NaN is none. */
+/** Samples by metric name. Comments, timestamps, NaN and lines that are not samples are skipped. */
 export function parseMetrics(text: string): Map<string, Sample[]> {
   const metrics = new Map<string, Sample[]>()
   for (const line of text.split('\n')) {
@@ -21,7 +21,7 @@ export function parseMetrics(text: string): Map<string, Sample[]> {
   return metrics
 }
 
-/** The sum over all labels; null where the metric is not there. */
+/** The sum over all labels; null where the metric is missing. */
 export function sumOf(metrics: ReadonlyMap<string, readonly Sample[]>, name: string): number | null {
   return metrics.get(name)?.reduce((sum, { value }) => sum + value, 0) ?? null
 }

@@ -1,30 +1,30 @@
-/** Looks at the running services from outside, as an operator would: what they say of outbox and group, their readiness, and the file of counts. */
+/** Reads the running services from outside, as an operator would: their metrics and readiness, the totals of the group, and the file of counts. */
 import { readFile } from 'node:fs/promises'
 import type { Sums } from '@poke-api-pipeline/poke-api-consumer/snapshot'
 import { printable } from '@poke-api-pipeline/service-kit'
 import { parseMetrics, type Sample, sumOf } from './prometheus-text.ts'
 
 /**
- * Everything a picture is drawn from. Totals are those of the outbox and of the store, since each was made. Null: not known now; but what was
- * counted stays what it was while the consumer cannot be asked, because nobody else counts.
+ * Everything that a picture shows. Totals are those of the outbox and of the store, since each was created. Null: not known now. While the consumer
+ * does not answer, the counted totals keep their last values, because nobody else counts.
  */
 export interface Reading {
-  /** Events that were ever stored in the outbox. While the producer cannot be asked, more may have been than it said last. */
+  /** Events that were ever stored in the outbox. Null while the producer does not answer: it may have stored more. */
   readonly captured: number | null
-  /** Records that the group has counted, and what else became of the records that it has read. */
+  /** Records that the group has counted; duplicates and dead letters among those that it has read. */
   readonly counted: number | null
   readonly duplicates: number | null
   readonly deadLetters: number | null
-  /** Captures that wait in the outbox. */
+  /** Captures in the outbox. */
   readonly waiting: number | null
   /** Records of the topic that the group has not counted yet. */
   readonly lag: number | null
   /** Those of them that open transactions hold back. */
   readonly heldBack: number | null
   readonly sweep: { readonly done: number; readonly total: number; readonly leftOut: number } | null
-  /** What the services say is in the way, each with the name of the service. */
+  /** Why the services are not ready, each reason with the name of the service. */
   readonly problems: readonly string[]
-  /** What `type-counts.json` says; empty where there is none yet. */
+  /** The counts of `type-counts.json`; empty where the file does not exist yet. */
   readonly counts: ReadonlyMap<string, number>
 }
 
@@ -49,8 +49,8 @@ export class Readings {
     this.#file = file
   }
 
-  async take(): Promise<Reading> {
-    // First what was counted, then what was captured: so no more is ever counted than was captured before.
+  async read(): Promise<Reading> {
+    // The counted total is read before the captured one, so it never exceeds it.
     const group = await groupOf(this.#consumer)
     const [producer, counts, ...problems] = await Promise.all([
       metricsOf(this.#producer),
@@ -78,7 +78,7 @@ export class Readings {
   }
 }
 
-/** The counts of a file of the form `{"types":{"bug":106,…}}`; null where there is none. @throws where it is something else */
+/** The counts of a file of the form `{"types":{"bug":106,…}}`; null where it does not exist. @throws where it has another form */
 export async function readCounts(file: string): Promise<Map<string, number> | null> {
   let text: string
   try {
@@ -90,7 +90,7 @@ export async function readCounts(file: string): Promise<Map<string, number> | nu
   return new Map(Object.entries((JSON.parse(text) as { types: Record<string, number> }).types))
 }
 
-/** The next offset to count of each partition that the consumer reads; null for one that it has stopped to read. Empty while it does not answer. */
+/** The next offset to count of each partition that the consumer reads; null for a partition that it has stopped reading. Empty while it does not answer. */
 export async function positionsOf(consumer: Readable): Promise<Map<number, number | null>> {
   const metrics = await metricsOf(consumer)
   const positions = new Map<number, number | null>()
@@ -104,7 +104,7 @@ async function metricsOf(service: Readable): Promise<Map<string, Sample[]>> {
   return parseMetrics((await ask(service, '/metrics')) ?? '')
 }
 
-/** What the consumer says of its group; null where it does not, or has not read its store yet. */
+/** The totals of the group; null where the consumer does not answer, or has not read its store yet. */
 async function groupOf(consumer: Readable): Promise<Sums | null> {
   const answer = await ask(consumer, '/api/partitions')
   return answer === null ? null : ((JSON.parse(answer) as { readonly group?: Sums }).group ?? null)
@@ -117,7 +117,7 @@ async function problemsOf(service: Readable): Promise<string[]> {
   return reasons.map((reason) => `${service.name}: ${printable(reason)}`)
 }
 
-/** What it answers; null where it does not, because it starts, is being stopped or was killed: the one who runs it says so. */
+/** The body of its answer; null where it does not answer, because it is starting, stopping or was killed. */
 async function ask({ url }: Readable, path: string): Promise<string | null> {
   if (url === null) return null
   try {

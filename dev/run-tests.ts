@@ -1,6 +1,6 @@
 /**
  * `make test`: Node's own test runner over every workspace, with coverage, and a summary at the end.
- * `node dev/run-tests.ts [FILES…]` runs some files alone. Nothing is started for all of them: each test starts what it needs.
+ * `node dev/run-tests.ts [FILES…]` runs only those files. Each test starts the servers that it needs.
  */
 import { availableParallelism } from 'node:os'
 import { relative } from 'node:path'
@@ -18,15 +18,15 @@ const EVERYTHING = [
   'system-tests/test/**/*.test.ts',
   'system-tests/faults/**/*.test.ts',
 ]
-/** Test files at once. Even on one core two of them help each other, because most of their time is waiting; brokers need memory. */
+/** Test files at once: at least two, because tests mostly wait; at most four, because brokers need memory. */
 const CONCURRENCY = Math.min(Math.max(availableParallelism(), 2), 4)
-/** A test, or a suite of them, that takes longer than this, in ms, hangs. */
+/** A test or suite that takes longer than so many ms has failed. */
 const LONGEST_TEST = 10 * 60 * 1000
-/** A test that was given up may keep its file from ending; after so long, in ms, all that still runs is ended, and the run has failed. */
+/** A test that has timed out may keep its process running; after so many ms every process is ended, and the run has failed. */
 const LONGEST_RUN = 40 * 60 * 1000
 
 process.chdir(PROJECT)
-// Once, before two tests want it at the same time. Those that need Kafka fail with the same message.
+// Once, before two tests need it at the same time. If this fails, the tests that need Kafka fail with the same message.
 await ensureKafka().catch((error: Error) => console.error(error.message))
 
 const files = process.argv.slice(2)
@@ -52,7 +52,7 @@ tests.on('test:pass', ({ name, skip }) => {
 })
 tests.on('test:coverage', ({ summary }) => coverage.push(...coverageOfWorkspaces(summary.files)))
 
-// What fails is told in full, and Node's own figures at the end; what passes is told by the line of its file.
+// Failures are printed in full, and Node's own figures at the end; passed tests only as one line for each file.
 for await (const text of tests.compose(onlyFailuresAndFigures).compose(new spec())) process.stdout.write(text)
 for (const line of skipped) console.log(line)
 for (const line of coverage) console.log(line)
@@ -85,7 +85,7 @@ interface CoveredFile {
   readonly coveredLineCount: number
 }
 
-/** Lines that tests in the same process reached; what runs in processes of its own (brokers' clients in system tests) counts too. */
+/** Share of lines that tests have run, in their own process and in processes that they start. */
 function coverageOfWorkspaces(covered: readonly CoveredFile[]): string[] {
   const totals = new Map<string, { lines: number; reached: number }>()
   for (const { path, totalLineCount, coveredLineCount } of covered) {

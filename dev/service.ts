@@ -1,17 +1,17 @@
-/** Runs one of the services as a process of its own, and again where it dies. */
+/** Runs one of the services as a process, and starts it again when it ends. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync } from 'node:fs'
 import type { SweepFinished } from '@poke-api-pipeline/poke-api-producer/sweep-finished'
-import { EXIT, type Listening } from '@poke-api-pipeline/service-kit'
+import { BackOff, EXIT, type Listening } from '@poke-api-pipeline/service-kit'
 import { lastLines, openLog, sizeOf } from './log-file.ts'
 
 export interface ServiceOptions {
   readonly name: string
-  /** Its program, from the project's folder. */
+  /** Its program, relative to the project's folder. */
   readonly script: string
-  /** Its settings, made anew for each start: a port that was free may be taken by then. */
+  /** Gives its settings for each start: a port that was free at the last one may be taken. */
   readonly env: () => Promise<NodeJS.ProcessEnv>
-  /** Where its output goes. */
+  /** Its output is appended here. */
   readonly logFile: string
   readonly onEvent: (event: ServiceEvent) => void
 }
@@ -20,23 +20,21 @@ export type ServiceEvent = { readonly service: Service } & (
   | { readonly kind: 'started' }
   /** Its HTTP server listens. */
   | { readonly kind: 'listening'; readonly port: number }
-  /** The producer says that all of its sweep is in the topic, how many Pokémon have each type, and which could not be had. */
+  /** The producer has finished its sweep. */
   | ({ readonly kind: 'swept' } & Omit<SweepFinished, 'type'>)
-  /** It ended with nothing left to do. */
+  /** It ended because its work is done. */
   | { readonly kind: 'finished' }
-  /** It starts again after so many ms. No words where it was killed. */
+  /** It ended, and is started again after `again` ms. `lastLines` is empty where it was killed. */
   | { readonly kind: 'died'; readonly how: string; readonly lastLines: readonly string[]; readonly again: number }
-  /** Starting it again as it is would end the same way. */
-  | { readonly kind: 'hopeless'; readonly exitCode: number; readonly lastLines: readonly string[] }
+  /** It ended for a reason that another start would meet again. */
+  | { readonly kind: 'fatal'; readonly exitCode: number; readonly lastLines: readonly string[] }
 )
 
-/** Damaged files, missing permissions, wrong settings: see `EXIT` in service-kit. */
-const HOPELESS = [65, 77, 78]
-/** Something cannot be made: a folder, which is hopeless, or a port that somebody else was quicker to take, which is worth another try. */
-const CANNOT_CREATE = 73
+/** Exit codes for which another start does not help: damaged files, missing permissions, wrong settings. */
+const FATAL: readonly number[] = [EXIT.data, EXIT.notAllowed, EXIT.config]
 const FIRST_DELAY = 250
 const LONGEST_DELAY = 10_000
-/** After so long, in ms, a death has nothing to do with the one before. */
+/** A service that ran for so many ms is started again after the first delay. */
 const STABLE_AFTER = 30_000
 
 export class Service {
@@ -45,11 +43,12 @@ export class Service {
   #child: ChildProcess | null = null
   #url: string | null = null
   #restart: NodeJS.Timeout | null = null
-  #delay = FIRST_DELAY
+  // It has no randomness: nobody else starts services at the same moment.
+  readonly #backOff = new BackOff({ first: FIRST_DELAY, longest: LONGEST_DELAY, clock: { random: () => 1 } })
   #gone = Promise.withResolvers<void>()
   #stopping = false
   #swept = false
-  /** The last process could not make something. */
+  /** The last process could not create a folder, which another start cannot either, or a port, which another start may. */
   #failedToCreate = false
 
   constructor(options: ServiceOptions) {
@@ -78,7 +77,7 @@ export class Service {
     const log = openLog(logFile)
     const logStart = sizeOf(logFile)
     const startedAt = performance.now()
-    // In a process group of its own: Ctrl-C in the terminal is for the one who stops all in order. With a channel: its end ends the service.
+    // In a process group of its own, because Ctrl-C must reach this process alone, which stops the services in order. The end of the channel stops the service.
     const child = spawn(process.execPath, [script], { env, stdio: ['ignore', log, log, 'ipc'], detached: true })
     closeSync(log)
     this.#child = child
@@ -96,7 +95,7 @@ export class Service {
     child.once('error', (error) => this.#ended(`could not be started: ${error.message}`, null, startedAt, logStart))
     child.once('exit', (code, signal) => {
       const ended = () => this.#ended(signal ? `was ended by ${signal}` : `ended with exit code ${code}`, code, startedAt, logStart)
-      // Its last message may still be on the way.
+      // Its last message may not have arrived yet.
       if (child.connected) child.once('disconnect', ended)
       else ended()
     })
@@ -109,27 +108,26 @@ export class Service {
     this.#gone.resolve()
     if (this.#stopping) return
     const { onEvent, logFile } = this.#options
-    // Who is killed says nothing about it.
-    const words = code === null ? [] : lastLines(logFile, 6, logStart)
-    // A service that somebody else has asked to end answers 0 as well.
+    // A killed process has logged nothing about it.
+    const lines = code === null ? [] : lastLines(logFile, 6, logStart)
+    // The exit code is 0 also where somebody else has asked the service to end.
     if ((code === EXIT.ok || code === EXIT.incomplete) && this.#swept) {
       onEvent({ service: this, kind: 'finished' })
       return
     }
-    const failedToCreate = code === CANNOT_CREATE
-    if (code !== null && (HOPELESS.includes(code) || (failedToCreate && this.#failedToCreate))) {
-      onEvent({ service: this, kind: 'hopeless', exitCode: code, lastLines: words })
+    const failedToCreate = code === EXIT.cannotCreate
+    if (code !== null && (FATAL.includes(code) || (failedToCreate && this.#failedToCreate))) {
+      onEvent({ service: this, kind: 'fatal', exitCode: code, lastLines: lines })
       return
     }
     this.#failedToCreate = failedToCreate
-    if (performance.now() - startedAt > STABLE_AFTER) this.#delay = FIRST_DELAY
-    const again = this.#delay
-    this.#delay = Math.min(again * 2, LONGEST_DELAY)
+    if (performance.now() - startedAt > STABLE_AFTER) this.#backOff.reset()
+    const again = this.#backOff.next()
     this.#restart = setTimeout(() => this.start(), again)
-    onEvent({ service: this, kind: 'died', how, lastLines: words, again })
+    onEvent({ service: this, kind: 'died', how, lastLines: lines, again })
   }
 
-  /** Asks it to end and waits for that. @param deadline ms from asking to ending it */
+  /** Asks it to end, and resolves when it has. @param deadline after so many ms it is killed */
   async stop(deadline: number): Promise<void> {
     this.#stopping = true
     if (this.#restart !== null) clearTimeout(this.#restart)
@@ -141,7 +139,7 @@ export class Service {
     clearTimeout(kill)
   }
 
-  /** Ends it at once and for good. */
+  /** Kills it; it is not started again. */
   kill(): void {
     this.#stopping = true
     if (this.#restart !== null) clearTimeout(this.#restart)

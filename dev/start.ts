@@ -1,4 +1,4 @@
-/** `make start`: the pipeline on this machine, a capture a second, until Ctrl-C. `--data FOLDER` keeps everything there instead of in `data`. */
+/** `make start`: the pipeline on this machine, one capture a second, until Ctrl-C. `--data FOLDER` is the folder for all data instead of `data`. */
 import { setTimeout as pause } from 'node:timers/promises'
 import { commandOptions } from './command-options.ts'
 import { LiveTerminal } from './live-terminal.ts'
@@ -8,18 +8,18 @@ import type { Readings } from './readings.ts'
 import { type Run, runCommand } from './run-command.ts'
 import type { Service } from './service.ts'
 
-/** Between two looks at the services, in ms. */
-const LOOK_EVERY = 500
-/** Between two lines where there is no terminal to draw in, in ms. */
-const LINE_EVERY = 5000
+/** In ms. */
+const POLL_INTERVAL = 500
+/** Time between two lines where there is no terminal to draw in, in ms. */
+const LINE_INTERVAL = 5000
 
 const { data } = commandOptions(
-  `Runs Kafka, a PokeAPI and both services on this machine, a capture a second, until Ctrl-C.
+  `Runs Kafka, a PokeAPI and both services on this machine, one capture a second, until Ctrl-C.
 
 Usage: make start
        npm start [-- --data FOLDER]
 
-  --data FOLDER  Keeps everything there instead of in data.
+  --data FOLDER  The folder for all data, instead of data.
 
 Settings are environment variables, or lines of a file .env: see .env.example and docs/settings.md.
 `,
@@ -29,7 +29,7 @@ const terminal = new LiveTerminal()
 
 await runCommand({
   terminal,
-  whenStopped: 'stopping the producer, the consumer and Kafka; once more ends all at once',
+  whenStopped: 'stopping the producer, the consumer and Kafka. Once more kills them at once.',
   stoppedExitCode: 0,
   async work(run) {
     const machine = new OneMachine({ command: 'make start', data, say: (line) => terminal.say(line), run })
@@ -42,37 +42,37 @@ await runCommand({
   },
 })
 
-/** Draws what happens, in a terminal; elsewhere says it now and then. */
+/** Draws the figures in a terminal; elsewhere prints them as lines. */
 async function show(machine: OneMachine, consumer: Service, readings: Readings, { signal }: Run): Promise<void> {
-  let told: Told = { at: Number.NEGATIVE_INFINITY, line: '' }
+  let printed: Printed = { at: Number.NEGATIVE_INFINITY, line: '' }
   while (!signal.aborted) {
-    const reading = await readings.take()
+    const reading = await readings.read()
     if (signal.aborted) return
-    if (reading.counts.size > 0) machine.quickenNextStart()
+    if (reading.counts.size > 0) machine.buildClassArchive()
     if (consumer.url !== null) machine.tell({ page: consumer.url })
     const places: Scene['places'] = [
       ['Counts', `${machine.outputFile}; logs in ${machine.logs}`],
-      ['Stop', 'Ctrl-C; everything is kept for the next start'],
+      ['Stop', 'Ctrl-C; the next start continues from here'],
       ['Page', consumer.url ?? 'the consumer is starting'],
     ]
     const scene: Scene = { reading, places }
     terminal.draw(drawScene(scene, terminal.look))
-    if (!terminal.live && consumer.url !== null) told = say(scene, told)
-    await pause(LOOK_EVERY)
+    if (!terminal.live && consumer.url !== null) printed = print(scene, printed)
+    await pause(POLL_INTERVAL)
   }
 }
 
-/** The last line, and when it was said. */
-interface Told {
+/** The last line, and when it was printed. */
+interface Printed {
   readonly at: number
   readonly line: string
 }
 
-/** Where there is no terminal to draw in: where things are, once, and what is new, now and then. */
-function say(scene: Scene, told: Told): Told {
+/** Prints the addresses and files once, and a line of figures whenever they have changed. */
+function print(scene: Scene, last: Printed): Printed {
   const line = sceneInALine(scene)
-  if (line === told.line || performance.now() - told.at < LINE_EVERY) return told
-  if (told.line === '') for (const [what, where] of scene.places) terminal.say(`${what.padEnd(9)} ${where}`)
+  if (line === last.line || performance.now() - last.at < LINE_INTERVAL) return last
+  if (last.line === '') for (const [what, where] of scene.places) terminal.say(`${what.padEnd(9)} ${where}`)
   terminal.say(line)
   return { at: performance.now(), line }
 }

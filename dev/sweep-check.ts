@@ -1,23 +1,23 @@
-/** Compares what was captured with what was counted, type by type. */
+/** Compares captured with counted types. */
 import { printable } from '@poke-api-pipeline/service-kit'
 
 export type Counts = ReadonlyMap<string, number>
 
-/** One type of which not as many were counted as were captured. */
+/** A type whose counted number differs from the captured one. */
 export interface Difference {
   readonly type: string
   readonly captured: number
   readonly counted: number
 }
 
-/** By how much counts rose; types that did not move are left out. */
+/** By how much counts rose; unchanged types are left out. */
 export function rise(before: Counts, after: Counts): Map<string, number> {
   const types = new Set([...before.keys(), ...after.keys()])
   const rises = [...types].map((type): [string, number] => [type, (after.get(type) ?? 0) - (before.get(type) ?? 0)])
   return new Map(rises.filter(([, by]) => by !== 0))
 }
 
-/** The types that differ, by name; empty where all are equal. */
+/** The types that differ, sorted by name; empty where all are equal. */
 export function differences(captured: Counts, counted: Counts): Difference[] {
   const types = [...new Set([...captured.keys(), ...counted.keys()])].sort()
   return types
@@ -29,7 +29,7 @@ export function sum(counts: Counts): number {
   return [...counts.values()].reduce((total, count) => total + count, 0)
 }
 
-/** For people: a line for each type that differs. @param counted what the second number is */
+/** A table for people. @param counted the heading of the second number */
 export function renderDifferences(rows: readonly Difference[], counted = 'counted'): string {
   const width = Math.max(4, ...rows.map(({ type }) => type.length))
   const line = (type: string, first: string, second: string, by: string) =>

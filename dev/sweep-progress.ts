@@ -1,40 +1,40 @@
-/** Shows how far a sweep is while it goes on. */
+/** Shows the progress of a running sweep. */
 import { setTimeout as pause } from 'node:timers/promises'
 import type { LiveTerminal } from './live-terminal.ts'
 import type { Readings } from './readings.ts'
 import { drawSweep, type SweepScene, sweepInALine } from './sweep-picture.ts'
 
-/** Between two looks at the services, in ms. */
-const LOOK_EVERY = 200
-/** Between two lines where there is no terminal to draw in, in ms. */
-const LINE_EVERY = 5000
+/** In ms. */
+const POLL_INTERVAL = 200
+/** Time between two lines where there is no terminal to draw in, in ms. */
+const LINE_INTERVAL = 5000
 
-/** Draws how far a sweep is, for as long as something takes. */
+/** Draws the progress while a promise is pending. */
 export class SweepProgress {
   readonly #readings: Readings
   readonly #terminal: LiveTerminal
   #first: { readonly at: number; readonly done: number } | null = null
-  #told = { at: Number.NEGATIVE_INFINITY, line: '' }
+  #printed = { at: Number.NEGATIVE_INFINITY, line: '' }
 
   constructor(readings: Readings, terminal: LiveTerminal) {
     this.#readings = readings
     this.#terminal = terminal
   }
 
-  /** @param captured everything is captured, though the producer that would say so has ended */
+  /** @param captured everything is captured; the producer, which would report that, has ended */
   async during<T>(work: Promise<T>, captured = false): Promise<T> {
     const over = work.then(
       () => true,
       () => true,
     )
     do await this.#draw(captured)
-    while (!(await Promise.race([over, pause(LOOK_EVERY, false)])))
+    while (!(await Promise.race([over, pause(POLL_INTERVAL, false)])))
     await this.#draw(captured)
     return await work
   }
 
   async #draw(captured: boolean): Promise<void> {
-    const taken = await this.#readings.take()
+    const taken = await this.#readings.read()
     const sweep = captured && taken.sweep !== null ? { ...taken.sweep, done: taken.sweep.total } : taken.sweep
     const reading = { ...taken, sweep, waiting: captured ? 0 : taken.waiting }
     if (sweep !== null) this.#first ??= { at: performance.now(), done: sweep.done }
@@ -43,8 +43,8 @@ export class SweepProgress {
     const terminal = this.#terminal
     terminal.draw(drawSweep(scene, terminal.look))
     const line = sweepInALine(scene)
-    if (terminal.live || line === this.#told.line || performance.now() - this.#told.at < LINE_EVERY) return
+    if (terminal.live || line === this.#printed.line || performance.now() - this.#printed.at < LINE_INTERVAL) return
     terminal.say(line)
-    this.#told = { at: performance.now(), line }
+    this.#printed = { at: performance.now(), line }
   }
 }

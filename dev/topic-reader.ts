@@ -1,20 +1,20 @@
-/** Reads a stretch of the topic and says what should be counted of it: an opinion that shares no code with the consumer's reading and counting. */
+/** Reads a part of the topic and says what should be counted of it, without any of the consumer's code for reading and counting. */
 import { Consumer, ListOffsetTimestamps } from '@platformatic/kafka'
-import type { KafkaSecurity } from '@poke-api-pipeline/kafka-common'
+import { errorsIn, type KafkaSecurity } from '@poke-api-pipeline/kafka-common'
 import { decodeValue, readIdentity } from '@poke-api-pipeline/pokemon-event'
 
-/** Where the logs of a topic's partitions end; `topicId` tells it from another one of the same name. */
+/** The end offsets of a topic's partitions; `topicId` distinguishes the topic from another one of the same name. */
 export interface TopicEnds {
   readonly topicId: string
   /** By partition. */
   readonly ends: readonly number[]
 }
 
-/** What a stretch of the topic comes to, events that were sent twice taken once. */
+/** The content of a part of the topic; an event that was sent twice counts once. */
 export interface Stretch {
-  /** Events that are to be counted. */
+  /** How many events are to be counted. */
   readonly events: number
-  /** How often each type is in them. */
+  /** How many of them have each type. */
   readonly types: ReadonlyMap<string, number>
 }
 
@@ -26,7 +26,7 @@ export class TopicReader {
 
   constructor(brokers: readonly string[], topic: string, security: KafkaSecurity) {
     this.#topic = topic
-    // A consumer, because it alone can fetch; it joins no group.
+    // Only a consumer of the library can fetch. This one joins no group.
     this.#client = new Consumer({ clientId: 'sweep', groupId: 'none', bootstrapBrokers: [...brokers], ...security })
   }
 
@@ -38,7 +38,7 @@ export class TopicReader {
     return { topicId: found.id, ends: (offsets.get(this.#topic) ?? []).map(Number) }
   }
 
-  /** Reads from one place to a later one. Partitions that `from` does not know are read from their beginning. */
+  /** @param from offsets by partition; a partition without one is read from its beginning */
   async stretch(from: readonly number[], to: TopicEnds): Promise<Stretch> {
     const types = new Map<string, number>()
     const seen = new Set<string>()
@@ -69,7 +69,7 @@ export class TopicReader {
   ): AsyncGenerator<{ value: Buffer | null; headers: [Buffer, Buffer | null][] }> {
     for (let position = from; position < to; ) {
       const found = await this.#find()
-      if (found === null) throw new Error(`The topic ${this.#topic} is gone.`)
+      if (found === null) throw new Error(`Topic ${this.#topic} does not exist any more.`)
       const request = {
         partition,
         currentLeaderEpoch: -1,
@@ -85,11 +85,11 @@ export class TopicReader {
       })
       const batches = response.responses[0]?.partitions[0]?.records ?? []
       if (batches.length === 0)
-        throw new Error(`Nothing is left to read at offset ${position} of ${this.#topic}-${partition}, though it ends at ${to}.`)
+        throw new Error(`Kafka has no record at offset ${position} of ${this.#topic}-${partition}, although the partition ends at ${to}.`)
       for (const batch of batches) {
         const first = Number(batch.firstOffset)
         position = first + batch.lastOffsetDelta + 1
-        // Bit 5: a control batch, which has markers of transactions and no events.
+        // Bit 5: a control batch, which has transaction markers and no events.
         if ((batch.attributes & 0b100000) !== 0) continue
         for (const { offsetDelta, value, headers } of batch.records) {
           const offset = first + offsetDelta
@@ -101,17 +101,13 @@ export class TopicReader {
 
   async #find() {
     const metadata = await this.#client.metadata({ topics: [this.#topic], autocreateTopics: false }).catch((error: Error) => {
-      if (/UNKNOWN_TOPIC_OR_PARTITION|unknown topic/i.test(messagesOf(error))) return null
+      if ([...errorsIn(error)].some(isUnknownTopic)) return null
       throw error
     })
     return metadata?.topics.get(this.#topic) ?? null
   }
 }
 
-/** The library wraps what a broker said in errors of errors. */
-function messagesOf(error: unknown): string {
-  if (!(error instanceof Error)) return ''
-  const inner = error instanceof AggregateError ? error.errors : []
-  const apiId = (error as { apiId?: string }).apiId ?? ''
-  return [error.message, apiId, ...[error.cause, ...inner].map(messagesOf)].join(' ')
+function isUnknownTopic(error: Error & { readonly apiId?: string }): boolean {
+  return error.apiId === 'UNKNOWN_TOPIC_OR_PARTITION' || /UNKNOWN_TOPIC_OR_PARTITION|unknown topic/i.test(error.message)
 }

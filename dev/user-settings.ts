@@ -1,11 +1,11 @@
-/** What the user has set for the services: looked at before anything is started, so that all that is wrong is told at once. */
+/** Checks the user's settings before anything is started, so that all mistakes are reported at once. */
 import { readConfig as readConsumerConfig } from '@poke-api-pipeline/poke-api-consumer/config'
 import { readConfig as readProducerConfig } from '@poke-api-pipeline/poke-api-producer/config'
 import { WrongSettings } from '@poke-api-pipeline/service-kit'
 
 /**
- * @param env the user's own variables, without what a command sets by itself
- * @returns warnings of variables that are probably misspelt
+ * @param env the user's variables, without those that a command sets
+ * @returns a warning for each variable that is probably misspelt
  * @throws WrongSettings which names every wrong setting of both services
  */
 export function checkSettings(env: NodeJS.ProcessEnv): string[] {

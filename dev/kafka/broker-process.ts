@@ -1,11 +1,11 @@
-/** One broker as a process: its folder prepared, started, awaited, ended. */
+/** One broker as a process: prepares its folder, starts it, waits until it answers, ends it. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { closeSync, existsSync } from 'node:fs'
 import { copyFile, mkdir, rename, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { lastLines, openLog, sizeOf } from '../log-file.ts'
-import { END_PROCESS, whenThisProcessDies } from '../orphan-guard.ts'
+import { END_PROCESS, whenThisProcessEnds } from '../orphan-guard.ts'
 import { CLUSTER_ID, type JarDistribution, type KafkaDistribution } from './distribution.ts'
 import { answersApiVersions } from './readiness.ts'
 
@@ -16,17 +16,17 @@ export interface BrokerLaunch {
   readonly port: number
   readonly logFile: string
   readonly jvmOptions: readonly string[]
-  /** The broker's settings, for a data folder and a listening address as the broker sees them. */
+  /** Gives the broker's settings. @param logDir and @param listenOn as the broker sees them */
   readonly properties: (logDir: string, listenOn: string) => string
 }
 
-/** A broker that answers nothing for this long, in ms, has failed. A busy machine, or one whose Docker copies whole images, takes a minute. */
+/** A broker that does not answer within so many ms has failed. On a busy machine, or where Docker copies whole images, it takes a minute. */
 const READY_WITHIN = 120_000
 
 /** What a broker logs when it listens to clients and has joined its cluster. */
 const STARTED = 'Kafka Server started'
 
-/** Another program was quicker to listen on a port of this broker. */
+/** Another program listens on a port of this broker. */
 export class PortTaken extends Error {
   override readonly name = 'PortTaken'
 }
@@ -48,17 +48,17 @@ async function launchJava(launch: BrokerLaunch, distribution: JarDistribution): 
     [...quickStart(distribution), ...launch.jvmOptions, ...LOGGING, '-cp', distribution.classPath, 'kafka.Kafka', settings],
     launch.logFile,
   )
-  const endWatch = whenThisProcessDies(END_PROCESS, String(child.pid))
+  const endWatch = whenThisProcessEnds(END_PROCESS, String(child.pid))
   return new BrokerProcess(launch, child, logStart, (signal) => void child.kill(signal), endWatch)
 }
 
-/** The first compiler alone and the simplest collector: a broker for one user lives for minutes and is idle for most of them. */
+/** Only the first compiler and the simplest garbage collector: a broker for one user runs for minutes and is mostly idle. */
 function quickStart({ classArchive }: JarDistribution): string[] {
   const options = ['-Xmx512m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1']
   return existsSync(classArchive) ? [...options, `-XX:SharedArchiveFile=${classArchive}`] : options
 }
 
-/** What Kafka does, without the thousand lines of its settings and of the threads it starts and ends. */
+/** Logs what Kafka does, without the thousand lines of its settings and threads. */
 const LOGGING = [
   ...Object.entries({
     showDateTime: 'true',
@@ -74,7 +74,7 @@ const LOGGING = [
   }).map(([name, value]) => `-Dorg.slf4j.simpleLogger.${name}=${value}`),
 ]
 
-/** What `kafka-storage format` does, without a Java start of its own for each new folder. */
+/** Does what `kafka-storage format` does, without starting Java for each new folder. */
 async function format(logDir: string, nodeId: number, bootstrapCheckpoint: string): Promise<void> {
   const meta = join(logDir, 'meta.properties')
   if (existsSync(meta)) return
@@ -95,7 +95,7 @@ async function launchContainer(launch: BrokerLaunch, image: string): Promise<Bro
   const user = process.getuid === undefined ? [] : ['--user', `${process.getuid()}:${process.getgid?.()}`]
   const java = (command: string) => `java -Xmx512m -cp '/opt/kafka/libs/*' ${command} /kafka/server.properties`
   const start = `${java(`kafka.tools.StorageTool format --ignore-formatted -t ${CLUSTER_ID} -c`)} && exec ${java('kafka.Kafka')}`
-  // One that was given up while it was being made is left behind, without a process.
+  // Removes containers that an earlier command left behind while they were being created.
   spawn('docker', ['container', 'prune', '--force', '--filter', `label=${LABEL}`, '--filter', 'until=10m'], { stdio: 'ignore' }).once(
     'error',
     () => undefined,
@@ -120,12 +120,12 @@ async function launchContainer(launch: BrokerLaunch, image: string): Promise<Bro
     ],
     launch.logFile,
   )
-  // The command itself first: while the container is still being made, there is none to stop.
-  const endWatch = whenThisProcessDies('kill -KILL "$2"; docker stop --time 5 "$1" || docker rm --force "$1"', name, String(child.pid))
+  // The docker command first: while the container is being created, there is none to stop.
+  const endWatch = whenThisProcessEnds('kill -KILL "$2"; docker stop --time 5 "$1" || docker rm --force "$1"', name, String(child.pid))
   const signalContainer = (signal: NodeJS.Signals) => {
     const how = signal === 'SIGKILL' ? ['rm', '--force', name] : ['kill', '--signal', signal, name]
     const docker = spawn('docker', how, { stdio: 'ignore' })
-    // A failure means that there is no such container: not any more, which the end of `docker run` tells, or not yet.
+    // A failure means that there is no such container: it has ended, which `docker run` reports, or it is not created yet.
     docker.once('error', () => undefined)
     if (signal === 'SIGKILL') docker.once('close', () => child.kill('SIGKILL'))
   }
@@ -133,7 +133,7 @@ async function launchContainer(launch: BrokerLaunch, image: string): Promise<Bro
 }
 
 /**
- * In a process group of its own: Ctrl-C in a terminal must not end the broker before those who still write to it.
+ * In a process group of its own: Ctrl-C in a terminal must not end the broker before the services that still write to it.
  * @returns the process, and where its part of the log begins
  */
 function spawnDetached(command: string, args: string[], logFile: string): { child: ChildProcess; logStart: number } {
@@ -184,11 +184,11 @@ export class BrokerProcess {
     return this.#running
   }
 
-  /** Waits until the broker answers. @throws PortTaken, or where it ends before for another reason, or takes too long; then it is ended */
+  /** Waits until the broker answers. @throws PortTaken, or Error where it ends before or takes too long; then it is killed */
   async ready(): Promise<void> {
     const deadline = Date.now() + READY_WITHIN
     while (this.#running && Date.now() < deadline) {
-      // Who answers on the port may be another broker, until this one has said that it has got it.
+      // Another broker may answer on the port, until this one has logged that it listens there.
       if (this.#saysStarted() && (await answersApiVersions(this.#launch.port)) && this.#running) return
       await new Promise((resolve) => setTimeout(resolve, 20))
     }
@@ -196,7 +196,7 @@ export class BrokerProcess {
     await this.kill('SIGKILL')
     const { port, logFile } = this.#launch
     const complaint = this.#complaint()
-    const message = `Kafka on port ${port} ${what}. Its log is ${logFile}, where it says:\n${complaint}`
+    const message = `Kafka on port ${port} ${what}. Its log is ${logFile}, whose last errors are:\n${complaint}`
     throw /Address already in use/.test(complaint) ? new PortTaken(message) : new Error(message, { cause: this.#startFailed })
   }
 
@@ -205,7 +205,7 @@ export class BrokerProcess {
     return this.#started
   }
 
-  /** A broker that gives up says why, and after that a hundred lines of what it closes. */
+  /** The errors in the log: a broker that fails logs them before a hundred lines of what it closes. */
   #complaint(): string {
     const lines = lastLines(this.#launch.logFile, 500, this.#logStart)
     const complaints = lines.filter((line) => /\bERROR\b|Exception: |^Caused by: /.test(line))

@@ -1,6 +1,6 @@
 /**
- * Halves the time in which brokers start: the classes that a broker loads are kept once as an archive (class data sharing, JEP 350).
- * An archive holds for one Java and one class path; Java ignores any other, and the start takes as long as ever.
+ * Halves the start of brokers: the classes that a broker loads are stored once as an archive (class data sharing, JEP 350).
+ * An archive is valid for one Java and one class path; Java ignores any other, and then the start is no faster.
  */
 import { existsSync } from 'node:fs'
 import { rename, rm } from 'node:fs/promises'
@@ -14,10 +14,10 @@ import type { JarDistribution } from './distribution.ts'
 const STOP_WITHIN = 60_000
 
 /**
- * Makes the archive where there is none: runs a broker until it answers, some ten seconds of work.
- * @param signal gives it up
+ * Builds the archive unless there is one: it runs a broker until that answers, which takes some ten seconds.
+ * @param signal cancels it
  */
-export async function makeClassArchive(distribution: JarDistribution, signal?: AbortSignal): Promise<void> {
+export async function buildClassArchive(distribution: JarDistribution, signal?: AbortSignal): Promise<void> {
   const { classArchive } = distribution
   if (existsSync(classArchive) || signal?.aborted) return
   const dir = `${classArchive}.${process.pid}`
@@ -32,17 +32,17 @@ export async function makeClassArchive(distribution: JarDistribution, signal?: A
     properties: (logDir, listenOn) =>
       brokerProperties({ nodeId: 1, port, controllers: new Map([[1, controllerPort]]), logDir, listenOn }, {}),
   })
-  const giveUp = () => void broker.kill('SIGKILL')
-  signal?.addEventListener('abort', giveUp)
+  const cancel = () => void broker.kill('SIGKILL')
+  signal?.addEventListener('abort', cancel)
   try {
     await broker.ready()
     await broker.stop(STOP_WITHIN)
-    // Several processes may make one at the same time: they are alike, and a rename replaces the whole file.
+    // Several processes may build one at the same time: the archives are alike, and a rename replaces the whole file.
     if (!signal?.aborted) await rename(join(dir, 'classes.jsa'), classArchive)
   } catch (error) {
     if (!signal?.aborted) throw error
   } finally {
-    signal?.removeEventListener('abort', giveUp)
+    signal?.removeEventListener('abort', cancel)
     await broker.kill('SIGKILL')
     await rm(dir, { recursive: true, force: true })
   }

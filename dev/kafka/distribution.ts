@@ -1,4 +1,4 @@
-/** Gets Apache Kafka itself: its own jars into the project's cache, or the official image where Java and Maven are missing. */
+/** Downloads Apache Kafka: its jars into the project's cache, or the official image where Java and Maven are missing. */
 import { execFile, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
@@ -6,7 +6,7 @@ import { mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises'
 import { delimiter, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify, stripVTControlCharacters } from 'node:util'
-import { END_PROCESS, whenThisProcessDies } from '../orphan-guard.ts'
+import { END_PROCESS, whenThisProcessEnds } from '../orphan-guard.ts'
 import { brokerProperties } from './broker-properties.ts'
 
 const run = promisify(execFile)
@@ -14,7 +14,7 @@ const run = promisify(execFile)
 export const KAFKA_VERSION =
   /<kafka\.version>(.*)<\/kafka\.version>/.exec(readFileSync(new URL('pom.xml', import.meta.url), 'utf8'))?.[1] ?? ''
 export const KAFKA_IMAGE = `apache/kafka:${KAFKA_VERSION}`
-/** Any cluster id will do (22 characters of base64url, a UUID); one for all lets a formatted directory be prepared once. */
+/** One cluster id (a UUID as 22 characters of base64url) for all clusters, so that a formatted folder is prepared only once. */
 export const CLUSTER_ID = 'UG9rZW1vbi10eXBlcy1rYQ'
 
 const CACHE = fileURLToPath(new URL(`../../.cache/kafka-${KAFKA_VERSION}`, import.meta.url))
@@ -28,9 +28,9 @@ export interface JarDistribution {
   readonly java: string
   /** Class path of the broker and its tools. */
   readonly classPath: string
-  /** Where the archive of loaded classes is, once there is one: see `class-archive.ts`. */
+  /** The file of the archive of classes, which may not exist yet: see `class-archive.ts`. */
   readonly classArchive: string
-  /** What `kafka-storage format` writes beside `meta.properties`: the versions of Kafka's features. */
+  /** A file that `kafka-storage format` writes beside `meta.properties`: the versions of Kafka's features. */
   readonly bootstrapCheckpoint: string
 }
 
@@ -40,9 +40,9 @@ export interface ImageDistribution {
 }
 
 /**
- * Makes sure that Kafka can be started, downloading it once into the project's `.cache` folder.
- * @param say told of each download before it begins
- * @throws where neither JDK and Maven nor Docker are there, or a download fails
+ * Downloads Kafka into the project's folder `.cache`, unless it is there.
+ * @param say prints a line before each download
+ * @throws Error where there is neither a JDK with Maven nor Docker, or a download fails
  */
 export async function getKafka(say: (line: string) => void): Promise<KafkaDistribution> {
   const java = await findJava()
@@ -61,9 +61,9 @@ export async function getKafka(say: (line: string) => void): Promise<KafkaDistri
     return { kind: 'image', image: KAFKA_IMAGE }
   }
   throw new Error(
-    `Kafka cannot be started here: it needs a JDK (${MINIMUM_JAVA} or newer) with Maven, or a running Docker, and ` +
-      `${java === null ? 'no such JDK was found' : 'Maven (mvn) was not found'}, nor does Docker answer. ` +
-      'Install one of the two, or set KAFKA_BROKERS to brokers that run already.',
+    `Kafka cannot be started: it needs a JDK (${MINIMUM_JAVA} or newer) with Maven, or a running Docker. ` +
+      `${java === null ? 'No such JDK' : 'Maven (mvn)'} was found, and Docker does not answer. ` +
+      'Install one of the two, or set KAFKA_BROKERS to brokers that are running.',
   )
 }
 
@@ -72,11 +72,11 @@ async function downloadJars(target: string, say: (line: string) => void): Promis
   await runPatiently('/bin/sh', [fileURLToPath(new URL('download.sh', import.meta.url)), target])
 }
 
-/** Once for each Java: formats a directory to copy from. */
+/** Formats a folder to copy from, once for each Java. */
 async function prepare(java: Java, libs: string): Promise<JarDistribution> {
   const jars = (await readdir(libs)).filter((name) => name.endsWith('.jar')).sort()
   const classPath = jars.map((name) => join(libs, name)).join(delimiter)
-  // What is prepared holds for these paths alone.
+  // The prepared files are valid for these paths only.
   const place = createHash('sha1').update(classPath).digest('hex').slice(0, 8)
   const prepared = join(CACHE, `java-${java.version}-${place}`)
   const bootstrapCheckpoint = join(prepared, 'bootstrap.checkpoint')
@@ -87,7 +87,7 @@ async function prepare(java: Java, libs: string): Promise<JarDistribution> {
   return { kind: 'jars', java: java.path, classPath, bootstrapCheckpoint, classArchive: join(prepared, 'classes.jsa') }
 }
 
-/** Lets Kafka format a directory, of which one file is kept. */
+/** Formats a folder with Kafka's own tool, and keeps one file of it. */
 async function format(java: string, classPath: string, target: string): Promise<void> {
   const unfinished = `${target}.${process.pid}`
   const logDir = `${unfinished}.log`
@@ -105,7 +105,7 @@ interface Java {
   readonly version: string
 }
 
-/** The Java of JAVA_HOME, otherwise that of the PATH; null where there is none or it is too old. */
+/** The Java of JAVA_HOME, otherwise of the PATH; null where there is none, or it is too old. */
 async function findJava(): Promise<Java | null> {
   const home = process.env.JAVA_HOME
   for (const path of [...(home ? [join(home, 'bin', 'java')] : []), 'java']) {
@@ -126,11 +126,11 @@ function answers(command: string, ...args: string[]): Promise<boolean> {
   )
 }
 
-/** Runs a command that may take minutes. @throws where it fails, with what it said last */
+/** Runs a command that may take minutes. @throws Error where it fails, with its output */
 function runPatiently(command: string, args: string[]): Promise<void> {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] })
-    const endWatch = whenThisProcessDies(END_PROCESS, String(child.pid))
+    const endWatch = whenThisProcessEnds(END_PROCESS, String(child.pid))
     let said = ''
     for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text: string) => (said += text))
     child.once('error', reject)
@@ -138,7 +138,7 @@ function runPatiently(command: string, args: string[]): Promise<void> {
       endWatch()
       if (code === 0) return resolve()
       const words = stripVTControlCharacters(said).trim().split('\n').slice(0, 12).join('\n')
-      reject(new Error(`The download failed (${signal ?? `exit code ${code}`}). Is the network there? It says:\n${words}`))
+      reject(new Error(`The download failed (${signal ?? `exit code ${code}`}): check the network. Its output:\n${words}`))
     })
   })
 }

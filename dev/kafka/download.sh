@@ -1,9 +1,9 @@
 #!/bin/sh
-# Copies the jars of Apache Kafka, and all that they need, into a folder through Maven: whole, or not at all.
+# Copies the jars of Apache Kafka and of their dependencies into a folder through Maven: all of them, or none.
 #
-#   download.sh FOLDER                an absolute path; nothing is done where it is there already
-#   download.sh FOLDER --head-start   while npm downloads as well: only where a Java for them is here and no brokers are given, and without a
-#                                     word of failures, for whoever starts Kafka tries again and tells
+#   download.sh FOLDER                an absolute path; does nothing if it exists
+#   download.sh FOLDER --head-start   while npm downloads as well: only if a Java for them is installed and KAFKA_BROKERS is not set. It prints no
+#                                     failure, because the command that starts Kafka tries again and prints it
 set -eu
 target=$1
 
@@ -20,11 +20,11 @@ maven=
 trap '[ -z "$maven" ] || kill "$maven" 2>/dev/null; rm -rf "$unfinished"' EXIT
 trap 'exit 1' INT TERM HUP
 mkdir -p "$(dirname "$target")"
-# Maven lives for seconds: what its machine learns to compile well is lost again. In the background, so that a signal is heard at once.
+# Maven runs for seconds, so only the first compiler is of use. In the background, so that a signal is handled at once.
 MAVEN_OPTS="-XX:TieredStopAtLevel=1 -XX:+UseSerialGC ${MAVEN_OPTS:-}" mvn --batch-mode --quiet --file "$(dirname "$0")/pom.xml" \
   -DincludeScope=runtime "-DoutputDirectory=$unfinished" org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies &
 maven=$!
 wait "$maven"
 maven=
-# Somebody else may have been quicker.
+# Another process may have been faster.
 [ -e "$target" ] || mv "$unfinished" "$target"

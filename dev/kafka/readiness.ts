@@ -1,4 +1,4 @@
-/** Tells whether a Kafka broker answers. */
+/** Checks whether a Kafka broker answers. */
 import { connect } from 'node:net'
 
 /**

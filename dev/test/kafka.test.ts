@@ -65,7 +65,7 @@ describe('one broker', () => {
     await assert.rejects(startKafka({ dir, port }), (error: Error) => {
       assert.match(
         error.message,
-        new RegExp(`^Kafka on port ${port} ended before it answered\\. Its log is .*kafka\\.log, where it says:\n`),
+        new RegExp(`^Kafka on port ${port} ended before it answered\\. Its log is .*kafka\\.log, whose last errors are:\n`),
       )
       assert.match(error.message, /Address already in use/)
       return true

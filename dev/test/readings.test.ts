@@ -58,7 +58,7 @@ describe('the services', () => {
       { counted: 5, duplicates: 0, deadLetters: 3, lag: 1, heldBack: 1 },
     )
     const readings = new Readings({ name: 'producer', url: producer }, { name: 'consumer', url: consumer }, file)
-    assert.deepEqual(await readings.take(), {
+    assert.deepEqual(await readings.read(), {
       captured: 10,
       counted: 5,
       duplicates: 0,
@@ -82,7 +82,7 @@ describe('the services', () => {
   test('that do not answer leave dashes and no error', async () => {
     const away = { name: 'producer', url: 'http://127.0.0.1:1' }
     const readings = new Readings(away, { name: 'consumer', url: null }, join(tmpdir(), 'there-is-no-such-file'))
-    const { captured, lag, problems, counts } = await readings.take()
+    const { captured, lag, problems, counts } = await readings.read()
     assert.deepEqual({ captured, lag, problems, counts }, { captured: null, lag: null, problems: [], counts: new Map() })
   })
 
@@ -92,7 +92,7 @@ describe('the services', () => {
     const consumer: Mutable = { name: 'consumer', url: await serve(t, '', [], group) }
     const readings = new Readings(producer, consumer, join(tmpdir(), 'there-is-no-such-file'))
     const take = async () => {
-      const { captured, waiting, lag, counted, duplicates } = await readings.take()
+      const { captured, waiting, lag, counted, duplicates } = await readings.read()
       return { captured, waiting, lag, counted, duplicates }
     }
     assert.deepEqual(await take(), { captured: 10, waiting: 1, lag: 3, counted: 5, duplicates: 1 })
@@ -113,7 +113,7 @@ describe('the services', () => {
     const hear = (name: string) => (url: string) => asked.push(`${name} ${url}`)
     const producer = { name: 'producer', url: await serve(t, '', [], null, hear('producer')) }
     const consumer = { name: 'consumer', url: await serve(t, '', [], null, hear('consumer')) }
-    await new Readings(producer, consumer, join(tmpdir(), 'there-is-no-such-file')).take()
+    await new Readings(producer, consumer, join(tmpdir(), 'there-is-no-such-file')).read()
     assert.ok(asked.indexOf('consumer /api/partitions') >= 0)
     assert.ok(asked.indexOf('consumer /api/partitions') < asked.indexOf('producer /metrics'), asked.join(', '))
   })

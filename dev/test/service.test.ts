@@ -92,14 +92,14 @@ describe('a service', () => {
 
   test('that cannot go on as it is set up is not started again', async (t) => {
     const { service, next } = await runService(t, 'console.error(\'HTTP_PORT is "x"\'); process.exit(78)')
-    assert.partialDeepStrictEqual(await next('hopeless'), { exitCode: 78, lastLines: ['HTTP_PORT is "x"'] })
+    assert.partialDeepStrictEqual(await next('fatal'), { exitCode: 78, lastLines: ['HTTP_PORT is "x"'] })
     assert.equal(service.pid, null)
   })
 
   test('that cannot make its port or folder is tried once more', async (t) => {
     const { next } = await runService(t, 'process.exit(73)')
     await next('died')
-    assert.partialDeepStrictEqual(await next('hopeless'), { exitCode: 73 })
+    assert.partialDeepStrictEqual(await next('fatal'), { exitCode: 73 })
   })
 
   test('that somebody else has asked to end starts again', async (t) => {

@@ -49,7 +49,7 @@ describe('make start', () => {
     await running.said(/Kafka +localhost:\d+ answers again/)
     const killed = await running.counted(() => true)
     await running.counted((types) => types > killed + 20)
-    assert.match(running.output, /Kafka +has ended; it is started again/)
+    assert.match(running.output, /Kafka +has ended; it is being started again/)
     running.signal('SIGTERM')
     assert.equal(await running.exitCode, 0, running.output)
     await running.nothingIsLeft()
@@ -108,7 +108,7 @@ describe('make start', () => {
     await writeFile(file, '')
     const running = start({ DATA_DIR: file })
     assert.equal(await running.exitCode, 73)
-    assert.match(running.output, /The producer cannot go on:/)
+    assert.match(running.output, /The producer cannot run, and is not started again:/)
   })
 
   test('reports all wrong settings of both services at once, and names that are probably misspelt, before it starts anything', async () => {
@@ -118,7 +118,7 @@ describe('make start', () => {
     assert.doesNotMatch(wrong.output, /Apache Kafka/)
     const misspelt = start({ CAPTURE_INTERVALL: '1s', CAPTURE_MODE: 'sweep', CAPTURE_INTERVAL: '' })
     await misspelt.said(/CAPTURE_INTERVALL is not a setting of this service: was CAPTURE_INTERVAL meant\?/)
-    await misspelt.said(/CAPTURE_MODE=sweep is not used: make start needs CAPTURE_MODE=random/)
+    await misspelt.said(/CAPTURE_MODE=sweep is ignored: make start needs CAPTURE_MODE=random/)
     misspelt.signal('SIGTERM')
     assert.equal(await misspelt.exitCode, 0, misspelt.output)
   })

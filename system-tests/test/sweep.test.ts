@@ -38,8 +38,8 @@ describe('make sweep', () => {
 
     assert.equal(await sweep.exitCode, 0, sweep.output)
     assert.equal(await readFile(sweep.outputFile, 'utf8'), documentOf(1))
-    assert.match(sweep.output, /producer +was ended by SIGKILL; it starts again/)
-    assert.match(sweep.output, /consumer +was ended by SIGKILL; it starts again/)
+    assert.match(sweep.output, /producer +was ended by SIGKILL; it is started again/)
+    assert.match(sweep.output, /consumer +was ended by SIGKILL; it is started again/)
     assert.match(sweep.output, /^water +192 +█+/m)
     assert.match(sweep.output, /^[\d,]+ Pokémon, of 18 types$/m)
     assert.match(sweep.output, /the counts rose by exactly the 2,116 types of the 1,351 Pokémon captured/)
@@ -51,14 +51,17 @@ describe('make sweep', () => {
     await killed.counted((types) => types > IN_ALL + 200)
     const start = await run('start')
     assert.equal(await start.exitCode, 1)
-    assert.match(start.output, /make sweep is running here already \(process \d+, since .*\)\.\nmake start joins nothing/)
+    assert.match(
+      start.output,
+      /make start was not started: make sweep is already running here \(process \d+, since .*\)\.\nStop it with Ctrl-C first/,
+    )
     assert.ok((await killed.kill()) < 2 * IN_ALL)
     await killed.nothingIsLeft()
 
     const next = await run('sweep')
     await next.counted((types) => types === 2 * IN_ALL)
     assert.equal(await next.exitCode, 0, next.output)
-    assert.match(next.output, /goes on where it was stopped/)
+    assert.match(next.output, /continues where it was stopped/)
     assert.equal(await readFile(next.outputFile, 'utf8'), documentOf(2))
     await next.nothingIsLeft()
   })
@@ -72,7 +75,10 @@ describe('make sweep', () => {
     )
     store.close()
     assert.equal(await sweep.exitCode, 1, sweep.output)
-    assert.match(sweep.output, /The counts did not rise by what is in the topic:\ntype +captured +counted +difference\nice +69 +70 +\+1\n/)
+    assert.match(
+      sweep.output,
+      /The counts did not rise by the types in the topic:\ntype +captured +counted +difference\nice +69 +70 +\+1\n/,
+    )
     await sweep.nothingIsLeft()
   })
 
@@ -102,7 +108,7 @@ describe('make sweep', () => {
     sweep.signal('SIGTERM')
     assert.equal(await sweep.exitCode, 1, sweep.output)
     assert.ok(performance.now() - asked < 10_000)
-    assert.match(sweep.output, /SIGTERM: stopping.*The next make sweep goes on from here/)
+    assert.match(sweep.output, /SIGTERM: stopping.*The next make sweep continues from here/)
     await sweep.nothingIsLeft()
   })
 

@@ -1,10 +1,10 @@
-/** A service's life as a process: signals, its one time budget for stopping, and what it answers to its starter. */
-import { constants } from 'node:os'
+/** A service as a process: signals, one time budget for stopping, and the exit code. */
 import { ignoreClosedOutput } from './closed-output.ts'
 import { endProcess } from './end-process.ts'
 import { failureOf } from './failure.ts'
 import { type Logger, logDetails } from './logger.ts'
 import { EXIT } from './service-error.ts'
+import { onStopSignals } from './stop-signals.ts'
 
 export interface ServiceProcessOptions {
   readonly logger: Logger
@@ -17,15 +17,10 @@ export interface ServiceProcessOptions {
   readonly start: (signal: AbortSignal) => Promise<void>
 }
 
-/** SIGHUP: the terminal was closed. */
-const STOP_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
-/** Ctrl-C reaches the whole group of processes, and npm hands it on once more: two signals within this many ms are one. */
-const ONE_KEYSTROKE = 100
-
 /**
  * Runs the service in this process. The first signal, or the end of the parent process that has a channel to this one, asks it to stop;
- * a second signal, or the end of the time budget, ends the process at once. To be called once, and to be followed by `endProcess`: what
- * is still open then was not worth waiting for.
+ * a second signal, or the end of the time budget, ends the process at once. To be called once, and to be followed by `endProcess`, which closes
+ * whatever is still open.
  * @returns the exit code: 0 also after it was asked to stop and did so in time
  */
 export async function runServiceProcess({ logger, shutdownTimeout, start }: ServiceProcessOptions): Promise<number> {
@@ -33,29 +28,26 @@ export async function runServiceProcess({ logger, shutdownTimeout, start }: Serv
   const stop = (why: string, exitCode: number) => {
     if (stopping.signal.aborted) return
     logger.info(`${why}: stopping`)
-    // Keeps the process alive as well: whoever does not stop shall be told of, and not just vanish.
+    // The timer also keeps the process alive, so that the log says that the service did not stop, instead of just ending.
     setTimeout(() => {
-      logger.error(`did not stop within SHUTDOWN_TIMEOUT (${shutdownTimeout / 1000} s): ends at once; what was committed stays so`)
+      logger.error(
+        `did not stop within SHUTDOWN_TIMEOUT (${shutdownTimeout / 1000} s): the process ends at once; what was committed is safe`,
+      )
       void endProcess(exitCode)
     }, shutdownTimeout)
     stopping.abort()
   }
 
-  let signalledAt = Number.NaN
-  const onSignal = (name: NodeJS.Signals) => {
-    const exitCode = 128 + constants.signals[name]
-    if (performance.now() - signalledAt >= ONE_KEYSTROKE) {
-      logger.warn(`${name} again: ends at once`)
+  onStopSignals({
+    first: stop,
+    again(name, exitCode) {
+      logger.warn(`${name} again: the process ends at once`)
       void endProcess(exitCode)
-    }
-    // Not moved by what belongs to the first one: whoever sends signals without pause wants an end.
-    if (Number.isNaN(signalledAt)) signalledAt = performance.now()
-    stop(name, exitCode)
-  }
-  for (const name of STOP_SIGNALS) process.on(name, onSignal)
-  const onOrphaned = () => stop('the process that started this one is gone', EXIT.temporary)
+    },
+  })
+  const onOrphaned = () => stop('the parent process has ended', EXIT.temporary)
   process.on('disconnect', onOrphaned)
-  // It may be gone already; a process that was started without a channel has no `send`.
+  // It may have ended already; a process that was started without a channel has no `send`.
   if (process.send !== undefined && !process.connected) onOrphaned()
 
   const fail = (error: unknown): number => {
@@ -63,14 +55,14 @@ export async function runServiceProcess({ logger, shutdownTimeout, start }: Serv
     logger.fatal(logDetails(error), message)
     return exitCode
   }
-  // Rejections that nobody handles come here as well.
+  // Unhandled rejections arrive here as well.
   process.on('uncaughtException', (error) => void endProcess(fail(error)))
   ignoreClosedOutput()
 
   try {
     await start(stopping.signal)
   } catch (error) {
-    // Our own request to stop, come back, is no failure.
+    // An AbortError after our own request to stop is no failure.
     if (!stopping.signal.aborted || !(error instanceof Error) || error.name !== 'AbortError') return fail(error)
   }
   if (stopping.signal.aborted) logger.info('stopped')

@@ -52,7 +52,7 @@ for (const [signal, exitCode] of [
     service.child.kill(signal)
     await service.says(/stopping/)
     assert.equal(await insist(service, signal), exitCode)
-    assert.equal(service.lines.at(-1)?.msg, `${signal} again: ends at once`)
+    assert.equal(service.lines.at(-1)?.msg, `${signal} again: the process ends at once`)
   })
 }
 
@@ -68,7 +68,7 @@ test('stopping has a time budget; past it the process ends at once and says whic
   const service = await start(t, 'never stops', { shutdownTimeout: 300 })
   service.child.kill('SIGTERM')
   assert.equal(await service.ends(), 143)
-  assert.match(service.lines.at(-1)?.msg ?? '', /^did not stop within SHUTDOWN_TIMEOUT \(0\.3 s\): ends at once/)
+  assert.match(service.lines.at(-1)?.msg ?? '', /^did not stop within SHUTDOWN_TIMEOUT \(0\.3 s\): the process ends at once/)
 })
 
 test('a disk that does not answer does not keep it from ending', async (t) => {
@@ -130,13 +130,13 @@ test('the end of the process that started it is a request to stop', async (t) =>
   const service = await start(t, 'stops when asked to', { channel: true })
   service.child.disconnect()
   assert.equal(await service.ends(), 0)
-  assert.ok(await service.says(/^the process that started this one is gone: stopping$/))
+  assert.ok(await service.says(/^the parent process has ended: stopping$/))
 })
 
 test('a signal after that does not end it by force: whoever started it may have sent it on its way out', async (t) => {
   const service = await start(t, 'never stops', { shutdownTimeout: 1500, channel: true })
   service.child.disconnect()
-  await service.says(/is gone: stopping/)
+  await service.says(/has ended: stopping/)
   service.child.kill('SIGTERM')
   assert.equal(await service.ends(), 75)
   assert.match(service.lines.at(-1)?.msg ?? '', /SHUTDOWN_TIMEOUT/)

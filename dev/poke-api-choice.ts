@@ -30,7 +30,7 @@ export async function choosePokeApi(
     return {
       url: live,
       kind: 'live',
-      what: `live, ${live}${proxy === null ? '' : ` by the proxy ${shownProxy(proxy)}`}`,
+      what: `live, ${live}${proxy === null ? '' : ` through the proxy ${shownProxy(proxy)}`}`,
       close: nothingToClose,
     }
   const server = await serveBundled()

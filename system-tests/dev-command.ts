@@ -73,7 +73,7 @@ export class DevCommand {
 
   /** The figures of each line that it has printed, oldest first; null: it printed that the figure is not known. */
   get figures(): Figures[] {
-    return [...this.output.matchAll(/captured (\S+), waiting to be sent (\S+), lag (\S+), counted ([^\s,;]+)/g)].map((found) => {
+    return [...this.output.matchAll(/captured (\S+), waiting to be sent (\S+), lag (\S+), counted (–|\d+(?:,\d{3})*)/g)].map((found) => {
       const [captured, waiting, lag, counted] = found.slice(1).map((text) => {
         const figure = Number(text.replaceAll(',', ''))
         return Number.isNaN(figure) ? null : figure

@@ -23,16 +23,20 @@ test('the live PokeAPI is used where it gives a real Pokémon', async (t) => {
 })
 
 for (const [name, answer, why] of [
-  ['an answer of 200 that says OK', (_, response) => response.end('"OK"'), /gave a body that is no Pokémon: 4 bytes that begin with/],
+  [
+    'an answer of 200 that says OK',
+    (_, response) => response.end('"OK"'),
+    /returned a body that is not a Pokémon: 4 bytes that begin with/,
+  ],
   [
     "a captive network's page",
     (_, response) => response.end('<html>Log in</html>'),
-    /gave a body that is no Pokémon: 19 bytes that begin with/,
+    /returned a body that is not a Pokémon: 19 bytes that begin with/,
   ],
   [
     'another Pokémon',
     (_, response) => response.end('{"id":25,"name":"pikachu","types":[{"slot":1,"type":{"name":"electric"}}]}'),
-    /gave Pokémon 25 \(pikachu\) instead of 1/,
+    /returned Pokémon 25 \(pikachu\) instead of 1/,
   ],
   ['an API without Pokémon', (_, response) => response.writeHead(404).end(), /answered with status 404/],
   ['a failing API', (_, response) => response.writeHead(503).end(), /answered with status 503/],
@@ -54,7 +58,7 @@ test('where nobody answers, that is the reason', async (t) => {
   assert.match(choice.what, /^the bundled Pokédex at http:\/\/127\.0\.0\.1:\d+\/api\/v2 \(the live one /)
 })
 
-test('the live one is asked by the proxy that the producer would ask, and its refusal is the reason', async (t) => {
+test('the live one is requested through the same proxy as the producer’s, and its refusal is the reason', async (t) => {
   const asked: (string | undefined)[] = []
   const proxy = await serve(t, (request, response) => {
     asked.push(request.url)
@@ -63,7 +67,7 @@ test('the live one is asked by the proxy that the producer would ask, and its re
   const choice = await choosePokeApi(undefined, { live: 'http://pokeapi.example/api/v2', proxy: new URL(proxy) })
   t.after(() => choice.close())
   assert.deepEqual(asked, ['http://pokeapi.example/api/v2/pokemon/1/'])
-  assert.match(choice.what, /\(the live one was not asked, because the proxy http:\/\/127\.0\.0\.1:\d+ asks for a user and a password/)
+  assert.match(choice.what, /\(the live one got no request, because the proxy http:\/\/127\.0\.0\.1:\d+ asks for a user and a password/)
 })
 
 async function serve(t: TestContext, answer: RequestListener): Promise<string> {

@@ -1,4 +1,4 @@
-/** The command `check-api`: whether PokeAPI answers from here, before anything is started that needs it. */
+/** The command `check-api`: checks whether PokeAPI answers, before anything is started that needs it. */
 import { EXIT, proxyFor, shownProxy } from '@poke-api-pipeline/service-kit'
 import { readConfig } from './config.ts'
 import { probePokeApi } from './infrastructure/poke-api/probe.ts'
@@ -10,6 +10,6 @@ export async function checkApi(env: Readonly<Record<string, string | undefined>>
   const url = config.POKE_API_URL
   const proxy = proxyFor(url, config)
   await probePokeApi({ url, proxy })
-  console.log(`PokeAPI answers at ${url}${proxy === null ? '' : ` by the proxy ${shownProxy(proxy)}`}.`)
+  console.log(`PokeAPI answers at ${url}${proxy === null ? '' : ` through the proxy ${shownProxy(proxy)}`}.`)
   return EXIT.ok
 }

@@ -1,27 +1,33 @@
-/** The closed list of the producer's errors: each kind with a code, whether waiting helps, and the exit code where it ends the service. */
+/** The closed list of the producer's errors: each kind with its code, whether it is retried, and the exit code if it ends the service. */
 import { type ErrorKind, EXIT, final, printable, retried, ServiceError } from '@poke-api-pipeline/service-kit'
 
-/** PokeAPI did not give what was asked for. */
+/** Failures of requests to PokeAPI. */
 export const POKE_API_ERRORS = {
-  unreachable: retried('PokeAPI cannot be reached.', 'Check the network and `POKE_API_URL`; it is tried again.'),
+  unreachable: retried('PokeAPI cannot be reached.', 'Check the network and `POKE_API_URL`.'),
   proxy: retried(
-    'The proxy cannot be reached, or does not pass requests on to PokeAPI.',
-    'Check the proxy, and `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`: its address, user and password; it is tried again.',
+    'The proxy cannot be reached, or does not forward requests to PokeAPI.',
+    'Check the proxy, and its address, user and password in `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`.',
   ),
-  tls: retried('TLS with PokeAPI failed, for the reason in the message.', 'Do what the message says; it is tried again.'),
-  deadline: retried('PokeAPI did not answer in time.', 'It is tried again; `POKE_API_TIMEOUT` is how long it may take.'),
-  status: retried('PokeAPI answered with an error.', 'It is tried again later.'),
+  tls: retried('TLS with PokeAPI failed, for the reason in the message.', 'Do what the message says.'),
+  deadline: retried('PokeAPI did not answer in time.', 'If this happens often, raise `POKE_API_TIMEOUT`.'),
+  status: retried(
+    'PokeAPI answered with an error status.',
+    'Look up the status in the message. If PokeAPI itself has failed, nothing has to be done.',
+  ),
   'rate-limited': retried(
     'PokeAPI asks for fewer requests (status 429).',
-    'Lower `POKE_API_MAX_RATE`; what the answer says about waiting is honoured.',
+    'Lower `POKE_API_MAX_RATE`. The service waits as long as the answer asks for.',
   ),
-  redirected: retried('PokeAPI sends this service to another origin, which it does not follow.', 'Set `POKE_API_URL` to the API itself.'),
-  'too-large': retried('A body is larger than a Pokémon can be.', 'Check what answers at `POKE_API_URL`.'),
+  redirected: retried('PokeAPI redirects to another origin, which this service does not follow.', 'Set `POKE_API_URL` to the API itself.'),
+  'too-large': retried('PokeAPI returned a body larger than `POKE_API_MAX_BYTES`.', 'Check which server answers at `POKE_API_URL`.'),
   'not-a-pokemon': retried(
-    'A body is no Pokémon, and stayed none when asked for again.',
-    'Check what answers at the URL in the message; nothing was published for it.',
+    'PokeAPI returned something other than the requested Pokémon, even when asked again.',
+    'Check which server answers at the URL in the message. Nothing was published for this Pokémon.',
   ),
-  'not-a-list': retried('The list of all Pokémon is none.', 'Check what answers at the URL in the message.'),
+  'not-a-list': retried(
+    'PokeAPI returned something other than the list of all Pokémon.',
+    'Check which server answers at the URL in the message.',
+  ),
   cache: final(
     EXIT.cannotCreate,
     'The cache of PokeAPI’s answers cannot be used.',
@@ -33,7 +39,7 @@ export type PokeApiErrorKind = keyof typeof POKE_API_ERRORS
 export class PokeApiError extends ServiceError {
   override readonly name = 'PokeApiError'
   readonly kind: PokeApiErrorKind
-  /** What is wrong, in few words and without what was asked for: `types is empty`. */
+  /** What is wrong, in a few words and without the request: `types is empty`. */
   readonly reason: string
 
   constructor(kind: PokeApiErrorKind, message: string, { reason = message, ...options }: ErrorOptions & { readonly reason?: string } = {}) {
@@ -43,17 +49,13 @@ export class PokeApiError extends ServiceError {
   }
 }
 
-/** The outbox could not keep or give what it should. */
+/** Failures of the outbox. */
 export const OUTBOX_ERRORS = {
-  full: retried('The disk of `DATA_DIR` is full.', 'Make room; capturing goes on by itself.'),
-  io: retried('The disk of `DATA_DIR` failed.', 'See to the disk; capturing goes on by itself.'),
+  full: retried('The disk of `DATA_DIR` is full.', 'Free some space. Capturing pauses until then, and goes on by itself.'),
+  io: retried('The disk of `DATA_DIR` failed.', 'Check the disk. Capturing pauses until it works again, and goes on by itself.'),
   locked: final(EXIT.temporary, 'Another process uses this outbox.', 'End that process, or give this one another `DATA_DIR`.'),
-  unusable: final(EXIT.cannotCreate, 'The outbox cannot be made or opened.', 'Make `DATA_DIR` writable, on a local disk.'),
-  damaged: final(
-    EXIT.data,
-    'The outbox is no sound database any more.',
-    'Put a backup in its place, or move it away to begin an empty one.',
-  ),
+  unusable: final(EXIT.cannotCreate, 'The outbox cannot be created or opened.', 'Make `DATA_DIR` writable, on a local disk.'),
+  damaged: final(EXIT.data, 'The outbox is damaged.', 'Restore a backup, or move the file away to begin with an empty outbox.'),
   'newer-schema': final(
     EXIT.config,
     'A newer version of this service wrote the outbox.',
@@ -72,50 +74,56 @@ export class OutboxError extends ServiceError {
   }
 }
 
-/** Kafka did not take events. What was sent stays in the outbox and is sent again. */
+/** Kafka did not acknowledge events. They stay in the outbox and are sent again. */
 export const PUBLISH_ERRORS = {
   unreachable: retried(
-    'No broker can be reached, or not the one that is needed.',
-    'Start Kafka, or correct `KAFKA_BROKERS`; where the message says so, correct `advertised.listeners` of the broker. Captures wait in the outbox.',
+    'No broker can be reached, or not the broker that is needed.',
+    'Start Kafka, or correct `KAFKA_BROKERS`. If the message says so, correct `advertised.listeners` of the broker. Captures wait in the outbox.',
   ),
-  deadline: retried('Kafka did not answer in time.', 'It is tried again with a new connection.'),
+  deadline: retried(
+    'Kafka did not answer in time.',
+    'If this happens often, check the brokers or raise `KAFKA_SEND_TIMEOUT`. The service retries through a new connection.',
+  ),
   quota: retried(
-    'Kafka enforces a quota on this service, which makes it wait.',
-    'Raise the quota of its user or client id, or leave it: nothing is lost, and it goes on by itself.',
+    'Kafka throttles this service because of a quota.',
+    'Raise the quota of its user or client id, or accept the delay: nothing is lost.',
   ),
-  'no-password': retried('The file of the password for Kafka is gone.', 'Put the file of `KAFKA_PASSWORD_FILE` back.'),
-  'no-topic': retried('The topic is gone.', 'It is made again.'),
-  'no-leader': retried('A partition of the topic has no leader.', 'Start the broker that keeps it.'),
+  'no-password': retried('The file with the password for Kafka cannot be read any more.', 'Restore the file of `KAFKA_PASSWORD_FILE`.'),
+  'no-topic': retried('The topic was deleted.', 'Nothing has to be done: the service creates it again.'),
+  'no-leader': retried('A partition of the topic has no leader.', 'Start the broker that has its replica.'),
   'not-enough-brokers': retried(
-    'Too few brokers for the topic’s replication.',
-    'Start more brokers, or lower `KAFKA_TOPIC_REPLICATION` before the topic is made.',
+    'There are fewer brokers than the replication of the topic needs.',
+    'Start more brokers, or lower `KAFKA_TOPIC_REPLICATION` before the topic is created.',
   ),
   'fewer-partitions': retried('The topic has fewer partitions than when events were stored for it.', 'Add partitions to the topic.'),
-  'too-large': retried('So many events at once are more than the topic takes.', 'Fewer are sent by themselves.'),
-  'timestamp-refused': retried(
-    'The topic does not take a capture’s time as the timestamp of a record (`message.timestamp.before.max.ms`).',
-    'Such events are sent again with the time of sending; `ce_time` keeps the time of the capture.',
+  'too-large': retried(
+    'The topic does not accept so many bytes at once.',
+    'Nothing has to be done: the service sends fewer events at once.',
   ),
-  refused: retried('Kafka refused the events for another reason.', 'The message has the broker’s words; it is tried again.'),
+  'timestamp-refused': retried(
+    'The topic does not accept the time of a capture as the timestamp of a record (`message.timestamp.before.max.ms`).',
+    'Nothing has to be done: such events are sent again with the time of sending, and `ce_time` keeps the time of the capture.',
+  ),
+  refused: retried('Kafka rejected the events for another reason.', 'The message quotes the broker.'),
   'event-refused': final(
     EXIT.config,
-    'The topic does not take an event of this service.',
-    'Correct the topic’s settings named in the message.',
+    'The topic does not accept the events of this service.',
+    'Correct the settings of the topic that the message names.',
   ),
   'topic-refused': final(
     EXIT.config,
-    'Kafka does not make the topic.',
-    'Correct `KAFKA_TOPIC` or `KAFKA_TOPIC_PARTITIONS`, or make the topic by hand.',
+    'Kafka does not create the topic.',
+    'Correct `KAFKA_TOPIC` or `KAFKA_TOPIC_PARTITIONS`, or create the topic by hand.',
   ),
   'not-authorised': final(
     EXIT.notAllowed,
-    'Kafka refuses the login, or does not allow the topic to this user.',
-    'Check user and password, and grant what the message names.',
+    'Kafka rejected the login, or does not allow this user to use the topic.',
+    'Check user and password, and grant the rights that the message names.',
   ),
   tls: {
     ...retried(
       'TLS with a broker failed, for the reason in the message.',
-      'Do what the message says. A certificate that is renewed at the broker, or a port that is set right there, is found by itself; settings of this service need a new start.',
+      'Do what the message says. The service notices a correction at the broker by itself; after a correction of its own settings it has to be restarted.',
     ),
     exitCode: EXIT.config,
   },

@@ -1,4 +1,4 @@
-/** Puts the producer together and runs it: the only place where its parts meet. */
+/** Puts the parts of the producer together and runs it. */
 import { join } from 'node:path'
 import { kafkaSecurity } from '@poke-api-pipeline/kafka-common'
 import {
@@ -23,14 +23,15 @@ import { KafkaEventPublisher } from './infrastructure/messaging/kafka-producer.t
 import { ProducerMetrics } from './infrastructure/metrics.ts'
 import { SqliteOutbox } from './infrastructure/outbox/sqlite-outbox.ts'
 import { PokeApiClient } from './infrastructure/poke-api/poke-api-client.ts'
+import type { PokeApiObserver } from './infrastructure/poke-api/poke-api-observer.ts'
 
-/** What was done is summed up in the log this often, in ms. */
+/** Time between two summaries in the log, in ms. */
 const SUMMARY_INTERVAL = 10_000
-/** The part of the time for stopping that the send under way and the last commit may take; the rest is for closing connections. */
+/** The part of `SHUTDOWN_TIMEOUT` that the send under way and the last commit may take; the rest is for closing connections. */
 const DRAIN_SHARE = 0.7
 
 /**
- * Runs the producer in this process until it is asked to stop, or its sweep is captured and acknowledged.
+ * Runs the producer in this process until it is asked to stop, or its sweep is finished.
  * @returns the exit code
  * @throws ServiceError where settings are wrong
  */
@@ -49,7 +50,7 @@ export async function run(env: NodeJS.ProcessEnv): Promise<number> {
   return exitCode === EXIT.ok && !isComplete ? EXIT.incomplete : exitCode
 }
 
-/** @returns false where its sweep is finished and has left Pokémon out */
+/** @returns false where its sweep has left Pokémon out */
 async function produce(config: Config, env: NodeJS.ProcessEnv, logger: Logger, signal: AbortSignal): Promise<boolean> {
   await using parts = new AsyncDisposableStack()
   const clock = systemClock()
@@ -59,12 +60,12 @@ async function produce(config: Config, env: NodeJS.ProcessEnv, logger: Logger, s
   health.add('process', () => (signal.aborted ? 'is stopping' : null))
   const metrics = new ProducerMetrics(registry)
   const report = new CaptureReport({ logger, health, maxEvents: config.OUTBOX_MAX_EVENTS, clock, stopping: signal })
-  // First, so that probes are answered however long the rest takes; closed last.
+  // Started first, so that probes are answered however long the rest takes; closed last.
   const http = await startHttpServer({ host: config.HTTP_HOST, port: config.HTTP_PORT, health, registry, logger })
   parts.defer(() => http.close())
   await tellParent({ type: 'listening', port: http.port })
 
-  // Makes its folder, where the cache is kept, too. The controller closes it.
+  // It creates the folder, which the cache needs too. The controller closes it.
   const outbox = new SqliteOutbox({ dir: config.DATA_DIR })
   const proxy = proxyFor(config.POKE_API_URL, config)
   const api = new PokeApiClient({
@@ -76,11 +77,7 @@ async function produce(config: Config, env: NodeJS.ProcessEnv, logger: Logger, s
     maxAtOnce: config.CAPTURE_CONCURRENCY,
     timeout: config.POKE_API_TIMEOUT,
     maxBody: config.POKE_API_MAX_BYTES,
-    observer: {
-      requested: (outcome) => metrics.requested(outcome),
-      attempted: (seconds, failure) => metrics.attempted(seconds, failure),
-      cacheFailed: (message) => report.cacheFailed(message),
-    },
+    observer: fanOut<PokeApiObserver>([metrics, report]),
   })
   parts.defer(() => api.close())
   const publisher = new KafkaEventPublisher({
@@ -89,7 +86,7 @@ async function produce(config: Config, env: NodeJS.ProcessEnv, logger: Logger, s
     partitions: config.KAFKA_TOPIC_PARTITIONS,
     replication: config.KAFKA_TOPIC_REPLICATION,
     onExisting({ partitions, replication }) {
-      // A default is nobody's wish.
+      // Only settings of the user: nobody asked for the defaults.
       for (const [name, has] of [
         ['KAFKA_TOPIC_PARTITIONS', partitions],
         ['KAFKA_TOPIC_REPLICATION', replication],
@@ -109,7 +106,7 @@ async function produce(config: Config, env: NodeJS.ProcessEnv, logger: Logger, s
   const sweeping = config.CAPTURE_MODE === 'sweep'
   logger.info(
     { topic: config.KAFKA_TOPIC, brokers: config.KAFKA_BROKERS, source: outbox.source, waiting: outbox.depth },
-    `captures ${sweeping ? 'every Pokémon once' : 'Pokémon at random'} from ${config.POKE_API_URL}${proxy === null ? '' : ` by the proxy ${shownProxy(proxy)}`} into ${config.KAFKA_TOPIC}; health and metrics on ${http.shownAddress}`,
+    `captures ${sweeping ? 'every Pokémon once' : 'Pokémon at random'} from ${config.POKE_API_URL}${proxy === null ? '' : ` through the proxy ${shownProxy(proxy)}`} into ${config.KAFKA_TOPIC}; health and metrics on ${http.shownAddress}`,
   )
   const controller = new Controller({
     api,
@@ -119,7 +116,7 @@ async function produce(config: Config, env: NodeJS.ProcessEnv, logger: Logger, s
     mode: sweeping ? { order: 'sweep' } : { order: 'random', interval: config.CAPTURE_INTERVAL },
     limits: {
       concurrency: config.CAPTURE_CONCURRENCY,
-      // The API never waits for us.
+      // So that the API never has to wait for this service.
       ahead: config.CAPTURE_CONCURRENCY,
       maxEvents: config.OUTBOX_MAX_EVENTS,
       maxAttempts: config.SWEEP_MAX_ATTEMPTS,

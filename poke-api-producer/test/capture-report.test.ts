@@ -38,7 +38,7 @@ suite('the report', () => {
     const { said, report } = setUp()
     report.settingUnused('KAFKA_TOPIC_PARTITIONS', 12, 'poke-topic', 3)
     assert.deepEqual(said, [
-      'warn: KAFKA_TOPIC_PARTITIONS=12 changes nothing: topic poke-topic is there already, with 3. To change it, use kafka-topics.sh --alter (partitions can only be added) or kafka-reassign-partitions.sh (replicas)',
+      'warn: KAFKA_TOPIC_PARTITIONS=12 has no effect, because topic poke-topic exists already, with 3. To change the topic, use kafka-topics.sh --alter (partitions can only be added) or kafka-reassign-partitions.sh (replicas)',
     ])
   })
 
@@ -63,18 +63,18 @@ suite('the report', () => {
     assert.deepEqual(health.reasons(), ['kafka: Kafka is away'])
     report.published(1)
     assert.deepEqual(health.reasons(), [])
-    assert.deepEqual(said, ['warn: Kafka is away', 'info: Kafka takes events again'])
+    assert.deepEqual(said, ['warn: Kafka is away', 'info: Kafka accepts events again'])
   })
 
   test('a full outbox is not ready, and the log says that capturing pauses and goes on', () => {
     const { said, health, report } = setUp()
     report.paused(true)
-    assert.deepEqual(health.reasons(), ['outbox: it is full, 100 events wait for Kafka (OUTBOX_MAX_EVENTS)'])
+    assert.deepEqual(health.reasons(), ['outbox: the outbox is full: 100 events wait for Kafka (OUTBOX_MAX_EVENTS)'])
     report.paused(false)
     assert.deepEqual(health.reasons(), [])
     assert.deepEqual(said, [
-      'warn: capturing pauses: the outbox: it is full, 100 events wait for Kafka (OUTBOX_MAX_EVENTS)',
-      'info: capturing goes on',
+      'warn: capturing is paused: the outbox is full: 100 events wait for Kafka (OUTBOX_MAX_EVENTS)',
+      'info: capturing is resumed',
     ])
   })
 
@@ -83,7 +83,7 @@ suite('the report', () => {
     report.storeFailed(new OutboxError('full', 'the disk is full'))
     report.paused(true)
     assert.deepEqual(health.reasons(), ['outbox: the disk is full'])
-    assert.equal(said.at(-1), 'warn: capturing pauses: the disk is full')
+    assert.equal(said.at(-1), 'warn: capturing is paused: the disk is full')
     report.outboxDepth(1)
     report.paused(false)
     assert.deepEqual(health.reasons(), [])
@@ -96,7 +96,7 @@ suite('the report', () => {
     assert.equal(report.finishedSweep, null)
     report.sweepFinished({ ids: '', done: '', captured: 1351, types: { electric: 1000, fire: 1116 } })
     assert.deepEqual(said, [
-      'info: the sweep goes on: 10 of 1351 Pokémon are done',
+      'info: the sweep continues: 10 of 1351 Pokémon are done',
       'info: the sweep is finished: 1351 Pokémon with 2116 types are in the topic',
     ])
     assert.deepEqual(report.finishedSweep, {
@@ -109,19 +109,19 @@ suite('the report', () => {
 
   test('a Pokémon that is left out is said at once, and all of them with their reasons at the end', () => {
     const { said, health, report } = setUp()
-    const error = new PokeApiError('not-a-pokemon', 'PokeAPI at a/7/ gave no Pokémon', { reason: 'types is empty' })
+    const error = new PokeApiError('not-a-pokemon', 'PokeAPI at a/7/ returned no Pokémon', { reason: 'types is empty' })
     report.captureFailed(error)
     report.leftOut(7, error)
     assert.deepEqual(health.reasons(), [], 'PokeAPI answers for others')
-    assert.equal(said.at(-1), 'warn: Pokémon 7 is left out of this sweep: PokeAPI at a/7/ gave no Pokémon')
+    assert.equal(said.at(-1), 'warn: Pokémon 7 is left out of this sweep: PokeAPI at a/7/ returned no Pokémon')
     const leftOut = { ids: '7,9', reasons: { 7: 'types is empty', 9: 'answered with status 500' } }
     report.sweepFinished({ ids: '1-9', done: '', captured: 7, types: {}, leftOut })
     assert.equal(
       said.at(-1),
-      'warn: the sweep is not complete: 2 Pokémon could not be had, and the next sweep asks for them again: #7: types is empty; #9: answered with status 500',
+      'warn: the sweep is not complete: PokeAPI did not return 2 Pokémon. The next sweep requests them again: #7: types is empty; #9: answered with status 500',
     )
     report.sweepFinished({ ids: '1-99', done: '', captured: 0, types: {}, leftOut: { ids: '1-99', reasons: {} } })
-    assert.match(said.at(-1) ?? '', /^warn: the sweep is not complete: 99 .*; #20: the log says why; and 79 more$/)
+    assert.match(said.at(-1) ?? '', /^warn: the sweep is not complete: PokeAPI did not return 99 .*; #20: the log says why; and 79 more$/)
     assert.equal(report.finishedSweep?.leftOut.count, 99)
   })
 })

@@ -26,7 +26,7 @@ import { CRASH_POINTS, type CrashPoint } from '../src/application/crash-points.t
 import type { EventPublisher, Outbox, OutboxChange, OutboxEvent, PokeApi } from '../src/application/ports.ts'
 import type { Capture } from '../src/entities/pokemon.ts'
 import { OutboxError } from '../src/errors.ts'
-import { partitionerFor } from '../src/infrastructure/messaging/partitioner.ts'
+import { partitionerFor } from '../src/infrastructure/messaging/kafka-producer.ts'
 import { SqliteOutbox } from '../src/infrastructure/outbox/sqlite-outbox.ts'
 import { publishFailed } from './mock-kafka-producer.ts'
 import { apiIsDown } from './mock-poke-api-client.ts'

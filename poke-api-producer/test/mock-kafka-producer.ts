@@ -1,7 +1,7 @@
 /** Simulates the topic and the way to it: a log for each partition, sends that are held up, fail before or after they were appended, and a Kafka that is away. */
 import type { EventPublisher, OutboxEvent } from '../src/application/ports.ts'
 import { PublishError, type PublishErrorKind } from '../src/errors.ts'
-import { partitionerFor } from '../src/infrastructure/messaging/partitioner.ts'
+import { partitionerFor } from '../src/infrastructure/messaging/kafka-producer.ts'
 
 /** What becomes of a send. */
 export interface Fate {

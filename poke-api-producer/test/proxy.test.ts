@@ -158,7 +158,7 @@ for (const [kind, makeApi, asks] of [
       proxy.silent = true
       const error = await failureOf(clientOf(t, { url: api.url, proxy: proxy.url(), timeout: 300 }))
       assert.equal(error.kind, 'deadline', error.message)
-      assert.match(error.message, new RegExp(`by the proxy http://127\\.0\\.0\\.1:${proxy.port}`))
+      assert.match(error.message, new RegExp(`through the proxy http://127\\.0\\.0\\.1:${proxy.port}`))
     })
 
     test('whose proxy hangs up is told so, and is asked again', { timeout: 30_000 }, async (t) => {
@@ -185,7 +185,7 @@ for (const [kind, makeApi, asks] of [
       api.answer('pokemon/25/', status(503))
       const error = await failureOf(clientOf(t, { url: api.url, proxy: proxy.url() }))
       assert.equal(error.kind, 'status')
-      assert.match(error.message, /pokemon\/25\/ \(by the proxy http:\/\/127\.0\.0\.1:\d+\) answered with status 503/)
+      assert.match(error.message, /pokemon\/25\/ \(through the proxy http:\/\/127\.0\.0\.1:\d+\) answered with status 503/)
     })
   })
 }
@@ -202,7 +202,7 @@ describe('a proxy that refuses', () => {
       assert.equal(error.kind, 'proxy', error.message)
       assert.match(
         error.message,
-        new RegExp(`the proxy http://127\\.0\\.0\\.1:${proxy.port} refused to pass the request on \\(status ${refusal}\\)`),
+        new RegExp(`the proxy http://127\\.0\\.0\\.1:${proxy.port} refused to forward the request \\(status ${refusal}\\)`),
       )
       assert.equal(proxy.asked.length, refusal >= 500 ? 2 : 1)
       proxy.refusal = null
@@ -234,14 +234,9 @@ describe('a tunnel', () => {
       'is not opened, because the proxy hangs up',
       (s) => s.destroy(),
       'proxy',
-      /broke the connection off before it had passed the request on: check the proxy/,
+      /closed the connection before it had forwarded the request: check the proxy/,
     ],
-    [
-      'leads nowhere',
-      (s) => s.write('HTTP/1.1 200 OK\r\n\r\n'),
-      'deadline',
-      /did not begin TLS in time through the tunnel that the proxy opened/,
-    ],
+    ['leads nowhere', (s) => s.write('HTTP/1.1 200 OK\r\n\r\n'), 'deadline', /did not begin TLS in time through the tunnel of the proxy/],
     ['ends before TLS', (s) => s.end('HTTP/1.1 200 OK\r\n\r\n'), 'tls', /cut the connection off before TLS was there/],
     ['leads to a page of the proxy’s own', (s) => s.end('HTTP/1.1 200 OK\r\n\r\n<html>log in</html>'), 'tls', /speaks no TLS/],
     ['leads to a page elsewhere', (s) => s.end('HTTP/1.1 302 Found\r\nlocation: http://portal/\r\n\r\n'), 'proxy', /status 302/],
@@ -249,7 +244,7 @@ describe('a tunnel', () => {
       'is asked of a SOCKS server',
       (s) => s.end(Buffer.from([5, 0xff])),
       'unreachable',
-      /something else than HTTP.*check the network, the proxy, and HTTP_PROXY/,
+      /something other than HTTP.*check the network, the proxy, and HTTP_PROXY/,
     ],
   ] as const satisfies readonly (readonly [string, (socket: Socket) => void, string, RegExp])[]) {
     test(`that ${what} is told by what the proxy did, without its password`, { timeout: 30_000 }, async (t) => {

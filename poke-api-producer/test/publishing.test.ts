@@ -33,14 +33,14 @@ test('refuses to run again after it was stopped', async () => {
   stop.abort()
   notifier.notify()
   await running
-  await assert.rejects(publishing.run(new AbortController().signal), /^Error: publishing cannot go from stopped to preparing$/)
+  await assert.rejects(publishing.run(new AbortController().signal), /^Error: publishing cannot go from "stopped" to "preparing"$/)
 })
 
 test('refuses to run twice at the same time, and the first run goes on', async () => {
   const { publishing, notifier, stop } = setUp()
   const running = publishing.run(stop.signal)
   await nextTurn()
-  await assert.rejects(publishing.run(stop.signal), /^Error: publishing cannot go from idle to preparing$/)
+  await assert.rejects(publishing.run(stop.signal), /^Error: publishing cannot go from "idle" to "preparing"$/)
   stop.abort()
   notifier.notify()
   await running

@@ -198,7 +198,7 @@ for (const [what, damage] of Object.entries({
     const { cache, said } = open(t, file)
     assert.equal(found(cache, '/1'), undefined)
     assert.equal(said.length, 1)
-    assert.match(said[0] ?? '', /^the cache .*cache\.db was not usable \(.+\) and is begun anew/)
+    assert.match(said[0] ?? '', /^the cache .*cache\.db was damaged \(.+\) and was replaced by an empty one/)
     await keep(cache, '/1')
     assert.equal(found(cache, '/1'), '/1')
   })
@@ -240,7 +240,9 @@ test('a file that cannot be written is passed by, and that is said once', async 
     assert.equal(found(cache, path), undefined)
     assert.equal(found(cache, '/25'), '/25')
   }
-  assert.deepEqual(said, [`the cache ${file} cannot be used (database or disk is full); requests go to PokeAPI instead`])
+  assert.deepEqual(said, [
+    `the cache ${file} cannot be used (database or disk is full): all requests go to PokeAPI; check the disk and the rights of the file`,
+  ])
 })
 
 test('a file that cannot be made is an error that names it', (t) => {

@@ -19,6 +19,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { type TestContext, test } from 'node:test'
+import { pragma } from '@poke-api-pipeline/service-kit'
 import { OutboxError, type OutboxErrorKind } from '../src/errors.ts'
 import { outboxError } from '../src/infrastructure/outbox/outbox-failure.ts'
 import { SqliteOutbox } from '../src/infrastructure/outbox/sqlite-outbox.ts'
@@ -68,7 +69,11 @@ function failure(kind: OutboxErrorKind, ...words: (string | RegExp)[]): (error: 
 }
 
 test('every commit is synced before it returns: a write-ahead log with synchronous=FULL', (t) => {
-  assert.deepEqual(opened(t, folder(t)).durability, { journalMode: 'wal', synchronous: 2, lockingMode: 'exclusive' })
+  const exec = t.mock.method(DatabaseSync.prototype, 'exec')
+  opened(t, folder(t))
+  const database = exec.mock.calls[0]?.this as DatabaseSync
+  const kept = ['journal_mode', 'synchronous', 'locking_mode'].map((name) => pragma(database, name))
+  assert.deepEqual(kept, ['wal', 2, 'exclusive'], 'synchronous 2 is FULL')
 })
 
 test('outbox, cache and what SQLite puts beside them are for their user alone', { skip: process.platform === 'win32' }, (t) => {

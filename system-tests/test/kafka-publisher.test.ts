@@ -8,7 +8,7 @@ import { Admin } from '@platformatic/kafka'
 import { type Kafka, startKafka } from '@poke-api-pipeline/dev'
 import { freePort } from '@poke-api-pipeline/dev/free-port'
 import { PublishError, type PublishErrorKind } from '@poke-api-pipeline/poke-api-producer/errors'
-import { KafkaEventPublisher, type KafkaEventPublisherOptions, type MadeTopic } from '@poke-api-pipeline/poke-api-producer/kafka-producer'
+import { KafkaEventPublisher, type KafkaEventPublisherOptions, type TopicLayout } from '@poke-api-pipeline/poke-api-producer/kafka-producer'
 import { arrivals, event, testEventPublisher } from '@poke-api-pipeline/poke-api-producer/testing/event-publisher'
 import { silentServer } from '@poke-api-pipeline/poke-api-producer/testing/silent-server'
 import { HEADER } from '@poke-api-pipeline/pokemon-event'
@@ -146,7 +146,7 @@ describe('on a real broker', () => {
     await withAdmin((admin) =>
       createTopic(admin, { topics: [topic], partitions: 7, replicas: 1, configs: [{ name: 'retention.ms', value: '60000' }] }),
     )
-    const found: MadeTopic[] = []
+    const found: TopicLayout[] = []
     const publisher = publisherOf(t, { topic, partitions: 3, onExisting: (made) => found.push(made) })
     await eventually(() => publisher.prepare(never))
     await publisher.prepare(never)

@@ -1,5 +1,5 @@
 /** Step 4 of a capture's way: sends the stored events in order, one send at a time (rules P3 and P4). */
-import { type BackOff, type Clock, ServiceError } from '@poke-api-pipeline/service-kit'
+import { type BackOff, type Clock, ServiceError, StateMachine } from '@poke-api-pipeline/service-kit'
 import { OutboxError, PublishError } from '../errors.ts'
 import type { CrashHook } from './crash-points.ts'
 import type { Notifier } from './notifier.ts'
@@ -23,7 +23,7 @@ const MAX_BYTES = 512 * 1024
 /** About how many bytes the headers and the frame of an event add to its value. */
 const EVENT_OVERHEAD = 320
 
-const TRANSITIONS = {
+const TRANSITIONS: Readonly<Record<State, readonly State[]>> = {
   new: ['preparing'],
   preparing: ['idle', 'backing-off', 'stopped'],
   idle: ['sending', 'stopped'],
@@ -31,8 +31,8 @@ const TRANSITIONS = {
   removing: ['idle', 'stopped'],
   'backing-off': ['preparing', 'stopped'],
   stopped: [],
-} as const satisfies Record<string, readonly string[]>
-type State = keyof typeof TRANSITIONS
+}
+type State = 'new' | 'preparing' | 'idle' | 'sending' | 'removing' | 'backing-off' | 'stopped'
 
 /**
  *   new ──run──▶ preparing ──topic is known──▶ idle ──events are stored──▶ sending ──acknowledged──▶ removing
@@ -48,7 +48,7 @@ type State = keyof typeof TRANSITIONS
  */
 export class Publishing {
   readonly #options: PublishingOptions
-  #state: State = 'new'
+  readonly #states = new StateMachine('publishing', TRANSITIONS, 'new')
   /** Upper bound of events in a send. It is lowered when Kafka does not accept as many. */
   #limit = MAX_EVENTS
   #highestLimit = MAX_EVENTS
@@ -68,14 +68,14 @@ export class Publishing {
    */
   async run(stop: AbortSignal): Promise<void> {
     const { outbox, publisher, notifier, backoff, clock } = this.#options
-    this.#enter('preparing')
+    this.#states.enter('preparing')
     try {
       while (!stop.aborted) {
         try {
-          if (this.#state === 'preparing') {
+          if (this.#states.is('preparing')) {
             // Before any event is stored, so that captures get their partitions when they are stored, and a failure of Kafka is reported early.
             await publisher.prepare(stop)
-            this.#enter('idle')
+            this.#states.enter('idle')
           }
           if (outbox.depth > 0) await this.#sendOldest()
           else await notifier.next()
@@ -84,19 +84,19 @@ export class Publishing {
           if (stop.aborted) return
           if (!(error instanceof ServiceError && error.retriable)) throw error
           this.#report(error)
-          this.#enter('backing-off')
+          this.#states.enter('backing-off')
           await clock.wait(backoff.next(), stop)
-          this.#enter('preparing')
+          this.#states.enter('preparing')
         }
       }
     } finally {
-      this.#enter('stopped')
+      this.#states.enter('stopped')
     }
   }
 
   async #sendOldest(): Promise<void> {
     const { writer, publisher, observer, crashPoint, clock } = this.#options
-    this.#enter('sending')
+    this.#states.enter('sending')
     const events = this.#withPartitions(this.#oldest())
     const began = clock.now()
     crashPoint('sending')
@@ -111,13 +111,13 @@ export class Publishing {
       writer.sending = false
     }
     crashPoint('acknowledged')
-    this.#enter('removing')
+    this.#states.enter('removing')
     this.#lostConnections = 0
     this.#unconfirmed = Math.max(0, this.#unconfirmed - events.length)
     this.#limit = Math.min(this.#limit + Math.ceil(this.#limit / 4), this.#highestLimit)
     observer.published(events.length, (clock.now() - began) / 1000)
     await writer.acknowledged((events.at(-1) as OutboxEvent).sequence)
-    this.#enter('idle')
+    this.#states.enter('idle')
   }
 
   /** The events of the next send; it does not wait for more. After a failed send a part of its events may go first, but nothing newer (rule P4). */
@@ -163,12 +163,5 @@ export class Publishing {
   #report(error: Error): void {
     if (error instanceof OutboxError) this.#options.observer.storeFailed(error)
     else this.#options.observer.publishFailed(error)
-  }
-
-  /** @throws Error for a transition that the picture above does not have: a mistake in the program */
-  #enter(next: State): void {
-    const allowed: readonly State[] = TRANSITIONS[this.#state]
-    if (!allowed.includes(next)) throw new Error(`publishing cannot go from ${this.#state} to ${next}`)
-    this.#state = next
   }
 }

@@ -35,7 +35,7 @@ export interface SweepProgress {
   readonly captured: number
   /** How many of the captured have each type: what the counts rise by when all of them are counted. */
   readonly types: Readonly<Record<string, number>>
-  /** Those of the done ones that could not be had; absent: none. */
+  /** Those of the done ones that could not be obtained; absent: none. */
   readonly leftOut?: {
     /** As in `ids`. */
     readonly ids: string

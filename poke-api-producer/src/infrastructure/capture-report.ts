@@ -1,4 +1,4 @@
-/** What happens to captures, in the log and in readiness: troubles when they begin, change and end, and now and then a summary. */
+/** Reports captures in the log and in readiness: failures when they begin, change and end, and regular summaries. */
 import { type Clock, type Health, type Logger, logDetails, OutageLog } from '@poke-api-pipeline/service-kit'
 import type { CaptureObserver } from '../application/ports.ts'
 import { leftOutOf, type SweepProgress } from '../entities/capture-order.ts'
@@ -9,7 +9,7 @@ import type { PokeApiObserver } from './poke-api/poke-api-observer.ts'
 export interface CaptureReportOptions {
   readonly logger: Logger
   readonly health: Health
-  /** Most events that wait in the outbox. */
+  /** Most events in the outbox. */
   readonly maxEvents: number
   readonly clock: Pick<Clock, 'now'>
   /** Aborted when the service stops. */
@@ -36,15 +36,15 @@ export class CaptureReport implements CaptureObserver, Pick<PokeApiObserver, 'ca
     this.#maxEvents = maxEvents
     this.#logger = logger
     this.#api = outage('PokeAPI answers again')
-    this.#kafka = outage('Kafka takes events again')
-    this.#outbox = outage('the outbox stores again')
-    this.#quota = outage('no quota of Kafka makes this service wait any more')
+    this.#kafka = outage('Kafka accepts events again')
+    this.#outbox = outage('the outbox can store again')
+    this.#quota = outage('Kafka does not throttle this service any more')
     health.add('poke-api', () => this.#api.reason)
     health.add('kafka', () => this.#kafka.reason)
     health.add('outbox', () => this.#outbox.reason ?? (this.#paused ? this.#full() : null))
   }
 
-  /** What the sweep came to, once it is captured and acknowledged. */
+  /** The result of the sweep; null until it is captured and acknowledged. */
   get finishedSweep(): SweepFinished | null {
     return this.#finishedSweep
   }
@@ -68,11 +68,11 @@ export class CaptureReport implements CaptureObserver, Pick<PokeApiObserver, 'ca
     this.#logger.warn(message)
   }
 
-  /** A setting for a topic that is still to be made changes nothing of one that is there. */
+  /** A setting for creating the topic has no effect, because the topic exists. */
   settingUnused(setting: string, wanted: number, topic: string, has: number): void {
     this.#logger.warn(
       { topic, setting, wanted, has },
-      `${setting}=${wanted} changes nothing: topic ${topic} is there already, with ${has}. To change it, use kafka-topics.sh --alter (partitions can only be added) or kafka-reassign-partitions.sh (replicas)`,
+      `${setting}=${wanted} has no effect, because topic ${topic} exists already, with ${has}. To change the topic, use kafka-topics.sh --alter (partitions can only be added) or kafka-reassign-partitions.sh (replicas)`,
     )
   }
 
@@ -85,7 +85,7 @@ export class CaptureReport implements CaptureObserver, Pick<PokeApiObserver, 'ca
     this.#kafka.failed(error)
   }
 
-  /** Readiness stays: events are published, if slowly. @param error null: it does not, or hardly */
+  /** It does not change readiness, because events are still published, only slowly. @param error null: the delay is over, or negligible */
   throttled(error: Error | null): void {
     if (error === null) this.#quota.worked()
     else this.#quota.failed(error)
@@ -102,21 +102,21 @@ export class CaptureReport implements CaptureObserver, Pick<PokeApiObserver, 'ca
 
   paused(paused: boolean): void {
     this.#paused = paused
-    if (paused) this.#logger.warn(`capturing pauses: ${this.#outbox.reason ?? `the outbox: ${this.#full()}`}`)
-    else this.#logger.info('capturing goes on')
+    if (paused) this.#logger.warn(`capturing is paused: ${this.#outbox.reason ?? this.#full()}`)
+    else this.#logger.info('capturing is resumed')
   }
 
   sweepProgress(done: number, total: number): void {
     if (!this.#sweeping)
       this.#logger.info(
         { done, total },
-        done === 0 ? `a sweep of ${total} Pokémon begins` : `the sweep goes on: ${done} of ${total} Pokémon are done`,
+        done === 0 ? `a sweep of ${total} Pokémon begins` : `the sweep continues: ${done} of ${total} Pokémon are done`,
       )
     this.#sweeping = true
   }
 
   leftOut(id: number, error: Error): void {
-    // The API has answered for another Pokémon.
+    // The API works: it has answered for another Pokémon.
     this.#api.worked()
     this.#logger.warn({ id, ...logDetails(error) }, `Pokémon ${id} is left out of this sweep: ${error.message}`)
   }
@@ -134,11 +134,11 @@ export class CaptureReport implements CaptureObserver, Pick<PokeApiObserver, 'ca
     const named = [...leftOut.lines, ...(more > 0 ? [`and ${more} more`] : [])].join('; ')
     this.#logger.warn(
       { leftOut: leftOut.count },
-      `the sweep is not complete: ${leftOut.count} Pokémon could not be had, and the next sweep asks for them again: ${named}`,
+      `the sweep is not complete: PokeAPI did not return ${leftOut.count} Pokémon. The next sweep requests them again: ${named}`,
     )
   }
 
-  /** Says what was done since the last time; nothing where nothing was. */
+  /** Logs what was done since the last summary, if anything was. */
   summarise(): void {
     if (this.#captured === 0 && this.#published === 0) return
     const waiting = this.#depth > 0 ? `, ${this.#depth} wait for Kafka` : ''
@@ -151,6 +151,6 @@ export class CaptureReport implements CaptureObserver, Pick<PokeApiObserver, 'ca
   }
 
   #full(): string {
-    return `it is full, ${this.#maxEvents} events wait for Kafka (OUTBOX_MAX_EVENTS)`
+    return `the outbox is full: ${this.#maxEvents} events wait for Kafka (OUTBOX_MAX_EVENTS)`
   }
 }

@@ -1,4 +1,4 @@
-/** What happens to captures, as metrics for Prometheus. `docs/metrics.md` specifies them. */
+/** Captures as metrics for Prometheus. `docs/metrics.md` specifies them. */
 import { Counter, Gauge, Histogram, NETWORK_SECONDS, type Registry, ServiceError } from '@poke-api-pipeline/service-kit'
 import type { CaptureObserver } from '../application/ports.ts'
 import type { Capture } from '../entities/pokemon.ts'
@@ -30,45 +30,39 @@ export class ProducerMetrics implements Partial<CaptureObserver>, Pick<PokeApiOb
     const byKind = (name: string, help: string) => new Counter({ name, help, labelNames: ['kind'], registers })
     this.#captures = new Counter({
       name: 'poke_captures_total',
-      help: 'Pokémon captured and stored in the outbox, by where their bodies came from: `live` or `bundled`.',
+      help: 'Pokémon captured and stored in the outbox, by the source of their bodies: `live` or `bundled`.',
       labelNames: ['origin'],
       registers,
     })
     for (const origin of ['live', 'bundled']) this.#captures.inc({ origin }, 0)
     this.#missing = counter('poke_captures_missing_total', 'Pokémon that do not exist: PokeAPI answered 404.')
-    this.#captureFailures = byKind('poke_capture_failures_total', 'Captures that failed and are tried again, by kind of error.')
+    this.#captureFailures = byKind('poke_capture_failures_total', 'Captures that failed and are retried, by kind of error.')
     this.#apiRequests = new Counter({
       name: 'poke_api_requests_total',
-      help: 'Answers to what was asked of PokeAPI: `hit` from the cache alone, `revalidated` from the cache after PokeAPI said that it still holds, `fetched` from PokeAPI, `failed` not at all.',
+      help: 'Requests for Pokémon and lists, by outcome: `hit` answered by the cache alone, `revalidated` by the cache after PokeAPI confirmed the entry, `fetched` by PokeAPI, `failed` not answered.',
       labelNames: ['outcome'],
       registers,
     })
     for (const outcome of ['hit', 'revalidated', 'fetched', 'failed']) this.#apiRequests.inc({ outcome }, 0)
     this.#apiRequestSeconds = new Histogram({
       name: 'poke_api_request_seconds',
-      help: 'One attempt at a request over the network, in seconds.',
+      help: 'Duration of one attempt at a request over the network, in seconds.',
       buckets: NETWORK_SECONDS,
       registers,
     })
-    this.#apiFailures = byKind(
-      'poke_api_failures_total',
-      'Attempts at a request over the network that brought no answer, by kind of error.',
-    )
-    this.#outboxDepth = gauge('poke_outbox_depth_events', 'Events that wait in the outbox until Kafka acknowledges them.')
+    this.#apiFailures = byKind('poke_api_failures_total', 'Attempts at a request over the network that failed, by kind of error.')
+    this.#outboxDepth = gauge('poke_outbox_depth_events', 'Events in the outbox that Kafka has not acknowledged.')
     this.#outboxCaptured = gauge(
       'poke_outbox_captured_events',
-      'Events that were ever stored in this outbox, over all starts of the service.',
+      'Events that were ever stored in this outbox, by all starts of the service.',
     )
-    this.#outboxPaused = gauge('poke_outbox_paused', '1 while capturing waits because the outbox is full or cannot store; otherwise 0.')
-    this.#outboxFailures = byKind(
-      'poke_outbox_failures_total',
-      'Attempts to store in the outbox that failed and are made again, by kind of error.',
-    )
+    this.#outboxPaused = gauge('poke_outbox_paused', '1 while capturing is paused because the outbox is full or cannot store; otherwise 0.')
+    this.#outboxFailures = byKind('poke_outbox_failures_total', 'Commits of the outbox that failed and are retried, by kind of error.')
     this.#published = counter('poke_published_events_total', 'Events that all in-sync replicas have acknowledged.')
-    this.#publishFailures = byKind('poke_publish_failures_total', 'Sends to Kafka that failed and are made again, by kind of error.')
+    this.#publishFailures = byKind('poke_publish_failures_total', 'Sends to Kafka that failed and are retried, by kind of error.')
     this.#publishSeconds = new Histogram({
       name: 'poke_publish_seconds',
-      help: 'From a send of events to its acknowledgement, in seconds.',
+      help: 'Time from a send of events to its acknowledgement, in seconds.',
       buckets: NETWORK_SECONDS,
       registers,
     })
@@ -77,7 +71,10 @@ export class ProducerMetrics implements Partial<CaptureObserver>, Pick<PokeApiOb
       'Pokémon of this sweep that are captured, do not exist or were left out; 0 without a sweep.',
     )
     this.#sweepTotal = gauge('poke_sweep_total_pokemon', 'Pokémon of this sweep; 0 without a sweep.')
-    this.#sweepLeftOut = gauge('poke_sweep_left_out_pokemon', 'Pokémon of this sweep that were left out because they could not be had.')
+    this.#sweepLeftOut = gauge(
+      'poke_sweep_left_out_pokemon',
+      'Pokémon of this sweep that were left out because PokeAPI did not return them.',
+    )
   }
 
   captured({ origin }: Capture): void {

@@ -1,5 +1,5 @@
 /** Publishes the outbox's events to the topic: rules P3 and P4. */
-import { type BaseOptions, type ClusterTopicMetadata, ProduceAcks, Producer } from '@platformatic/kafka'
+import { type BaseOptions, type ClusterTopicMetadata, compatibilityPartitioner, ProduceAcks, Producer } from '@platformatic/kafka'
 import {
   ConnectionWatch,
   closeByForce,
@@ -13,29 +13,27 @@ import { encodeHeaders } from '@poke-api-pipeline/pokemon-event'
 import { withDeadline } from '@poke-api-pipeline/service-kit'
 import type { EventPublisher, OutboxEvent } from '../../application/ports.ts'
 import { PublishError } from '../../errors.ts'
-import { partitionerFor } from './partitioner.ts'
 import { notAllowed, publishError, refusedTimestamp } from './publish-failure.ts'
 import { RecordTimestamps } from './record-timestamps.ts'
 
 export interface KafkaEventPublisherOptions {
-  /** host:port of brokers to begin with. */
+  /** host:port of the brokers to connect to first. */
   readonly brokers: readonly string[]
   readonly topic: string
-  /** Partitions and replicas of the topic where it has to be made; an existing topic is left as it is. */
+  /** Partitions and replicas of the topic if it has to be created; an existing topic is not changed. */
   readonly partitions: number
   readonly replication: number
-  /** The topic was there already, and this is how it was made: told once. */
-  readonly onExisting?: (made: MadeTopic) => void
-  /** For how long a send, or preparing the topic, may take, in ms. */
+  /** Called once if the topic exists already. */
+  readonly onExisting?: (layout: TopicLayout) => void
+  /** How long a send, or preparing the topic, may take, in ms. */
   readonly sendDeadline?: number
   /** How to connect: TLS, SASL. */
   readonly clientOptions?: KafkaSecurity
-  /** A quota makes this client wait; told with each answer, with null where it does not, or hardly. */
+  /** Called with each answer: with an error while a quota delays this client notably, else with null. */
   readonly throttled?: (error: PublishError | null) => void
 }
 
-/** How a topic is made. */
-export interface MadeTopic {
+export interface TopicLayout {
   readonly partitions: number
   readonly replication: number
 }
@@ -49,25 +47,25 @@ interface Client {
 
 const CLIENT_ID = 'poke-api-producer'
 const SEND_DEADLINE = 10_000
-/** Of Node's timers, in ms. */
+/** The longest delay of Node's timers, in ms. */
 const LONGEST_TIMER = 2 ** 31 - 1
 /**
- * Brokers that enforce quotas make clients wait for moments all the time; from so many ms on it is told. A quota on the time of requests never makes
- * anybody wait for longer than `quota.window.size.seconds`, 1 s by default, and a client may get nothing at all by it.
+ * Brokers that enforce quotas delay clients a little all the time; a delay from so many ms on is reported. A quota on the time of requests never
+ * delays for longer than `quota.window.size.seconds`, 1 s by default, although a client may get no answer at all because of it.
  */
 const NOTABLE_THROTTLE = 500
 
 /**
- * One send is exactly one Produce request to each leader, acknowledged by all in-sync replicas. The library's retries and its
- * idempotent mode are off: after a failure it takes a new producer id anyway, in silence, so that idempotence would promise nothing that
- * `ce_sequence` does not keep (rule P4), and its retries have no end.
+ * One send is exactly one Produce request to each leader, acknowledged by all in-sync replicas. The library's retries are off, because they have
+ * no end. Its idempotent mode is off, because after a failure it silently takes a new producer id, so it would promise nothing more than
+ * `ce_sequence` does (rule P4).
  */
 export class KafkaEventPublisher implements EventPublisher {
   readonly #options: KafkaEventPublisherOptions
   readonly #deadline: number
   readonly #timestamps = new RecordTimestamps()
   #client: Client | null = null
-  /** After each failure another broker is asked first, so that a frozen one cannot hold up all attempts. */
+  /** After each failure the client connects to another broker first, so that a frozen broker cannot block all attempts. */
   #failures = 0
   #partitions = 0
   #partitionOf: ((key: string) => number) | null = null
@@ -86,7 +84,7 @@ export class KafkaEventPublisher implements EventPublisher {
     try {
       await withDeadline(this.#prepare(producer, signal), this.#deadline, `looking for topic ${this.#options.topic}`, signal)
     } catch (error) {
-      await this.#giveUp()
+      await this.#disconnectAfterFailure()
       signal.throwIfAborted()
       throw publishError(error, { ...this.#options, events: 0, broken: watch.broken })
     }
@@ -95,15 +93,15 @@ export class KafkaEventPublisher implements EventPublisher {
   async publish(events: readonly OutboxEvent[]): Promise<void> {
     const messages = events.map((event) => messageOf(event, this.#options.topic, this.#timestamps.of(event.time)))
     const { producer, watch } = this.#connect()
-    // What the broker has made this client wait for is not its silence.
+    // The delay of a quota does not count as the broker's silence.
     const deadline = Math.min(this.#deadline + watch.throttle, LONGEST_TIMER)
     try {
       await withDeadline(this.#send(producer, messages), deadline, `sending ${events.length} events`)
     } catch (error) {
-      // The outcome is unknown, and so is this client's state: the same events go out through a new one (rule P4).
-      await this.#giveUp()
-      const words = refusedTimestamp(error)
-      if (words !== null) this.#timestamps.refused(words)
+      // The outcome is unknown, and so is this client's state: the same events are sent again through a new client (rule P4).
+      await this.#disconnectAfterFailure()
+      const details = refusedTimestamp(error)
+      if (details !== null) this.#timestamps.refused(details)
       throw publishError(error, { ...this.#options, events: events.length, broken: watch.broken, throttle: watch.throttle })
     }
   }
@@ -124,15 +122,15 @@ export class KafkaEventPublisher implements EventPublisher {
       const replication = Math.max(...metadata.partitions.map(({ replicas }) => replicas.length))
       this.#options.onExisting?.({ partitions: metadata.partitionsCount, replication })
     }
-    this.#learn(metadata)
+    this.#setPartitions(metadata)
   }
 
   async #send(producer: KafkaProducer, messages: readonly Message[]): Promise<void> {
     const { topic } = this.#options
-    // Answered from the client's memory while it is fresh; so partitions that are added are seen, and chosen for keys from then on.
-    this.#learn(await this.#topicOf(producer))
+    // The client caches this for some seconds. So added partitions are noticed, and chosen for keys from then on.
+    this.#setPartitions(await this.#topicOf(producer))
     const highest = Math.max(...messages.map(({ partition }) => partition))
-    // The library would send to the remainder instead (rule P3).
+    // The library would choose another partition instead (rule P3).
     if (highest >= this.#partitions) throw new PublishError('fewer-partitions', fewerPartitions(topic, this.#partitions, highest))
     await producer.send({ messages: [...messages], acks: ProduceAcks.ALL })
   }
@@ -140,14 +138,14 @@ export class KafkaEventPublisher implements EventPublisher {
   async #topicOf(producer: KafkaProducer): Promise<ClusterTopicMetadata> {
     const { topic } = this.#options
     const metadata = await findTopic(producer, topic)
-    if (metadata === null) throw new PublishError('no-topic', `topic ${topic} is gone; it is made again`)
+    if (metadata === null) throw new PublishError('no-topic', `topic ${topic} was deleted; it is created again`)
     return metadata
   }
 
-  #learn(metadata: ClusterTopicMetadata): void {
+  #setPartitions(metadata: ClusterTopicMetadata): void {
     if (metadata.partitionsCount === this.#partitions) return
     this.#partitions = metadata.partitionsCount
-    this.#partitionOf = partitionerFor(metadata.partitionsCount)
+    this.#partitionOf = partitionerFor(this.#partitions)
   }
 
   #connect(): Client {
@@ -162,7 +160,7 @@ export class KafkaEventPublisher implements EventPublisher {
     throttled?.(ms < NOTABLE_THROTTLE ? null : new PublishError('quota', quotaText(brokers, ms)))
   }
 
-  async #giveUp(): Promise<void> {
+  async #disconnectAfterFailure(): Promise<void> {
     this.#failures++
     await this.#disconnect()
   }
@@ -182,7 +180,7 @@ export class KafkaEventPublisher implements EventPublisher {
       bootstrapBrokers: [...brokers.slice(first), ...brokers.slice(0, first)],
       retries: 0,
       timeout: this.#deadline,
-      // Each send has a deadline of its own, which grows by what a quota makes it wait.
+      // Each send has a deadline of its own, which grows by the delay of a quota.
       requestTimeout: LONGEST_TIMER,
     }
   }
@@ -198,5 +196,19 @@ function messageOf(event: OutboxEvent, topic: string, timestamp: number) {
 }
 
 function fewerPartitions(topic: string, partitions: number, partition: number): string {
-  return `topic ${topic} has ${partitions} partitions, and stored events belong to partition ${partition}: it was made again with fewer; add partitions (kafka-topics.sh --alter), it goes on by itself`
+  return `topic ${topic} has ${partitions} partitions, but stored events belong to partition ${partition}, so it was created again with fewer; add partitions (kafka-topics.sh --alter), then publishing goes on by itself`
+}
+
+/** The library's partitioners take a message and use only its key. */
+const NO_MESSAGE = { topic: '', value: Buffer.alloc(0) }
+
+/**
+ * Chooses a key's partition as the Java client does, so that all producers put a key into the same partition.
+ * @param partitions how many the topic has
+ * @returns the murmur2 hash of the key's UTF-8 bytes without its sign, modulo `partitions`: `BuiltInPartitioner.partitionForKey`,
+ * https://github.com/apache/kafka/blob/4.3.1/clients/src/main/java/org/apache/kafka/clients/producer/internals/BuiltInPartitioner.java.
+ * (The library's own default keeps the sign bit as a part of the number and chooses other partitions.)
+ */
+export function partitionerFor(partitions: number): (key: string) => number {
+  return (key) => compatibilityPartitioner(NO_MESSAGE, Buffer.from(key)) % partitions
 }

@@ -1,4 +1,4 @@
-/** Keeps captures in an SQLite file until Kafka has acknowledged them: rules P1 and P2. */
+/** Stores captures in an SQLite file until Kafka has acknowledged them: rules P1 and P2. */
 import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
@@ -10,13 +10,13 @@ import { OutboxError } from '../../errors.ts'
 import { damaged, outboxError } from './outbox-failure.ts'
 
 export interface SqliteOutboxOptions {
-  /** The outbox's folder, made where it is missing. */
+  /** The outbox's folder; created if it is missing. */
   readonly dir: string
-  /** Names this process start in ce_source. Random, so that a copied or restored folder can never number events that exist already (rule P1). */
+  /** Names this process start in ce_source. Random, so that a copied or restored folder can never give an identity twice (rule P1). */
   readonly run?: string
 }
 
-/** For how long an outbox that another process is just leaving is waited for, in ms. */
+/** How long to wait for an outbox that another process is just closing, in ms. */
 const LOCK_TIMEOUT = 1000
 
 export class SqliteOutbox implements Outbox {
@@ -29,7 +29,7 @@ export class SqliteOutbox implements Outbox {
   #depth: number
   #captured: number
 
-  /** Opens the folder's outbox and locks it until `close` or the end of the process, however it ends. @throws OutboxError */
+  /** Opens the folder's outbox and locks it until `close` or the end of the process. @throws OutboxError */
   constructor(options: SqliteOutboxOptions) {
     this.#dir = options.dir
     this.source = `/poke-api-producer/${options.run ?? randomUUID()}`
@@ -57,15 +57,6 @@ export class SqliteOutbox implements Outbox {
 
   get captured(): number {
     return this.#captured
-  }
-
-  /** How the file is kept, as SQLite tells it: `synchronous` 2 is FULL. */
-  get durability(): { readonly journalMode: string; readonly synchronous: number; readonly lockingMode: string } {
-    return {
-      journalMode: String(pragma(this.#db, 'journal_mode')),
-      synchronous: Number(pragma(this.#db, 'synchronous')),
-      lockingMode: String(pragma(this.#db, 'locking_mode')),
-    }
   }
 
   commit(change: OutboxChange): void {
@@ -119,7 +110,7 @@ export class SqliteOutbox implements Outbox {
     if (this.#db.isOpen) this.#db.close()
   }
 
-  /** All of it or nothing, synced when it returns. */
+  /** Synced when it returns. @throws OutboxError; then nothing has changed */
   #transaction<T>(work: () => T): T {
     try {
       return this.#transactions.run('write', work)
@@ -141,20 +132,20 @@ interface Statements {
   readonly endSweep: StatementSync
 }
 
-/** Locks the file, makes every commit durable, and brings the schema up to date. */
+/** Locks the file, makes every commit durable, and migrates the schema. */
 function prepareFile(db: DatabaseSync, dir: string): void {
-  // The lock is the operating system's and ends with the process, so a killed one leaves nothing behind. Set before the first access.
+  // The lock is the operating system's, so it ends with the process, also when that is killed. Set before the first access.
   db.exec('PRAGMA locking_mode = EXCLUSIVE')
   const mode = pragma(db, 'journal_mode = WAL')
   if (mode !== 'wal') {
     throw new OutboxError(
       'unusable',
-      `the outbox in ${dir} cannot be kept with a write-ahead log (SQLite chose ${mode}): use a folder on a local disk`,
+      `the outbox in ${dir} cannot use a write-ahead log (SQLite chose ${mode}): set DATA_DIR to a folder on a local disk`,
     )
   }
-  // FULL: an event that was sent must not be forgotten by a power cut, or its sequence would be given to another one (rule P2).
+  // FULL: an event that was sent must survive a power cut, or its sequence would be given to another event (rule P2).
   db.exec('PRAGMA synchronous = FULL')
-  // macOS answers fsync before the drive has written; this asks the drive.
+  // On macOS fsync returns before the drive has written; these wait for the drive.
   db.exec('PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON')
   const damage = pragma(db, 'quick_check(1)')
   if (damage !== 'ok') throw new OutboxError('damaged', damaged(dir, String(damage)))
@@ -176,7 +167,7 @@ function prepareStatements(db: DatabaseSync): Statements {
     insert: db.prepare('INSERT INTO event (sequence, source, partition, key, value, time, origin) VALUES (?, ?, ?, ?, ?, ?, ?)'),
     forget: db.prepare('DELETE FROM event WHERE sequence <= ?'),
     oldest: db.prepare('SELECT sequence, source, partition, key, value, time, origin FROM event ORDER BY sequence LIMIT ?'),
-    // Once chosen, a partition stays (rule P3).
+    // A chosen partition never changes (rule P3).
     assign: db.prepare('UPDATE event SET partition = ? WHERE sequence = ? AND partition IS NULL'),
     sweep: db.prepare('SELECT progress FROM sweep'),
     setSweep: db.prepare('INSERT INTO sweep VALUES (1, ?) ON CONFLICT (only_row) DO UPDATE SET progress = excluded.progress'),

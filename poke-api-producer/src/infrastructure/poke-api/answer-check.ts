@@ -1,7 +1,7 @@
 /**
- * The layer that decides whether what came over the wire is an answer. It takes a body in whole, under a deadline, and lets it pass only when
- * it is what was asked for, reduced to what is kept of it. Every other outcome becomes a failed attempt. So the layers above it see
- * answers that are good, small and complete: nothing else is ever cached, and what is tried again is tried from its beginning.
+ * The layer that checks answers. It reads a whole body, under a deadline, and passes it on only if it is the requested Pokémon or list, reduced to
+ * the facts that are kept of it. Every other outcome becomes a failed attempt. So the layers above get only valid, small and complete answers: nothing
+ * else is ever cached, and a retry begins with a new request.
  */
 import type { IncomingHttpHeaders } from 'node:http'
 import type { Dispatcher } from 'undici'
@@ -11,15 +11,15 @@ import { type AttemptFailureKind, FailedAttempt, failedAttempt, refusedByProxy }
 import { parseRetryAfter } from './retry-after.ts'
 
 export interface AnswerCheckOptions {
-  /** Longest that an answer may take, from the request being sent to the last byte, in ms. */
+  /** How long an answer may take, from sending the request to the last byte, in ms. */
   readonly timeout: number
   /** ms since 1970. */
   readonly date: () => number
-  /** An attempt is over: see `PokeApiObserver.attempted`. */
+  /** Called at the end of each attempt: see `PokeApiObserver.attempted`. */
   readonly attempted: (seconds: number, failure: AttemptFailureKind | null) => void
 }
 
-/** The headers that caching needs, and that say where a body came from. The rest would describe a body that is not kept. */
+/** The headers that caching needs, and the one that names the source of a body. The others describe the original body, which is not kept. */
 const KEPT_HEADERS = ['age', 'cache-control', 'date', 'etag', 'expires', 'last-modified', 'vary', 'x-poke-api-origin']
 
 export function answerCheck(options: AnswerCheckOptions): Dispatcher.DispatcherComposeInterceptor {
@@ -64,7 +64,7 @@ class AnswerCheck implements Handler {
     this.#handler = handler
   }
 
-  /** Once for each redirect too: the deadline is for all of them together. */
+  /** Called again for each redirect: the deadline is for all of them together. */
   onRequestStart(controller: Controller, context: unknown): void {
     this.#controller.wire = controller
     const { timeout } = this.#options
@@ -90,14 +90,14 @@ class AnswerCheck implements Handler {
     this.#exchange.status = status
     if (status === 200) this.#passReduced()
     else if (status === 304 && this.#conditional) this.#pass(304, keptHeaders(this.#headers), null)
-    // Without the headers that let it be cached: a Pokémon that is added later is not to be missing for a day.
+    // Without the headers that allow caching, so that a Pokémon that is added later is not missing for a day.
     else if (status === 404) this.#pass(404, {}, null)
     else this.#fail(statusFailure(status, this.#headers, this.#options.date(), this.#exchange.proxy))
   }
 
   onResponseError(_controller: Controller | null, error: Error): void {
     clearTimeout(this.#timer)
-    // By the caller, while it waited or was under way: not a failure of the API. The wire is aborted by the deadline and by the decompressor as well.
+    // Aborted by the caller: not a failure of the API. The deadline and the decompressor abort the wire as well.
     const aborted = this.#controller.aborted || this.#signal.aborted
     if (aborted) {
       this.#controller.aborted = true
@@ -136,8 +136,8 @@ class AnswerCheck implements Handler {
 }
 
 /**
- * The controller that the layers above hold. It is aborted when they abort it, and not when the deadline aborts the wire: the layer that
- * tries again tells by this whether anybody still wants the answer. There is no pausing: bodies were taken in already.
+ * The controller of the layers above. It is aborted only by them, not by the deadline, which aborts the wire: by this the retry layer knows whether
+ * the caller still wants the answer. It cannot be paused, because the body was read already.
  */
 class AnswerController implements Controller {
   /** The attempt under way. */
@@ -157,7 +157,7 @@ class AnswerController implements Controller {
   resume(): void {}
 }
 
-/** Without the mark of UTF-8 at its beginning, which some servers of files send: RFC 8259, 8.1, lets who reads JSON ignore it. */
+/** Without a byte order mark, which some file servers send: RFC 8259, 8.1, allows parsers of JSON to ignore it. */
 function withoutMark(body: Buffer): Buffer {
   return body[0] === 0xef && body[1] === 0xbb && body[2] === 0xbf ? body.subarray(3) : body
 }
@@ -172,7 +172,7 @@ function statusFailure(status: number, headers: IncomingHttpHeaders, now: number
   if (status === 407 && proxy !== null) return refusedByProxy(proxy, status)
   const retryAfter = parseRetryAfter(headers['retry-after'], now)
   if (status === 429) return new FailedAttempt('rate-limited', 'asks for fewer requests (status 429)', { retryAfter })
-  // Request Timeout and Too Early are worth another try; other mistakes of the asker's stay mistakes.
+  // Request Timeout and Too Early may succeed later; other client errors stay errors.
   const retry = status >= 500 || status === 408 || status === 425
   return new FailedAttempt('status', `answered with status ${status}`, { retry, retryAfter })
 }

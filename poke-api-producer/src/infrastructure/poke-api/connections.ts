@@ -1,6 +1,6 @@
 /**
- * The connections to the API: straight, or by a proxy. Through a proxy, requests to `http://` are sent to it whole, and `https://` goes through a
- * tunnel that it opens (CONNECT; RFC 9110, 9.3.6), so that it sees where they go and nothing of what is said.
+ * The connections to the API, direct or through a proxy. A proxy gets requests to `http://` whole; for `https://` it opens a tunnel (CONNECT;
+ * RFC 9110, 9.3.6), so that it learns the host but nothing of the content.
  */
 import { buildConnector, type Dispatcher, Pool, ProxyAgent } from 'undici'
 import { layer } from './exchange.ts'
@@ -10,11 +10,11 @@ export interface ConnectionsOptions {
   /** Scheme, host and port of the API. */
   readonly origin: string
   readonly proxy: URL | null
-  /** Connections at most. */
+  /** Most connections. */
   readonly most: number
-  /** Longest for a connection to be made, and between two pieces of a body, in ms. */
+  /** Longest time to connect, and between two pieces of a body, in ms. */
   readonly silence: number
-  /** Longest until an answer begins, in ms. */
+  /** Longest time until an answer begins, in ms. */
   readonly timeout: number
   /** Largest body on the wire, in bytes. */
   readonly maxBody: number
@@ -25,31 +25,31 @@ export function openConnections({ origin, proxy, most, silence, timeout, maxBody
   const pool = (to: string, connect: buildConnector.connector) =>
     new Pool(to, {
       connections: most,
-      allowH2: false, // A few connections that stay open are enough, and there is one way for them to fail.
+      allowH2: false, // A few connections are enough, and HTTP/1.1 has fewer ways to fail.
       connect: withoutInterimAnswers(connect),
       headersTimeout: timeout,
       bodyTimeout: silence,
       maxResponseSize: maxBody,
     })
-  const straight = buildConnector({ timeout: silence, allowH2: false })
-  if (proxy === null) return pool(origin, straight)
-  if (new URL(origin).protocol === 'http:') return pool(proxy.origin, straight).compose(handedTo(proxy))
+  const direct = buildConnector({ timeout: silence, allowH2: false })
+  if (proxy === null) return pool(origin, direct)
+  if (new URL(origin).protocol === 'http:') return pool(proxy.origin, direct).compose(sentTo(proxy))
   return new ProxyAgent({
     uri: proxy.href,
     allowH2: false,
     connectTimeout: silence,
-    // The library's own connections to the API have no limits of ours.
+    // Without this, the library's connections to the API would not have our limits.
     factory: (to, { connect }: { connect: buildConnector.connector }) => pool(String(to), connect),
     clientFactory: (to, options) => new Pool(to, { ...options, headersTimeout: timeout }),
   })
 }
 
-/** Requests are sent to the proxy with the whole address (RFC 9112, 3.2.2). Below everything else: nobody above sees the login. */
-function handedTo(proxy: URL): Dispatcher.DispatcherComposeInterceptor {
+/** Sends requests to the proxy with the absolute URL (RFC 9112, 3.2.2). It is the lowest layer, so no other one sees the login. */
+function sentTo(proxy: URL): Dispatcher.DispatcherComposeInterceptor {
   const { origin, hostname, protocol, username, password } = proxy
   const login = Buffer.from(`${decodeURIComponent(username)}:${decodeURIComponent(password)}`).toString('base64')
   const authorization = username === '' && password === '' ? {} : { 'proxy-authorization': `Basic ${login}` }
-  // By default undici would take the name that the proxy's certificate is for from the header Host.
+  // By default undici would expect the name of the header Host in the proxy's certificate.
   const servername = protocol === 'https:' ? { servername: hostname } : {}
   return layer((below) => (request, handler) => {
     const target = new URL(String(request.origin))

@@ -1,6 +1,6 @@
 /**
- * Drops HTTP's interim answers (1xx) as they arrive. RFC 9110, 15.2: a client must be able to take them although it has not asked for them. undici
- * takes a 100 (Continue) that was not asked for as a broken connection.
+ * Drops HTTP's interim answers (1xx) as they arrive. RFC 9110, 15.2: a client must accept them although it has not asked for them. undici treats an
+ * unrequested 100 (Continue) as a broken connection.
  *
  *   idle ──request is written──▶ head ──1xx: its bytes are dropped──▶ head
  *                                 └──any other status──▶ through, until the next request is written
@@ -10,14 +10,14 @@
 import type { Socket } from 'node:net'
 import type { buildConnector } from 'undici'
 
-/** `HTTP/1.1 100`: as much as tells an interim answer from a final one. 101 is final: it ends HTTP on the connection. */
+/** The beginning that distinguishes an interim answer, `HTTP/1.1 100`, from a final one. 101 is final: it ends HTTP on the connection. */
 const INTERIM = /^HTTP\/1\.\d 1(?!01)\d\d/
-const TELLING = 'HTTP/1.1 100'.length
+const DISTINGUISHING = 'HTTP/1.1 100'.length
 const END_OF_HEAD = '\r\n\r\n'
-/** A longer head is left to undici, which refuses it, in bytes. */
+/** In bytes. A longer head is passed to undici, which refuses it. */
 const LONGEST_HEAD = 16 * 1024
 
-/** @param connect makes the connections to the API, or to a proxy that passes requests on */
+/** @param connect connects to the API, or to a proxy that forwards requests */
 export function withoutInterimAnswers(connect: buildConnector.connector): buildConnector.connector {
   return (options, callback) =>
     connect(options, (...[error, socket]) => {
@@ -27,11 +27,11 @@ export function withoutInterimAnswers(connect: buildConnector.connector): buildC
     })
 }
 
-/** undici reads by calling `read`, and writes a request by calling `write`. */
+/** undici reads with `read`, and writes a request with `write`. */
 function dropInterimAnswers(socket: Socket): void {
   const read = socket.read.bind(socket)
   const write = socket.write.bind(socket) as (...args: unknown[]) => boolean
-  /** What has arrived of a head that is not decided yet; null: what arrives is passed through. */
+  /** The bytes of a head that is not decided yet; null: bytes are passed through. */
   let head: Buffer | null = null
   socket.write = (...args: unknown[]) => {
     head ??= Buffer.alloc(0)
@@ -52,7 +52,7 @@ function dropInterimAnswers(socket: Socket): void {
 
 function withoutInterims(bytes: Buffer): Buffer {
   let rest = bytes
-  while (INTERIM.test(rest.toString('latin1', 0, TELLING))) {
+  while (INTERIM.test(rest.toString('latin1', 0, DISTINGUISHING))) {
     const end = rest.indexOf(END_OF_HEAD)
     if (end === -1) break
     rest = rest.subarray(end + END_OF_HEAD.length)
@@ -60,8 +60,8 @@ function withoutInterims(bytes: Buffer): Buffer {
   return rest
 }
 
-/** Whether the bytes begin a final answer, or something that is for undici to refuse. */
+/** Whether the bytes begin a final answer, or something that undici refuses. */
 function isDecided(head: Buffer): boolean {
-  if (head.length < TELLING) return false
-  return head.length > LONGEST_HEAD || !INTERIM.test(head.toString('latin1', 0, TELLING))
+  if (head.length < DISTINGUISHING) return false
+  return head.length > LONGEST_HEAD || !INTERIM.test(head.toString('latin1', 0, DISTINGUISHING))
 }

@@ -1,18 +1,18 @@
 /**
  * The PokeAPI client. A request passes these layers, from the caller to the wire:
  *
- * 1. cache (undici, on `response-cache.ts`): within its freshness an answer is given without a request, later it is asked for with its ETag
- * 2. `revalidation.ts`: an answer that still holds is kept for another term
+ * 1. cache (undici, on `response-cache.ts`): a fresh answer needs no request; a stale one is requested with its ETag
+ * 2. `revalidation.ts`: a confirmed answer is fresh for another term
  * 3. retry (undici, by `retry-policy.ts`): back-off with jitter, or as long as Retry-After says
- * 4. `answer-check.ts`: a deadline for the whole answer; only a good one passes, reduced to what is kept of it
- * 5. decompress (undici), with a bound on what comes out
+ * 4. `answer-check.ts`: a deadline for the whole answer; only a valid one passes, reduced to the facts that are kept
+ * 5. decompress (undici), with a bound on the result
  * 6. redirect (undici), a few hops
- * 7. `same-origin.ts`: none of them elsewhere
- * 8. `request-limit.ts`: so many requests a second on the wire, and so many at once
- * 9. `connections.ts`: a pool of connections (undici), straight or by a proxy: time-outs, and a bound on the body
+ * 7. `same-origin.ts`: no redirect to another origin
+ * 8. `request-limit.ts`: a bound on requests a second, and on requests at once
+ * 9. `connections.ts`: a pool of connections (undici), direct or through a proxy: time-outs, and a bound on the body
  *
- * The cache is above the check, so nothing but a Pokémon is ever cached, whatever the headers allow; and what is cached are the 100 bytes that
- * the event carries rather than a body of 105 kB.
+ * The cache is above the check, so only Pokémon and lists are ever cached, whatever the headers allow; and an entry has the 100 bytes of the event
+ * rather than the body of 105 kB.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { PokemonEvent } from '@poke-api-pipeline/pokemon-event'
@@ -36,21 +36,21 @@ import { revalidation } from './revalidation.ts'
 import { sameOrigin } from './same-origin.ts'
 
 export interface PokeApiClientOptions {
-  /** Where the API is, up to and with its version: `https://pokeapi.co/api/v2`. A slash at the end changes nothing. */
+  /** The URL of the API, including its version: `https://pokeapi.co/api/v2`, with or without a slash at the end. */
   readonly url: string
-  /** The proxy by which it is reached. Default: none. */
+  /** The proxy for all requests. Default: none. */
   readonly proxy?: URL | null
-  /** Requests a second on the wire, at most; 0: unlimited. */
+  /** Most requests a second on the wire; 0: unlimited. */
   readonly maxRate: number
-  /** Requests at once on the wire, at most. Default: 32. */
+  /** Most requests at once on the wire. Default: 32. */
   readonly maxAtOnce?: number
   /** The SQLite file of the cache, in a folder that exists. */
   readonly cacheFile: string
-  /** Longest that one answer may take, in ms. Default: 30 s. */
+  /** How long one answer may take, in ms. Default: 30 s. */
   readonly timeout?: number
-  /** At most so many attempts at one request. Default: 5. */
+  /** Most attempts at one request. Default: 5. */
   readonly maxAttempts?: number
-  /** Largest body that is taken in, in bytes. Default: 4 MiB; PokeAPI's largest Pokémon has 0.6. */
+  /** Largest body, in bytes. Default: 4 MiB; PokeAPI's largest Pokémon has 0.6 MiB. */
   readonly maxBody?: number
   /** Names this service to the API. */
   readonly userAgent?: string
@@ -61,20 +61,20 @@ export interface PokeApiClientOptions {
   readonly date?: () => number
 }
 
-/** The API's list is asked for in one page; where it has several all the same, they are followed. */
+/** Requests the whole list in one page. If the API answers with several pages all the same, they are followed. */
 const WHOLE_LIST = `pokemon?limit=${MOST_POKEMON}`
-/** All pages of a list together may take so many times as long as one answer. */
+/** All pages of a list together may take this many times as long as one answer. */
 const LONGEST_LIST = 10
 const MOST_REDIRECTS = 3
-/** Longest for a connection to be made, and between two pieces of a body, in ms. */
+/** Longest time to connect, and between two pieces of a body, in ms. */
 const LONGEST_SILENCE = 10_000
 
-/** What is asked for. */
+/** What is requested. */
 interface Wanted<T> {
   readonly wanted: Exchange['wanted']
-  /** From a whole body what is kept of it. @throws FailedAttempt where it is not what is asked for */
+  /** Reduces a whole body to the facts that are kept. @throws FailedAttempt where it is something else */
   readonly reduce: (body: Buffer) => Buffer
-  /** The way back; null where that was not written by `reduce`. */
+  /** Reads the result of `reduce`; null where it is something else. */
   readonly read: (kept: Buffer) => T | null
 }
 
@@ -129,14 +129,14 @@ export class PokeApiClient implements PokeApi {
     this.#connections = openConnections({
       origin: this.#base.origin,
       proxy,
-      // undici lets a connection rest after an answer until it has seen whether the other side closes it; the next request goes through a spare one.
+      // After an answer, undici first checks whether the other side closes the connection; meanwhile the next request needs another one.
       most: 2 * maxAtOnce,
       silence: Math.min(timeout, LONGEST_SILENCE),
       timeout,
       maxBody,
     })
     const policy = retryPolicy({ maxAttempts, clock, pauseFor: (ms) => this.#limit.pauseFor(ms) })
-    // undici composes from the wire to the caller.
+    // undici composes layers from the wire to the caller.
     this.#wire = this.#connections.compose(
       this.#limit.interceptor,
       sameOrigin(this.#base.origin),
@@ -166,14 +166,14 @@ export class PokeApiClient implements PokeApi {
       count = page.count
       if (page.next === null) break
       const next = URL.parse(page.next, url)
-      if (next?.origin !== url.origin) throw this.#noList(pages, `names a next page that is not its own, ${page.next}`)
-      // Each page must bring something new, and nothing beyond what was promised: so pages come to an end.
+      if (next?.origin !== url.origin) throw this.#noList(pages, `names a next page at another origin, ${page.next}`)
+      // Each page must have new ids, and all pages together no more than `count`, so the pages come to an end.
       if (ids.size === before || ids.size > count) throw this.#noList(pages, 'names next pages without end')
       if (performance.now() - began > this.#longestList)
         throw this.#noList(pages, `did not finish its list within ${this.#longestList / 1000} s, in ${pages.length} pages`)
       url = next
     }
-    // A list that was cut short would leave Pokémon out in silence.
+    // A truncated list would silently leave Pokémon out.
     if (ids.size !== count || count === 0) throw this.#noList(pages, `lists ${ids.size} Pokémon and says that there are ${count}`)
     return [...ids].sort((a, b) => a - b)
   }
@@ -187,7 +187,7 @@ export class PokeApiClient implements PokeApi {
     await this.#request(new URL(`pokemon/${id}/`, this.#base), pokemonOf(id), signal, this.#wire)
   }
 
-  /** Aborts what is under way. */
+  /** Aborts all requests. */
   async close(): Promise<void> {
     const closed = this.#connections.destroy()
     this.#limit.close()
@@ -202,10 +202,10 @@ export class PokeApiClient implements PokeApi {
       if (response === null) return null
       const value = wanted.read(response.body)
       if (value !== null) return { value, origin: response.headers['x-poke-api-origin'] === 'bundled' ? 'bundled' : 'live' }
-      // What came over the wire was checked, so this is a cache whose content was changed by other hands.
+      // Answers from the wire are checked, so somebody has changed the content of the cache.
       this.#forget(url)
       if (attempt === 2)
-        throw new PokeApiError('cache', `the cache gave something else than what it got for ${url}: remove it; it fills by itself`)
+        throw new PokeApiError('cache', `the cache has a changed entry for ${url}: remove the file of the cache; it is filled again`)
     }
   }
 
@@ -226,7 +226,7 @@ export class PokeApiClient implements PokeApi {
         opaque: exchange,
       })
       const body = Buffer.from(await response.body.arrayBuffer())
-      // Answers from the cache come without a turn of the event loop: a thousand of them in a row would keep everybody else waiting.
+      // Answers from the cache take no turn of the event loop: a thousand of them in a row would block everything else.
       if (exchange.attempts === 0) await nextTurn()
       this.#observer.requested(outcomeOf(exchange))
       return response.statusCode === 404 ? null : { headers: response.headers, body }
@@ -241,7 +241,7 @@ export class PokeApiClient implements PokeApi {
     this.#cache.delete({ origin: url.origin, method: 'GET', path: url.pathname + url.search })
   }
 
-  /** The pages are asked for anew next time: each of them is a list, but together they are not. */
+  /** Removes the pages from the cache, so that they are requested again: each page is valid, but together they are not a list. */
   #noList(pages: readonly URL[], why: string): PokeApiError {
     for (const page of pages) this.#forget(page)
     return new PokeApiError('not-a-list', `PokeAPI at ${pages.at(-1)} ${why}: ${ADVICE['not-a-list']}`)
@@ -259,8 +259,8 @@ function outcomeOf({ attempts, status }: Exchange): RequestOutcome {
   return status === 304 ? 'revalidated' : 'fetched'
 }
 
-const CHECK_URL = 'check what answers there, and POKE_API_URL'
-const LATER = 'it is tried again later'
+const CHECK_URL = 'check which server answers there, and POKE_API_URL; this is retried later'
+const LATER = 'this is retried later'
 const ADVICE: Record<AttemptFailureKind, string> = {
   unreachable: `check the network and POKE_API_URL; ${LATER}`,
   tls: LATER,
@@ -276,12 +276,12 @@ const ADVICE: Record<AttemptFailureKind, string> = {
 
 function finalError(failure: FailedAttempt, { url, attempts, proxy }: Exchange): PokeApiError {
   const times = attempts > 1 ? ` in the last of ${attempts} attempts` : ''
-  // A failure of the proxy names it already.
-  const by = proxy === null || failure.kind === 'proxy' ? '' : ` (by the proxy ${proxy})`
-  // What comes through a proxy may be the proxy's own: another program on its port, say.
+  // The message of a proxy's failure names the proxy already.
+  const through = proxy === null || failure.kind === 'proxy' ? '' : ` (through the proxy ${proxy})`
+  // The cause may be the proxy, or another program on its port.
   const advice =
     proxy !== null && failure.kind === 'unreachable' ? ADVICE.proxy.replace('the proxy,', 'the network, the proxy,') : ADVICE[failure.kind]
-  return new PokeApiError(failure.kind, `PokeAPI at ${url}${by} ${failure.message}${times}: ${advice}`, {
+  return new PokeApiError(failure.kind, `PokeAPI at ${url}${through} ${failure.message}${times}: ${advice}`, {
     cause: failure,
     reason: failure.reason,
   })

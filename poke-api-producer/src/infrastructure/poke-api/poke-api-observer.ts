@@ -1,14 +1,14 @@
-/** Hears what the client does, for metrics and logs. Must not throw. */
+/** Is told what the client does, for metrics and logs. Must not throw. */
 import type { AttemptFailureKind } from './failed-attempt.ts'
 
-/** How a request ended: from the cache alone; from the cache after PokeAPI said that it still holds; from PokeAPI; not at all. */
+/** Who answered a request: the cache alone; the cache, after PokeAPI confirmed the entry; PokeAPI; nobody. */
 export type RequestOutcome = 'hit' | 'revalidated' | 'fetched' | 'failed'
 
 export interface PokeApiObserver {
-  /** What the caller asked for is answered, or finally not. A request that the caller aborted is not told. */
+  /** A request was answered, or has failed after its last attempt. Not called for a request that the caller aborted. */
   requested(outcome: RequestOutcome): void
-  /** One attempt on the wire is over after so many seconds; `failure` says why it brought no answer, null: it did. */
+  /** One attempt on the wire has ended. @param failure null: it was answered */
   attempted(seconds: number, failure: AttemptFailureKind | null): void
-  /** The cache had to be begun anew, or cannot be read or written: a sentence for people. Requests go on without it. */
+  /** The cache was replaced by an empty one, or cannot be read or written. Requests go on without it. @param message a sentence for people */
   cacheFailed(message: string): void
 }

@@ -5,17 +5,17 @@ import { printable } from '@poke-api-pipeline/service-kit'
 import { unfit } from './failed-attempt.ts'
 import { nestsDeeperThan, type Span, skimMembers } from './json-skim.ts'
 
-/** What is wrong with a body, in characters: it may show a value. */
+/** Most characters of a description of what is wrong: it may quote a value. */
 const LONGEST_FAULT = 300
 
 /**
- * What is kept of a body: the event's own bytes.
- * @param id the Pokémon that was asked for
+ * Reduces a body to the bytes of the event.
+ * @param id of the requested Pokémon
  * @throws FailedAttempt where the body is not that Pokémon
  */
 export function reducePokemonBody(body: Buffer, id: number): Buffer {
   const read = readPokemonBody(body)
-  if (typeof read === 'string') throw unfit('pokemon', `a body that is no Pokémon: ${read}`, { reason: read })
+  if (typeof read === 'string') throw unfit('pokemon', `a body that is not a Pokémon: ${read}`, { reason: read })
   if (read.id !== id) {
     const other = `Pokémon ${read.id} (${printable(read.name, 100)}) instead of ${id}`
     throw unfit('pokemon', other, { reason: `the body is ${other}` })
@@ -23,22 +23,22 @@ export function reducePokemonBody(body: Buffer, id: number): Buffer {
   return encodeValue(read)
 }
 
-/** The way back. @returns null where it is not that Pokémon as `reducePokemonBody` wrote it */
+/** Reads the result of `reducePokemonBody`. @returns null where it is something else */
 export function readReducedPokemon(kept: Buffer, id: number): PokemonEvent | null {
   const pokemon = pickPokemon(parse(kept))
   return pokemon?.id === id ? pokemon : null
 }
 
-/** @returns the Pokémon, or why the body is none, in words: the member that is wrong where it is an object in JSON, otherwise how it begins */
+/** @returns the Pokémon; or a sentence about what is wrong: which member, where the body is a JSON object, otherwise how it begins */
 export function readPokemonBody(body: Buffer): PokemonEvent | string {
-  // Bytes that are not UTF-8 would be replaced in silence, also in names.
+  // Bytes that are not UTF-8 would be replaced silently, also in names.
   if (!isUtf8(body)) return `it is not UTF-8: ${beginningOf(body)}`
   const facts = factsOf(body)
   if (!isObject(facts)) return beginningOf(body)
   return pickPokemon(facts) ?? printable(`${eventFault(facts)}`, LONGEST_FAULT)
 }
 
-/** The members of which an event is made, or the whole of what the body is; undefined where it is no JSON. */
+/** The members that an event needs, or the whole parsed body; undefined where it is not JSON. */
 function factsOf(body: Buffer): unknown {
   const spans = skimMembers(body, ['id', 'name', 'types'])
   if (spans === null) return parse(body)
@@ -46,10 +46,10 @@ function factsOf(body: Buffer): unknown {
   return { id: member(spans.id), name: member(spans.name), types: member(spans.types) }
 }
 
-/** Levels of a body that is parsed. PokeAPI's have eight. */
+/** Most levels of nesting that are parsed. PokeAPI's bodies have eight. */
 const DEEPEST = 1000
 
-/** @returns undefined where it is no JSON, or nests deeper than anything of use */
+/** @returns undefined where it is not JSON, or nests too deep */
 export function parse(body: Buffer): unknown {
   if (nestsDeeperThan(DEEPEST, body)) return undefined
   try {
@@ -59,7 +59,7 @@ export function parse(body: Buffer): unknown {
   }
 }
 
-/** How an unwanted body begins, for people. */
+/** Describes the beginning of an invalid body, for people. */
 export function beginningOf(body: Buffer): string {
   if (body.length === 0) return 'it is empty'
   const beginning = body.subarray(0, 60).toString()

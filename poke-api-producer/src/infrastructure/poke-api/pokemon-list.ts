@@ -2,30 +2,30 @@
 import { unfit } from './failed-attempt.ts'
 import { beginningOf, parse } from './pokemon-body.ts'
 
-/** Longest list that is taken in, over all its pages: an API that lists Pokémon without end must not fill the memory. PokeAPI lists 1,351. */
+/** Most Pokémon of a list, in all pages: an endless list must not fill the memory. PokeAPI lists 1,351. */
 export const MOST_POKEMON = 100_000
 
 export interface ListPage {
   readonly ids: readonly number[]
-  /** Where the next page is, absolute or relative; null: this was the last. */
+  /** URL of the next page, absolute or relative; null: this is the last one. */
   readonly next: string | null
-  /** How many Pokémon all pages name. */
+  /** How many Pokémon all pages list together. */
   readonly count: number
 }
 
 /**
- * What is kept of a page: its ids, and where the next one is.
- * @throws FailedAttempt where the body is no page of the list
+ * Reduces a page to its ids and the URL of the next page.
+ * @throws FailedAttempt where the body is not a page of the list
  */
 export function reduceListBody(body: Buffer): Buffer {
   const page = readListBody(body)
-  if (page === null) throw unfit('list', `a body that is no list of Pokémon: ${beginningOf(body)}`)
+  if (page === null) throw unfit('list', `a body that is not a list of Pokémon: ${beginningOf(body)}`)
   const longest = Math.max(page.count, page.ids.length)
-  if (longest > MOST_POKEMON) throw unfit('list', `a list of ${longest} Pokémon, and a list may have ${MOST_POKEMON}`)
+  if (longest > MOST_POKEMON) throw unfit('list', `a list of ${longest} Pokémon, which is more than ${MOST_POKEMON}`)
   return Buffer.from(JSON.stringify(page))
 }
 
-/** @returns null where it is not what `reduceListBody` wrote */
+/** Reads the result of `reduceListBody`. @returns null where it is something else */
 export function readReducedList(bytes: Buffer): ListPage | null {
   const page = parse(bytes) as Partial<ListPage> | null | undefined
   const sound =
@@ -40,7 +40,7 @@ function readListBody(body: Buffer): ListPage | null {
   if (!Number.isSafeInteger(count) || (count as number) < 0 || (next !== null && typeof next !== 'string')) return null
   const ids: number[] = []
   for (const entry of results as ({ url?: unknown } | null)[]) {
-    // The id is only in the URL, which is absolute on the live API and relative in copies of it.
+    // Only the URL has the id. It is absolute on the live API, and relative in copies of it.
     const id = typeof entry?.url === 'string' ? /\/pokemon\/([1-9]\d{0,14})\/?$/.exec(entry.url)?.[1] : undefined
     if (id === undefined) return null
     ids.push(Number(id))

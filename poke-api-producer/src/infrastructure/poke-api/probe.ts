@@ -1,4 +1,4 @@
-/** Looks whether PokeAPI answers, once and quickly, in the same way in which the service asks: what answers here answers there. */
+/** Checks once and quickly whether PokeAPI answers, with the same client as the service. */
 import { PokeApiError } from '../../errors.ts'
 import { PokeApiClient } from './poke-api-client.ts'
 
@@ -8,12 +8,12 @@ export interface ProbeOptions {
   readonly proxy: URL | null
 }
 
-/** In ms: somebody waits for it before anything is started. */
+/** In ms; short, because a person is waiting for the start. */
 const LONGEST_ANSWER = 3000
 
 /**
- * Asks for a real Pokémon: being reachable is not enough, for captive networks answer everything.
- * @throws PokeApiError where there is none
+ * Requests a real Pokémon: being reachable is not enough, because captive networks answer any request.
+ * @throws PokeApiError where it is not returned
  */
 export async function probePokeApi({ url, proxy }: ProbeOptions): Promise<void> {
   const client = new PokeApiClient({

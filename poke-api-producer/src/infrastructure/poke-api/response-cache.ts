@@ -1,8 +1,8 @@
 /**
- * Keeps answers in an SQLite file, behind undici's interface for cache stores. undici decides what may be kept and for how long it is fresh
- * (RFC 9111); what it hands over are reduced answers of about 100 bytes, so that an entry is one small row.
+ * Stores answers in an SQLite file, behind undici's interface for cache stores. undici decides which answers may be stored and how long they are fresh
+ * (RFC 9111). It passes reduced answers of about 100 bytes, so an entry is one small row.
  *
- * It is a cache: nothing in it is missed. A damaged file is begun anew, and where it cannot be written, requests simply go to the API.
+ * Losing the cache does no harm: a damaged file is replaced by an empty one, and if it cannot be written, requests go to the API.
  */
 import { rmSync } from 'node:fs'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
@@ -23,25 +23,26 @@ export interface CachedAnswer extends CacheValue {
 export interface ResponseCacheOptions {
   /** The file, in a folder that exists. No other process uses it. */
   readonly file: string
+  /** ms since 1970. */
   readonly now: () => number
-  /** Hears a sentence where the cache had to be begun anew, or cannot be read or written. */
+  /** Called with a sentence when the cache was replaced by an empty one, or cannot be read or written. */
   readonly failed: (message: string) => void
-  /** Most entries that are kept; the oldest leave. */
+  /** Most entries; then the oldest are removed. Default: 10,000. */
   readonly maxEntries?: number
 }
 
-/** Rises when what is kept of a body, or how, changes: an older file is begun anew. */
+/** The version of an entry's content: a file of another version is replaced by an empty one. */
 const FORMAT = 1
-/** An entry that the API can confirm is worth keeping long after it is stale: asking costs a few bytes, the body 100 kB. In ms. */
+/** How long an entry that the API can confirm is stored, in ms. Long after it is stale: a confirmation takes a few bytes, the body 100 kB. */
 const KEPT_FOR_REVALIDATION = 365 * 24 * 60 * 60 * 1000
-/** What is larger is not kept, in bytes. The list of all Pokémon takes 7 kB. */
+/** A larger answer is not stored, in bytes. The list of all Pokémon takes 7 kB. */
 const LARGEST_BODY = 1024 * 1024
-/** Entries that come together are written together, because a transaction costs more than an entry: so many, or after so many ms. */
+/** New entries are written together, because a transaction costs more than an entry: when there are so many, or after so many ms. */
 const WRITTEN_TOGETHER = 64
 const LONGEST_UNWRITTEN = 500
-/** After so many entries it is looked whether there are too many. */
+/** After so many new entries, the oldest ones beyond the bound are removed. */
 const PRUNED_AFTER = 500
-/** For how long a file is waited for that another process is just leaving, in ms. */
+/** How long to wait for a file that another process is just closing, in ms. */
 const LOCK_TIMEOUT = 1000
 
 const SCHEMA = `
@@ -61,7 +62,7 @@ interface Database {
   readonly prune: StatementSync
 }
 
-/** What is kept of an answer. */
+/** A stored answer. */
 interface Entry {
   readonly value: CacheValue
   readonly body: Buffer
@@ -71,19 +72,19 @@ export class ResponseCache implements CacheStore {
   readonly #options: ResponseCacheOptions
   readonly #maxEntries: number
   #database: Database
-  /** It was said that the cache cannot be used, and it could not be written since. */
+  /** A failure was reported, and nothing could be written since. */
   #failing = false
   /** Entries that are not in the file yet, by name. */
   readonly #unwritten = new Map<string, Entry>()
   #timer: NodeJS.Timeout | undefined
   #sincePruned = 0
 
-  /** @throws PokeApiError where there can be no such file */
+  /** @throws PokeApiError where the file cannot be created */
   constructor(options: ResponseCacheOptions) {
     this.#options = options
     this.#maxEntries = options.maxEntries ?? 10_000
     try {
-      this.#database = openOrBeginAnew(options)
+      this.#database = openOrReplace(options)
     } catch (error) {
       const why = `the cache ${options.file} cannot be opened (${(error as Error).message})`
       throw new PokeApiError('cache', `${why}: make its folder writable, and give each producer a DATA_DIR of its own`, { cause: error })
@@ -115,12 +116,12 @@ export class ResponseCache implements CacheStore {
     this.#attempt(() => this.#database.forget.run(nameOf(key)))
   }
 
-  /** Writes to the file what is not there yet. */
+  /** Writes new entries to the file. */
   flush(): void {
     clearTimeout(this.#timer)
     this.#timer = undefined
     if (this.#unwritten.size > 0) this.#attempt(() => this.#write())
-    // Where that failed it is lost: this is a cache.
+    // If that failed, they are lost, which does no harm.
     this.#unwritten.clear()
   }
 
@@ -161,13 +162,13 @@ export class ResponseCache implements CacheStore {
       if (db.isTransaction) db.exec('ROLLBACK')
       throw error
     }
-    // Only writing shows that it can be used again: reading succeeds on a full disk too.
+    // Only a write shows that the cache works again: reading succeeds on a full disk too.
     this.#failing = false
   }
 
-  /** A cache that fails is as if it were empty. */
+  /** @returns undefined where it fails: the cache then counts as empty */
   #attempt<T>(work: () => T): T | undefined {
-    // Answers may come in after `close`: they are not worth a failure.
+    // Answers that arrive after `close` are no failure.
     if (!this.#database.db.isOpen) return undefined
     try {
       return work()
@@ -178,7 +179,7 @@ export class ResponseCache implements CacheStore {
   }
 
   #recover(error: Error & { errcode?: number }): void {
-    // A row that is no JSON any more is damage too; what is neither that nor SQLite's is a mistake in the program.
+    // A row that is not JSON is damage too; any other error that is not SQLite's is a mistake in the program.
     const damaged = isDamage(error) || error instanceof SyntaxError
     if (!damaged && error.errcode === undefined) throw error
     const { file, failed } = this.#options
@@ -186,29 +187,30 @@ export class ResponseCache implements CacheStore {
     if (damaged) {
       try {
         this.#database.db.close()
-        this.#database = beginAnew(this.#options, error.message)
+        this.#database = replace(this.#options, error.message)
         return
       } catch (again) {
         failure = again as Error
       }
     }
-    if (!this.#failing) failed(`the cache ${file} cannot be used (${failure.message}); requests go to PokeAPI instead`)
+    if (!this.#failing)
+      failed(`the cache ${file} cannot be used (${failure.message}): all requests go to PokeAPI; check the disk and the rights of the file`)
     this.#failing = true
   }
 }
 
-function openOrBeginAnew(options: ResponseCacheOptions): Database {
+function openOrReplace(options: ResponseCacheOptions): Database {
   try {
     return open(options.file)
   } catch (error) {
     if (!isDamage(error as Error)) throw error
-    return beginAnew(options, (error as Error).message)
+    return replace(options, (error as Error).message)
   }
 }
 
-function beginAnew(options: ResponseCacheOptions, why: string): Database {
+function replace(options: ResponseCacheOptions, why: string): Database {
   for (const suffix of ['', '-wal', '-shm', '-journal']) rmSync(options.file + suffix, { force: true })
-  options.failed(`the cache ${options.file} was not usable (${why}) and is begun anew; it fills by itself`)
+  options.failed(`the cache ${options.file} was damaged (${why}) and was replaced by an empty one, which is filled again`)
   return open(options.file)
 }
 
@@ -224,7 +226,7 @@ function open(file: string): Database {
   }
 }
 
-/** The file is there, and is no sound cache of this format. */
+/** The file is damaged, or not a cache of this format. */
 class UnusableFile extends Error {}
 
 function isDamage(error: Error & { errcode?: number }): boolean {
@@ -234,7 +236,7 @@ function isDamage(error: Error & { errcode?: number }): boolean {
 
 /** @throws UnusableFile, and what SQLite throws */
 function prepareFile(db: DatabaseSync): void {
-  // Nobody shares it, so that nothing needs to be locked for each access. And nothing is synced: what a power cut damages is begun anew.
+  // No other process uses it, so it is locked once. Nothing is synced: a file that a power cut has damaged is replaced by an empty one.
   db.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF')
   const damage = String(db.prepare('PRAGMA quick_check(1)').get()?.quick_check)
   if (damage !== 'ok') throw new UnusableFile(damage.replaceAll('\n', ' '))
@@ -256,7 +258,7 @@ function statementsOf(db: DatabaseSync): Database {
   }
 }
 
-/** Only GET is cached, so the URL alone is the name. */
+/** Only GET is cached, so the URL is enough. */
 function nameOf({ origin, path }: CacheKey): string {
   return origin + path
 }

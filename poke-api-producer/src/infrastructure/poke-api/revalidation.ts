@@ -1,7 +1,7 @@
 /**
- * The layer below the cache: where PokeAPI says that what is cached still holds (304), it is told to the cache as the whole answer, with the
- * new headers. The cache then keeps it for another term (RFC 9111, 4.3.4). Without this, undici's cache forgets an entry as soon as a 304
- * carries a Cache-Control, and the next request would fetch the body again.
+ * The layer below the cache: when PokeAPI confirms a cached answer (304), the cache gets the whole answer with the new headers, so it stores the answer
+ * for another term (RFC 9111, 4.3.4). Without this layer, undici's cache removes an entry when a 304 has a Cache-Control, and the next request would
+ * fetch the body again.
  */
 import type { IncomingHttpHeaders } from 'node:http'
 import type { Dispatcher } from 'undici'
@@ -22,7 +22,7 @@ function confirming(cached: CachedAnswer, handler: Handler): Handler {
   return {
     onRequestStart: (controller, context) => handler.onRequestStart?.(controller, context),
     onResponseStart(controller, status, headers, message) {
-      // A 304 that names another ETag confirms something else: undici then fetches anew.
+      // A 304 with another ETag confirms another answer: then undici fetches the body.
       confirmed = status === 304 && (headers.etag === undefined || opaqueTag(String(headers.etag)) === opaqueTag(cached.etag ?? ''))
       if (confirmed) handler.onResponseStart?.(controller, cached.statusCode, freshened(cached.headers, headers), cached.statusMessage)
       else handler.onResponseStart?.(controller, status, headers, message ?? '')
@@ -36,7 +36,7 @@ function confirming(cached: CachedAnswer, handler: Handler): Handler {
   }
 }
 
-/** The new headers over the old ones; but an old date would make the answer look as old as it is. */
+/** The new headers over the old ones, without the old date, which would make the answer stale at once. */
 function freshened(old: CachedAnswer['headers'], now: IncomingHttpHeaders): IncomingHttpHeaders {
   const { date: _, ...kept } = old
   return { ...kept, ...now }

@@ -1,4 +1,4 @@
-/** The layer below redirects: what leads to another origin is refused. Nobody else is to answer in the API's name, or to see our requests. */
+/** The layer below redirects: it refuses redirects to another origin, so that no other server can answer for the API or see our requests. */
 import type { Dispatcher } from 'undici'
 import { layer } from './exchange.ts'
 import { FailedAttempt } from './failed-attempt.ts'
@@ -10,7 +10,7 @@ export function sameOrigin(origin: string): Dispatcher.DispatcherComposeIntercep
     if (target === origin) return below(request, handler)
     handler.onResponseError?.(
       null as never, // no connection was made, so there is no controller
-      new FailedAttempt('redirected', `sends on to another origin, ${target}, which is not followed`, { retry: false }),
+      new FailedAttempt('redirected', `redirects to another origin, ${target}, which is not followed`, { retry: false }),
     )
     return true
   })

@@ -1,4 +1,4 @@
--- The last sequence given out: a row of its own, because numbering by the table of events would start at 1 again once that is empty (rule P2).
+-- The last sequence that was given: a row of its own, because numbering by the table of events would start at 1 again when it is empty (rule P2).
 CREATE TABLE counter (
   only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
   last_sequence INTEGER NOT NULL
@@ -16,7 +16,7 @@ CREATE TABLE event (
   origin TEXT NOT NULL CHECK (origin IN ('live', 'bundled'))
 ) STRICT;
 
--- Where the sweep under way stands, as JSON; no row: none is under way.
+-- The progress of the current sweep, as JSON; no row: there is no sweep.
 CREATE TABLE sweep (
   only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
   progress TEXT NOT NULL

@@ -77,13 +77,8 @@ const source = new GroupReader({
   identity: EVENT_IDENTITY,
   observer: {
     brokerAway: warn,
-    brokerBack: () => {},
     throttled: warn,
-    notThrottled: () => {},
-    waitingForTopic: () => {},
     membershipLost: warn,
-    mirrorDiffers: () => {},
-    groupSeen: () => {},
     logEnds: (...told) => progress.logEnds(...told),
     rebalanced: (partitions) => {
       mine = new Set(partitions)

@@ -2,7 +2,7 @@
 import { hostname } from 'node:os'
 import { setImmediate } from 'node:timers/promises'
 import { kafkaSecurity } from '@poke-api-pipeline/kafka-common'
-import { GroupReader, type SourceObserver } from '@poke-api-pipeline/kafka-reader'
+import { GroupReader, type ReaderObserver } from '@poke-api-pipeline/kafka-reader'
 import { EVENT_IDENTITY } from '@poke-api-pipeline/pokemon-event'
 import {
   createLogger,
@@ -130,7 +130,7 @@ async function consume(config: Config, logger: Logger, signal: AbortSignal, cras
     sessionTimeout: config.KAFKA_SESSION_TIMEOUT,
     limits: { maxBytes: config.FETCH_MAX_BYTES, maxWait: config.FETCH_MAX_WAIT, maxBatchBytes: config.BATCH_MAX_BYTES },
     identity: EVENT_IDENTITY,
-    observer: fanOut<SourceObserver>(listeners),
+    observer: fanOut<ReaderObserver>(listeners),
     clock,
     crashPoint,
   })

@@ -1,9 +1,10 @@
-/** The Kafka side of the consumer: waits for the topic, is a member of the group, and fetches what the group hands out. */
+/** One member of a consumer group: waits for the topic, joins the group, and reads the partitions that the group assigns to it. */
 
 import type { KafkaSecurity } from '@poke-api-pipeline/kafka-common/kafka-security'
 import type { Clock } from '@poke-api-pipeline/service-kit/clock'
 import { withDeadline } from '@poke-api-pipeline/service-kit/deadline'
 import { FailureTracker } from '@poke-api-pipeline/service-kit/failure-tracker'
+import { fanOut } from '@poke-api-pipeline/service-kit/fan-out'
 import { Cluster } from './brokers/cluster.ts'
 import { DEFAULT_MAX_BATCH_BYTES, type FetchLimits } from './brokers/fetch-response.ts'
 import { LogWatch, type LogWatchObserver } from './brokers/log-watch.ts'
@@ -20,16 +21,17 @@ import { Decompressor } from './records/decompress.ts'
 import { IdentityHeaders } from './records/identity-headers.ts'
 import { BatchCursor } from './records/record-batch.ts'
 
-export interface SourceObserver extends MembershipObserver, OffsetMirrorObserver, LogWatchObserver, GroupMembersObserver {
-  /** The topic does not exist yet; said once. */
+/** What a reader reports. A listener implements the methods that it needs. */
+export interface ReaderObserver extends MembershipObserver, OffsetMirrorObserver, LogWatchObserver, GroupMembersObserver {
+  /** The topic does not exist yet; reported once. */
   waitingForTopic(topic: string): void
-  /** Something of Kafka does not answer, or not as it should; it is tried again. Said at each attempt. */
+  /** A request to Kafka failed and is tried again; reported at each attempt. */
   brokerAway(error: Error): void
   /** Everything answers again. */
   brokerBack(): void
-  /** Quotas make this client wait; said with each answer. */
+  /** A quota makes this client wait; reported with each response. */
   throttled(error: Error): void
-  /** No quota makes it wait any more, or hardly. */
+  /** No quota makes it wait any longer. */
   notThrottled(): void
 }
 
@@ -39,7 +41,7 @@ export interface GroupReaderOptions {
   readonly groupId: string
   /** Topics that the user of the reader writes to. Where reading is not allowed, the rights that are missing on these are named as well. */
   readonly writableTopics?: readonly string[]
-  /** Of the store that this instance counts into: all of a group must have the same one (rule S5). */
+  /** The store that keeps the positions: all instances of a group must use the same one (rule S5). */
   readonly store: StoreIdentity
   readonly clientId: string
   readonly clientOptions?: KafkaSecurity
@@ -48,20 +50,20 @@ export interface GroupReaderOptions {
   readonly limits: FetchLimits
   /** How records identify events; without it no record has an identity. */
   readonly identity?: EventIdentity
-  readonly observer: SourceObserver
+  readonly observer?: Partial<ReaderObserver>
   readonly clock: Clock
   /** Hears where counting is; for tests that make the process die there. */
   readonly crashPoint?: (point: 'mirrored') => void
 }
 
-/** For how long the group is waited for to take the last positions, in ms. */
+/** How long committing the last positions to the group may take, in ms. */
 const LAST_MIRROR = 1000
 
 export class GroupReader implements RecordReader {
-  readonly #options: GroupReaderOptions
+  readonly #options: GroupReaderOptions & { readonly observer: ReaderObserver }
 
   constructor(options: GroupReaderOptions) {
-    this.#options = options
+    this.#options = { ...options, observer: fanOut<ReaderObserver>([options.observer ?? {}]) }
   }
 
   async run(handler: PartitionHandler, signal: AbortSignal): Promise<void> {
@@ -69,7 +71,7 @@ export class GroupReader implements RecordReader {
     const cluster = new Cluster(this.#options)
     const failures = new FailureTracker({ failed: (error) => observer.brokerAway(error), over: () => observer.brokerBack() })
     const topics = new TopicWatch({ ...this.#options, cluster, failures, waitingForTopic: (topic) => observer.waitingForTopic(topic) })
-    // Requests under way would keep the end waiting for their deadlines.
+    // Otherwise stopping would wait for the deadlines of requests under way.
     const disconnect = () => cluster.disconnect()
     signal.addEventListener('abort', disconnect)
     try {
@@ -135,7 +137,7 @@ export class GroupReader implements RecordReader {
     const stop = new AbortController()
     const running = AbortSignal.any([signal, stop.signal])
     const leaving = new AbortController()
-    const looking = topics.run(({ partitions }) => {
+    const polling = topics.run(({ partitions }) => {
       coordinator.topicRefreshed()
       void membership.onPartitionCount(partitions.length)
     }, running)
@@ -153,15 +155,15 @@ export class GroupReader implements RecordReader {
     })
     const watching = members.run(running)
     try {
-      await Promise.race([fetching, member, looking, checking, watching])
+      await Promise.race([fetching, member, polling, checking, watching])
     } finally {
       stop.abort()
-      // The partitions are closed and what was committed last is mirrored before they are given away.
+      // Before leaving the group: the partitions are closed, and their last positions are committed to it.
       const [closed] = await Promise.allSettled([fetching])
       if (closed.status === 'fulfilled')
         await withDeadline(mirror.write(closed.value), LAST_MIRROR, 'mirroring the last offsets').catch(() => {})
       leaving.abort()
-      await Promise.allSettled([member, looking, mirroring, measuring, checking, watching])
+      await Promise.allSettled([member, polling, mirroring, measuring, checking, watching])
     }
   }
 }

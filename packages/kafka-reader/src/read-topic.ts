@@ -9,7 +9,7 @@
 import { createHash } from 'node:crypto'
 import { hostname } from 'node:os'
 import { systemClock } from '@poke-api-pipeline/service-kit/clock'
-import { GroupReader, type GroupReaderOptions, type SourceObserver } from './group-reader.ts'
+import { GroupReader, type GroupReaderOptions, type ReaderObserver } from './group-reader.ts'
 import type { DataLoss, FetchedRecords, FetchPosition, PartitionHandler, PartitionSession, ReadOutcome, TopicPartition } from './ports.ts'
 import { recordsOf, type TopicRecord } from './records/topic-record.ts'
 
@@ -184,7 +184,7 @@ class BatchSession implements PartitionSession {
 }
 
 /** Reports each sentence once, until another one is reported: what fails is tried again many times. */
-function reports(report: (message: string) => void): SourceObserver {
+function reports(report: (message: string) => void): Partial<ReaderObserver> {
   let last = ''
   const say = (message: string) => {
     if (message !== last) report(message)
@@ -196,9 +196,7 @@ function reports(report: (message: string) => void): SourceObserver {
     brokerAway: sayError,
     brokerBack: () => say('Kafka answers again'),
     throttled: sayError,
-    notThrottled: () => {},
     membershipLost: sayError,
-    rebalanced: () => {},
     mirrorDiffers: (partition, mirrored, position) =>
       say(
         `partition ${partition}: the group committed offset ${mirrored}, the database has ${position}; reading goes on from the database`,
@@ -206,6 +204,5 @@ function reports(report: (message: string) => void): SourceObserver {
     groupSeen: ({ reasons }) => {
       if (reasons.length > 0) say(reasons.join('; '))
     },
-    logEnds: () => {},
   }
 }

@@ -1,5 +1,6 @@
 /** A broker that knows Fetch (version 17) alone: what it is asked is looked at, and what it answers is made, by the test. */
-import type { Socket } from 'node:net'
+import { once } from 'node:events'
+import { connect, type Socket } from 'node:net'
 import { Reader } from '@platformatic/kafka'
 import { RequestServer } from './request-server.ts'
 
@@ -75,6 +76,15 @@ export class FakeBroker {
       if (asked !== undefined) return asked
       await this.#arrived.promise
     }
+  }
+
+  /** Resolves when a connection of its own was made, ended and closed: what was sent before has arrived by then, and what followed at once. */
+  async roundTrip(): Promise<void> {
+    const probe = connect(this.address)
+    await once(probe, 'connect')
+    probe.end()
+    probe.resume()
+    await once(probe, 'close')
   }
 
   stop(): void {

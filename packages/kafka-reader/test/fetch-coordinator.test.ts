@@ -143,8 +143,8 @@ describe('what is asked for', () => {
     assert.deepEqual(offsets(second), [[0, 1]])
     await handler.until(() => handler.calls.length === 1)
     second.answer([{ partition: 0, records: record('b', 1) }])
-    // The answer arrives; that nothing follows it shows only after the coordinator had its turns.
-    for (let turn = 0; turn < 100; turn++) await new Promise(setImmediate)
+    // The answer arrives; that nothing follows it shows only after a round trip: by then every response that was sent has arrived, and every request that follows one at once.
+    await broker.roundTrip()
     assert.equal(broker.waiting, 0, 'asked for a third response with two in memory')
     gate.resolve()
     assert.deepEqual(offsets(await broker.asked()), [[0, 2]])
@@ -281,7 +281,7 @@ describe('rule S2', () => {
     ;(await broker.asked()).answer([{ partition: 0, records: record('a', 0) }])
     ;(await broker.asked()).answer([{ partition: 0, records: record('b', 1) }])
     await handler.until(() => handler.calls.length === 1)
-    for (let turn = 0; turn < 100; turn++) await new Promise(setImmediate)
+    await broker.roundTrip()
     gate.resolve()
     await handler.until(() => handler.events.filter((event) => event === 'open 0').length === 2)
     let asked = await broker.asked()

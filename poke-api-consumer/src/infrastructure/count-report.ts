@@ -1,6 +1,6 @@
 /** What happens to records, in the log and in readiness: troubles when they begin, change and end, and now and then a summary. */
 
-import { type DataLoss, type GroupView, KafkaError, type SourceObserver, type TopicPartition } from '@poke-api-pipeline/kafka-reader'
+import { type DataLoss, type GroupView, KafkaError, type ReaderObserver, type TopicPartition } from '@poke-api-pipeline/kafka-reader'
 import { type Health, type Logger, OutageLog } from '@poke-api-pipeline/service-kit'
 import type { CountedResponse, CountObserver, PartitionSummary, StopReason } from '../application/ports.ts'
 import { type GroupProgress, keyOf } from './group-progress.ts'
@@ -37,7 +37,7 @@ interface OpenPartition {
   loss: StopReason | null
 }
 
-export class CountReport implements Partial<CountObserver>, SourceObserver {
+export class CountReport implements Partial<CountObserver>, Partial<ReaderObserver> {
   readonly #logger: Logger
   readonly #topic: string
   readonly #progress: Pick<GroupProgress, 'lagOf'>

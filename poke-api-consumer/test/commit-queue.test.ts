@@ -6,7 +6,7 @@ import { FailureTracker } from '@poke-api-pipeline/service-kit'
 import { CommitQueue } from '../src/application/commit-queue.ts'
 import type { PartitionChange } from '../src/application/ports.ts'
 import type { DeadLetter } from '../src/entities/dead-letter.ts'
-import { MockTallyStore } from './mock-tally-store.ts'
+import { FaultyStore } from './faulty-store.ts'
 import { RecordingObserver } from './recording-observer.ts'
 
 const PARTITION = { topic: 'poke-topic', topicId: '00000000-0000-4000-8000-000000000001', partition: 0 }
@@ -25,7 +25,7 @@ const LOG_END = 100
 
 /** A queue with a clock that moves by `pass` alone, and a store that answers a commit by `answer` alone. */
 async function setUp() {
-  const store = new MockTallyStore()
+  const store = new FaultyStore()
   const observer = new RecordingObserver()
   const changes: PartitionChange[] = []
   const answers: (() => void)[] = []

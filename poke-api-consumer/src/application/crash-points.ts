@@ -1,26 +1,26 @@
-/** The places between the steps from the topic to the counts where a process can die: named, so that a test can make it die there. */
+/** The steps from a record to its published count. Each has a name, so that a test can end the process there. */
 export const CRASH_POINTS = [
-  // A partition is opened: everybody else who had it is fenced, and nothing was read yet.
+  // A partition is opened: other instances that had it are fenced, and nothing is read yet.
   'opened',
-  // 1. A response is here; nothing of it was looked at.
+  // 1. A response has arrived, and none of its records is counted.
   'fetched',
-  // 2. Its records are added up, in memory alone.
+  // 2. Its records are counted in memory.
   'walked',
-  // 3. The commit has begun; whether it comes to anything is open.
+  // 3. The commit is sent to the store; its outcome is not known.
   'committing',
-  // Position, counts, last sequences and dead letters are stored; nobody was told.
+  // Position, counts, last sequences and dead letters are stored; no observer knows it yet.
   'committed',
-  // 4. The file shows it.
+  // 4. The file has the new counts.
   'exported',
-  // Dead letters are in their topic; the store does not know it.
+  // Dead letters are in their topic, but not marked in the store.
   'letters-published',
-  // The store knows it.
+  // They are marked as published in the store.
   'letters-marked',
-  // The group has the position, for tools that show lag.
+  // The committed offset of the group is the position, for tools that show lag.
   'mirrored',
 ] as const
 
 export type CrashPoint = (typeof CRASH_POINTS)[number]
 
-/** Hears where counting is, never once for each record; production passes none. */
+/** Called at each step, but never for each record. Only tests pass one. */
 export type CrashHook = (point: CrashPoint) => void

@@ -97,7 +97,7 @@ export class DeadLetterPublishing {
       return refused === null
     } catch (error) {
       if (error instanceof ServiceError && !error.retriable) throw error
-      // Who reads records meets the same trouble, and says it.
+      // The reader of records connects to the same brokers and reports the failure, so that it is reported here only if dead letters wait.
       if (this.#pending.size > 0) this.#failures.failed(TOPIC, error as Error)
       return false
     }

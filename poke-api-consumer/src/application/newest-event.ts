@@ -1,7 +1,7 @@
-/** The event that was counted last, for people to see. */
+/** The event that was counted last, for the page. */
 import type { CountedResponse, NewestEvent } from './ports.ts'
 
-/** The event counted last by these responses; null where none was. */
+/** @returns the last event that these responses counted; null if they counted none */
 export function newestOf(responses: readonly Pick<CountedResponse, 'recent' | 'newestTimestamp' | 'newestOrigin'>[]): NewestEvent | null {
   const last = responses.findLast(({ recent }) => recent.length > 0)
   const pokemon = last?.recent.at(-1)

@@ -1,4 +1,4 @@
-/** What the controller needs of the world. Each port says its duties and what is not its job; one contract suite runs against each implementation. */
+/** The interfaces between the controller and the outside. Each names its duties and what is not its job; one contract suite of test/contract/ runs against each implementation, doubles of tests included. */
 
 import type { DataLoss, FetchPosition, TopicPartition } from '@poke-api-pipeline/kafka-reader'
 import type { ServiceError } from '@poke-api-pipeline/service-kit'
@@ -9,42 +9,39 @@ import type { CountSummary, TypeCounts } from '../entities/tally.ts'
 
 export interface PartitionState {
   readonly position: FetchPosition
-  /** Proof of ownership: the newest `open` wins, and all commits under older tokens are fenced (rule S1). */
+  /** Proves ownership: each `open` gives a new token, and commits with an older one are fenced (rule S1). */
   readonly token: number
-  /** The highest sequence seen of each source (rule C3). */
+  /** The last sequence of each source (rule C3). */
   readonly lastSequences: ReadonlyMap<string, number>
-  /** Set where this topic's name is known to the store under another topic id (rule S4). */
+  /** The topic id that the store knows for the topic's name, if it is another one: the topic was deleted and made again (rule S4). */
   readonly replacedTopicId: string | null
 }
 
-/** Everything that one response changed in a partition, or a few that followed each other. */
+/** Everything that a batch of responses changes in a partition. */
 export interface PartitionChange {
   readonly partition: TopicPartition
   readonly token: number
-  /** The position must still be here… */
+  /** The store's position must be this one. */
   readonly from: FetchPosition
-  /** …and moves to here; beyond `from`. */
+  /** The store's position afterwards; greater than `from`. */
   readonly to: { readonly offset: number; readonly leaderEpoch: number }
-  /** The offset reading began at, for a partition that was never read; otherwise equal to `from.offset`. */
+  /** The offset at which reading began. Equal to `from.offset` unless the partition was never read. */
   readonly firstOffset: number
-  /** What is added to the counts of types. */
+  /** Added to the counts of types. */
   readonly counts: ReadonlyMap<string, number>
-  /** The sources whose last sequence changed, and their new last sequences. */
+  /** The new last sequence of each source whose last sequence rose. */
   readonly lastSequences: ReadonlyMap<string, number>
   readonly deadLetters: readonly DeadLetter[]
-  /** The event counted last by this; null where none was. */
+  /** The last event that was counted; null if none was. */
   readonly newest: NewestEvent | null
-  /** Records added to: counted, duplicate. (Dead letters are `deadLetters.length`.) */
+  /** How many records were counted, and how many were duplicates. */
   readonly counted: number
   readonly duplicates: number
-  /**
-   * Whether everything that the log had is counted by this. Only then a source that was not heard of is silent: before, what it sent while nobody
-   * counted may still be unread (rule C3).
-   */
+  /** Whether this reaches the end of the log. Only then a source without records is known to be silent: before, its records may still be unread (rule C3). */
   readonly caughtUp: boolean
 }
 
-/** `fenced`: another one opened the partition or moved its position; nothing was changed. */
+/** `fenced`: somebody else opened the partition or moved its position, so nothing was changed. */
 export type CommitOutcome = 'committed' | 'fenced'
 
 export interface Totals {
@@ -53,15 +50,15 @@ export interface Totals {
   readonly revision: number
 }
 
-/** The event that was counted last, for people to see. */
+/** The event that was counted last, for the page. */
 export interface NewestEvent extends Pokemon {
-  /** The timestamp of its record, ms since 1970; null where no clock can show it. */
+  /** The timestamp of its record, ms since 1970; null if it is outside what `Date` can show. */
   readonly at: number | null
-  /** What its `ce_origin` says; null where it says nothing that we know. */
+  /** `ce_origin` of its record; null if it has another value or none. */
   readonly origin: 'live' | 'bundled' | null
 }
 
-/** One partition as operators see it. */
+/** A partition as the page and the commands show it. */
 export interface PartitionSummary {
   readonly topic: string
   readonly topicId: string
@@ -70,32 +67,32 @@ export interface PartitionSummary {
   readonly counted: number
   readonly duplicates: number
   readonly deadLetters: number
-  /** The instance that opened it last, by the name the store was given; null or absent where it is not known. */
+  /** The name of the instance that opened it last; null or absent if it is not known. */
   readonly owner?: string | null
-  /** The event counted last in it, and when that was committed, by the store's clock, ms since 1970; absent where it is not known. */
+  /** The last event that was counted in it, and when it was committed by the store's clock, ms since 1970; absent if it is not known. */
   readonly newest?: { readonly event: NewestEvent; readonly countedAt: number }
 }
 
-/** Keeps positions and counts of one consumer group, and moves them together or not at all. It never retries and never decides. */
+/** Keeps positions and counts of one consumer group, and changes them together or not at all. Retrying is not its job. */
 export interface TallyStore {
-  /** Takes a new owner token, so that everybody else who has the partition open is fenced from now on (rule S1). */
+  /** Gives a new owner token, so that every other instance that has the partition open is fenced from now on (rule S1). */
   open(partition: TopicPartition): Promise<PartitionState>
   commit(change: PartitionChange): Promise<CommitOutcome>
   /**
    * Counts and revision of the whole group in one snapshot.
-   * @param known those of before, which are given back where the revision is still theirs: there may be very many types
+   * @param known the result of an earlier call; it is returned if its revision is still current, because there can be very many types
    */
   totals(known?: Totals | null): Promise<Totals>
   partitions(): Promise<PartitionSummary[]>
   close(): Promise<void>
 }
 
-/** Records that will not be counted because they are gone: recorded, so that nothing is skipped in silence. */
+/** Records gaps: records that will never be counted because they are gone. So nothing is skipped in silence. */
 export interface GapStore {
   /**
    * Records the loss, moves the position behind it and takes a new owner token, so that the partition must be opened again.
-   * For a topic that was made again, the new topic id is accepted instead and starts at its log's start; the old one's counts stay.
-   * @returns `fenced` where the token or the position is not the store's any more; nothing was changed
+   * For a topic that was made again it accepts the new topic id, whose position is its log's start; the counts of the old topic id stay.
+   * @returns `fenced` if the store has another token or position by now; then nothing was changed
    */
   recordGap(gap: Gap): Promise<CommitOutcome>
 }
@@ -108,8 +105,9 @@ export interface Gap {
 }
 
 /**
- * What became of a dead letter. `kept`: in the store alone; `published`: in the dead-letter topic too; `counted`: by a replay; `purged`: its
- * bytes were dropped; `superseded`: kept before a reset, and not met again since: replaying it could count its record a second time.
+ * The state of a dead letter. `kept`: it is in the store; `published`: it is in the dead-letter topic too; `counted`: a replay has counted it;
+ * `purged`: its bytes were deleted; `superseded`: it is from before a reset, and its record was not read again since, so replaying it could count
+ * the record a second time.
  */
 export type DeadLetterState = 'kept' | 'published' | 'counted' | 'purged' | 'superseded'
 
@@ -121,7 +119,7 @@ export interface KeptDeadLetter extends DeadLetter {
   readonly state: DeadLetterState
 }
 
-/** Shows the dead letters of the group: those that are neither counted nor purged nor superseded. */
+/** Reads the dead letters of the group that are neither counted nor purged nor superseded. */
 export interface DeadLetterReader {
   /**
    * Dead letters kept before the one with the id `before` (null: before now), newest first.
@@ -132,56 +130,56 @@ export interface DeadLetterReader {
   deadLetterReasons(): Promise<ReadonlyMap<string, number>>
 }
 
-/** Brings dead letters to their end. Publishing and decoding are not its job: it remembers what was done, each thing once. */
+/** Stores which dead letters were published, counted or purged. Publishing and decoding them is not its job. */
 export interface DeadLetterStore extends DeadLetterReader {
   /**
    * The dead letters of a partition that are to be published next, by offset.
    * @param limit at most this many; fewer where their bytes add up to more than `maxBytes`, but at least one if there is any
    */
   unpublished(partition: TopicPartition, limit: number, maxBytes: number): Promise<KeptDeadLetter[]>
-  /** The dead-letter topic has acknowledged them. Those that were counted or purged meanwhile stay so. */
+  /** Call it when the dead-letter topic has acknowledged them. Those that were counted or purged meanwhile keep that state. */
   markPublished(ids: readonly number[]): Promise<void>
   /**
-   * Counts a dead letter that can be counted now: its state and the counts move together, once, whoever else tries. Position, last
-   * sequences and owner of its partition are neither read nor moved.
-   * @returns false where it was counted, purged or superseded before; nothing was changed
+   * Counts a dead letter that can be decoded now. Its state and the counts change in one transaction, so that it is counted once, whoever else
+   * tries. Position, last sequences and owner of its partition are neither read nor changed.
+   * @returns false if it was counted, purged or superseded before; then nothing was changed
    */
   replay(id: number, counts: ReadonlyMap<string, number>): Promise<boolean>
   /**
-   * Drops the bytes of dead letters for good; what remains of them is where they were, and why.
-   * @param states only of those in one of these states
-   * @param keptBefore only of those kept before this time of the store's clock, ms since 1970
+   * Deletes the bytes of dead letters for good. Their offsets and reasons stay.
+   * @param states only those in one of these states
+   * @param keptBefore only those stored before this time of the store's clock, ms since 1970
    * @returns how many
    */
   purge(states: readonly DeadLetterState[], keptBefore: number): Promise<number>
 }
 
-/** Where dead letters are published for people and programs to look at. It retries nothing and keeps nothing. */
+/** Publishes dead letters for people and other programs. Retrying is not its job. */
 export interface DeadLetterTopic {
   /**
-   * Resolves when every letter is acknowledged by all in-sync replicas, in this order within a partition: original key, value and headers, and
-   * in headers of its own the reason, where it was, and an id that tells repeats apart. A letter that the topic refuses for its size is
-   * published as a stub without key, value and headers. Headers say of each part that is not whole how long it was, and its hash.
+   * Resolves when all in-sync replicas have acknowledged every dead letter, in this order within a partition: with its original key, value and
+   * headers, and with added headers for the reason, its origin, and an id by which repeats are recognised. A dead letter that is too large for the
+   * topic is published without key, value and headers. For each part that is not complete, headers have its original length and hash.
    * @throws KafkaError; then some may be published, and all must be published again
    */
-  publish(letters: readonly KeptDeadLetter[]): Promise<void>
+  publish(deadLetters: readonly KeptDeadLetter[]): Promise<void>
   /**
-   * What would keep letters from being published, found out without publishing any; null where nothing is known that would.
-   * @throws KafkaError where that cannot be found out now
+   * Checks, without publishing, whether the topic would accept dead letters. @returns why it would not; null if no reason is known
+   * @throws KafkaError if that cannot be checked now
    */
   refused(): Promise<ServiceError | null>
   close(): Promise<void>
 }
 
-/** One partition with everything that counting it anew must come to. */
+/** A partition with everything that `verify` compares. */
 export interface PartitionSnapshot extends PartitionSummary {
-  /** The offset reading began at; null where nothing was read. */
+  /** The offset at which reading began; null if nothing was read. */
   readonly firstOffset: number | null
-  /** With those that were added by replays. */
+  /** Includes dead letters that replays have counted. */
   readonly counts: TypeCounts
   /** Oldest first. */
   readonly gaps: readonly RecordedGap[]
-  /** Every dead letter, whatever became of it, but for the superseded ones; by offset. */
+  /** All dead letters in any state but `superseded`, by offset. */
   readonly deadLetterList: DeadLetterList<DeadLetterState>
 }
 
@@ -194,29 +192,29 @@ export interface RecordedGap {
   readonly recordedAt: number
 }
 
-/** Shows one committed state of the whole group, for `verify`. */
+/** Reads one committed state of the whole group, for `verify`. */
 export interface SnapshotStore {
   /** By topic, topic id and partition. `counted + duplicates + deadLetters` of a partition are the records that were read. */
   snapshot(): Promise<PartitionSnapshot[]>
 }
 
-/** Begins again. */
+/** Resets a group, so that it counts from the beginning. */
 export interface ResettableStore {
   /**
-   * Forgets positions, counts, last sequences and gaps of the whole group, so that everything is counted anew from each log's start.
-   * Every partition takes a new owner token: who has it open is fenced. Dead letters keep their bytes and are superseded.
+   * Deletes positions, counts, last sequences and gaps of the whole group, so that everything is counted again from the start of each log.
+   * Every partition gets a new owner token, so that instances that have it open are fenced. Dead letters keep their bytes and become `superseded`.
    */
   reset(): Promise<void>
 }
 
-/** Replaces the published document: whole, or not at all. */
+/** Publishes the counts as one document, which is replaced completely or not at all. */
 export interface TypeCountsSink {
   write(counts: TypeCounts): Promise<void>
-  /** True where what is published is, byte for byte, what `write(counts)` would publish. */
+  /** Whether the published document has the bytes that `write(counts)` would publish. */
   matches(counts: TypeCounts): Promise<boolean>
 }
 
-/** A record has a type name that is new where as many are known as `TYPE_MAX_COUNT` allows. */
+/** A record has a new type name, and as many names are known already as `TYPE_MAX_COUNT` allows. */
 export interface TooManyTypes {
   readonly kind: 'too-many-types'
   /** What happened, with the offset, for a human. */
@@ -229,35 +227,35 @@ export interface TooManyTypes {
 /** Why a partition is not counted any further. */
 export type StopReason = DataLoss | TooManyTypes
 
-/** Hears what happens, for metrics, logs and health. Never called once for each record. Must not throw. */
+/** Is told about everything that happens, for metrics, logs and health. Never called for each record. Must not throw. */
 export interface CountObserver {
-  /** All partitions that the group has ever read: at the start, and at most once a second while its counts move. */
+  /** All partitions that the group has ever read. Called at the start, and at most once a second while counts change. */
   partitionsSeen(partitions: readonly PartitionSummary[]): void
-  /** The counts of the whole group moved, or were looked at once more at rest. */
+  /** The counts of the whole group were read. */
   totals(totals: Totals): void
   opened(partition: TopicPartition, position: FetchPosition): void
-  /** What a response came to; said when it is committed, at once where it was empty. */
+  /** A response was counted and committed, or it was empty. */
   counted(partition: TopicPartition, response: CountedResponse): void
   committed(partition: TopicPartition, seconds: number): void
   fenced(partition: TopicPartition): void
   stopped(partition: TopicPartition, reason: StopReason): void
-  /** Records are gone, the gap is recorded, and reading goes on behind it. */
+  /** Records are gone. The gap is recorded, and reading goes on behind it. */
   skipped(partition: TopicPartition, loss: DataLoss): void
   closed(partition: TopicPartition): void
-  /** The store failed; it is tried again. Said at each attempt. */
+  /** The store failed and is retried. Called at each attempt. */
   storeFailed(error: Error): void
-  /** Everything that it failed at works again. */
+  /** Everything that failed in the store works again. */
   storeWorked(): void
-  deadLettersPublished(letters: number): void
-  /** They stay in the store; it is tried again. */
+  deadLettersPublished(count: number): void
+  /** Dead letters stay in the store, and publishing is retried. */
   deadLetterPublishingFailed(error: Error): void
-  /** Nothing is left here of what could not be published. */
+  /** No failed publication is left here. */
   deadLetterPublishingWorked(): void
   fileWritten(): void
   fileFailed(error: Error): void
 }
 
-/** What one response came to. */
+/** A response after it was counted. */
 export interface CountedResponse extends CountSummary {
   /** Bytes of records. */
   readonly bytes: number

@@ -7,22 +7,22 @@ import { decodePokemon, type Pokemon } from '../entities/pokemon.ts'
 import type { DeadLetterStore } from './ports.ts'
 
 export interface ReplayReport {
-  /** Letters that were counted. */
+  /** Dead letters that were counted. */
   readonly counted: number
-  /** Letters that still cannot be counted, by today's reason. */
+  /** Dead letters that still cannot be counted, by the reason of now. */
   readonly left: ReadonlyMap<DeadLetterReason, number>
-  /** Letters among those left that the store has not whole, so that only counting the topic anew could count them. */
+  /** How many of those left are cut in the store, so that only a reset, which counts the topic again, could count them. */
   readonly cut: number
-  /** Letters that somebody else counted or purged meanwhile. */
+  /** Dead letters that somebody else counted or purged meanwhile. */
   readonly gone: number
 }
 
-/** Letters in memory at once: one may have a megabyte and more. */
+/** Dead letters in memory at once: each can have several megabytes. */
 const PAGE = 16
 
 /**
- * Each letter is a transaction of its own, so that a replay that is ended in between, or runs twice at once, counts nothing twice.
- * @param progress letters tried so far, after each few
+ * Each dead letter is counted in a transaction of its own, so that a replay that is interrupted, or runs twice at once, counts nothing twice.
+ * @param progress called with the dead letters decoded so far, after each page
  * @throws where the store cannot be read or written
  */
 export async function replay(
@@ -52,7 +52,7 @@ export async function replay(
   }
 }
 
-/** As a record with these bytes would be decoded today (rule C1). */
+/** Decodes it as a record with these bytes would be decoded now (rule C1). */
 function decodeAnew({ headers, value, reason, cut }: DeadLetter): Pokemon | DeadLetterReason {
   if (cut.headers !== undefined || countHeaders(headers) > MAX_HEADERS) return reason
   const { kind } = readIdentity(copyHeaders(headers, MAX_HEADERS))

@@ -1,7 +1,7 @@
-/** The dead letters of a partition without their bytes, in a few bytes each: whoever writes to the topic decides how many there are. */
+/** The dead letters of a partition without their bytes. Each takes only a few bytes here, because anybody who writes to the topic can make millions. */
 import type { CutParts, DeadLetterReason } from './dead-letter.ts'
 
-/** What is known of a dead letter besides its bytes; `State` is what became of it. */
+/** A dead letter without its bytes. */
 export interface ListedDeadLetter<State extends string> {
   readonly offset: number
   readonly leaderEpoch: number
@@ -16,17 +16,17 @@ export class DeadLetterList<State extends string> implements Iterable<ListedDead
   #length = 0
   #offsets = new Float64Array(64)
   #leaderEpochs = new Int32Array(64)
-  /** Where its reason and state are among those that were met: a handful. */
+  /** The index of its reason and state in `#reasonsAndStates`. */
   #kinds = new Uint8Array(64)
-  readonly #met: Pick<ListedDeadLetter<State>, 'reason' | 'state'>[] = []
-  /** By index: few are cut, since each was longer than a megabyte. */
+  readonly #reasonsAndStates: Pick<ListedDeadLetter<State>, 'reason' | 'state'>[] = []
+  /** By index. Only few are cut, because each was longer than a megabyte. */
   readonly #cuts = new Map<number, CutParts>()
 
   get length(): number {
     return this.#length
   }
 
-  /** @param letter of the same offset as the one before, or a later one */
+  /** Its offset must not be below that of the one added before. */
   add({ offset, leaderEpoch, reason, state, cut }: ListedDeadLetter<State>): void {
     const index = this.#length++
     if (index === this.#offsets.length) this.#grow()
@@ -36,7 +36,7 @@ export class DeadLetterList<State extends string> implements Iterable<ListedDead
     if (Object.keys(cut).length > 0) this.#cuts.set(index, cut)
   }
 
-  /** @returns the index of the last one with that offset; −1 where there is none */
+  /** @returns the index of the last one with that offset; −1 if there is none */
   find(offset: number): number {
     let [low, high] = [0, this.#length]
     while (low < high) {
@@ -48,7 +48,7 @@ export class DeadLetterList<State extends string> implements Iterable<ListedDead
   }
 
   at(index: number): ListedDeadLetter<State> {
-    const { reason, state } = this.#met[this.#kinds[index] as number] as Pick<ListedDeadLetter<State>, 'reason' | 'state'>
+    const { reason, state } = this.#reasonsAndStates[this.#kinds[index] as number] as Pick<ListedDeadLetter<State>, 'reason' | 'state'>
     return {
       offset: this.#offsets[index] as number,
       leaderEpoch: this.#leaderEpochs[index] as number,
@@ -63,8 +63,8 @@ export class DeadLetterList<State extends string> implements Iterable<ListedDead
   }
 
   #kindOf(reason: DeadLetterReason, state: State): number {
-    const known = this.#met.findIndex((kind) => kind.reason === reason && kind.state === state)
-    return known === -1 ? this.#met.push({ reason, state }) - 1 : known
+    const known = this.#reasonsAndStates.findIndex((kind) => kind.reason === reason && kind.state === state)
+    return known === -1 ? this.#reasonsAndStates.push({ reason, state }) - 1 : known
   }
 
   #grow(): void {

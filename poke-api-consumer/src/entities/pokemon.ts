@@ -1,4 +1,4 @@
-/** The decoded event: what the consumer knows of a Pokémon, or why it knows nothing. */
+/** The decoded event: a Pokémon, or the reason why the value is none. */
 import { decodeValue } from '@poke-api-pipeline/pokemon-event'
 import type { DeadLetterReason } from './dead-letter.ts'
 
@@ -12,7 +12,7 @@ export interface Pokemon {
 /**
  * Decodes a record's value. Never throws.
  * @param value the bytes, or null where the record has none
- * @returns the Pokémon, or the reason why this is none
+ * @returns the Pokémon, or the reason why the value is none
  */
 export function decodePokemon(value: Buffer | null): Pokemon | DeadLetterReason {
   const decoded = decodeValue(value)

@@ -3,10 +3,10 @@
  * A high-water mark would repeat the mistakes it is meant to find, so every sequence has a bit of its own.
  */
 
-/** Sequences in a page: a full page is 18 KiB, and sources number their events one after the other. */
+/** Sequences in a page. A full page takes 18 KiB; sources number their events one after the other, so pages fill up. */
 const PAGE = 4096
-/** Until it has more events than this, a page is a list of them: whoever writes to the topic may use any sequence, and any number of sources. */
-const MOST_LISTED = 128
+/** A page with at most so many events is a map, because anybody who writes to the topic can use any sequences and any number of sources. */
+const MAX_MAPPED = 128
 
 interface Page {
   readonly seen: Uint32Array
@@ -19,7 +19,7 @@ export class SeenEvents {
   /**
    * @param sequence 0 to 2^53 − 1
    * @param checksum 32 bits of the event's bytes
-   * @returns `first`; or, where the sequence was seen before, whether with the same checksum
+   * @returns `first`; or, if the sequence was seen before, whether its checksum was `equal` or `different`
    */
   see(sequence: number, checksum: number): 'first' | 'equal' | 'different' {
     const number = Math.floor(sequence / PAGE)
@@ -32,7 +32,7 @@ export class SeenEvents {
     if (page instanceof Map) {
       const known = page.get(place)
       if (known !== undefined) return known === (checksum | 0) ? 'equal' : 'different'
-      if (page.size < MOST_LISTED) {
+      if (page.size < MAX_MAPPED) {
         page.set(place, checksum | 0)
         return 'first'
       }
@@ -45,9 +45,9 @@ export class SeenEvents {
   }
 }
 
-function fullPage(listed: ReadonlyMap<number, number>): Page {
+function fullPage(mapped: ReadonlyMap<number, number>): Page {
   const page = { seen: new Uint32Array(PAGE / 32), checksums: new Int32Array(PAGE) }
-  for (const [place, checksum] of listed) mark(page, place, checksum)
+  for (const [place, checksum] of mapped) mark(page, place, checksum)
   return page
 }
 

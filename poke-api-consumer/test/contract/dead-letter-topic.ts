@@ -1,0 +1,46 @@
+/** What every `DeadLetterTopic` must do: the topic on a real broker and the one in memory run this suite. */
+import assert from 'node:assert/strict'
+import { describe, type TestContext, test } from 'node:test'
+import type { DeadLetterTopic, KeptDeadLetter } from '../../src/application/ports.ts'
+import { letterOf, partitionOf } from './store-harness.ts'
+
+export interface DeadLetterTopicHarness {
+  readonly topic: DeadLetterTopic
+  /** Offsets of the source records of the dead letters in a partition of the topic, in the topic's order. */
+  published(partition: number): Promise<number[]>
+}
+
+/** @param open gives an empty topic with two partitions; called for each test, which tells when it is over */
+export function testDeadLetterTopic(name: string, open: (t: TestContext) => Promise<DeadLetterTopicHarness>): void {
+  const keptAt = (offset: number, partition = 0): KeptDeadLetter => ({
+    ...letterOf(offset, { value: Buffer.from(`value ${offset}`) }),
+    id: offset + 1,
+    partition: partitionOf(partition),
+    state: 'kept',
+  })
+
+  describe(`${name} as a topic of dead letters`, () => {
+    test('contains every dead letter when publishing has resolved, in order within a partition', async (t) => {
+      const { topic, published } = await open(t)
+      await topic.publish([keptAt(1), keptAt(2, 1), keptAt(3)])
+      await topic.publish([keptAt(4), keptAt(5, 1)])
+      assert.deepEqual(await published(0), [1, 3, 4])
+      assert.deepEqual(await published(1), [2, 5])
+    })
+
+    test('contains a dead letter twice when it is published twice: whoever calls decides', async (t) => {
+      const { topic, published } = await open(t)
+      await topic.publish([keptAt(1)])
+      await topic.publish([keptAt(1), keptAt(2)])
+      assert.deepEqual(await published(0), [1, 1, 2])
+    })
+
+    test('says that it accepts dead letters, and contains none for that', async (t) => {
+      const { topic, published } = await open(t)
+      assert.equal(await topic.refused(), null)
+      assert.deepEqual(await published(0), [])
+      await topic.publish([keptAt(7)])
+      assert.deepEqual(await published(0), [7])
+    })
+  })
+}

@@ -100,7 +100,7 @@ export const SETTINGS = {
 
 export type Config = SettingValues<typeof SETTINGS>
 
-/** What logs in to the store: read when it is opened, so that it can be changed under a running service. */
+/** Password and certificates for the store. They are read each time that it is opened, so that they can be changed while the service runs. */
 export function storeLogin({ STORE_PASSWORD_FILE, STORE_CA_FILE, STORE_CERT_FILE, STORE_KEY_FILE }: Config) {
   const secret = (file: string | null, name: string) => (file === null ? null : readSecret(file, name))
   return {
@@ -109,22 +109,22 @@ export function storeLogin({ STORE_PASSWORD_FILE, STORE_CA_FILE, STORE_CERT_FILE
   }
 }
 
-/** What opens a store of PostgreSQL and would be silently unused by an SQLite file. */
+/** Settings that only a PostgreSQL store uses. */
 const SERVER_SETTINGS = ['STORE_PASSWORD_FILE', 'STORE_CA_FILE', 'STORE_CERT_FILE', 'STORE_KEY_FILE'] as const
 
-/** Everything that can be known of the store before it is opened. @param environment for what PostgreSQL's own client reads there */
+/** Checks the settings of the store before it is opened. @param environment the variables of PostgreSQL's own client are read, too */
 function storeRule(environment: Readonly<Record<string, string | undefined>>): SettingRule<typeof SETTINGS> {
   return (values) => {
     if (sqlitePath(values.STORE_URL) !== null) {
       const unused = SERVER_SETTINGS.find((name) => values[name] !== null)
       if (unused === undefined) return null
-      return `${unused} is set, and STORE_URL is an SQLite file, which has no server to log in to: leave one of them out`
+      return `${unused} is set, but STORE_URL names an SQLite file, which needs no login. Remove ${unused}, or name a PostgreSQL server in STORE_URL`
     }
     try {
       const url = parsePostgresUrl(values.STORE_URL, environment)
       connectionWays(url, storeLogin(values).certificates)
       if (values.STORE_CA_FILE !== null && !isCertain(url.sslMode)) {
-        return `STORE_CA_FILE is set, and sslmode is ${url.sslMode}, which goes on without encryption: add sslmode=verify-full to STORE_URL`
+        return `STORE_CA_FILE is set, but sslmode=${url.sslMode} also connects without encryption. Add sslmode=verify-full to STORE_URL`
       }
       return null
     } catch (error) {
@@ -134,18 +134,18 @@ function storeRule(environment: Readonly<Record<string, string | undefined>>): S
   }
 }
 
-/** The file of counts is replaced as a whole: it must not be the store, by whichever path. */
+/** OUTPUT_FILE must not be the store under any path, because each write replaces the file. */
 const fileRule: SettingRule<typeof SETTINGS> = ({ STORE_URL, OUTPUT_FILE }) => {
   const store = sqlitePath(STORE_URL)
   if (store === null) return null
   const file = realPath(OUTPUT_FILE)
   const files = ['', '-wal', '-shm', '-journal'].map((suffix) => realPath(store) + suffix)
   return files.includes(file)
-    ? 'OUTPUT_FILE and STORE_URL are one file, which the counts would replace: name another one in OUTPUT_FILE'
+    ? 'OUTPUT_FILE and STORE_URL name the same file, so writing the counts would replace the store. Name another file in OUTPUT_FILE'
     : null
 }
 
-/** Where a path leads, also one to a file or a folder that is still to be made. */
+/** Resolves symbolic links, also of a path whose file or folders do not exist yet. */
 function realPath(path: string): string {
   const absolute = resolve(path)
   try {

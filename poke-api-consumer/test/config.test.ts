@@ -63,7 +63,7 @@ test('every wrong setting is named at once, and the password in a URL is not sho
 
 test('a password for an SQLite file is told', () => {
   const anyFile = new URL(import.meta.url).pathname
-  assert.throws(() => readConfig({ STORE_PASSWORD_FILE: anyFile }), /STORE_PASSWORD_FILE is set, and STORE_URL is an SQLite file/)
+  assert.throws(() => readConfig({ STORE_PASSWORD_FILE: anyFile }), /STORE_PASSWORD_FILE is set, but STORE_URL names an SQLite file/)
   assert.equal(readConfig({ STORE_PASSWORD_FILE: anyFile, STORE_URL: 'postgres://a@b/c' }).config.STORE_PASSWORD_FILE, anyFile)
 })
 
@@ -88,13 +88,14 @@ test('the file of counts must not be the store, by whichever path', (t) => {
         () => readConfig({ STORE_URL: store, OUTPUT_FILE: join(folder, file) }),
         {
           exitCode: 78,
-          message: /OUTPUT_FILE and STORE_URL are one file, which the counts would replace: name another one in OUTPUT_FILE/,
+          message:
+            /OUTPUT_FILE and STORE_URL name the same file, so writing the counts would replace the store. Name another file in OUTPUT_FILE/,
         },
         file,
       )
   }
   readConfig({ STORE_URL: store, OUTPUT_FILE: join(folder, 'counts.db') })
-  assert.throws(() => readConfig({ STORE_URL: 'sqlite:a/b.db', OUTPUT_FILE: './a/b.db' }), /are one file/)
+  assert.throws(() => readConfig({ STORE_URL: 'sqlite:a/b.db', OUTPUT_FILE: './a/b.db' }), /name the same file/)
 })
 
 test('a misspelt setting is warned of, a setting of the producer is not', () => {

@@ -202,9 +202,9 @@ suite('the report', () => {
     report.opened(P0)
     report.opened(P1)
     report.stopped(P1, LOSS)
-    assert.deepEqual(health.reasons(), ['partitions: partition 1 is left alone: 7 records are gone'])
+    assert.deepEqual(health.reasons(), ['partitions: partition 1 is stopped: 7 records are gone'])
     assert.equal(said.length, 1)
-    assert.match(said[0] as string, /^error: partition 1 is left alone: 7 records are gone\. .*ON_DATA_LOSS=continue/)
+    assert.match(said[0] as string, /^error: partition 1 is stopped: 7 records are gone\. .*ON_DATA_LOSS=continue/)
     report.closed(P1)
     assert.deepEqual(health.reasons(), [])
   })
@@ -234,7 +234,7 @@ suite('the report', () => {
   test('one that is stopped before it was ever opened is told the same way', () => {
     const { health, report } = setUp()
     report.stopped(P1, LOSS)
-    assert.deepEqual(health.reasons(), ['partitions: partition 1 is left alone: 7 records are gone'])
+    assert.deepEqual(health.reasons(), ['partitions: partition 1 is stopped: 7 records are gone'])
   })
 
   test('being behind without progress for half a minute is not ready, whatever keeps it from counting', () => {
@@ -303,27 +303,27 @@ suite('the report', () => {
     const { said, report } = setUp()
     report.fenced(P0)
     report.skipped(P1, LOSS)
-    assert.match(said[0] as string, /^info: partition 0 was opened by another instance, or reset/)
+    assert.match(said[0] as string, /^info: another instance opened partition 0, or it was reset/)
     assert.equal(said[1], 'warn: partition 1: 7 records are gone. The gap is recorded, and counting goes on')
   })
 })
 
 suite('the report of the way to Kafka', () => {
-  test('an instance is not ready before the group has handed out its partitions', () => {
+  test('an instance is not ready before the group has assigned partitions', () => {
     const health = new Health()
     const said: string[] = []
     const logger = { info: (_: unknown, message: string) => said.push(message) } as unknown as Logger
     const report = new CountReport({ logger, health, topic: 'poke-topic', progress: new GroupProgress(() => 0), now: () => 0 })
     assert.deepEqual(health.reasons(), ['kafka: has not joined the group yet'])
     report.waitingForTopic('poke-topic')
-    assert.deepEqual(health.reasons(), ['kafka: waits for topic poke-topic, which does not exist yet: the producer makes it'])
+    assert.deepEqual(health.reasons(), ['kafka: waits for topic poke-topic, which does not exist yet: the producer creates it'])
     report.rebalanced([0, 2])
     assert.deepEqual(health.reasons(), [])
     report.rebalanced([])
     assert.deepEqual(health.reasons(), [], 'more instances than partitions: this one is spare')
     assert.deepEqual(said.slice(1), [
-      'the group has handed partitions 0, 2 to this instance',
-      'the group has handed no partition to this instance',
+      'the group has assigned partitions 0, 2 to this instance',
+      'the group has assigned no partition to this instance',
     ])
   })
 
@@ -365,7 +365,7 @@ suite('the report of the way to Kafka', () => {
   test('forgotten producers are warned of', () => {
     const { report, said } = setUp()
     report.tooManySources(P1, 3)
-    assert.match(said[0] as string, /^warn: partition 1: the 3 longest silent producers are forgotten/)
+    assert.match(said[0] as string, /^warn: partition 1: the 3 producers that were silent for longest are forgotten/)
   })
 })
 

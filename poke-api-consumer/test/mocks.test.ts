@@ -2,7 +2,7 @@
 
 import { typeCountsDocument } from '../src/infrastructure/file-handling/type-counts-file.ts'
 import { testDeadLetterTopic } from './contract/dead-letter-topic.ts'
-import { testRecordSource } from './contract/record-source.ts'
+import { testRecordReader } from './contract/record-reader.ts'
 import { testTopicReader } from './contract/topic-reader.ts'
 import { testTypeCountsSink } from './contract/type-counts-sink.ts'
 import { MockDeadLetterTopic } from './mock-dead-letter-topic.ts'
@@ -29,11 +29,11 @@ testDeadLetterTopic('the topic in memory', async () => {
   }
 })
 
-testRecordSource('the consumer in memory', async () => {
-  const source = new MockKafkaConsumer([[], []], { fetchSize: 10 })
+testRecordReader('the consumer in memory', async () => {
+  const reader = new MockKafkaConsumer([[], []], { fetchSize: 10 })
   return {
-    source,
-    append: async (partition, records) => source.append(partition, ...Array.from({ length: records }, () => ({ value: 'a value' }))),
+    reader,
+    append: async (partition, records) => reader.append(partition, ...Array.from({ length: records }, () => ({ value: 'a value' }))),
   }
 })
 

@@ -252,9 +252,9 @@ describe('sslmode', () => {
     const { certificate } = authority()
     wrong(
       { STORE_URL: 'postgres://u@db/poke', STORE_CA_FILE: certificate },
-      /sslmode is prefer, which goes on without encryption: add sslmode=verify-full/,
+      /sslmode=prefer also connects without encryption\. Add sslmode=verify-full/,
     )
-    wrong({ STORE_CA_FILE: certificate }, /STORE_CA_FILE is set, and STORE_URL is an SQLite file/)
+    wrong({ STORE_CA_FILE: certificate }, /STORE_CA_FILE is set, but STORE_URL names an SQLite file/)
     readConfig({ STORE_URL: 'postgres://u@db/poke?sslmode=verify-full', STORE_CA_FILE: certificate })
   })
 })

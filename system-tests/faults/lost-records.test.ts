@@ -224,7 +224,7 @@ describe('nothing is skipped in silence:', { concurrency: true }, () => {
     test(name, async (t) => {
       // 1. `stop`, the default: only partition 0 stops.
       const stopping = await consuming(t, loss, 'stop')
-      assert.match(await told(stopping, 'error'), new RegExp(`^partition 0 is left alone: .*${says.source}`))
+      assert.match(await told(stopping, 'error'), new RegExp(`^partition 0 is stopped: .*${says.source}`))
       const counted = [...FIRST, ...inFront]
       if (!stopsBoth) {
         await topics.write(topic, 1, event('meanwhile'))
@@ -233,7 +233,7 @@ describe('nothing is skipped in silence:', { concurrency: true }, () => {
       await assertPublished(stopping, once(...counted))
       assert.equal(await stopping.metric('poke_partition_stopped{partition="0"}'), 1)
       assert.equal(await stopping.metric('poke_partition_stopped{partition="1"}'), stopsBoth ? 1 : 0)
-      assert.match((await stopping.reasons()).join('\n'), new RegExp(`^partitions: partition 0 is left alone: .*${says.source}`))
+      assert.match((await stopping.reasons()).join('\n'), new RegExp(`^partitions: partition 0 is stopped: .*${says.source}`))
       assert.deepEqual(await gapsOf(loss), [])
       await stopping.end('SIGTERM')
 

@@ -102,7 +102,7 @@ function fences(member: ConsumerProcess): number {
   let count = 0
   const told = new Set<number>()
   for (const { msg, partition = -1 } of member.log) {
-    if (/the group has handed|^counts /.test(msg)) told.clear()
+    if (/the group has assigned|^counts /.test(msg)) told.clear()
     if (!/was opened by another instance/.test(msg)) continue
     assert.ok(!told.has(partition), `said twice of partition ${partition} that it is elsewhere:\n${member.output.slice(-20_000)}`)
     told.add(partition)

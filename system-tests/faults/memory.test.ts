@@ -134,7 +134,7 @@ test('batches of every codec beyond the bound stop only their own partitions', a
   const said = (await consumer.reasons()).join()
   for (const [i, codec] of CODECS.entries()) {
     const size = codec === 'none' ? 'has \\d+ bytes, more' : 'decompresses to more bytes'
-    const how = `partition ${i + 1} is left alone: 1 offset cannot be read, from 0 to 0: the batch at offset 0 ${size} than BATCH_MAX_BYTES allows`
+    const how = `partition ${i + 1} is stopped: 1 offset cannot be read, from 0 to 0: the batch at offset 0 ${size} than BATCH_MAX_BYTES allows`
     assert.match(said, new RegExp(how), codec)
   }
   assert.ok(slowest < LIVE_WITHIN, `a liveness probe was answered after ${slowest} ms`)
@@ -193,7 +193,7 @@ test('type names are counted up to the bound, and the partition stops in front o
   }
   const { consumer, group } = await limitedConsumer(t, topic, LONG ? {} : { TYPE_MAX_COUNT: String(most) })
   const probes = probing(consumer)
-  await until(consumer, 'the partition is left alone', async () => (await consumer.metric('poke_partition_stopped{partition="0"}')) === 1)
+  await until(consumer, 'the partition is stopped', async () => (await consumer.metric('poke_partition_stopped{partition="0"}')) === 1)
   await topics.write(topic, 1, event('type-7'), event('type-8'))
   const expected = Object.fromEntries(Array.from({ length: most }, (_, i) => [`type-${i}`, i === 7 || i === 8 ? 2 : 1]))
   await assertPublished(consumer, expected)

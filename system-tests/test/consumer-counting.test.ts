@@ -120,7 +120,7 @@ describe('counting and dead letters', () => {
       await assertPublished(consumer, { ...feed.counts, electric: 1 })
       // The metric changed with the commit, before the file was written.
       assert.equal(await consumer.metric('poke_sources_forgotten_total{why="too-many"}'), 1)
-      const warnings = consumer.log.filter(({ msg }) => /the 1 longest silent producers are forgotten/.test(msg))
+      const warnings = consumer.log.filter(({ msg }) => /the 1 producers that were silent for longest are forgotten/.test(msg))
       assert.equal(warnings.length, 1)
     } finally {
       await consumer.end('SIGTERM')

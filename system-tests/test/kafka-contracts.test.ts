@@ -4,7 +4,7 @@ import type { TestContext } from 'node:test'
 import { GroupReader, KafkaTopicReader } from '@poke-api-pipeline/kafka-reader'
 import { deadLetterTopicOf, KafkaDeadLetterTopic } from '@poke-api-pipeline/poke-api-consumer/dead-letter-topic'
 import { testDeadLetterTopic } from '@poke-api-pipeline/poke-api-consumer/testing/dead-letter-topic'
-import { testRecordSource } from '@poke-api-pipeline/poke-api-consumer/testing/record-source'
+import { testRecordReader } from '@poke-api-pipeline/poke-api-consumer/testing/record-reader'
 import { testTopicReader } from '@poke-api-pipeline/poke-api-consumer/testing/topic-reader'
 import { fanOut, systemClock } from '@poke-api-pipeline/service-kit'
 import { serversOfFile } from '../servers.ts'
@@ -33,10 +33,10 @@ function readerOf(t: TestContext, options: Awaited<ReturnType<typeof connection>
   return reader
 }
 
-testRecordSource('the group reader', async (t) => {
+testRecordReader('the group reader', async (t) => {
   const topics = topicsOf(t)
   const options = await connection(topics)
-  const source = new GroupReader({
+  const reader = new GroupReader({
     ...options,
     groupId: options.topic,
     deadLetterTopic: deadLetterTopicOf(options.topic),
@@ -46,7 +46,7 @@ testRecordSource('the group reader', async (t) => {
     clock,
   })
   return {
-    source,
+    reader,
     append: (partition, records) => topics.write(options.topic, partition, ...Array.from({ length: records }, () => 'a value')),
   }
 })

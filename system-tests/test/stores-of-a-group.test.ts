@@ -50,7 +50,7 @@ async function groupOf(t: TestContext, topic: string, partitions: number) {
   return { topic, feed, member: memberOf, store, newcomer, mirrored }
 }
 
-const shares = ({ log }: ConsumerProcess) => log.filter(({ msg }) => msg.startsWith('the group has handed')).map(({ msg }) => msg)
+const shares = ({ log }: ConsumerProcess) => log.filter(({ msg }) => msg.startsWith('the group has assigned')).map(({ msg }) => msg)
 
 function assertRefused({ exitCode, out, error }: Finished, store: string): void {
   assert.equal(exitCode, 78, `${out}${error}`)

@@ -34,8 +34,8 @@ export interface VerifyProgress {
   readonly total: number
 }
 
-/** Where everything differs, the first remarks say as much as all of them. */
-const MOST_REMARKS = 100
+/** More would not help: if everything differs, the first remarks show why. */
+const MAX_REMARKS = 100
 
 /** Waits for running instances to read what the topic had when `verify` began. */
 export interface Patience {
@@ -45,12 +45,12 @@ export interface Patience {
   readonly now: () => number
 }
 
-/** While positions are waited for, the store is looked at this often, in ms. */
-const LOOK_INTERVAL = 100
-/** A group that reads moves some position within this time, in ms. */
-const LONGEST_REST = 5000
-/** For so long positions are waited for at most, however they move, in ms. */
-const LONGEST_WAIT = 30_000
+/** How often the store's positions are read while verify waits for them, in ms. */
+const POLL_INTERVAL = 100
+/** A running group moves some position within this time, in ms. */
+const MAX_TIME_WITHOUT_PROGRESS = 5000
+/** How long verify waits for positions at most, in ms. */
+const MAX_WAIT = 30_000
 
 /** A range of offsets of a partition that was counted. */
 interface Range {
@@ -70,12 +70,12 @@ export async function verify(
   progress: (p: VerifyProgress) => void,
   patience: Patience,
 ): Promise<Verdict> {
-  // In this order: what was counted is in the topic by then.
+  // The store is read before the topic, so that the topic's ends are not below the store's positions.
   const everything = await store.snapshot()
   const snapshot = everything.filter((partition) => partition.topic === topic && partition.firstOffset !== null)
   const description = await reader.describe()
   const unknown: string[] = []
-  /** Partitions of which it is said already that they cannot be known. */
+  /** Partitions with a remark that they cannot be verified. */
   const told = new Set<number>()
   const passes: PartitionRecount[] = []
   const events = new Map<string, SeenEvents>()
@@ -134,9 +134,9 @@ async function stillUnread(
   const first = unreadOf(await store.partitions(), topic, description, except)
   let unread = first
   for (let movedAt = began; unread.size > 0; ) {
-    const resting = now() - movedAt > LONGEST_REST
-    if (resting || now() - began > LONGEST_WAIT) break
-    await wait(LOOK_INTERVAL)
+    const resting = now() - movedAt > MAX_TIME_WITHOUT_PROGRESS
+    if (resting || now() - began > MAX_WAIT) break
+    await wait(POLL_INTERVAL)
     const later = unreadOf(await store.partitions(), topic, description, except)
     if ([...unread].some(([partition, from]) => later.get(partition) !== from)) movedAt = now()
     unread = later
@@ -364,7 +364,7 @@ class PartitionRecount {
 
   #remark({ offset }: Pick<RecordView, 'offset'>, what: string): void {
     // One more than is shown, so that it is said that there are more.
-    if (this.#remarks.length <= MOST_REMARKS) this.#remarks.push(`partition ${this.partition}, offset ${offset}: ${what}`)
+    if (this.#remarks.length <= MAX_REMARKS) this.#remarks.push(`partition ${this.partition}, offset ${offset}: ${what}`)
   }
 }
 
@@ -385,7 +385,7 @@ function amounts([counted, duplicates, dead]: readonly number[]): string {
   return `${counted} counted, ${duplicates} duplicates, ${dead} dead letters`
 }
 
-/** They are in the same counts, and nobody has looked at them here. */
+/** Other topics of the group are in the same counts, but were not verified. */
 function otherTopics(snapshot: readonly PartitionSnapshot[], topic: string): string[] {
   const counted = new Map<string, number>()
   for (const other of snapshot) if (other.topic !== topic) counted.set(other.topic, (counted.get(other.topic) ?? 0) + other.counted)
@@ -398,7 +398,7 @@ function otherTopics(snapshot: readonly PartitionSnapshot[], topic: string): str
 }
 
 function bounded(remarks: readonly string[]): string[] {
-  return remarks.length <= MOST_REMARKS ? [...remarks] : [...remarks.slice(0, MOST_REMARKS), 'and so on']
+  return remarks.length <= MAX_REMARKS ? [...remarks] : [...remarks.slice(0, MAX_REMARKS), 'and so on']
 }
 
 function compare(passes: readonly PartitionRecount[]): TypeComparison[] {

@@ -1,4 +1,4 @@
-/** What happens to records, in the log and in readiness: troubles when they begin, change and end, and now and then a summary. */
+/** Reports counting in the log and in readiness: failures when they begin, change and end, and a regular summary. */
 
 import { type DataLoss, type GroupView, KafkaError, type ReaderObserver, type TopicPartition } from '@poke-api-pipeline/kafka-reader'
 import { type Health, type Logger, OutageLog } from '@poke-api-pipeline/service-kit'
@@ -9,7 +9,7 @@ import { AnomalousSources } from './source-anomalies.ts'
 export interface CountReportOptions {
   readonly logger: Logger
   readonly health: Health
-  /** That this instance counts. */
+  /** The topic that this instance counts. */
   readonly topic: string
   readonly progress: Pick<GroupProgress, 'lagOf'>
   /** A clock that never goes backwards, in ms. */
@@ -18,21 +18,21 @@ export interface CountReportOptions {
   readonly stopping?: AbortSignal | undefined
 }
 
-/** Of a partition that has more than was counted, something must be counted within this time, in ms. */
-const LONGEST_WITHOUT_PROGRESS = 30_000
-/** An open transaction may hold records back for so long, in ms: twice the time that brokers give to one where its producer names none. */
-const LONGEST_TRANSACTION = 120_000
+/** The position of a partition with uncounted records must move within this time, in ms. */
+const MAX_TIME_WITHOUT_PROGRESS = 30_000
+/** An open transaction may hold records back for so long, in ms: twice the default timeout of transactions. */
+const MAX_TRANSACTION_TIME = 120_000
 
 /** A partition that this instance reads. */
 interface OpenPartition {
   readonly at: TopicPartition
   position: number
-  /** When it moved last, or had nothing that could be counted; later by the time for which its lag was not known since. */
+  /** When the position moved last or had reached the last stable offset, plus the time since then in which the lag was not known. */
   progressAt: number
-  /** When its lag was asked for last, and when it was known last. */
+  /** When its lag was last asked for, and when it was last known. */
   lookedAt: number
   knownAt: number
-  /** What an open transaction holds back, from which offset on, and since when. */
+  /** From which offset on an open transaction holds records back, and since when. */
   heldBack: { readonly from: number; readonly since: number } | null
   loss: StopReason | null
 }
@@ -50,9 +50,9 @@ export class CountReport implements Partial<CountObserver>, Partial<ReaderObserv
   readonly #group: OutageLog
   readonly #quota: OutageLog
   readonly #anomalous: AnomalousSources
-  /** Why there is nothing to read yet; null once there was. */
+  /** Why nothing can be read yet; null after the group has assigned partitions. */
   #waiting: string | null = 'has not joined the group yet'
-  /** Told of. */
+  /** Other topics that were warned of. */
   readonly #otherTopics = new Set<string>()
   readonly #open = new Map<string, OpenPartition>()
   /** Since the last summary. */
@@ -70,9 +70,9 @@ export class CountReport implements Partial<CountObserver>, Partial<ReaderObserv
     this.#deadLetterTopic = new OutageLog({ logger, now, stopping, over: 'dead letters are published again' })
     this.#kafka = new OutageLog({ logger, now, stopping, over: 'Kafka answers again' })
     this.#membership = new OutageLog({ logger, now, stopping, over: 'this instance is a member of the group again' })
-    const groupOver = 'every partition of the topic is read by this service again, and nobody else is in its group'
+    const groupOver = 'this service reads every partition of the topic again, and no other program is in its group'
     this.#group = new OutageLog({ logger, now, stopping, over: groupOver })
-    this.#quota = new OutageLog({ logger, now, stopping, over: 'no quota of Kafka makes this service wait any more' })
+    this.#quota = new OutageLog({ logger, now, stopping, over: 'Kafka no longer throttles this service' })
     this.#anomalous = new AnomalousSources(now)
     health.add('sources', () => (this.#anomalous.reasons.length === 0 ? null : severalOf(this.#anomalous.reasons)))
     health.add('kafka', () => this.#kafka.reason ?? this.#membership.reason ?? this.#waiting)
@@ -89,14 +89,14 @@ export class CountReport implements Partial<CountObserver>, Partial<ReaderObserv
     return this.#anomalous.reasons.length
   }
 
-  /** Under one group every topic goes into the same counts, which is rarely meant: KAFKA_TOPIC was changed, and the group was not. */
+  /** All topics of a group go into the same counts. That is rarely meant: often KAFKA_TOPIC was changed, and KAFKA_GROUP_ID was not. */
   partitionsSeen(partitions: readonly PartitionSummary[]): void {
     for (const { topic, counted } of partitions) {
       if (topic === this.#topic || counted === 0 || this.#otherTopics.has(topic)) continue
       this.#otherTopics.add(topic)
       this.#logger.warn(
         { topic },
-        `this group has counted topic ${topic} too, and the file has the counts of both: give ${this.#topic} a KAFKA_GROUP_ID of its own if that is not meant`,
+        `this group has counted topic ${topic} too, so the file has the counts of both topics. If that is not meant, set another KAFKA_GROUP_ID for ${this.#topic}`,
       )
     }
   }
@@ -115,7 +115,7 @@ export class CountReport implements Partial<CountObserver>, Partial<ReaderObserv
     for (const [, letters] of response.deadLetters) this.#deadLetters += letters
   }
 
-  /** Where the logs end was told, or not: whoever is behind must move. Called after the group's progress was told the same. */
+  /** The ends of the logs were read, or could not be. Notes which partitions have moved. Call it after `GroupProgress.logEnds`. */
   logEnds(): void {
     for (const open of this.#open.values()) {
       const now = this.#now()
@@ -134,7 +134,7 @@ export class CountReport implements Partial<CountObserver>, Partial<ReaderObserv
   fenced({ topic, partition }: TopicPartition): void {
     this.#logger.info(
       { topic, partition },
-      `partition ${partition} was opened by another instance, or reset, before this one knew: nothing is lost or counted twice`,
+      `another instance opened partition ${partition}, or it was reset, before this instance knew. Nothing is lost or counted twice`,
     )
   }
 
@@ -144,7 +144,7 @@ export class CountReport implements Partial<CountObserver>, Partial<ReaderObserv
     this.#open.set(keyOf(at), open)
     this.#logger.error(
       { topic: at.topic, partition: at.partition, kind: loss.kind, from: loss.from, to: loss.to },
-      `partition ${at.partition} is left alone: ${loss.message}. Nothing else stops. ${whatNext(loss)}`,
+      `partition ${at.partition} is stopped: ${loss.message}. All other partitions are counted. ${whatNext(loss)}`,
     )
   }
 
@@ -168,7 +168,7 @@ export class CountReport implements Partial<CountObserver>, Partial<ReaderObserv
     this.#store.worked()
   }
 
-  /** Counting goes on, and the letters are in the store; but whoever watches the topic does not see them. */
+  /** Counting goes on, and the dead letters are in the store. Readers of the dead-letter topic do not see them yet. */
   deadLetterPublishingFailed(error: Error): void {
     this.#deadLetterTopic.failed(error)
   }
@@ -186,11 +186,11 @@ export class CountReport implements Partial<CountObserver>, Partial<ReaderObserv
   }
 
   waitingForTopic(topic: string): void {
-    this.#waiting = `waits for topic ${topic}, which does not exist yet: the producer makes it`
+    this.#waiting = `waits for topic ${topic}, which does not exist yet: the producer creates it`
     this.#logger.info({ topic }, this.#waiting)
   }
 
-  /** A broker does not answer, or not as it should; it is asked again. */
+  /** A broker does not answer, or gives a wrong answer. The request is retried. */
   brokerAway(error: Error): void {
     this.#kafka.failed(error)
   }
@@ -199,7 +199,7 @@ export class CountReport implements Partial<CountObserver>, Partial<ReaderObserv
     this.#kafka.worked()
   }
 
-  /** Readiness stays: records are counted, if slowly. */
+  /** Readiness stays, because records are counted, only more slowly. */
   throttled(error: Error): void {
     this.#quota.failed(error)
   }
@@ -212,7 +212,7 @@ export class CountReport implements Partial<CountObserver>, Partial<ReaderObserv
     this.#waiting = null
     this.#membership.worked()
     const these = partitions.length === 0 ? 'no partition' : `partition${partitions.length === 1 ? '' : 's'} ${partitions.join(', ')}`
-    this.#logger.info({ partitions }, `the group has handed ${these} to this instance`)
+    this.#logger.info({ partitions }, `the group has assigned ${these} to this instance`)
   }
 
   mirrorDiffers(partition: number, mirrored: number, position: number): void {
@@ -235,15 +235,15 @@ export class CountReport implements Partial<CountObserver>, Partial<ReaderObserv
     this.#membership.failed(error)
   }
 
-  /** Sources were forgotten because a partition has too many: what they send again would count as new. */
+  /** Sources were forgotten because a partition has too many. If they send records again, these count a second time. */
   tooManySources({ topic, partition }: TopicPartition, sources: number): void {
     this.#logger.warn(
       { topic, partition, sources },
-      `partition ${partition}: the ${sources} longest silent producers are forgotten, because there are more than SOURCE_MAX_COUNT`,
+      `partition ${partition}: the ${sources} producers that were silent for longest are forgotten, because there are more than SOURCE_MAX_COUNT. Records that they send again are counted again`,
     )
   }
 
-  /** Says what was counted since the last time; nothing where nothing was. */
+  /** Logs the amounts since the last call, unless all are 0. */
   summarise(): void {
     if (this.#counted + this.#duplicates + this.#deadLetters === 0) return
     const lags = [...this.#open.values()].map(({ at }) => this.#progress.lagOf(at)).filter((lag) => lag !== null)
@@ -264,7 +264,7 @@ export class CountReport implements Partial<CountObserver>, Partial<ReaderObserv
   #stoppedReason(): string | null {
     const stopped = [...this.#open.values()].filter(({ loss }) => loss !== null)
     if (stopped.length === 0) return null
-    return stopped.map(({ at, loss }) => `partition ${at.partition} is left alone: ${loss?.message}`).join('; ')
+    return stopped.map(({ at, loss }) => `partition ${at.partition} is stopped: ${loss?.message}`).join('; ')
   }
 
   #progressReason(): string | null {
@@ -274,17 +274,17 @@ export class CountReport implements Partial<CountObserver>, Partial<ReaderObserv
       if (loss !== null) continue
       if (lag === null) {
         const silent = this.#now() - knownAt
-        if (silent > LONGEST_WITHOUT_PROGRESS && !this.#isAway)
+        if (silent > MAX_TIME_WITHOUT_PROGRESS && !this.#isAway)
           reasons.push(`the leader of partition ${at.partition} has not told for ${Math.round(silent / 1000)} s where its log ends`)
         continue
       }
       const [still, held] = [this.#now() - progressAt, this.#now() - (heldBack?.since ?? this.#now())]
-      if (lag.records > lag.heldBack && still > LONGEST_WITHOUT_PROGRESS) {
+      if (lag.records > lag.heldBack && still > MAX_TIME_WITHOUT_PROGRESS) {
         reasons.push(
           `partition ${at.partition} is ${lag.records - lag.heldBack} records behind and has not moved for ${Math.round(still / 1000)} s`,
         )
       }
-      if (lag.heldBack > 0 && held > LONGEST_TRANSACTION) {
+      if (lag.heldBack > 0 && held > MAX_TRANSACTION_TIME) {
         reasons.push(
           `partition ${at.partition}: a producer's open transaction has held back ${lag.heldBack} records from offset ${lag.stableEnd} on for ${Math.round(held / 1000)} s: let it end, or abort it (kafka-transactions.sh find-hanging)`,
         )
@@ -294,7 +294,7 @@ export class CountReport implements Partial<CountObserver>, Partial<ReaderObserv
     return [...reasons, ...(this.#quota.reason === null ? [] : [this.#quota.reason])].join('; ')
   }
 
-  /** What keeps lag from being known is told already. */
+  /** Whether a failure that keeps the lag from being known is reported already. */
   get #isAway(): boolean {
     return this.#kafka.reason !== null || this.#store.reason !== null
   }
@@ -304,15 +304,15 @@ function newlyOpen(at: TopicPartition, now: number): OpenPartition {
   return { at, position: -1, progressAt: now, lookedAt: now, knownAt: now, heldBack: null, loss: null }
 }
 
-/** So many sentences stand in readiness. */
-const MOST_SENTENCES = 3
+/** At most so many sentences are shown in readiness. */
+const MAX_SENTENCES = 3
 
 function severalOf(sentences: readonly string[]): string {
-  const more = sentences.length - MOST_SENTENCES
-  return sentences.slice(0, MOST_SENTENCES).join('; ') + (more > 0 ? `; and ${more} more sources` : '')
+  const more = sentences.length - MAX_SENTENCES
+  return sentences.slice(0, MAX_SENTENCES).join('; ') + (more > 0 ? `; and ${more} more sources` : '')
 }
 
-/** What an operator can do. A gap needs an end, or a log of its own to begin in. */
+/** What an operator can do. A gap can be recorded only if its end is known, or if a new log begins. */
 function whatNext({ kind, to }: StopReason): string {
   if (kind === 'compacted') return 'ON_DATA_LOSS=continue does not count it either while it is compacted'
   if (kind === 'too-many-types')

@@ -1,9 +1,9 @@
 /**
- * How far the whole group is: what the store has of each partition, and how far that is behind the end of its log as its leader tells it.
- * The page, the API, the metrics, the log and readiness take their figures from here, so that all of them say the same.
+ * The progress of the whole group: the store's position and counts of each partition, and its lag behind the end of the log, which the leader tells.
+ * The page, the API, the metrics, the log and readiness take their figures from here, so that all of them are equal.
  *
- * The store is read once a second. What this instance commits in between is added at once, and never twice: counts and position move
- * together, so the position that was read tells which commits it includes.
+ * The store is read once a second. Commits of this instance in between are added at once, and never twice: counts and position change together, so
+ * the position that was read shows which commits it includes.
  */
 
 import type { FetchPosition, LogBounds, LogWatchObserver, TopicPartition } from '@poke-api-pipeline/kafka-reader'
@@ -14,7 +14,7 @@ import type { CountedResponse, CountObserver, PartitionSummary } from '../applic
 export interface GroupPartition extends PartitionSummary {
   /** Whether this instance reads it. */
   readonly here: boolean
-  /** Null: not known now, because its leader or the store was not heard of. */
+  /** Null if it is not known, because the leader or the store does not answer. */
   readonly lag: Lag | null
 }
 
@@ -22,34 +22,34 @@ export interface GroupPartition extends PartitionSummary {
 export interface Lag {
   /** Offsets from the group's position to the high watermark. */
   readonly records: number
-  /** Those of them that open transactions hold back. */
+  /** How many of them open transactions hold back. */
   readonly heldBack: number
-  /** The next offset that the group counts. */
+  /** The group's position: the next offset to count. */
   readonly position: number
-  /** The last stable offset: the first that may not be read yet. */
+  /** The last stable offset: the first offset that cannot be read yet. */
   readonly stableEnd: number
 }
 
-/** What a leader said counts for so long, in ms: it is asked once a second. */
-const LONGEST_SILENCE = 4000
+/** For how long the end of a log is valid, in ms. Leaders are asked once a second. */
+const END_VALID_FOR = 4000
 
-/** What was committed here since the store was read was counted after whatever the store had then: later than any time. */
+/** Stands in for the store's time of a commit of this instance since the store was read: such a commit is newer than everything that was read. */
 const OWN_TIME = 2 ** 52
 
 type Amounts = Pick<PartitionSummary, 'counted' | 'duplicates' | 'deadLetters'>
 const NOTHING: Amounts = { counted: 0, duplicates: 0, deadLetters: 0 }
 
-/** What this instance knows of a partition that the last look at the store does not have yet. */
+/** What this instance knows of a partition and the last reading of the store does not include. */
 interface OwnPartition {
-  /** False: it was given away, and the store was not read since. */
+  /** False if it was closed, and the store was not read since. */
   here: boolean
-  /** The newest known; null: the store's. */
+  /** The newest position; null: the store's. */
   position: FetchPosition | null
-  /** The position was heard of since the look at the store that is under way began. */
+  /** Whether the position is newer than the beginning of the last reading of the store. */
   isNewer: boolean
-  /** The event counted last by what is committed since; null: the store's. */
+  /** The last event of these commits; null: the store's. */
   newest: GroupPartition['newest'] | null
-  /** Committed before the look at the store that is under way began. */
+  /** Committed before the last reading of the store began. */
   before: Amounts
   /** Committed since then, each with the position after it. */
   since: (Amounts & { readonly position: number })[]
@@ -57,12 +57,12 @@ interface OwnPartition {
 
 export class GroupProgress implements Partial<CountObserver>, LogWatchObserver {
   readonly #now: () => number
-  /** As it was read last; null: it was not read yet. */
+  /** The partitions that were read last; null before the first reading. */
   #stored: ReadonlyMap<string, PartitionSummary> | null = null
   readonly #own = new Map<string, OwnPartition>()
-  /** The topic that is read now. */
+  /** The topic that the service reads now. */
   #topic: { readonly topic: string; readonly topicId: string; readonly partitions: number } | null = null
-  /** Of its partitions. */
+  /** By partition of that topic. */
   readonly #logs = new Map<number, LogBounds & { readonly toldAt: number }>()
   #version = 0
   #commits = 0
@@ -72,32 +72,32 @@ export class GroupProgress implements Partial<CountObserver>, LogWatchObserver {
     this.#now = now
   }
 
-  /** Rises whenever a figure is not what it was. */
+  /** Rises whenever a figure changes. */
   get version(): number {
     return this.#version
   }
 
-  /** Whether the store was ever read: before, nothing is known of the group. */
+  /** Whether the store was read: before, nothing is known of the group. */
   get isKnown(): boolean {
     return this.#stored !== null
   }
 
-  /** Of the topic that is read now; null before it is known. */
+  /** The id of the topic that the service reads now; null before it is known. */
   get topicId(): string | null {
     return this.#topic?.topicId ?? null
   }
 
-  /** The store is about to be read. What is told from now on may be missing in it. */
+  /** Call it before the store is read. Commits from now on may be missing in the result. */
   readingStore(): void {
     for (const own of this.#own.values()) {
       own.before = own.since.reduce(plus, own.before)
       own.since = []
       own.isNewer = false
     }
-    for (const [partition, { toldAt }] of this.#logs) if (this.#now() - toldAt > LONGEST_SILENCE) this.#forget(partition)
+    for (const [partition, { toldAt }] of this.#logs) if (this.#now() - toldAt > END_VALID_FOR) this.#forget(partition)
   }
 
-  /** @param partitions all of the group, read after `readingStore` */
+  /** @param partitions all partitions of the group, read after `readingStore` */
   storeRead(partitions: readonly PartitionSummary[]): void {
     const before = this.#stored
     this.#stored = new Map(partitions.map((partition) => [keyOf(partition), partition]))
@@ -117,7 +117,7 @@ export class GroupProgress implements Partial<CountObserver>, LogWatchObserver {
   opened(partition: TopicPartition, position: FetchPosition): void {
     const key = keyOf(partition)
     const known = this.#own.get(key)
-    // Opened again at an earlier position, it was reset: what was committed before does not count any more.
+    // An earlier position than before shows a reset, which has deleted all counts.
     const wasReset = typeof known?.position?.offset === 'number' && !(Number(position.offset) >= known.position.offset)
     const { before, since, newest } = known === undefined || wasReset ? { before: NOTHING, since: [], newest: null } : known
     this.#own.set(key, { here: true, position, isNewer: true, newest, before, since })
@@ -135,13 +135,13 @@ export class GroupProgress implements Partial<CountObserver>, LogWatchObserver {
       own.isNewer = true
       const event = newestOf([response])
       if (event !== null) own.newest = { event, countedAt: OWN_TIME + ++this.#commits }
-      // The look at the store that was just done may have it already.
+      // The last reading of the store may include it already.
       if (position > this.#storedOffset(keyOf(partition))) own.since.push({ counted, duplicates, deadLetters, position })
       this.#version++
     }
     const log = this.#logs.get(partition.partition)
     if (log === undefined || partition.topicId !== this.#topic?.topicId) return
-    // The answer is older than its commit: its leader may have told more meanwhile.
+    // The response is older than its commit, so the leader may have told of more records meanwhile.
     const [end, stableEnd] = [Math.max(log.end, highWatermark), Math.max(log.stableEnd, lastStableOffset)]
     if (end === log.end && stableEnd === log.stableEnd) return
     this.#logs.set(partition.partition, { ...log, end, stableEnd })
@@ -173,23 +173,23 @@ export class GroupProgress implements Partial<CountObserver>, LogWatchObserver {
     }
   }
 
-  /** Null where it is not known: its leader does not answer, it is of another topic, or the store was never read. */
+  /** @returns null if it is not known: the leader does not answer, the partition belongs to another topic, or the store was never read */
   lagOf({ topicId, partition }: Pick<TopicPartition, 'topicId' | 'partition'>): Lag | null {
     const log = topicId === this.#topic?.topicId ? this.#logs.get(partition) : undefined
     const stored = this.#position({ topicId, partition })
-    if (log === undefined || stored === null || this.#now() - log.toldAt > LONGEST_SILENCE) return null
+    if (log === undefined || stored === null || this.#now() - log.toldAt > END_VALID_FOR) return null
     const { end, stableEnd } = log
     const position = stored.offset === 'log-start' ? log.start : stored.offset
     return { records: Math.max(0, end - position), heldBack: Math.max(0, end - Math.max(stableEnd, position)), position, stableEnd }
   }
 
-  /** Of all partitions of the topic, whoever reads them, in order; with null where it is not known. */
+  /** @returns the lag of each partition of the topic, whoever reads it, in order; null for those whose lag is not known */
   lags(): (Lag | null)[] {
     const { topicId = '', partitions = 0 } = this.#topic ?? {}
     return Array.from({ length: partitions }, (_, partition) => this.lagOf({ topicId, partition }))
   }
 
-  /** The sum over all partitions of the topic; null where it is not known of each of them. */
+  /** @returns the sum over all partitions of the topic; null unless the lag of each is known */
   totalLag(): Pick<Lag, 'records' | 'heldBack'> | null {
     const lags = this.lags()
     if (lags.length === 0 || lags.includes(null)) return null
@@ -199,7 +199,7 @@ export class GroupProgress implements Partial<CountObserver>, LogWatchObserver {
     })
   }
 
-  /** Every partition that the group has ever read, and every other one of the topic; null before the store was read. */
+  /** @returns every partition that the group has ever read, and all others of the topic; null before the store was read */
   partitions(): GroupPartition[] | null {
     if (this.#stored === null) return null
     const known = [...this.#stored.values()].map((stored): GroupPartition => {
@@ -227,7 +227,7 @@ export class GroupProgress implements Partial<CountObserver>, LogWatchObserver {
     return this.#stored.get(key)?.position ?? { offset: 'log-start', leaderEpoch: -1 }
   }
 
-  /** −1 where the store has read nothing, or was not read. */
+  /** @returns −1 if the store has no position, or was not read */
   #storedOffset(key: string): number {
     const offset = this.#stored?.get(key)?.position.offset
     return typeof offset === 'number' ? offset : -1

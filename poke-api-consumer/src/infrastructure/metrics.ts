@@ -1,14 +1,14 @@
-/** What happens to records, as metrics for Prometheus. `docs/metrics.md` specifies them. */
+/** Counts and measures for Prometheus. `docs/metrics.md` specifies the metrics. */
 
 import type { DataLoss, FetchPosition, GroupView, TopicPartition } from '@poke-api-pipeline/kafka-reader'
 import { Counter, Gauge, Histogram, LOCAL_SECONDS, type Registry } from '@poke-api-pipeline/service-kit'
 import type { CountedResponse, CountObserver } from '../application/ports.ts'
 import type { GroupProgress, Lag } from './group-progress.ts'
 
-/** From the time in the record to its count: a poll's patience, a network, a backlog of hours. */
+/** From a record's timestamp to its count: from a few ms to the hours of a backlog. */
 const EVENT_TO_COUNT_SECONDS = [0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 60, 600, 3600]
 
-/** Kinds of loss that can be skipped (`ON_DATA_LOSS=continue`): an alert on a rise needs the zero before it. */
+/** Kinds of loss that can be skipped (`ON_DATA_LOSS=continue`). Each is exported as 0 from the start, because an alert on a rise needs the value before. */
 const SKIPPED_KINDS = ['retention', 'truncated', 'recreated', 'corrupt', 'batch-too-large', 'missing'] as const satisfies DataLoss['kind'][]
 
 export interface ConsumerMetricsOptions {
@@ -99,7 +99,7 @@ export class ConsumerMetrics implements Partial<CountObserver> {
         help,
         labelNames: ['partition'],
         registers,
-        // Looked at when it is asked for: a number that is not known is left out.
+        // Computed at each scrape; a lag that is not known is left out.
         collect() {
           this.reset()
           for (const [partition, lag] of progress.lags().entries()) if (lag !== null) this.set({ partition }, amount(lag))
@@ -134,7 +134,7 @@ export class ConsumerMetrics implements Partial<CountObserver> {
     })
     this.#stopped = byPartition(
       'poke_partition_stopped',
-      '1 for a partition that is left alone because records of it are gone; it needs a decision (ON_DATA_LOSS).',
+      '1 for a partition that is stopped because records of it are gone; it needs a decision (ON_DATA_LOSS).',
     )
     this.#gaps = new Counter({
       name: 'poke_gaps_total',
@@ -169,10 +169,10 @@ export class ConsumerMetrics implements Partial<CountObserver> {
     this.#duplicates.inc(duplicates)
     this.#leaping.inc(anomalies?.leaps ?? 0)
     this.#late.inc(anomalies?.late ?? 0)
-    for (const [reason, letters] of deadLetters) this.#deadLetters.inc({ reason }, letters)
+    for (const [reason, count] of deadLetters) this.#deadLetters.inc({ reason }, count)
     this.#fetchedBytes.inc(bytes)
     this.#position.set({ partition }, position)
-    // A record from a clock ahead of ours was not counted before it was made.
+    // The clock of the producer may be ahead of ours, so the difference may be negative.
     if (newestTimestamp >= 0) this.#eventToCountSeconds.observe(Math.max(0, this.#timeOfDay() - newestTimestamp) / 1000)
   }
 
@@ -196,7 +196,7 @@ export class ConsumerMetrics implements Partial<CountObserver> {
   closed({ topicId, partition }: TopicPartition): void {
     this.#open.delete(`${topicId}/${partition}`)
     this.#owned.set(this.#open.size)
-    // Whoever reads it now tells of it.
+    // The instance that reads the partition now exports them.
     for (const gauge of [this.#position, this.#stopped]) gauge.remove({ partition })
   }
 
@@ -204,8 +204,8 @@ export class ConsumerMetrics implements Partial<CountObserver> {
     this.#storeFailures.inc()
   }
 
-  deadLettersPublished(letters: number): void {
-    this.#deadLettersPublished.inc(letters)
+  deadLettersPublished(count: number): void {
+    this.#deadLettersPublished.inc(count)
   }
 
   deadLetterPublishingFailed(): void {
@@ -225,7 +225,7 @@ export class ConsumerMetrics implements Partial<CountObserver> {
     this.#unread.set(unread.length)
   }
 
-  /** This instance was given its partitions anew. */
+  /** The group has assigned partitions to this instance. */
   rebalanced(): void {
     this.#rebalances.inc()
   }

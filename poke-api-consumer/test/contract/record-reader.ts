@@ -1,50 +1,47 @@
-/** What every `RecordSource` must do with the partitions that it opens: the reader of Kafka and the one in memory run this suite. */
+/** What every `RecordReader` must do with the partitions that it opens: the reader of Kafka and the one in memory run this suite. */
 import assert from 'node:assert/strict'
 import { describe, type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { FetchHandler, PartitionReader, ReadOutcome, RecordSource, TopicPartition } from '@poke-api-pipeline/kafka-reader'
+import type { PartitionHandler, PartitionSession, ReadOutcome, RecordReader, TopicPartition } from '@poke-api-pipeline/kafka-reader'
 
-export interface RecordSourceHarness {
-  readonly source: RecordSource
+export interface RecordReaderHarness {
+  readonly reader: RecordReader
   /** Appends so many records to a partition of the topic's two. */
   append(partition: number, records: number): Promise<void>
 }
 
 /** Keeps positions in memory, and checks the order of calls. */
-class RecordingHandler implements FetchHandler {
+class RecordingHandler implements PartitionHandler {
   /** By partition: the offset of each record that was handed over. */
   readonly offsets: number[][] = [[], []]
   readonly opened: number[] = []
-  readonly open: FetchHandler['open']
+  readonly open: PartitionHandler['open']
   /** Decides what follows a response with records; called before its records are counted. */
   outcome: (partition: number, from: number) => ReadOutcome = () => 'next'
-  openReaders = 0
+  openSessions = 0
 
   constructor() {
-    this.open = async ({ partition }: TopicPartition) => this.#reader(partition)
+    this.open = async ({ partition }: TopicPartition) => this.#session(partition)
   }
 
-  storeIsGroups(): void {}
-
-  #reader(partition: number): PartitionReader {
+  #session(partition: number): PartitionSession {
     const counted = this.offsets[partition] as number[]
     const start = counted.length
     let position = start
     let isCounting = false
     let isOver = false
     this.opened.push(partition)
-    this.openReaders++
+    this.openSessions++
     const end = () => {
-      if (!isOver) this.openReaders--
+      if (!isOver) this.openSessions--
       isOver = true
     }
     return {
       get position() {
         return { offset: position, leaderEpoch: -1 }
       },
-      stopped: false,
-      outdated: false,
-      count: async ({ fetchOffset, cursor }) => {
+      state: 'active',
+      process: async ({ fetchOffset, cursor }) => {
         assert.equal(isCounting, false, 'one response at a time')
         assert.equal(isOver, false, 'no response after the end')
         assert.equal(fetchOffset, position, 'each response begins where the last one ended')
@@ -61,19 +58,19 @@ class RecordingHandler implements FetchHandler {
         isCounting = false
         return outcome
       },
-      lost: async (loss) => assert.fail(loss.message),
+      dataLost: async (loss) => assert.fail(loss.message),
       close: async () => end(),
     }
   }
 }
 
-/** @param open gives a source of an empty topic with two partitions; called for each test, which tells when it is over */
-export function testRecordSource(name: string, open: (t: TestContext) => Promise<RecordSourceHarness>): void {
+/** @param open gives a reader of an empty topic with two partitions; called for each test, which tells when it is over */
+export function testRecordReader(name: string, open: (t: TestContext) => Promise<RecordReaderHarness>): void {
   const start = async (t: TestContext) => {
     const harness = await open(t)
     const handler = new RecordingHandler()
     const stop = new AbortController()
-    const running = harness.source.run(handler, stop.signal)
+    const running = harness.reader.run(handler, stop.signal)
     const ended = running.then(
       () => null,
       (error: Error) => error,
@@ -100,7 +97,7 @@ export function testRecordSource(name: string, open: (t: TestContext) => Promise
     return { ...harness, handler, finish, counted }
   }
 
-  describe(`${name} as a source of records`, () => {
+  describe(`${name} as a reader of records`, () => {
     test('hands over every record of every partition once, in order, also those that come later, and closes what it has opened', async (t) => {
       const { append, handler, counted, finish } = await start(t)
       await append(0, 50)
@@ -111,7 +108,7 @@ export function testRecordSource(name: string, open: (t: TestContext) => Promise
       await counted(0, 75)
       await finish()
       assert.deepEqual(handler.opened.toSorted(), [0, 1])
-      assert.equal(handler.openReaders, 0)
+      assert.equal(handler.openSessions, 0)
     })
 
     test('opens a partition again after "reopen", and reads on from the position that it has then', async (t) => {
@@ -135,7 +132,7 @@ export function testRecordSource(name: string, open: (t: TestContext) => Promise
       await counted(1, 6)
       await finish()
       assert.deepEqual(handler.offsets[0], [])
-      assert.equal(handler.openReaders, 0)
+      assert.equal(handler.openSessions, 0)
     })
   })
 }

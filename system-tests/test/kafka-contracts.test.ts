@@ -39,7 +39,6 @@ testRecordReader('the group reader', async (t) => {
   const reader = new GroupReader({
     ...options,
     groupId: options.topic,
-    deadLetterTopic: deadLetterTopicOf(options.topic),
     store: { id: randomUUID(), name: 'sqlite:store.db', instance: 'contract/1' },
     limits,
     observer: fanOut([]),

@@ -1,9 +1,9 @@
 /** A registry of metrics for Prometheus, with those of the process in it. */
-import { collectDefaultMetrics, Registry } from 'prom-client'
+import { collectDefaultMetrics, Registry } from '@prometheus-io/client'
 
-export { Counter, Gauge, Histogram, Registry } from 'prom-client'
+export { Counter, Gauge, Histogram, Registry } from '@prometheus-io/client'
 
-/** A new registry with prom-client's own metrics of process and Node (`process_…`, `nodejs_…`). */
+/** A new registry with the Prometheus client's own metrics of process and Node (`process_…`, `nodejs_…`). */
 export function createRegistry(): Registry {
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })

@@ -16,7 +16,7 @@ export function settingsTable(settings: Settings): string {
   )
 }
 
-/** The service's own metrics; those of process and Node are prom-client's. */
+/** The service's own metrics; those of process and Node are the Prometheus client's. */
 export function metricsTable(registry: Registry): string {
   const metrics = registry.getMetricsAsArray().filter(({ name }) => name.startsWith('poke_'))
   return table(

@@ -86,7 +86,7 @@ test('the services do not load TypeBox, which would cost each start a quarter of
         return next(specifier, context)
       },
     })
-    await import('pokemon-event')
+    await import('@poke-api-pipeline/pokemon-event')
     await import('typebox').then(() => { throw new Error('the hook hears nothing') }, () => {})`
   const { status, stderr } = spawnSync(process.execPath, ['--input-type=module', '--eval', script], {
     cwd: import.meta.dirname,

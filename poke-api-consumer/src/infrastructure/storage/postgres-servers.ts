@@ -181,7 +181,7 @@ export class PostgresServers {
       // A function, because without a password the client would read a password file of its own, and print a warning.
       password: () => password ?? url.password ?? '',
       ssl: way,
-      sslnegotiation: way !== false && url.sslDirect ? 'direct' : 'postgres',
+      sslnegotiation: way !== false && url.sslDirect ? ('direct' as const) : ('postgres' as const),
       enableChannelBinding: url.channelBinding,
       application_name: url.applicationName ?? 'poke-api-consumer',
       connectionTimeoutMillis: Math.min(url.connectTimeout ?? share, share),

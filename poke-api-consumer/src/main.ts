@@ -115,7 +115,7 @@ async function consume(config: Config, logger: Logger, signal: AbortSignal, cras
   const kafka = { brokers, topic, clientId: 'poke-api-consumer', clientOptions: kafkaSecurity(config) }
   const giveUp = new AbortController()
   signal.addEventListener('abort', () => setTimeout(() => giveUp.abort(), config.SHUTDOWN_TIMEOUT * DEAD_LETTERS_SHARE).unref())
-  const deadLetterTopic = new KafkaDeadLetterTopic({ ...kafka, hurry: giveUp.signal })
+  const deadLetterTopic = new KafkaDeadLetterTopic({ ...kafka, stopSignal: giveUp.signal })
   parts.defer(() => deadLetterTopic.close())
   const summaries = setInterval(() => report.summarise(), SUMMARY_INTERVAL)
   parts.defer(() => {

@@ -110,12 +110,12 @@ test('whatever is asked over HTTP or written to the log has neither a password n
   assert.doesNotMatch(said, /hunter2|of.the.url|secrets-/)
 })
 
-test('an output file that is none ends it before anything is counted, and is left alone: exit code 78', async (t) => {
+test('an output path that is not a file ends the service before it counts, and is not replaced: exit code 78', async (t) => {
   const { service } = await start(t, { OUTPUT_FILE: '/dev/null' })
   assert.equal(await service.ends(), 78)
   const line = service.lines.at(-1)
   assert.deepEqual([line?.level, line?.code], ['fatal', 'output-file/not-a-file'])
-  assert.match(line?.msg ?? '', /^OUTPUT_FILE \/dev\/null is a device, and is left alone/)
+  assert.match(line?.msg ?? '', /^OUTPUT_FILE \/dev\/null is a device, and was not replaced/)
   assert.ok(statSync('/dev/null').isCharacterDevice())
 })
 

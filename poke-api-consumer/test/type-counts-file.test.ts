@@ -161,7 +161,7 @@ describe('the file on disk', () => {
     for (const [path, what] of cases) {
       const before = await fs.lstat(path)
       const sink = new TypeCountsFile(path)
-      const refusal = { kind: 'not-a-file', exitCode: 78, message: new RegExp(`^OUTPUT_FILE ${path} is ${what}, and is left alone`) }
+      const refusal = { kind: 'not-a-file', exitCode: 78, message: new RegExp(`^OUTPUT_FILE ${path} is ${what}, and was not replaced`) }
       await assert.rejects(sink.check(), refusal)
       await assert.rejects(sink.write(new Map()), refusal)
       if (what !== 'a folder') assert.equal(await sink.matches(new Map()), false)
@@ -182,7 +182,7 @@ describe('the file on disk', () => {
       const refusal = {
         kind: 'not-a-file',
         exitCode: 78,
-        message: /^OUTPUT_FILE .* is a database \(SQLite\), and is left alone: name another file/,
+        message: /^OUTPUT_FILE .* is a database \(SQLite\), and was not replaced: name another file/,
       }
       await assert.rejects(new TypeCountsFile(path).check(), refusal)
     }
@@ -249,7 +249,7 @@ describe('the file on disk', () => {
       const files: Files = { ...fs, rename: () => Promise.reject(Object.assign(new Error('refused'), { code })) }
       await assert.rejects(new TypeCountsFile(join(folder, 'f'), { files }).write(new Map()), {
         kind: 'not-writable',
-        message: /mount the folder, not the file; it is tried again$/,
+        message: /mount its folder instead; the service retries$/,
       })
     }
   })
@@ -291,7 +291,7 @@ describe('the file on disk', () => {
         return true
       })
     }
-    await assert.rejects(new TypeCountsFile(folder).matches(new Map()), /cannot be read: .*there is a folder of that name/)
+    await assert.rejects(new TypeCountsFile(folder).matches(new Map()), /cannot be read: .*a folder has this name/)
   })
 
   test('a folder that may not be written is said, and written to once it may', {

@@ -234,14 +234,9 @@ test('a topic whose name collides with another one in dots and underscores is re
 
 test('a topic that accepts no dead letters is reported with what to do, and gets them once that is done', async (t) => {
   const refusals: [setting: string, value: string, right: string, says: RegExp][] = [
-    [
-      'max.message.bytes',
-      '100',
-      '1000000',
-      /does not even take a dead letter without its key, value and headers: raise its max\.message\.bytes/,
-    ],
+    ['max.message.bytes', '100', '1000000', /refuses a dead letter even without its key, value and headers: raise its max\.message\.bytes/],
     ['cleanup.policy', 'compact', 'delete', /probably a record without a key since it is compacted: set its cleanup\.policy to delete/],
-    ['message.timestamp.before.max.ms', '0', '3600000', /does not take this machine's time: correct the clock/],
+    ['message.timestamp.before.max.ms', '0', '3600000', /does not accept the time of this machine: correct the clock/],
   ]
   for (const [name, value, right, says] of refusals) {
     const { source, letters } = await setUp(t)
@@ -352,14 +347,14 @@ test('without a broker publishing fails in time with a message that says what to
 
 test('a publish under way is given up when the service has no more time to stop', async (t) => {
   const { source } = await setUp(t)
-  const hurry = new AbortController()
-  const letters = new KafkaDeadLetterTopic({ brokers: [servers.kafka.brokers], topic: source, clientId: 'test', hurry: hurry.signal })
+  const stop = new AbortController()
+  const letters = new KafkaDeadLetterTopic({ brokers: [servers.kafka.brokers], topic: source, clientId: 'test', stopSignal: stop.signal })
   t.after(() => letters.close())
   await letters.publish([letterOf(source, 0)])
   await servers.kafka.kill('SIGSTOP')
   try {
     const publishing = letters.publish([letterOf(source, 1)])
-    hurry.abort()
+    stop.abort()
     await assert.rejects(publishing, KafkaError)
   } finally {
     await servers.kafka.kill('SIGCONT')

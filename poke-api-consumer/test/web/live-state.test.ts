@@ -40,7 +40,7 @@ function setup() {
   const looked = (partitions: PartitionSummary[], reasons: ReadonlyMap<string, number> = NO_REASONS) => {
     progress.readingStore()
     progress.storeRead(partitions)
-    state.looked(reasons)
+    state.storeRead(reasons)
   }
   /** As both observers hear it. */
   const opened = (n: number, offset = 0) => {
@@ -296,7 +296,7 @@ test('what no instance reads is shown until it is read again', () => {
 test('troubles of the store are shown until it answers', () => {
   const { state, snapshot, looked } = setup()
   state.storeFailed(new Error('disk full'))
-  state.lookFailed(new Error('disk full'))
+  state.storeReadFailed(new Error('disk full'))
   assert.deepEqual(snapshot().troubles, ['The store fails: disk full', 'The store could not be read: disk full'])
   state.storeWorked()
   looked([])
@@ -343,8 +343,8 @@ test('the version rises with what is shown and stands still with what is not', (
   stands('a look at rest', () => looked([summary(0, 1)], reasons))
   rises('duplicates', () => looked([summary(0, 1, { duplicates: 1 })], reasons))
   rises('another owner', () => looked([summary(0, 1, { duplicates: 1, owner: 'another' })], reasons))
-  rises('a failed look', () => state.lookFailed(new Error('away')))
-  stands('the same failure again', () => state.lookFailed(new Error('away')))
+  rises('a failed look', () => state.storeReadFailed(new Error('away')))
+  stands('the same failure again', () => state.storeReadFailed(new Error('away')))
   rises('a look after a failure', () => looked([summary(0, 1, { duplicates: 1, owner: 'another' })], reasons))
   clock.now = 10_000
   rises('a leader that is silent', () => looked([summary(0, 1, { duplicates: 1, owner: 'another' })], reasons))

@@ -1,4 +1,4 @@
-/** Publishes dead letters to a topic of their own, for people and programs to look at: original bytes, and where they were and why they are here. */
+/** Publishes dead letters to a topic of their own: the original bytes, with the place of the record and the reason in headers. */
 import { createHash } from 'node:crypto'
 import { Admin, type BaseOptions, findErrorBy, ListOffsetTimestamps, ProduceAcks, Producer } from '@platformatic/kafka'
 import {
@@ -16,18 +16,18 @@ import { type CutParts, DEAD_LETTER_PARTS, type DeadLetterPart, type WholePart, 
 
 export interface KafkaDeadLetterTopicOptions {
   readonly brokers: readonly string[]
-  /** The topic that the letters come from; theirs is `deadLetterTopicOf` it. */
+  /** The topic of the records; `deadLetterTopicOf` gives the topic of their dead letters. */
   readonly topic: string
   readonly clientId: string
   /** How to connect: TLS, SASL. */
   readonly clientOptions?: KafkaSecurity
-  /** For how long preparing the topic, or one send, may take, in ms. */
+  /** The time for preparing the topic, or for one send, in ms. */
   readonly deadline?: number
-  /** Aborted when the service has no more time: what is under way is given up, and published at its next start. */
-  readonly hurry?: AbortSignal
+  /** Aborted when the service must stop: a send is abandoned, and the next start publishes its dead letters. */
+  readonly stopSignal?: AbortSignal
 }
 
-/** Headers behind those of the record itself. `dead_letter_id` is the same each time that a letter is published. */
+/** Headers that follow the record's own. `dead_letter_id` is the same each time that a dead letter is published. */
 export const DEAD_LETTER_HEADER = {
   id: 'dead_letter_id',
   reason: 'dead_letter_reason',
@@ -36,33 +36,33 @@ export const DEAD_LETTER_HEADER = {
   offset: 'dead_letter_offset',
   leaderEpoch: 'dead_letter_leader_epoch',
   timestamp: 'dead_letter_timestamp',
-  /** Where key, value or headers are not whole: which of them, with commas between. */
+  /** The parts of key, value and headers that are shortened, separated by commas. */
   cut: 'dead_letter_cut',
 } as const
 
-/** For each part that is not whole: how many bytes it has in the record, and the SHA-256 of these. */
+/** For each shortened part: its length in the record, in bytes, and its SHA-256. */
 const CUT_HEADER: Readonly<Record<DeadLetterPart, { readonly bytes: string; readonly sha256: string }>> = {
   key: { bytes: 'dead_letter_key_bytes', sha256: 'dead_letter_key_sha256' },
   value: { bytes: 'dead_letter_bytes', sha256: 'dead_letter_sha256' },
   headers: { bytes: 'dead_letter_headers_bytes', sha256: 'dead_letter_headers_sha256' },
 }
 
-type LetterProducer = Producer<Buffer | null, Buffer | null, Buffer, Buffer | null>
-type Message = Parameters<LetterProducer['send']>[0]['messages'][number]
+type DeadLetterProducer = Producer<Buffer | null, Buffer | null, Buffer, Buffer | null>
+type Message = Parameters<DeadLetterProducer['send']>[0]['messages'][number]
 
 const DEADLINE = 10_000
-/** Of Node's timers, in ms: what is sent has a deadline of its own. */
+/** The longest timer of Node, in ms: a send has a deadline of its own. */
 const LONGEST_TIMER = 2 ** 31 - 1
-/** Between two looks at a topic that was just made, in ms. */
-const LOOK_AGAIN = 100
-/** At most so many bytes of letters in one send, unless one alone has more: far below what any topic takes. */
+/** The time between two requests for the metadata of a topic that was just created, in ms. */
+const METADATA_RETRY = 100
+/** The bytes of dead letters in one send, unless one alone has more: far below what any topic accepts. */
 const MOST_BYTES = 256 * 1024
-/** A larger letter goes out as a stub at once: brokers cut a connection on which more than 100 MiB come in one request, and say nothing. */
-const LARGEST_LETTER = 32 * 1024 * 1024
-/** Room beyond the largest record of the source for the headers of a letter. */
+/** A larger dead letter is sent without key, value and headers: a broker closes a connection without an answer when a request exceeds 100 MiB. */
+const LARGEST_DEAD_LETTER = 32 * 1024 * 1024
+/** Bytes for the headers of a dead letter, beyond the largest record of the topic. */
 const HEADROOM = 1024 * 1024
 const DEFAULT_MAX_MESSAGE = 1_048_588
-/** The largest number that a topic takes for its `max.message.bytes`. */
+/** The largest value of a topic's `max.message.bytes`. */
 const LARGEST_MAX_MESSAGE = 2 ** 31 - 1
 /** https://kafka.apache.org/protocol: a topic's configuration. */
 const TOPIC_RESOURCE = 2 as const
@@ -73,8 +73,8 @@ const LONGEST_NAME = 249
 const DIGITS_OF_HASH = 16
 
 /**
- * The topic of a topic's dead letters: its name and `.dead-letters`. Where that is too long for Kafka, a part of the name's SHA-256 takes the
- * place of its end, so that two long names do not share one.
+ * @returns the name of a topic's dead-letter topic: its own name and `.dead-letters`. Where that is too long for Kafka, a part of the name's
+ * SHA-256 replaces its end, so that two long names never share a dead-letter topic.
  */
 export function deadLetterTopicOf(topic: string): string {
   if (topic.length + SUFFIX.length <= LONGEST_NAME) return topic + SUFFIX
@@ -86,7 +86,7 @@ export class KafkaDeadLetterTopic implements DeadLetterTopic {
   readonly #options: KafkaDeadLetterTopicOptions
   readonly #name: string
   readonly #deadline: number
-  #producer: LetterProducer | null = null
+  #producer: DeadLetterProducer | null = null
   #watch: ConnectionWatch | null = null
   #partitions = 0
   #clients = 0
@@ -98,27 +98,27 @@ export class KafkaDeadLetterTopic implements DeadLetterTopic {
   }
 
   async refused(): Promise<KafkaError | null> {
-    const { brokers, clientOptions, hurry } = this.#options
+    const { brokers, clientOptions, stopSignal } = this.#options
     const cluster = new Cluster({ ...this.#options, requestTimeout: this.#deadline })
     const disconnect = () => cluster.disconnect()
-    hurry?.addEventListener('abort', disconnect)
+    stopSignal?.addEventListener('abort', disconnect)
     try {
       const missing = await missingToWrite(cluster, [this.#name])
       if (missing.length === 0) return null
       return new KafkaError('dead-letters-not-authorised', missingRightsMessage(missing, brokers, clientOptions))
     } finally {
-      hurry?.removeEventListener('abort', disconnect)
+      stopSignal?.removeEventListener('abort', disconnect)
       disconnect()
     }
   }
 
-  async publish(letters: readonly KeptDeadLetter[]): Promise<void> {
+  async publish(deadLetters: readonly KeptDeadLetter[]): Promise<void> {
     try {
       const producer = this.#connect()
       if (this.#partitions === 0) this.#partitions = await this.#within(this.#prepare(producer), `looking for topic ${this.#name}`)
-      for (const group of groupsOf(letters)) await this.#send(producer, group)
+      for (const group of groupsOf(deadLetters)) await this.#send(producer, group)
     } catch (error) {
-      // What became of the last send is unknown, and so is this client's state.
+      // It is not known whether the last send arrived, so this client cannot be used again.
       await this.close()
       throw await this.#failure(error)
     }
@@ -131,42 +131,43 @@ export class KafkaDeadLetterTopic implements DeadLetterTopic {
     if (producer !== null) await closeByForce(producer)
   }
 
-  /** One send at a time keeps the order. */
-  async #send(producer: LetterProducer, letters: readonly KeptDeadLetter[]): Promise<void> {
+  /** Sends dead letters in order, one send at a time. */
+  async #send(producer: DeadLetterProducer, deadLetters: readonly KeptDeadLetter[]): Promise<void> {
     const send = (messages: Message[]) =>
       this.#within(producer.send({ messages, acks: ProduceAcks.ALL }), `sending ${messages.length} dead letters`)
     try {
-      await send(letters.map((letter) => (isSendable(letter) ? this.#message(letter) : this.#stub(letter))))
+      await send(deadLetters.map((deadLetter) => (isSendable(deadLetter) ? this.#message(deadLetter) : this.#stub(deadLetter))))
     } catch (error) {
       if (!isTooLarge(error)) throw error
-      // Refused as a whole: nothing of it was appended.
-      if (letters.length === 1) await send([this.#stub(letters[0] as KeptDeadLetter)])
-      else for (const letter of letters) await this.#send(producer, [letter])
+      // The broker refused the whole send, and appended nothing of it.
+      if (deadLetters.length === 1) await send([this.#stub(deadLetters[0] as KeptDeadLetter)])
+      else for (const deadLetter of deadLetters) await this.#send(producer, [deadLetter])
     }
   }
 
-  /** What a quota makes this client wait for is not the brokers' silence. */
+  /** Limits the time of a request. The wait that a quota imposes comes on top, because the broker has answered then. */
   #within<T>(promise: Promise<T>, what: string): Promise<T> {
     const deadline = Math.min(this.#deadline + (this.#watch?.throttle ?? 0), LONGEST_TIMER)
-    return withDeadline(promise, deadline, what, this.#options.hurry)
+    return withDeadline(promise, deadline, what, this.#options.stopSignal)
   }
 
-  #message(letter: KeptDeadLetter): Message {
-    const headers = new Map([...ownHeaders(letter), ...headersOf(letter, letter.cut)])
-    return { ...this.#frame(letter), key: letter.key, value: letter.value, headers }
+  #message(deadLetter: KeptDeadLetter): Message {
+    const headers = new Map([...ownHeaders(deadLetter), ...headersOf(deadLetter, deadLetter.cut)])
+    return { ...this.#frame(deadLetter), key: deadLetter.key, value: deadLetter.value, headers }
   }
 
-  #stub(letter: KeptDeadLetter): Message {
-    return { ...this.#frame(letter), key: null, value: null, headers: new Map(headersOf(letter, everythingOf(letter))) }
+  /** A dead letter without key, value and headers of its own. */
+  #stub(deadLetter: KeptDeadLetter): Message {
+    return { ...this.#frame(deadLetter), key: null, value: null, headers: new Map(headersOf(deadLetter, everythingOf(deadLetter))) }
   }
 
   #frame({ partition }: KeptDeadLetter): Pick<Message, 'topic' | 'partition' | 'timestamp'> {
-    // The time of sending: a broker refuses records from the future, and a letter may say of itself that it is one.
+    // The time of sending, because a broker refuses timestamps in the future, and the record may have one.
     return { topic: this.#name, partition: partition.partition % this.#partitions, timestamp: BigInt(Date.now()) }
   }
 
-  /** Finds the topic, and makes it where it is missing. @returns its partitions */
-  async #prepare(producer: LetterProducer): Promise<number> {
+  /** Creates the topic where it is missing, and waits for its leaders. @returns the number of its partitions */
+  async #prepare(producer: DeadLetterProducer): Promise<number> {
     for (let made = false; ; ) {
       try {
         const found = (await producer.metadata({ topics: [this.#name], forceUpdate: true, retries: 0 })).topics.get(this.#name)
@@ -179,11 +180,11 @@ export class KafkaDeadLetterTopic implements DeadLetterTopic {
         if (!made) await this.#make(producer)
         made = true
       }
-      await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN))
+      await new Promise((resolve) => setTimeout(resolve, METADATA_RETRY))
     }
   }
 
-  /** A broker is named as a leader before it knows that it is one; until then it refuses what is sent to it. */
+  /** Waits until the leaders accept requests: metadata can name a broker as leader before the broker itself knows. */
   async #askLeaders(count: number): Promise<void> {
     const admin = new Admin(this.#clientOptions())
     try {
@@ -194,7 +195,7 @@ export class KafkaDeadLetterTopic implements DeadLetterTopic {
     }
   }
 
-  async #make(producer: LetterProducer): Promise<void> {
+  async #make(producer: DeadLetterProducer): Promise<void> {
     const { topic } = this.#options
     const admin = new Admin(this.#clientOptions())
     try {
@@ -209,14 +210,14 @@ export class KafkaDeadLetterTopic implements DeadLetterTopic {
         configs: [...KEPT_FOR_EVER, { name: 'max.message.bytes', value: String(Math.min(largest + HEADROOM, LARGEST_MAX_MESSAGE)) }],
       })
     } catch (error) {
-      // Another instance was faster.
+      // Another instance has created it meanwhile.
       if (findErrorBy(error as Error, 'apiId', 'TOPIC_ALREADY_EXISTS') === null) throw error
     } finally {
       await closeByForce(admin)
     }
   }
 
-  #connect(): LetterProducer {
+  #connect(): DeadLetterProducer {
     if (this.#producer !== null) return this.#producer
     this.#producer = new Producer({ ...this.#clientOptions(), idempotent: false, repeatOnStaleMetadata: false })
     this.#watch = new ConnectionWatch(this.#producer)
@@ -236,20 +237,20 @@ export class KafkaDeadLetterTopic implements DeadLetterTopic {
     }
   }
 
-  /** A right may have been taken away since the start: it stops nothing, either. */
+  /** Turns an error into the closed list. A permission that is missing, or was removed since the start, does not stop the service. */
   async #failure(error: unknown): Promise<KafkaError> {
     const { brokers } = this.#options
     for (const [apiId, why] of REFUSALS) {
       const refused = findErrorBy(error as Error, 'apiId', apiId) as BrokerError | null
       if (refused === null) continue
       const words = refused.serverErrorMessage ? ` (${printable(refused.serverErrorMessage, MOST_DETAILS)})` : ''
-      return this.#refusal(`${why}${words}; dead letters are kept, and it is tried again`, error)
+      return this.#refusal(`${why}${words}; dead letters stay in the store, and publishing is retried`, error)
     }
     const failure = kafkaError(error, { brokers, topic: this.#name, findsBrokers: true })
     if (!isNotAllowed(error)) return failure.kind === 'refused' ? this.#refusal(`refuses dead letters: ${failure.message}`, error) : failure
     return (
       (await this.refused()) ??
-      new KafkaError('dead-letters-not-authorised', `${failure.message}; dead letters are kept`, { cause: failure })
+      new KafkaError('dead-letters-not-authorised', `${failure.message}; dead letters stay in the store`, { cause: failure })
     )
   }
 
@@ -258,86 +259,83 @@ export class KafkaDeadLetterTopic implements DeadLetterTopic {
   }
 }
 
-/** What the library's ProtocolError carries and does not declare. */
+/** A field of the library's ProtocolError that its types do not declare. */
 interface BrokerError extends Error {
   readonly serverErrorMessage?: string | null
 }
 
-/** Characters of what brokers say. */
+/** The characters of a broker's message that are shown. */
 const MOST_DETAILS = 500
 
-/** By the broker's code: refusals of any letter, which have their reason in how the topic is set up. */
+/** Refusals that the topic's configuration causes, by the broker's code. */
 const TOO_LARGE = ['MESSAGE_TOO_LARGE', 'RECORD_LIST_TOO_LARGE'] as const
 const REFUSALS: readonly (readonly [apiId: string, why: string])[] = [
   ...TOO_LARGE.map(
-    (apiId) => [apiId, 'does not even take a dead letter without its key, value and headers: raise its max.message.bytes'] as const,
+    (apiId) => [apiId, 'refuses a dead letter even without its key, value and headers: raise its max.message.bytes'] as const,
   ),
   [
     'INVALID_RECORD',
-    'refuses what every other topic takes, probably a record without a key since it is compacted: set its cleanup.policy to delete',
+    'refuses a record that other topics accept, probably because it has no key and the topic is compacted: set its cleanup.policy to delete',
   ],
   [
     'INVALID_TIMESTAMP',
-    "does not take this machine's time: correct the clock, or raise its message.timestamp.before.max.ms and message.timestamp.after.max.ms",
+    'does not accept the time of this machine: correct the clock, or raise its message.timestamp.before.max.ms and message.timestamp.after.max.ms',
   ],
-  [
-    'NOT_ENOUGH_REPLICAS',
-    'has fewer in-sync replicas than its min.insync.replicas asks for: start the brokers that are missing, or lower it',
-  ],
+  ['NOT_ENOUGH_REPLICAS', 'has fewer in-sync replicas than its min.insync.replicas requires: start the missing brokers, or lower it'],
   [
     'INVALID_REPLICATION_FACTOR',
-    'cannot be made with as many replicas as the topic of the records: start the brokers that are missing, or make it',
+    'cannot be created with as many replicas as the topic of the records: start the missing brokers, or create it yourself',
   ],
-  ['POLICY_VIOLATION', 'may not be made like this by a policy of the brokers: make it'],
+  ['POLICY_VIOLATION', 'cannot be created, because a policy of the brokers forbids its configuration: create it yourself'],
   [
     'INVALID_TOPIC_EXCEPTION',
-    'cannot be made: where it collides with a topic whose name has underscores in place of dots, copy what that one has, and delete it',
+    'cannot be created: if a topic with the same name but underscores in place of dots exists, copy its records and delete it',
   ],
 ]
 
-/** Letters that go out together, in their order. */
-function* groupsOf(letters: readonly KeptDeadLetter[]): Generator<KeptDeadLetter[]> {
+/** Splits dead letters into sends, in their order. */
+function* groupsOf(deadLetters: readonly KeptDeadLetter[]): Generator<KeptDeadLetter[]> {
   let group: KeptDeadLetter[] = []
   let bytes = 0
-  for (const letter of letters) {
-    const size = sizeOf(letter)
+  for (const deadLetter of deadLetters) {
+    const size = sizeOf(deadLetter)
     if (group.length > 0 && bytes + size > MOST_BYTES) {
       yield group
       group = []
       bytes = 0
     }
-    group.push(letter)
+    group.push(deadLetter)
     bytes += size
   }
   if (group.length > 0) yield group
 }
 
-/** Whether it can be tried; what topics take is less, and they say so. */
-function isSendable(letter: KeptDeadLetter): boolean {
-  return sizeOf(letter) <= LARGEST_LETTER && countHeaders(letter.headers) <= MAX_HEADERS
+/** Whether it can be sent whole. The topic may accept less, and then its broker says so. */
+function isSendable(deadLetter: KeptDeadLetter): boolean {
+  return sizeOf(deadLetter) <= LARGEST_DEAD_LETTER && countHeaders(deadLetter.headers) <= MAX_HEADERS
 }
 
 function sizeOf({ key, value, headers }: KeptDeadLetter): number {
   return headers.length + (key?.length ?? 0) + (value?.length ?? 0)
 }
 
-/** The record's own headers; a map is keyed by objects, so that repeated names stay repeated. */
+/** The record's own headers. The keys of the map are objects, so a name can occur several times. */
 function ownHeaders({ headers, cut }: KeptDeadLetter): [Buffer, Buffer | null][] {
   return copyHeaders(headers, MAX_HEADERS, cut.headers !== undefined).map(([name, value]) => [name, value])
 }
 
-/** Every part that has bytes, as what is left out of a stub. */
-function everythingOf(letter: KeptDeadLetter): CutParts {
+/** Length and hash of every part that has bytes. */
+function everythingOf(deadLetter: KeptDeadLetter): CutParts {
   const cut: Partial<Record<DeadLetterPart, WholePart>> = {}
   for (const part of DEAD_LETTER_PARTS) {
-    const bytes = letter[part]
+    const bytes = deadLetter[part]
     if (bytes === null || (part === 'headers' && countHeaders(bytes) === 0)) continue
-    cut[part] = letter.cut[part] ?? wholePart(bytes)
+    cut[part] = deadLetter.cut[part] ?? wholePart(bytes)
   }
   return cut
 }
 
-/** @param cut the parts that are not published whole */
+/** @param cut the parts that are shortened or left out */
 function headersOf({ partition: at, offset, leaderEpoch, timestamp, reason }: KeptDeadLetter, cut: CutParts): [Buffer, Buffer][] {
   const H = DEAD_LETTER_HEADER
   const parts = Object.entries(cut) as [DeadLetterPart, WholePart][]
@@ -365,7 +363,7 @@ function isTooLarge(error: unknown): boolean {
   return TOO_LARGE.some((apiId) => findErrorBy(error as Error, 'apiId', apiId) !== null)
 }
 
-/** The library words the broker's UNKNOWN_TOPIC_OR_PARTITION anew in one place, and keeps no code of it. */
+/** Whether the topic is missing. In one place the library replaces the broker's UNKNOWN_TOPIC_OR_PARTITION by a message without a code. */
 function isNotThereYet(error: unknown): boolean {
   if (error instanceof Error && error.message.startsWith('Unknown topic ')) return true
   return UNSETTLED_TOPIC.some((apiId) => findErrorBy(error as Error, 'apiId', apiId) !== null)

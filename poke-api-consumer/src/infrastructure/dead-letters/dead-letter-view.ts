@@ -1,4 +1,4 @@
-/** A dead letter as the API shows it: bounded, and harmless to whoever prints it. */
+/** A dead letter as the API shows it: bounded in size, and without control characters in its previews. */
 
 import { copyHeaders, countHeaders, MAX_HEADERS } from '@poke-api-pipeline/kafka-reader'
 import { printable } from '@poke-api-pipeline/service-kit'
@@ -6,7 +6,7 @@ import { Type } from 'typebox'
 import type { KeptDeadLetter } from '../../application/ports.ts'
 import type { WholePart } from '../../entities/dead-letter.ts'
 
-/** What the API shows of a key, a value or a header, and how many headers; the store and the dead-letter topic have the rest. */
+/** The bytes of a key, a value or a header that the API shows, and the number of headers. The store and the dead-letter topic have the rest. */
 const SHOWN = { bytes: 1024, headers: 32 }
 const MAX_PREVIEW_CHARACTERS = 120
 
@@ -52,33 +52,33 @@ export const DeadLetterSchema = Type.Object(
 )
 export type DeadLetterView = Type.Static<typeof DeadLetterSchema>
 
-/** @param shown how much of it; all bytes and as many headers as are ever taken apart where both are Infinity */
+/** @param shown the bytes of a part and the number of headers that are shown; Infinity shows all bytes and at most MAX_HEADERS headers */
 export function viewDeadLetter(
-  letter: KeptDeadLetter,
+  deadLetter: KeptDeadLetter,
   shown: { readonly bytes: number; readonly headers: number } = SHOWN,
 ): DeadLetterView {
-  const { cut } = letter
+  const { cut } = deadLetter
   const view = (bytes: Buffer | null, whole?: WholePart) => viewBytes(bytes, shown.bytes, whole)
-  const headers = copyHeaders(letter.headers, Math.min(shown.headers, MAX_HEADERS), cut.headers !== undefined)
+  const headers = copyHeaders(deadLetter.headers, Math.min(shown.headers, MAX_HEADERS), cut.headers !== undefined)
   return {
-    id: letter.id,
-    topic: letter.partition.topic,
-    topicId: letter.partition.topicId,
-    partition: letter.partition.partition,
-    offset: letter.offset,
-    timestamp: Number.isSafeInteger(Number(letter.timestamp)) ? Number(letter.timestamp) : null,
-    timestampText: String(letter.timestamp),
-    reason: letter.reason,
-    state: letter.state,
-    key: view(letter.key, cut.key),
-    value: view(letter.value, cut.value),
+    id: deadLetter.id,
+    topic: deadLetter.partition.topic,
+    topicId: deadLetter.partition.topicId,
+    partition: deadLetter.partition.partition,
+    offset: deadLetter.offset,
+    timestamp: Number.isSafeInteger(Number(deadLetter.timestamp)) ? Number(deadLetter.timestamp) : null,
+    timestampText: String(deadLetter.timestamp),
+    reason: deadLetter.reason,
+    state: deadLetter.state,
+    key: view(deadLetter.key, cut.key),
+    value: view(deadLetter.value, cut.value),
     headers: headers.map(([name, value]) => ({ name: preview(name), value: view(value) })),
-    moreHeaders: countHeaders(letter.headers) - headers.length,
+    moreHeaders: countHeaders(deadLetter.headers) - headers.length,
     ...(cut.headers && { cutHeaders: cut.headers }),
   }
 }
 
-/** @param whole what they are a part of, where they are not all */
+/** @param whole length and hash of all bytes, where these are only the first */
 function viewBytes(bytes: Buffer | null, shown: number, whole?: WholePart): Bytes | null {
   if (bytes === null) return null
   const first = bytes.subarray(0, shown)

@@ -1,6 +1,6 @@
 /**
- * `type-counts.json`: always one whole document, replaced by a temporary file, fsync and rename, so that no reader and no crash sees half of one.
- * Only a regular file is replaced. A symbolic link stays, and the file that it leads to is replaced; owner and mode of the file before stay too.
+ * Writes `type-counts.json`, always as one whole document: a temporary file, fsync and rename, so that no reader and no crash sees half of it.
+ * Only a regular file is replaced. A symbolic link stays, and the file that it leads to is replaced. The new file gets owner and mode of the old one.
  */
 import { randomBytes } from 'node:crypto'
 import type { Stats } from 'node:fs'
@@ -11,43 +11,43 @@ import type { TypeCountsSink } from '../../application/ports.ts'
 import type { TypeCounts } from '../../entities/tally.ts'
 import { OutputFileError, type OutputFileErrorKind } from '../../errors.ts'
 
-/** What of `node:fs/promises` is used. */
+/** The part of `node:fs/promises` that is used. */
 export type Files = Pick<typeof fs, 'lstat' | 'open' | 'readdir' | 'readFile' | 'readlink' | 'rename' | 'rm' | 'stat'>
 
 export interface TypeCountsFileOptions {
   /** ms since 1970 */
   readonly now?: () => number
   readonly files?: Files
-  /** The disk is given so long to answer, in ms. */
+  /** The time for the disk to answer, in ms. */
   readonly deadline?: number
 }
 
-/** A temporary file this old, in ms, belongs to nobody any more: its writer was killed. Replacing a file takes some ms. */
+/** The age of a temporary file, in ms, from which its writer was surely killed: replacing a file takes some ms. */
 const LEFTOVER_AGE = 60_000
-/** A network disk that is away may keep a call for ever. */
+/** A network disk that is unreachable may never answer. */
 const DEADLINE = 5000
-/** How a database begins: https://www.sqlite.org/fileformat.html */
+/** The first bytes of a SQLite database: https://www.sqlite.org/fileformat.html */
 const SQLITE = 'SQLite format 3\0'
-/** Characters of the file's name in that of its temporary one: disks allow 255 bytes. */
+/** The characters of the file's name in the name of its temporary file: disks allow names of 255 bytes. */
 const LONGEST_PREFIX = 50
-/** As many as Linux follows. */
+/** The number of symbolic links that Linux follows. */
 const MOST_LINKS = 40
 
-/** Where the document goes, and what is there now. */
+/** The file that is replaced. */
 interface Place {
-  /** The file itself, behind any symbolic links. */
+  /** Its path, behind any symbolic links. */
   readonly path: string
-  /** null: there is none yet. */
+  /** The present file; null where there is none. */
   readonly before: Stats | null
 }
 
 /**
- * The published document: `{"types":{"bug":106,…}}` and a line's end, types in the order of their letters, so that equal counts are equal bytes.
- * Written by hand, because an object would put a type named like a number first.
+ * @returns the published document: `{"types":{"bug":106,…}}` and a line feed. Types are sorted, so equal counts give equal bytes. The JSON is put
+ * together by hand, because an object would put a type whose name is a number first.
  */
 export function typeCountsDocument(counts: TypeCounts): string {
   const types = [...counts].sort(([a], [b]) => (a < b ? -1 : 1)).map(([type, count]) => `${JSON.stringify(type)}:${count}`)
-  // Whoever prints the file shall see the names, and nothing else.
+  // Without control characters, so that printing the file is harmless.
   return printableJson(`{"types":{${types.join(',')}}}\n`)
 }
 
@@ -57,9 +57,9 @@ export class TypeCountsFile implements TypeCountsSink {
   readonly #files: Files
   readonly #deadline: number
   #tidy = false
-  /** Counts are looked at once a second, and seldom move. */
+  /** The last document: `matches` is called once a second, and the counts seldom change. */
   #rendered: { readonly counts: TypeCounts; readonly document: Buffer } | null = null
-  /** What the disk has not answered yet. */
+  /** The operation that the disk has not finished yet. */
   #underWay: Promise<unknown> | null = null
 
   /** @param path of the file; its folder is made when it is missing */
@@ -71,9 +71,9 @@ export class TypeCountsFile implements TypeCountsSink {
   }
 
   /**
-   * Replaces the document. One call at a time: of two, the older state could be the last one.
-   * @throws OutputFileError, which names the path; what was published before is still there, and the next call starts afresh, unless the disk
-   * hangs: then each call is refused until it has answered
+   * Replaces the document. Only one call at a time: of two, the older counts could be written last.
+   * @throws OutputFileError, which names the path. The previous document is still there, and the next call tries again. While the disk hangs,
+   * each call is refused.
    */
   async write(counts: TypeCounts): Promise<void> {
     await this.#bounded('written', async () => {
@@ -86,9 +86,8 @@ export class TypeCountsFile implements TypeCountsSink {
   }
 
   /**
-   * To be called before anything is counted: nobody wants to learn later that the counts go nowhere, or have replaced somebody's database.
-   * @throws OutputFileError (exit code 78) where something else than a file is there, or an SQLite database. Whatever else is wrong is tried
-   * again by `write`.
+   * Call it before anything is counted, so that a wrong path is noticed at once and no database is replaced.
+   * @throws OutputFileError (exit code 78) where the path has a SQLite database or something that is not a file. `write` reports everything else.
    */
   async check(): Promise<void> {
     try {
@@ -107,7 +106,7 @@ export class TypeCountsFile implements TypeCountsSink {
     return await this.#bounded('read', async () => {
       try {
         const found = await this.#files.stat(this.#path)
-        // What is no file, a pipe say, could keep its reader waiting for ever; and a large one need not be read.
+        // Reading a pipe could block for ever, and a file of another size cannot match.
         if (!found.isDirectory() && !(found.isFile() && found.size === document.length)) return false
         return (await this.#files.readFile(this.#path)).equals(document)
       } catch (error) {
@@ -128,7 +127,7 @@ export class TypeCountsFile implements TypeCountsSink {
     return this.#rendered.document
   }
 
-  /** Nothing is begun while the disk has still to answer what was begun before: an older document could replace a newer one. */
+  /** Runs an operation within the deadline. It is refused while an earlier one hangs, because that one could replace a newer document by an older one. */
   async #bounded<T>(what: 'read' | 'written', work: () => Promise<T>): Promise<T> {
     if (this.#underWay !== null) throw hanging(what, this.#path)
     const working = onDisk(
@@ -145,33 +144,33 @@ export class TypeCountsFile implements TypeCountsSink {
     }
   }
 
-  /** Follows symbolic links, also to a file that is not there yet. @throws OutputFileError where they lead to something else than a file */
+  /** Follows symbolic links, also to a file that does not exist yet. @throws OutputFileError where they lead to something that is not a file */
   async #find(): Promise<Place> {
     let path = this.#path
     for (let links = 0; links <= MOST_LINKS; links++) {
-      const before = await this.#look(this.#files.lstat(path))
+      const before = await this.#statOrNull(this.#files.lstat(path))
       if (before === null || before.isFile()) return { path, before }
       if (!before.isSymbolicLink()) throw noFile(this.#path, before)
-      // The links of `/proc`, as `/dev/stdout` has one, lead to things that have no path.
-      const behind = await this.#look(this.#files.stat(path))
+      // Links of `/proc`, for example behind `/dev/stdout`, lead to objects without a path.
+      const behind = await this.#statOrNull(this.#files.stat(path))
       if (behind !== null && !behind.isFile()) throw noFile(this.#path, behind)
       const to = await this.#files.readlink(path)
-      // Not made shorter: behind a folder that is a link itself, `..` is another folder.
+      // The path is not normalised: behind a folder that is itself a link, `..` means another folder.
       path = isAbsolute(to) ? to : `${dirname(path)}/${to}`
     }
     throw Object.assign(new Error(`more than ${MOST_LINKS} symbolic links`), { code: 'ELOOP' })
   }
 
-  async #look(looking: Promise<Stats>): Promise<Stats | null> {
+  async #statOrNull(stat: Promise<Stats>): Promise<Stats | null> {
     try {
-      return await looking
+      return await stat
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
       throw error
     }
   }
 
-  /** Looks without waiting, since a network disk may hang; only what is missing is made. */
+  /** Creates the folder where it is missing. It is examined asynchronously first, because a network disk may hang. */
   async #ensureFolder(folder: string): Promise<void> {
     try {
       await this.#files.stat(folder)
@@ -182,19 +181,19 @@ export class TypeCountsFile implements TypeCountsSink {
   }
 
   async #replace({ path, before }: Place, document: Buffer): Promise<void> {
-    // In the same folder, since a rename replaces only within one disk; at random, since in containers every process has the number 1.
+    // In the same folder, because a rename works within one disk only; with a random name, because in containers every process has the number 1.
     const temporary = `${dirname(path)}/${temporaryPrefix(path)}${randomBytes(8).toString('hex')}`
     try {
       const file = await this.#files.open(temporary, 'wx')
       try {
         await Promise.all([file.writeFile(document), before && keepOwnerAndMode(file, before)])
-        // Before the rename: otherwise a power cut could leave the new name with no bytes.
+        // Before the rename: otherwise a power cut could leave an empty file under the new name.
         await file.sync()
       } finally {
         await file.close()
       }
-      // Seen by every reader at once. The folder is not synced: a power cut may bring the older whole document back, as it may take the store's
-      // last commits, and the next start publishes what the store says. That sync would be half of the time from an event to its count.
+      // Every reader sees the new document at once. The folder is not synced: a power cut may bring back the older document, and the next start
+      // publishes the store's counts again. That sync would take half of the time from an event to its published count.
       await this.#files.rename(temporary, path)
     } catch (error) {
       await this.#files.rm(temporary, { force: true })
@@ -202,7 +201,7 @@ export class TypeCountsFile implements TypeCountsSink {
     }
   }
 
-  /** Temporary files of writers that were killed; young ones may belong to another instance, which is about to rename them. */
+  /** Removes the temporary files of writers that were killed. A young one may belong to another instance, which is about to rename it. */
   async #removeLeftovers(path: string): Promise<void> {
     const folder = dirname(path)
     const prefix = temporaryPrefix(path)
@@ -212,7 +211,7 @@ export class TypeCountsFile implements TypeCountsSink {
       try {
         if ((await this.#files.stat(leftover)).mtimeMs < this.#now() - LEFTOVER_AGE) await this.#files.rm(leftover, { force: true })
       } catch (error) {
-        // Another instance was quicker, or it belongs to another user, and then it is for them to remove: no reason not to publish.
+        // Another instance has removed it, or it belongs to another user: that must not prevent publishing.
         if (!['ENOENT', 'EACCES', 'EPERM'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error
       }
     }
@@ -223,19 +222,19 @@ function temporaryPrefix(path: string): string {
   return `.${basename(path).slice(0, LONGEST_PREFIX)}.tmp-`
 }
 
-/** Gives the new file the owner and the mode of the one before, as far as this user may: only root may give files away. */
+/** Gives the new file the owner and mode of the old one, as far as this user may: only root may change the owner. */
 async function keepOwnerAndMode(file: fs.FileHandle, before: Stats): Promise<void> {
   const now = await file.stat()
   const isOwner = now.uid === before.uid && now.gid === before.gid
-  // Others may at least give it to another group of theirs.
+  // Other users may at least choose another one of their groups.
   if (!isOwner && !(await allowed(file.chown(before.uid, before.gid))) && now.gid !== before.gid) {
     await allowed(file.chown(now.uid, before.gid))
   }
-  // Last, for a new owner takes bits away.
+  // Last, because changing the owner clears some bits.
   if (now.mode !== before.mode) await allowed(file.chmod(before.mode & 0o7777))
 }
 
-/** EINVAL: an owner that a container does not know. ENOTSUP, ENOSYS: a disk that has no owners. */
+/** EINVAL: the container does not know the owner. ENOTSUP, ENOSYS: the disk has no owners. */
 const NOT_ALLOWED = ['EPERM', 'EINVAL', 'ENOTSUP', 'ENOSYS']
 
 async function allowed(change: Promise<void>): Promise<boolean> {
@@ -253,15 +252,12 @@ function noFile(path: string, found: Stats): OutputFileError {
     (found.isDirectory() && 'a folder') ||
     (found.isFIFO() && 'a named pipe') ||
     (found.isSocket() && 'a socket') ||
-    (found.isCharacterDevice() || found.isBlockDevice() ? 'a device' : 'no file')
+    (found.isCharacterDevice() || found.isBlockDevice() ? 'a device' : 'not a file')
   return refusal(path, what)
 }
 
 function refusal(path: string, what: string): OutputFileError {
-  return new OutputFileError(
-    'not-a-file',
-    `OUTPUT_FILE ${path} is ${what}, and is left alone: name another file, or one that is still to be made`,
-  )
+  return new OutputFileError('not-a-file', `OUTPUT_FILE ${path} is ${what}, and was not replaced: name another file, which may be missing`)
 }
 
 const KINDS: Readonly<Record<string, OutputFileErrorKind>> = {
@@ -277,20 +273,20 @@ const KINDS: Readonly<Record<string, OutputFileErrorKind>> = {
 }
 
 function hanging(what: 'read' | 'written', path: string): OutputFileError {
-  return new OutputFileError('hangs', `the counts cannot be ${what}: ${path}: the disk does not answer; it is waited for`)
+  return new OutputFileError('hangs', `the counts cannot be ${what}: ${path}: the disk does not answer; the service waits for it`)
 }
 
 function outputFileError(what: 'read' | 'written', path: string, error: NodeJS.ErrnoException): OutputFileError {
   const code = error.code ?? ''
   const why =
     code === 'EISDIR'
-      ? 'there is a folder of that name'
+      ? 'a folder has this name'
       : code === 'ENOTDIR' || code === 'EEXIST'
         ? 'a part of its path is a file, not a folder'
         : code === 'EBUSY'
-          ? 'it cannot be replaced, as a file that is mounted by itself cannot: mount the folder, not the file'
+          ? 'it cannot be replaced, probably because the file itself is mounted: mount its folder instead'
           : code === 'EROFS'
-            ? `${error.message}: where the file is mounted by itself, mount the folder, not the file`
+            ? `${error.message}: if the file itself is mounted, mount its folder instead`
             : error.message
-  return new OutputFileError(KINDS[code] ?? 'io', `the counts cannot be ${what}: ${path}: ${why}; it is tried again`, { cause: error })
+  return new OutputFileError(KINDS[code] ?? 'io', `the counts cannot be ${what}: ${path}: ${why}; the service retries`, { cause: error })
 }

@@ -203,12 +203,12 @@ async function deadLettersOf(
   client: { query(text: string, values: unknown[]): Promise<{ rows: Row[] }> },
   partitionId: number,
 ): Promise<PartitionSnapshot['deadLetterList']> {
-  const letters: PartitionSnapshot['deadLetterList'] = new DeadLetterList()
+  const list: PartitionSnapshot['deadLetterList'] = new DeadLetterList()
   for (let [offset, leaderEpoch] = [-1, -1]; ; ) {
     const { rows } = await client.query(STATEMENTS.snapshotDeadLetters.text, [partitionId, offset, leaderEpoch, LIST_PAGE])
-    for (const row of rows) letters.add(listedOf(row))
-    if (rows.length < LIST_PAGE) return letters
-    const last = letters.at(letters.length - 1)
+    for (const row of rows) list.add(listedOf(row))
+    if (rows.length < LIST_PAGE) return list
+    const last = list.at(list.length - 1)
     offset = last.offset
     leaderEpoch = last.leaderEpoch
   }

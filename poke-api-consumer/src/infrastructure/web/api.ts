@@ -1,4 +1,4 @@
-/** The HTTP API: what the page shows, for programs. It reads and never changes anything; its schemas are its description (`/api/openapi.json`). */
+/** The HTTP API: the figures of the page, for programs. It is read-only. Its schemas make its description (`/api/openapi.json`). */
 import { createHash } from 'node:crypto'
 import { ServiceError } from '@poke-api-pipeline/service-kit'
 import type { FastifyInstance, FastifyReply } from 'fastify'
@@ -11,12 +11,12 @@ import type { GroupStore } from './group-watch.ts'
 import type { LiveState } from './live-state.ts'
 import { PartitionSchema, SnapshotSchema, SumsSchema } from './snapshot.ts'
 
-/** Dead letters in an answer: by default, and at most. */
+/** The number of dead letters in an answer: the default and the maximum. */
 const DEFAULT_LIMIT = 20
 const MAX_LIMIT = 100
-/** Dead letters read from the store for one answer, in bytes: each may be as large as the broker lets a record be. */
+/** The bytes of dead letters that are read from the store for one answer: each may be as large as the broker allows a record to be. */
 const MOST_READ = 16 * 1024 * 1024
-/** Dead letters of one answer, in characters of JSON: answers that nobody reads stay in memory for a while. */
+/** The size of the dead letters in one answer, in characters of JSON: an answer that its client does not read stays in memory for a while. */
 const MOST_ANSWERED = 512 * 1024
 
 const NOT_READ_YET = 'The store has not been read yet. Ask again in a second.'
@@ -79,7 +79,7 @@ export interface ApiOptions {
   readonly state: LiveState
   readonly store: GroupStore
   readonly stream: EventStream
-  /** The published document of some counts, byte for byte. */
+  /** @returns the published document of these counts, byte for byte */
   readonly document: (counts: TypeCounts) => string
 }
 
@@ -94,7 +94,7 @@ export function addApi(app: FastifyInstance, { state, store, stream, document }:
           'The document of the whole group, at most a second old. It has an ETag: asked with If-None-Match, unchanged counts answer 304.',
         response: { 200: TypeCountsSchema, 304: Type.Null({ description: 'Unchanged.' }), 503: ErrorSchema },
       },
-      // The document goes out as it is: byte for byte what the file has.
+      // The document is sent unchanged: byte for byte the content of the file.
       serializerCompiler: () => String,
     },
     (request, reply) => {
@@ -135,7 +135,7 @@ export function addApi(app: FastifyInstance, { state, store, stream, document }:
         const isLastPage = last === null || (await store.deadLetters(last, 1, MOST_READ)).length === 0
         return { deadLetters, next: isLastPage ? null : last }
       } catch (error) {
-        // Readiness and log say it already; whoever asks again and again shall not fill the log.
+        // Readiness and the log report it already: a client that asks again and again must not fill the log.
         if (error instanceof ServiceError && error.retriable) return refuse(reply, 503, 'Service Unavailable', NOT_READABLE)
         throw error
       }
@@ -169,12 +169,12 @@ export function addApi(app: FastifyInstance, { state, store, stream, document }:
   )
 }
 
-/** As many of them as one answer may have, and at least one. */
-function shownPage(letters: readonly KeptDeadLetter[]): DeadLetterView[] {
+/** @returns as many dead letters as fit in one answer, and at least one */
+function shownPage(deadLetters: readonly KeptDeadLetter[]): DeadLetterView[] {
   const page: DeadLetterView[] = []
   let size = 0
-  for (const letter of letters) {
-    const view = viewDeadLetter(letter)
+  for (const deadLetter of deadLetters) {
+    const view = viewDeadLetter(deadLetter)
     size += JSON.stringify(view).length
     if (page.length > 0 && size > MOST_ANSWERED) break
     page.push(view)
@@ -182,7 +182,7 @@ function shownPage(letters: readonly KeptDeadLetter[]): DeadLetterView[] {
   return page
 }
 
-/** Answers with an error in the shape that Fastify gives its own. */
+/** Answers with an error in the format of Fastify's own errors. */
 export function refuse(reply: FastifyReply, statusCode: number, error: string, message: string): FastifyReply {
   return reply
     .code(statusCode)

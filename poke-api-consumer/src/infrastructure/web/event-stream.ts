@@ -1,33 +1,33 @@
-/** Server-sent events: one snapshot, serialised once, for every page that is open (WHATWG HTML, "Server-sent events"). */
+/** Server-sent events: each snapshot is serialised once and sent to every open page (WHATWG HTML, "Server-sent events"). */
 import type { ServerResponse } from 'node:http'
 import { clientOf, countAsLasting, type SlotHolder, SlotPool } from '@poke-api-pipeline/service-kit'
 
 export interface EventStreamOptions {
-  /** Rises whenever there is something new to show. */
+  /** Rises when the snapshot changes. */
   readonly version: () => number
-  /** The whole picture as one line of JSON. */
+  /** @returns the whole snapshot as one line of JSON */
   readonly snapshot: () => string
-  /** The server's clock, ms since 1970: the events `beat` carry it, so that a page with another clock tells ages right. */
+  /** The server's clock, ms since 1970. The events `beat` have it, so that a page with a wrong clock shows the right ages. */
   readonly now: () => number
-  /** Streams open at once. Clients share them; more get one picture and are asked to come back. */
+  /** The greatest number of open streams, shared between clients. A page beyond it gets one snapshot and is asked to come back. */
   readonly maxClients: number
-  /** ms between two pictures, at least. */
+  /** The shortest time between two snapshots, in ms. */
   readonly interval?: number
-  /** ms without a picture after which a sign of life is sent, so that a page can tell silence from a dead connection. */
+  /** The time without a snapshot, in ms, after which a `beat` is sent, so that a page notices a dead connection. */
   readonly heartbeat?: number
-  /** ms for which a page may leave a picture unread before it is dropped. It comes back by itself. */
+  /** The time, in ms, after which a page that reads nothing is disconnected. It reconnects by itself. */
   readonly patience?: number
 }
 
-/** After so many seconds a page that found no stream free asks for the next picture. */
+/** The time, in seconds, after which a page without a stream asks for the next snapshot. */
 const COME_BACK = 5
 
 /** A page that has a stream. */
 interface Page extends SlotHolder {
   readonly response: ServerResponse
-  /** Whether it was too slow for the newest picture: it gets that one once it has read what is on its way. So one picture for each page is all that waits. */
+  /** Whether the page was too slow for the newest snapshot. It gets that one when it has read the previous one, so at most one waits for each page. */
   behind: boolean
-  /** Ticks since it began to be too slow. */
+  /** The number of ticks for which it has been too slow. */
   slowTicks: number
 }
 
@@ -45,33 +45,34 @@ export class EventStream {
     this.#pages = new SlotPool(options.maxClients)
   }
 
-  /** How many streams are open. */
+  /** The number of open streams. */
   get clients(): number {
     return this.#pages.used
   }
 
-  /** Whether it gives no pictures any more. */
+  /** Whether `close` was called. */
   get closed(): boolean {
     return this.#closed
   }
 
   /**
-   * Sends the picture of now and then every new one, until the page goes away. Where every stream is taken, and the page's client has its share
-   * of them, it sends one picture and ends, so that the page asks again after some seconds; where the client has less, another one gives up a stream.
-   * @param response nothing of it was sent yet; this stream owns it from here on
-   * @param headers sent with those of the stream
+   * Sends the present snapshot and then every new one, until the page disconnects. Where every stream is taken and the page's client has its
+   * share of them, it sends one snapshot and ends, so that the page asks again after some seconds. Where the client has fewer, another client
+   * loses a stream.
+   * @param response nothing of it was sent yet; the stream owns it from now on
+   * @param headers further headers of the response
    */
   open(response: ServerResponse, headers: NodeJS.Dict<number | string | string[]>): void {
     response.writeHead(200, {
       ...headers,
       'content-type': 'text/event-stream',
       'cache-control': 'no-store',
-      // Proxies of the nginx kind would collect the stream before they pass it on.
+      // Without it, proxies like nginx buffer the stream.
       'x-accel-buffering': 'no',
     })
-    // The page went away in the middle of a write; `close` follows.
+    // The page disconnected during a write; the event `close` follows.
     response.on('error', () => {})
-    // While others watch, the last picture is at most one interval old, and the next one is theirs too.
+    // While other streams are open, the last snapshot is at most one interval old.
     if (this.#timer === null) this.#refresh()
     const page: Page = { client: clientOf(response.socket?.remoteAddress ?? ''), response, behind: false, slowTicks: 0 }
     if (!this.#pages.hasShareFor(page.client)) {
@@ -84,11 +85,11 @@ export class EventStream {
     response.on('close', () => this.#forget(page))
     response.on('drain', () => this.#caughtUp(page))
     this.#timer ??= setInterval(() => this.#tick(), this.#options.interval)
-    // A page that lost its server asks for it once a second.
+    // A page that loses its server reconnects after a second.
     response.write(Buffer.concat([Buffer.from('retry: 1000\n'), this.#beat(), this.#frame]))
   }
 
-  /** Ends every stream, and refuses new ones. */
+  /** Ends every stream. The API refuses new ones from now on. */
   close(): void {
     this.#closed = true
     for (const page of [...this.#pages]) {
@@ -109,7 +110,7 @@ export class EventStream {
     }
   }
 
-  /** Makes the frame anew where there is something new; says whether there was. */
+  /** Serialises the snapshot again where it has changed. @returns whether it has */
   #refresh(): boolean {
     const version = this.#options.version()
     if (version === this.#version) return false

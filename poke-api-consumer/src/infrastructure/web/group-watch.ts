@@ -1,23 +1,23 @@
-/** Looks at the whole group's partitions in the store once a second: other instances count too, and only the store knows. */
+/** Polls the store for the partitions of the whole group once a second: other instances count too, and only the store has their counts. */
 import type { DeadLetterReader, TallyStore } from '../../application/ports.ts'
 import type { GroupProgress } from '../group-progress.ts'
 import type { LiveState } from './live-state.ts'
 
-/** In ms: what the page shows of the group is at most this old. */
+/** The time between two polls, in ms: the greatest age of the figures on the page. */
 const INTERVAL = 1000
-/** As long as the store was never read, in ms: it is opened at this moment. */
+/** The time between two polls until the first one succeeds, in ms: the store is being opened. */
 const FIRST_INTERVAL = 100
-/** Looks after which dead letters are counted by reason again though none is new: some may have been replayed or purged meanwhile. */
-const LOOKS_BETWEEN_REASONS = 10
+/** After this many polls dead letters are counted by reason again though none is new: some may have been replayed or purged. */
+const POLLS_BETWEEN_REASONS = 10
 
-/** Counting them by reason may take its time where there are millions: at most this part of all time. */
+/** The part of all time that counting by reason may take: it is slow where there are millions of dead letters. */
 const SHARE_OF_REASONS = 1 / 20
 
-/** What the page reads of the store. */
+/** The part of the store that the page reads. */
 export type GroupStore = Pick<TallyStore, 'partitions'> & DeadLetterReader
 
 /**
- * Runs until the signal is aborted. A look that fails is shown, and taken again a second later.
+ * Polls until the signal is aborted. The page shows that a poll has failed, and another one follows a second later.
  * @param wait resolves after that many ms, or as soon as the signal is aborted
  * @param now a clock that never goes backwards, in ms
  */
@@ -39,8 +39,8 @@ export async function watchGroup(
       const partitions = await store.partitions()
       progress.storeRead(partitions)
       const deadLetters = partitions.reduce((total, partition) => total + partition.deadLetters, 0)
-      // Counting them by reason reads them all: not every second.
-      const isDue = deadLetters !== known || (deadLetters > 0 && ++age >= LOOKS_BETWEEN_REASONS)
+      // Counting by reason reads all dead letters, so it is not done every second.
+      const isDue = deadLetters !== known || (deadLetters > 0 && ++age >= POLLS_BETWEEN_REASONS)
       if (isDue && now() >= notBefore) {
         const began = now()
         reasons = await store.deadLetterReasons()
@@ -48,9 +48,9 @@ export async function watchGroup(
         known = deadLetters
         age = 0
       }
-      if (!signal.aborted) state.looked(reasons)
+      if (!signal.aborted) state.storeRead(reasons)
     } catch (error) {
-      if (!signal.aborted) state.lookFailed(error as Error)
+      if (!signal.aborted) state.storeReadFailed(error as Error)
     }
     await wait(progress.isKnown ? INTERVAL : FIRST_INTERVAL, signal)
   }

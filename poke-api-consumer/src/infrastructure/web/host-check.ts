@@ -1,4 +1,4 @@
-/** Which Host headers a page for this machine answers to: names that only this machine's owner can have meant. */
+/** Checks the Host header of requests for the page, against DNS rebinding. */
 import { isIP } from 'node:net'
 
 /**

@@ -1,4 +1,4 @@
-/** What the page shows, kept in memory: fed by the controller's observer and by looks at the store, read by the stream of events. */
+/** The state that the page shows. The controller's events and the polls of the store update it; the stream of events reads it. */
 
 import type { FetchPosition, GroupView, TopicPartition } from '@poke-api-pipeline/kafka-reader'
 import { printable } from '@poke-api-pipeline/service-kit'
@@ -9,28 +9,28 @@ import type { TypeCounts } from '../../entities/tally.ts'
 import { type GroupPartition, type GroupProgress, keyOf } from '../group-progress.ts'
 import type { PartitionRow, Snapshot, Sums } from './snapshot.ts'
 
-/** A document must stay small whatever a topic holds: what is left out is counted, and the API has it. */
+/** Bounds that keep a snapshot small whatever the topic contains. It says how many entries were left out; the API has them all. */
 const MAX_TYPES = 40
 const MAX_PARTITIONS = 100
 const MAX_RECENT = 12
 /**
- * The rate is that of the last 10 s. Where fewer than 20 records were counted in them, it is that of as much of the last minute as has fewer
- * than 120: captures come about one a second, but a burst must not be in the rate when it is long over. In ms and records.
+ * The rate is the average of the last 10 s. Where fewer than 20 records were counted in them, it is the average of the longest part of the last
+ * minute with fewer than 120 records: captures come about once a second, and a burst that is over must not count. In ms and records.
  */
 const RATE_WINDOW = 10_000
 const ENOUGH_FOR_A_RATE = 20
 const LONGEST_RATE_WINDOW = 60_000
 const MOST_IN_LONGER_WINDOW = 120
-/** ms after which a rate is not that of now any more: the store is read once a second. */
-const LONGEST_WITHOUT_LOOK = 5000
-/** Characters of a name that are shown. */
+/** The age of the last poll, in ms, from which the rate is not known any more: the store is polled once a second. */
+const MAX_POLL_AGE = 5000
+/** The characters of a name that are shown. */
 const MAX_NAME = 100
 
 type Group = NonNullable<Snapshot['group']>
 type Recent = Group['recent'][number]
 
 export interface LiveStateOptions {
-  /** This instance's name, as the store's `owner` has it. */
+  /** The name of this instance, the same as `owner` in the store. */
   readonly instance: string
   readonly progress: GroupProgress
   /** A clock that never goes backwards, in ms. */
@@ -44,21 +44,21 @@ export class LiveState implements Partial<CountObserver> {
   readonly #monotonic: () => number
   readonly #timeOfDay: () => number
   readonly #progress: GroupProgress
-  /** The types that were shown last, and the counts that they are of. */
+  /** The types that were shown last, and the counts that they were made from. */
   #shown: { readonly counts: TypeCounts | null; readonly types: Group['types'] } = { counts: null, types: [] }
-  /** Why a partition that this instance reads is stopped; null where it is not. */
+  /** The partitions that this instance reads, with the reason why one is stopped; null where it is not stopped. */
   readonly #own = new Map<string, string | null>()
   readonly #samples: { at: number; counted: number }[] = []
   #totals: Totals | null = null
-  /** Dead letters by reason, as they were read last; null: they were not read yet. */
+  /** Dead letters by reason, from the last poll; null before the first. */
   #reasons: ReadonlyMap<string, number> | null = null
   #recent: readonly Recent[] = []
   #seen = 0
-  /** By partition: which event was shown last. */
-  readonly #told = new Map<string, string>()
+  /** The event that was shown last, by partition. */
+  readonly #shownEvents = new Map<string, string>()
   #storeFailure: string | null = null
   #readFailure: string | null = null
-  /** What the group gave to other programs, or to nobody. */
+  /** The partitions that no instance of this service reads, and sentences about them. */
   #unread: { readonly partitions: ReadonlySet<number>; readonly reasons: readonly string[] } = { partitions: new Set(), reasons: [] }
   #version = 0
 
@@ -69,34 +69,34 @@ export class LiveState implements Partial<CountObserver> {
     this.#timeOfDay = options.timeOfDay
   }
 
-  /** Rises whenever the snapshot would look different. */
+  /** Rises when the snapshot changes. */
   get version(): number {
     this.#forgetOldRate()
     return this.#version + this.#progress.version
   }
 
-  /** The counts of the group as they were last published; null before the first look. */
+  /** The counts of the group, as they were last published; null before the first poll. */
   get counts(): TypeCounts | null {
     return this.#totals?.counts ?? null
   }
 
-  /** The store was read, as the group's progress was told: its dead letters by reason. */
-  looked(reasons: ReadonlyMap<string, number>): void {
+  /** A poll has succeeded, and the group's progress has its partitions. @param reasons dead letters by reason */
+  storeRead(reasons: ReadonlyMap<string, number>): void {
     const at = this.#monotonic()
     const counted = sum(this.#progress.partitions() ?? [], 'counted')
     const before = this.#rate()
-    // A store that counts less than before was reset, or put back: that is no speed.
+    // A store with fewer counts than before was reset or restored from a backup: the difference is not a rate.
     if (counted < (this.#samples.at(-1)?.counted ?? 0)) this.#samples.length = 0
     this.#samples.push({ at, counted })
     while (this.#samples.length > 2 && at - this.#samples[0]!.at > LONGEST_RATE_WINDOW) this.#samples.shift()
     if (before?.perSecond !== this.#rate()?.perSecond || this.#readFailure !== null || reasons !== this.#reasons) this.#version++
     this.#readFailure = null
     this.#reasons = reasons
-    this.#tellOfOthers()
+    this.#showOtherInstances()
   }
 
-  /** The look failed: what is shown stays, and says why. */
-  lookFailed(error: Error): void {
+  /** A poll has failed: the figures stay, and the page says why they may be old. */
+  storeReadFailed(error: Error): void {
     const failure = `The store could not be read: ${printable(error.message)}`
     if (failure !== this.#readFailure) this.#version++
     this.#readFailure = failure
@@ -115,8 +115,8 @@ export class LiveState implements Partial<CountObserver> {
   counted(partition: TopicPartition, response: CountedResponse): void {
     const newest = newestOf([response])
     if (newest === null) return
-    this.#told.set(keyOf(partition), labelOf(newest))
-    this.#tell(response.recent)
+    this.#shownEvents.set(keyOf(partition), labelOf(newest))
+    this.#show(response.recent)
   }
 
   stopped(partition: TopicPartition, loss: StopReason): void {
@@ -147,7 +147,7 @@ export class LiveState implements Partial<CountObserver> {
     this.#version++
   }
 
-  /** All partitions of the group, each with what this instance knows of it; null before the store was read. */
+  /** All partitions of the group, with lag and state of those that this instance reads; null before the first poll. */
   partitions(): PartitionRow[] | null {
     const partitions = this.#progress.partitions()
     if (partitions === null) return null
@@ -168,7 +168,7 @@ export class LiveState implements Partial<CountObserver> {
     }))
   }
 
-  /** What they add up to; null before the store was read. */
+  /** The sums of all partitions; null before the first poll. */
   sums(): Sums | null {
     const partitions = this.#progress.partitions()
     if (partitions === null) return null
@@ -182,7 +182,7 @@ export class LiveState implements Partial<CountObserver> {
     }
   }
 
-  /** @param build names the version of the page's files */
+  /** @param build the version of the page's files */
   snapshot(build: string): Snapshot {
     return {
       build,
@@ -196,7 +196,7 @@ export class LiveState implements Partial<CountObserver> {
     }
   }
 
-  /** Null before all of it is known: a zero would be a figure. */
+  /** Null until all figures are known, because a zero would be a wrong figure. */
   #group(): Snapshot['group'] {
     const [partitions, sums] = [this.partitions(), this.sums()]
     if (partitions === null || sums === null || this.#reasons === null || this.#totals === null) return null
@@ -235,35 +235,38 @@ export class LiveState implements Partial<CountObserver> {
   #newest(): Group['newest'] {
     const event = this.#newestEvents().at(-1)?.newest.event
     if (event === undefined) return null
-    // A record may carry any time: none of the future is newer than now.
+    // A record may have any timestamp: one in the future counts as now.
     return { at: event.at === null ? null : Math.min(event.at, this.#timeOfDay()), origin: event.origin }
   }
 
-  /** Partitions in which an event was counted, the one that was counted last at the end. */
+  /** The partitions in which an event was counted, sorted by the time of the last one. */
   #newestEvents() {
     const partitions = (this.#progress.partitions() ?? []).flatMap(({ newest, ...partition }) => (newest ? [{ ...partition, newest }] : []))
     return partitions.sort((a, b) => (a.newest.countedAt < b.newest.countedAt ? -1 : 1))
   }
 
-  /** What other instances have counted, as far as the store tells it: the last event of each of their partitions. And of ours, from before the start. */
-  #tellOfOthers(): void {
+  /**
+   * Shows the events that other instances have counted: the store has the last one of each partition. It also shows the last events of our own
+   * partitions from before this start.
+   */
+  #showOtherInstances(): void {
     for (const { here, newest, ...partition } of this.#newestEvents()) {
       const key = keyOf(partition)
       const label = labelOf(newest.event)
-      if (this.#told.get(key) === label || (here && this.#told.has(key))) continue
-      this.#told.set(key, label)
-      this.#tell([newest.event])
+      if (this.#shownEvents.get(key) === label || (here && this.#shownEvents.has(key))) continue
+      this.#shownEvents.set(key, label)
+      this.#show([newest.event])
     }
   }
 
   /** @param pokemon oldest first */
-  #tell(pokemon: readonly Pokemon[]): void {
+  #show(pokemon: readonly Pokemon[]): void {
     const newer = pokemon.map(({ id, name, types }): Recent => ({ seen: ++this.#seen, id, name: nameOf(name), types: types.map(nameOf) }))
     this.#recent = [...newer.reverse(), ...this.#recent].slice(0, MAX_RECENT)
     this.#version++
   }
 
-  /** Null where the store was not read twice lately. */
+  /** Null without two recent polls. */
   #rate(): { readonly perSecond: number; readonly seconds: number } | null {
     const last = this.#samples.at(-1)
     const before = this.#samples.at(-2)
@@ -276,26 +279,26 @@ export class LiveState implements Partial<CountObserver> {
     return ms === 0 ? null : { perSecond: ((last.counted - first.counted) * 1000) / ms, seconds: Math.round(ms / 1000) }
   }
 
-  /** While the store is not read, nobody knows how fast is counted. */
+  /** While polls fail, the rate is not known. */
   #forgetOldRate(): void {
     const last = this.#samples.at(-1)
-    if (last === undefined || this.#monotonic() - last.at <= LONGEST_WITHOUT_LOOK) return
+    if (last === undefined || this.#monotonic() - last.at <= MAX_POLL_AGE) return
     this.#samples.length = 0
     this.#version++
   }
 }
 
-/** The most frequent first; as many of each by name. */
+/** Sorts the most frequent first; equal counts by name. */
 function byCount([nameA, a]: readonly [string, number], [nameB, b]: readonly [string, number]): number {
   return b - a || (nameA < nameB ? -1 : 1)
 }
 
-/** Tells one event of a partition from the one before. */
+/** Identifies an event of a partition. */
 function labelOf({ id, at }: NewestEvent): string {
   return `${id}/${at}`
 }
 
-/** A name as the page may show it. */
+/** @returns the name without control characters, and not too long for the page */
 function nameOf(name: string): string {
   return printable(name, MAX_NAME)
 }

@@ -1,4 +1,4 @@
-/** The page and the HTTP API as one Fastify plugin, to be registered on the service's HTTP server beside health and metrics. */
+/** The page and the HTTP API: a Fastify plugin for the service's HTTP server, beside health and metrics. */
 import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -18,7 +18,7 @@ import { type GroupStore, watchGroup } from './group-watch.ts'
 import { isAllowedHost } from './host-check.ts'
 import type { LiveState } from './live-state.ts'
 
-/** Everything the page needs comes from here, and nothing that it shows can become script or style. */
+/** The page loads everything from its own server, and text that it shows can never run as a script or style. */
 const CONTENT_SECURITY_POLICY = {
   'default-src': ["'none'"],
   'script-src': ["'self'"],
@@ -36,20 +36,20 @@ const FOLDERS = ['./public/', '../type-colours/'].map((folder) => fileURLToPath(
 
 export interface WebPageOptions {
   readonly state: LiveState
-  /** Told of each look at the store. */
+  /** Gets the partitions of each poll of the store. */
   readonly progress: Pick<GroupProgress, 'readingStore' | 'storeRead' | 'isKnown'>
   readonly store: GroupStore
-  /** The published document of some counts, byte for byte. */
+  /** @returns the published document of these counts, byte for byte */
   readonly document: (counts: TypeCounts) => string
-  /** Names besides loopback's and IP literals that a request's Host header may carry (`HTTP_ALLOWED_HOSTS`). */
+  /** The names that a request's Host header may have besides localhost and IP addresses (`HTTP_ALLOWED_HOSTS`). */
   readonly allowedHosts: readonly string[]
-  /** Pages that are shown everything at once; more of them get a picture every five seconds. */
+  /** The number of pages with a stream. More of them get a snapshot every five seconds. */
   readonly maxPages?: number
 }
 
 /**
- * Serves `/` and `/api`. Routes of the server that are registered elsewhere keep answering every Host.
- * @returns a plugin without a prefix; it looks at the store from `ready` on until the server closes
+ * Serves `/` and `/api`. The server's other routes accept every Host.
+ * @returns a plugin without a prefix; it polls the store from `ready` until the server closes
  */
 export function webPage(options: WebPageOptions): FastifyPluginAsync {
   const { state, progress, store, document } = options
@@ -69,14 +69,14 @@ export function webPage(options: WebPageOptions): FastifyPluginAsync {
         reply,
         421,
         'Misdirected Request',
-        `This service does not answer to the name "${printable(request.headers.host ?? '', 255)}". To allow it, name it in HTTP_ALLOWED_HOSTS.`,
+        `This service does not answer to the name "${printable(request.headers.host ?? '', 255)}". To allow it, add it to HTTP_ALLOWED_HOSTS.`,
       )
     })
     await app.register(helmet, {
       contentSecurityPolicy: { useDefaults: false, directives: CONTENT_SECURITY_POLICY },
       frameguard: { action: 'deny' },
       referrerPolicy: { policy: 'no-referrer' },
-      // These three say something about other origins, or demand HTTPS: over plain HTTP a browser ignores them and complains on its console.
+      // These three concern other origins, or demand HTTPS: over plain HTTP a browser ignores them and warns on its console.
       strictTransportSecurity: false,
       crossOriginOpenerPolicy: false,
       originAgentCluster: false,
@@ -93,7 +93,7 @@ export function webPage(options: WebPageOptions): FastifyPluginAsync {
     })
     await addFiles(app)
     addApi(app, { state, store, document, stream })
-    // Its paths begin in the folder above its own, wherever a proxy has put both.
+    // Its paths are relative to the folder above, so they are right behind any proxy.
     app.get('/api/openapi.json', { schema: { hide: true } }, () => ({ ...app.swagger(), servers: [{ url: '..' }] }))
 
     const closing = new AbortController()
@@ -101,7 +101,7 @@ export function webPage(options: WebPageOptions): FastifyPluginAsync {
     app.addHook('onReady', async () => {
       watching = watchGroup(store, progress, state, closing.signal, wait, () => performance.now())
     })
-    // Before the server waits for its connections to end: a stream never does by itself.
+    // Before the server waits for its connections: a stream does not end by itself.
     app.addHook('preClose', async () => {
       closing.abort()
       stream.close()
@@ -110,7 +110,7 @@ export function webPage(options: WebPageOptions): FastifyPluginAsync {
   }
 }
 
-/** The page's own files are asked for anew each time (they answer 304), ECharts is kept: its version is in its path. */
+/** Browsers check the page's own files each time (the answer is 304), and keep ECharts, whose path has its version. */
 async function addFiles(app: FastifyInstance): Promise<void> {
   await app.register(serveFiles, {
     root: FOLDERS,
@@ -122,7 +122,7 @@ async function addFiles(app: FastifyInstance): Promise<void> {
   const require = createRequire(import.meta.url)
   const echarts = require.resolve('echarts/dist/echarts.common.min')
   const { version } = JSON.parse(readFileSync(new URL('../package.json', `file://${echarts}`), 'utf8'))
-  // From memory: a megabyte that many ask for at once, read from the disk for each of them, would keep probes waiting.
+  // It is served from memory: a megabyte that many browsers request at once, read from the disk for each, would delay health probes.
   const script = readFileSync(join(dirname(echarts), 'echarts.common.min.js'))
   app.get(`/vendor/echarts-${version}.js`, { schema: { hide: true } }, (_request, reply) =>
     reply

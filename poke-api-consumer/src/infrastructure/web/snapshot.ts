@@ -1,4 +1,4 @@
-/** What the page shows, as one document: the data of every event of `/api/events`, and its schema for the API's description. */
+/** The snapshot that the page shows: the data of every event of `/api/events`, with its schema for the API's description. */
 import { Type } from 'typebox'
 
 const count = (description: string) => Type.Integer({ minimum: 0, description })
@@ -28,7 +28,7 @@ export const PartitionSchema = Type.Object(
 )
 export type PartitionRow = Type.Static<typeof PartitionSchema>
 
-/** What the partitions add up to. */
+/** The sums of all partitions. */
 export const SumsSchema = Type.Object(
   {
     counted: count('Records counted.'),

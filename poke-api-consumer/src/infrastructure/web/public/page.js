@@ -1,6 +1,6 @@
 /**
- * The page: follows the stream of snapshots and shows each. It keeps nothing that a snapshot does not say, so it can lose its server at any time;
- * what a snapshot does not know yet stays as it was.
+ * The page: reads the stream of snapshots and shows each of them. It stores nothing that a snapshot does not have, so it can lose its server at any
+ * time. Figures that a snapshot does not know yet stay unchanged.
  */
 import { formatAge, formatCount, formatName, formatNumberOf, formatRate, formatShare } from './format.js'
 import { Race } from './race.js'
@@ -10,21 +10,21 @@ import typeStyles from './types.json' with { type: 'json' }
 /** @import { Snapshot, PartitionRow } from '../snapshot.ts' */
 /** @import { DeadLetterView } from '../../dead-letters/dead-letter-view.ts' */
 
-/** ms without a word from the server after which the connection is taken for dead: three heartbeats. */
+/** The time without a message after which the connection counts as dead, in ms: three heartbeats. */
 const SILENCE = 10_000
-/** ms after which a refused stream is asked for again. (One that merely broke off, the browser asks for by itself, after one second.) */
+/** The wait before a refused stream is requested again, in ms. (The browser itself reconnects a broken one after a second.) */
 const RETRY = 1500
-/** ms between two of the Pokémon that slide in: more cannot be followed. */
+/** The time between two Pokémon that slide in, in ms: nobody can follow more. */
 const FEED_PACE = 450
 const FEED_LENGTH = 8
 /** Samples of the rate, one a second. */
 const SPARK_LENGTH = 120
-const LETTERS = 4
+const DEAD_LETTERS_SHOWN = 4
 /** ms between two typeStyles at them. */
-const LETTERS_PACE = 2000
+const DEAD_LETTERS_INTERVAL = 2000
 /**
- * ms for which a snapshot that counts less than the one before is not shown: behind a proxy it may come from another instance, which read the
- * store a second earlier. After a reset it stays so.
+ * The time in ms for which a snapshot with fewer counts than the previous one is not shown. Behind a proxy it may come from another instance,
+ * which polled the store a second earlier. After a reset the counts stay lower.
  */
 const BEHIND = 3000
 
@@ -44,10 +44,10 @@ const calm = matchMedia('(prefers-reduced-motion: reduce)')
 /** @typedef {NonNullable<Snapshot['group']>} Group */
 
 /** The last snapshot. @type {Snapshot | null} */ let shown = null
-/** What was known of the group last. @type {Group | null} */ let known = null
-/** Since when snapshots have counted less than what is shown, by this page's monotonic clock; null: they do not. @type {number | null} */
+/** The last known figures of the group. @type {Group | null} */ let known = null
+/** The time since which snapshots have fewer counts than the page shows, by its monotonic clock; null where they have not. @type {number | null} */
 let behindSince = null
-/** Since when the server has not been heard, as people read it; null: it is heard. @type {string | null} */ let silentSince = null
+/** The time of day since which the server has been silent; null while it answers. @type {string | null} */ let silentSince = null
 /** @type {Race | null} */ let race = null
 /** The server's clock minus this one's, ms. */
 let clockSkew = 0
@@ -57,7 +57,7 @@ let clockSkew = 0
 /** @type {EventSource | null} */ let source = null
 let retryTimer = 0
 let silenceTimer = 0
-/** Seconds between two pictures where no stream is free for this page, or null. @type {number | null} */ let pace = null
+/** The seconds between two snapshots where the server has no stream for this page; null otherwise. @type {number | null} */ let pace = null
 
 function connect() {
   disconnect()
@@ -74,7 +74,7 @@ function connect() {
   source.addEventListener('open', () => {
     pace = null
   })
-  // The stream ends after one picture, and the browser asks for the next one by itself.
+  // The stream ends after one snapshot, and the browser reconnects for the next one by itself.
   source.addEventListener('full', (event) => {
     pace = Number(event.data)
     heard()
@@ -101,7 +101,7 @@ function heard() {
   silenceTimer = window.setTimeout(silent, SILENCE)
 }
 
-/** What there is to say about a page that has no stream. @returns {string[]} */
+/** The notice of a page without a stream. @returns {string[]} */
 function crowded() {
   if (pace === null) return []
   return [`Too many pages are open here: this one is shown a picture every ${pace} seconds. Close those that nobody typeStyles at.`]
@@ -126,7 +126,7 @@ function setConnection(state, text) {
   showNotices()
 }
 
-// A browser opens six connections to a server and no more: a hidden tab gives its own back.
+// A browser opens at most six connections to a server, so a hidden tab closes its stream.
 document.addEventListener('visibilitychange', () => {
   if (!document.hidden) return connect()
   disconnect()
@@ -143,7 +143,7 @@ function show(snapshot) {
   if (shown !== null && shown.build !== snapshot.build) return location.reload()
   shown = snapshot
   const { group, instance } = snapshot
-  // A server that has just started may not have read its store yet: what it said before holds until it has.
+  // A server that has just started may not have polled its store yet: the previous figures stay until it has.
   if (group !== null && !isBehind(group)) showGroup(group, instance.name)
   showRate()
   showAge()
@@ -151,7 +151,7 @@ function show(snapshot) {
   setText('instance', instance.name)
 }
 
-/** Whether what is shown is newer. @param {Group} group */
+/** Whether the shown figures are newer. @param {Group} group */
 function isBehind({ counted }) {
   if (known === null || counted >= known.counted) {
     behindSince = null
@@ -185,13 +185,13 @@ function showGroup(group, instance) {
 function showLag({ lag, heldBack, partitions, morePartitions }) {
   const all = formatNumberOf(partitions.length + morePartitions, 'partition')
   setFigure('lag', lag === null ? '–' : formatCount(lag))
-  if (lag === null) setText('lag-note', 'not known: not every partition’s broker has answered')
+  if (lag === null) setText('lag-note', 'not known: the broker of a partition has not answered')
   else if (heldBack) setText('lag-note', `records not counted yet, in ${all}; open transactions hold back ${formatCount(heldBack)} of them`)
   else setText('lag-note', `records not counted yet, in ${all}`)
 }
 
 function showAge() {
-  // Without its server, a page shows what was.
+  // Without its server, the page keeps the last age.
   if (known === null || byId('connection').dataset.state !== 'live') return
   const { newest } = known
   const [figure, unit] = newest === null || newest.at === null ? ['–', ''] : formatAge(Date.now() + clockSkew - newest.at)
@@ -200,9 +200,9 @@ function showAge() {
   setText('origin', newest === null ? 'none yet' : ageOf(newest))
 }
 
-/** What the age is of. @param {NonNullable<Group['newest']>} newest */
+/** The kind of time that the age is measured from. @param {NonNullable<Group['newest']>} newest */
 function ageOf({ at, origin }) {
-  if (at === null) return 'its record has a timestamp that is no time'
+  if (at === null) return 'its record has a timestamp that is not a time'
   if (origin === null) return 'by the timestamp of its record'
   return `by the time of its capture, from the ${{ live: 'live PokeAPI', bundled: 'bundled Pokédex' }[origin]}`
 }
@@ -229,7 +229,7 @@ function showTypes({ types, moreTypes, counted }) {
 function showPartitions(group, instance) {
   const topics = new Map(group.partitions.map(({ topicId, topic }) => [topicId, topic]))
   replaceRows('partitions', group.partitions, (row) => [
-    // A topic that was made again has the name of the one before.
+    // A recreated topic has the name of the previous one.
     cell('th', topics.size > 1 ? `${row.topic} ${row.topicId.slice(0, 8)} ${row.partition}` : String(row.partition)),
     owner(row),
     cell('td', row.position === null ? '–' : formatCount(row.position)),
@@ -262,7 +262,10 @@ function lagOf({ lag, heldBack }) {
 
 /** @param {PartitionRow} row */
 function owner(row) {
-  const td = cell('td', row.unread ? 'none of our instances' : (row.owner ?? (row.position === null ? 'nobody yet' : 'another instance')))
+  const td = cell(
+    'td',
+    row.unread ? 'no instance of this service' : (row.owner ?? (row.position === null ? 'nobody yet' : 'another instance')),
+  )
   if (row.here) td.append(' ', element('span', { class: 'tag' }, 'this instance'))
   if (row.unread) td.append(' ', element('span', { class: 'tag alarm' }, 'not counted'))
   if (row.stopped !== null) td.append(' ', element('span', { class: 'tag alarm' }, 'stopped'))
@@ -273,7 +276,7 @@ function showNotices() {
   const stopped = (known?.partitions ?? [])
     .filter((row) => row.stopped !== null)
     .map((row) => `${row.topic}-${row.partition} is stopped. ${row.stopped}`)
-  const silent = silentSince === null ? [] : [`The server has not answered since ${silentSince}. Everything here is as it was then.`]
+  const silent = silentSince === null ? [] : [`The server has not answered since ${silentSince}. All figures are from that time.`]
   const notices = [...silent, ...(shown?.unread ?? []).map(sentence), ...(shown?.troubles ?? []), ...crowded(), ...stopped]
   const place = byId('notices')
   if (place.dataset.shown === notices.join('\n')) return
@@ -281,15 +284,15 @@ function showNotices() {
   place.replaceChildren(...notices.map((text) => element('p', { class: 'notice' }, text)))
 }
 
-/** As the log has them, reasons begin with a small letter and end without a full stop. @param {string} reason */
+/** Makes a sentence of a reason, which begins with a small letter and has no full stop. @param {string} reason */
 function sentence(reason) {
   return `${reason.charAt(0).toUpperCase()}${reason.slice(1)}.`
 }
 
 // ---- dead letters
 
-let lettersShown = 0
-let lettersAsked = false
+let deadLettersShown = 0
+let deadLettersRequested = false
 
 /**
  * @param {Group} group
@@ -298,7 +301,7 @@ let lettersAsked = false
 function showDeadLetters({ deadLetters, reasons }, before) {
   setText('letters-total', formatCount(deadLetters))
   byId('letters-latest').hidden = deadLetters === 0
-  if (deadLetters === before && lettersShown === deadLetters) return
+  if (deadLetters === before && deadLettersShown === deadLetters) return
   const most = reasons[0]?.count ?? 1
   byId('reasons').replaceChildren(
     ...reasons.map(({ reason, count }) => {
@@ -307,30 +310,30 @@ function showDeadLetters({ deadLetters, reasons }, before) {
       return element('li', {}, element('span', {}, REASONS[reason] ?? reason), bar, element('b', {}, formatCount(count)))
     }),
   )
-  void showLatestLetters()
+  void showLatestDeadLetters()
 }
 
-/** Asks for the latest dead letters, at most once in a while; where there were more meanwhile or it failed, the next snapshot asks again. */
-async function showLatestLetters() {
-  if (lettersAsked || known === null) return
-  lettersAsked = true
+/** Requests the latest dead letters, at most once in an interval. Where more came meanwhile, or the request failed, the next snapshot repeats it. */
+async function showLatestDeadLetters() {
+  if (deadLettersRequested || known === null) return
+  deadLettersRequested = true
   setTimeout(() => {
-    lettersAsked = false
-  }, LETTERS_PACE)
+    deadLettersRequested = false
+  }, DEAD_LETTERS_INTERVAL)
   const wanted = known.deadLetters
   try {
-    const answer = await fetch(`./api/dead-letters?limit=${LETTERS}`)
+    const answer = await fetch(`./api/dead-letters?limit=${DEAD_LETTERS_SHOWN}`)
     if (!answer.ok) return
     const { deadLetters } = /** @type {{ deadLetters: DeadLetterView[] }} */ (await answer.json())
-    byId('letters').replaceChildren(...deadLetters.map(letter))
-    lettersShown = wanted
+    byId('letters').replaceChildren(...deadLetters.map(deadLetterItem))
+    deadLettersShown = wanted
   } catch {
-    // The server went away, which the page says already.
+    // The server is unreachable, which the page shows already.
   }
 }
 
-/** @param {DeadLetterView} letter */
-function letter({ topic, partition, offset, reason, value }) {
+/** @param {DeadLetterView} deadLetter */
+function deadLetterItem({ topic, partition, offset, reason, value }) {
   const preview = value === null ? 'null' : value.bytes === 0 ? 'empty' : value.preview
   return element(
     'li',
@@ -360,7 +363,7 @@ let feedTimer = 0
 function feed(recent) {
   const newest = recent[0]
   if (newest === undefined) return
-  // Numbered from 1 again: the instance is a new one.
+  // The numbers begin with 1 again in a new instance.
   if (newest.seen < lastSeen) lastSeen = 0
   const news = recent.filter(({ seen }) => seen > lastSeen).reverse()
   const first = lastSeen === 0
@@ -378,7 +381,7 @@ function nextOfFeed() {
   feedTimer = window.setTimeout(nextOfFeed, FEED_PACE)
 }
 
-/** Moves the oldest that waits into the list; says whether there was one. */
+/** Moves the oldest waiting Pokémon into the list. @returns whether one was waiting */
 function slideIn() {
   const pokemon = waiting.shift()
   if (pokemon === undefined) return false
@@ -431,7 +434,7 @@ function badge(types) {
 
 /** @type {number[]} */ const rates = []
 
-/** Not that of a moment ago: where it is not known now, it is not shown. */
+/** Shows the rate of this moment, or none where it is not known. */
 function showRate() {
   const { rate = null, rateSeconds = null } = (byId('connection').dataset.state === 'live' && shown?.group) || {}
   const [figure, unit] = rate === null ? ['–', ''] : formatRate(rate)
@@ -485,7 +488,7 @@ function byId(id) {
 }
 
 /**
- * Leaves alone what is there already, and with it a reader's selection and a screen reader's place.
+ * Changes an element only where its text differs, so that selections and the position of a screen reader stay.
  * @param {string} id
  * @param {string} text
  */
@@ -495,7 +498,7 @@ function setText(id, text) {
 }
 
 /**
- * A large figure: the longer it is, the smaller, so that it stays in its card.
+ * Sets a large figure. A longer one is drawn smaller, so that it fits into its card.
  * @param {string} id
  * @param {string} text
  */
@@ -506,7 +509,7 @@ function setFigure(id, text) {
 
 /**
  * @param {string} id
- * @param {number} count of what is left out
+ * @param {number} count the number of omitted entries; with 0 the note is hidden
  * @param {string} text
  */
 function setNote(id, count, text) {
@@ -535,7 +538,7 @@ function cell(name, content) {
 }
 
 /**
- * Makes the rows of a table anew, each only where it changed. Where the table is too wide for its place, each row becomes a list.
+ * Updates the rows of a table, each only where it has changed. Where the table is too wide for its place, each row becomes a list.
  * @template T
  * @param {string} id
  * @param {readonly T[]} rows

@@ -192,7 +192,7 @@ describe('the page on every screen', { timeout: 600_000 }, () => {
   test('the rows of a stopped and of an unread partition say so, and the top of the page says why', async () => {
     await open({ counted: 2000, troubled: true }, 390, 'light', async (page) => {
       const rows = await page.$$eval('#partitions tr', (nodes) => nodes.map((node) => node.children[1]?.textContent))
-      assert.deepEqual(rows, ['host-1/4711 this instance stopped', 'host-2/4711', 'none of our instances not counted'])
+      assert.deepEqual(rows, ['host-1/4711 this instance stopped', 'host-2/4711', 'no instance of this service not counted'])
       assert.equal(await page.textContent('#instances'), '2 instances read 2 of 3 partitions of poke-topic.')
       const notices = await page.$$eval('.notice', (nodes) => nodes.map((node) => node.textContent ?? ''))
       assert.match(notices[0] ?? '', /^Partition 2 of poke-topic is read by a program .*kcat.*\.$/)

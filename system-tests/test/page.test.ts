@@ -110,7 +110,7 @@ describe('the page', { timeout: 300_000 }, () => {
       await eventually('every stream is taken', everyStreamIsTaken)
       await open(DESKTOP, async ({ page, faults, counts }) => {
         await eventually('says so', async () => (await page.textContent('#connection-text')) === 'every 5 s')
-        await eventually('says why', async () => (await page.textContent('body'))?.includes('Too many pages are open here'))
+        await eventually('says why', async () => (await page.textContent('body'))?.includes('Too many pages are open'))
         const before = JSON.stringify(await published())
         await feed.send(50)
         const then = await eventually('counted', async () => {

@@ -20,7 +20,7 @@ const FEED_LENGTH = 8
 /** Samples of the rate, one a second. */
 const SPARK_LENGTH = 120
 const DEAD_LETTERS_SHOWN = 4
-/** ms between two typeStyles at them. */
+/** The shortest time between two requests for dead letters, in ms. */
 const DEAD_LETTERS_INTERVAL = 2000
 /**
  * The time in ms for which a snapshot with fewer counts than the previous one is not shown. Behind a proxy it may come from another instance,
@@ -104,7 +104,7 @@ function heard() {
 /** The notice of a page without a stream. @returns {string[]} */
 function crowded() {
   if (pace === null) return []
-  return [`Too many pages are open here: this one is shown a picture every ${pace} seconds. Close those that nobody typeStyles at.`]
+  return [`Too many pages are open: this one is updated only every ${pace} seconds. Close pages that you do not need.`]
 }
 
 function silent() {

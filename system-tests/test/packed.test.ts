@@ -5,7 +5,7 @@ import { once } from 'node:events'
 import { cpSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { before, describe, test } from 'node:test'
+import { before, describe, type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Admin, Producer } from '@platformatic/kafka'
@@ -52,39 +52,59 @@ describe('the packed reader', LIMIT, () => {
     execFileSync(process.execPath, [TSC, ...options, 'use.mts'], { cwd: installed, encoding: 'utf8' })
   })
 
+  test('runs the program of its README', async (t) => {
+    const program = /```js\n(.*?)```/s.exec(readFileSync(join(folder, 'README.md'), 'utf8'))?.[1] as string
+    writeFileSync(join(installed, 'keep-values.mjs'), program)
+    const file = join(installed, 'values.db')
+    await runUntil(
+      t,
+      process.execPath,
+      ['keep-values.mjs', servers.kafka.brokers, 'packed'],
+      () => rows(file, 'SELECT value FROM kept').length > 0,
+    )
+    assert.deepEqual(rows(file, 'SELECT count(*) AS kept, count(DISTINCT value) AS different FROM kept'), [
+      { kept: RECORDS, different: RECORDS },
+    ])
+  })
+
   for (const [name, program] of nodes()) {
     test(`runs the example on ${name}`, { skip: program === null && 'TEST_OLDEST_NODE names none' }, async (t) => {
-      const file = join(installed, `${basename(name)}.db`)
+      const file = join(installed, `${name}.db`)
+      const counts = () => rows(file, 'SELECT key, count FROM counts ORDER BY key')
       const example = join(folder, 'examples', 'count-keys.js')
-      const child = spawn(program as string, [example, servers.kafka.brokers, 'packed', file], {
-        env: { PATH: process.env.PATH },
-        stdio: ['ignore', 'ignore', 'inherit'],
-      })
-      t.after(() => child.kill('SIGKILL'))
-      const counted = () => {
-        const db = new DatabaseSync(file, { timeout: 5000 })
-        try {
-          return db.prepare('SELECT key, count FROM counts ORDER BY key').all()
-        } catch {
-          // The example makes the table.
-          return []
-        } finally {
-          db.close()
-        }
-      }
-      while (counted().length < 2 && child.exitCode === null) await sleep(50)
-      child.kill('SIGTERM')
-      assert.deepEqual(await once(child, 'exit'), [0, null])
-      assert.deepEqual(
-        counted().map((row) => ({ ...row })),
-        [
-          { key: 'even', count: RECORDS / 2 },
-          { key: 'odd', count: RECORDS / 2 },
-        ],
-      )
+      await runUntil(t, program as string, [example, servers.kafka.brokers, 'packed', file], () => counts().length > 0)
+      assert.deepEqual(counts(), [
+        { key: 'even', count: RECORDS / 2 },
+        { key: 'odd', count: RECORDS / 2 },
+      ])
     })
   }
+
+  /** Runs a program of the empty folder, asks it to end when the condition holds, and expects that it ends well. */
+  async function runUntil(t: TestContext, program: string, args: readonly string[], condition: () => boolean): Promise<void> {
+    const env = { PATH: process.env.PATH }
+    const child = spawn(program, args, { cwd: installed, env, stdio: ['ignore', 'ignore', 'inherit'] })
+    t.after(() => child.kill('SIGKILL'))
+    while (!condition() && child.exitCode === null) await sleep(50)
+    child.kill('SIGTERM')
+    assert.deepEqual(await once(child, 'exit'), [0, null])
+  }
 })
+
+/** @returns no rows while the program has not made its tables */
+function rows(file: string, sql: string): object[] {
+  const db = new DatabaseSync(file, { timeout: 5000 })
+  try {
+    return db
+      .prepare(sql)
+      .all()
+      .map((row) => ({ ...row }))
+  } catch {
+    return []
+  } finally {
+    db.close()
+  }
+}
 
 /** This Node, and the oldest one that the package promises, which TEST_OLDEST_NODE names. */
 function nodes(): [name: string, program: string | null][] {
@@ -122,7 +142,7 @@ async function fill(topic: string): Promise<void> {
   const messages = Array.from({ length: RECORDS }, (_, i) => ({
     topic,
     key: Buffer.from(i % 2 === 0 ? 'even' : 'odd'),
-    value: Buffer.alloc(0),
+    value: Buffer.from(`value ${i}`),
   }))
   await producer.send({ messages })
   await producer.close()

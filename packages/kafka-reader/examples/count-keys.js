@@ -40,8 +40,8 @@ await readTopic(
     report: console.error,
     load: ({ topicId, partition }) => {
       addPosition.run(topicId, partition)
-      const { next_offset: offset, leader_epoch: leaderEpoch } = getPosition.get(topicId, partition)
-      return offset === null ? null : { offset, leaderEpoch }
+      const row = getPosition.get(topicId, partition)
+      return row?.next_offset == null ? null : { offset: Number(row.next_offset), leaderEpoch: Number(row.leader_epoch) }
     },
     save: ({ topicId, partition, records, from, to }) => {
       db.exec('BEGIN IMMEDIATE')

@@ -60,15 +60,15 @@ export class DevCommand {
   async counted(enough: (types: number) => boolean): Promise<number> {
     const types = await this.#until('enough was counted', async () => {
       const counted = await this.#typesCounted()
-      return enough(counted) && (await this.#told()) !== null ? counted : null
+      return enough(counted) && (await this.#description()) !== null ? counted : null
     })
-    for (const pid of Object.values((await this.#told())?.processes ?? {})) this.#processes.add(pid)
+    for (const pid of Object.values((await this.#description())?.processes ?? {})) this.#processes.add(pid)
     return types
   }
 
   /** The address of its page, once it has printed it. */
   async page(): Promise<string> {
-    return await this.#until('it told its page', async () => (await this.#told())?.page ?? null)
+    return await this.#until('it printed the address of its page', async () => (await this.#description())?.page ?? null)
   }
 
   /** The figures of each line that it has printed, oldest first; null: it printed that the figure is not known. */
@@ -105,7 +105,7 @@ export class DevCommand {
 
   /** Kills a service, or `kafka`, with SIGKILL as soon as it runs. @returns how many types the file counted before */
   async killService(name: string): Promise<number> {
-    const pid = await this.#until(`there was a ${name} to kill`, async () => (await this.#told())?.processes?.[name] ?? null)
+    const pid = await this.#until(`there was a ${name} to kill`, async () => (await this.#description())?.processes?.[name] ?? null)
     const types = await this.#typesCounted()
     process.kill(pid, 'SIGKILL')
     return types
@@ -148,7 +148,7 @@ export class DevCommand {
   }
 
   /** The file in which it describes itself; null before there is one. */
-  async #told(): Promise<Partial<Holder> | null> {
+  async #description(): Promise<Partial<Holder> | null> {
     const text = await readIfThere(join(this.#data, 'running.json'))
     return text === null ? null : (JSON.parse(text) as Holder)
   }

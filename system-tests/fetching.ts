@@ -16,7 +16,7 @@ export type FetchingOptions = Pick<GroupReaderOptions, 'brokers' | 'topic' | 'gr
 export class Fetching {
   readonly handler: FakeHandler
   /** What the reader reported to its observer, in order. */
-  readonly told: string[] = []
+  readonly reports: string[] = []
   /** The ends of the logs, as it reported them last. */
   readonly logEnds = new Map<number, LogBounds | null>()
   /** Partitions that this member has now. */
@@ -31,7 +31,7 @@ export class Fetching {
   constructor(options: FetchingOptions, handler = new FakeHandler()) {
     this.handler = handler
     const tell = (event: string) => {
-      this.told.push(event)
+      this.reports.push(event)
       this.#changed.resolve()
       this.#changed = Promise.withResolvers()
     }
@@ -84,6 +84,6 @@ export class Fetching {
   }
 
   #over(): never {
-    throw new Error(`the record source ended; it had told:\n${this.told.join('\n')}`)
+    throw new Error(`the group reader ended; it had reported:\n${this.reports.join('\n')}`)
   }
 }

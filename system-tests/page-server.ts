@@ -18,7 +18,7 @@ export interface Figures {
   /** Names of the greatest length that Kafka and the contract allow, instead of ordinary ones. */
   readonly longNames?: boolean
   /** Shows a stopped partition, one that another program reads, dead letters with cut values, and a failing store. */
-  readonly troubled?: boolean
+  readonly failing?: boolean
 }
 
 export interface PageServer {
@@ -45,14 +45,14 @@ export async function servePage(figures: Figures): Promise<PageServer> {
     if (next.counted === null) return
     const partitions = partitionsOf(next, next.counted)
     const topic = partitions[0] as PartitionSummary
-    const end = Number(partitions[0]?.position.offset) + (next.troubled ? Math.ceil(next.counted / 10) : 0)
-    const ends = { start: 0, end, stableEnd: next.troubled ? end - 1 : end }
+    const end = Number(partitions[0]?.position.offset) + (next.failing ? Math.ceil(next.counted / 10) : 0)
+    const ends = { start: 0, end, stableEnd: next.failing ? end - 1 : end }
     progress.logEnds(topic, partitions.length, new Map(partitions.map(({ partition }) => [partition, ends])))
     for (const observer of [progress, state]) observer.opened(topic, topic.position)
     state.totals({ counts: countsOf(next, next.counted), revision: ++revision })
     const unread = `partition 2 of ${topic.topic} is read by a program that is not this one: client kcat at 10.0.0.7, in the same group poke-api-consumer; what it reads is not counted: end it, or give it a group of its own`
-    state.groupSeen(next.troubled ? { foreignMembers: 1, unread: [2], reasons: [unread] } : { foreignMembers: 0, unread: [], reasons: [] })
-    if (!next.troubled) return
+    state.groupSeen(next.failing ? { foreignMembers: 1, unread: [2], reasons: [unread] } : { foreignMembers: 0, unread: [], reasons: [] })
+    if (!next.failing) return
     const message = 'Offsets 12 to 1,999,999,999 were removed by retention before they were counted. To go on behind them: skip-gap.'
     state.stopped(topic, { kind: 'retention', message, from: 12, to: 2_000_000_000 })
     state.storeFailed(new Error('could not extend file "base/16384/16400": No space left on device'))
@@ -71,7 +71,7 @@ export async function servePage(figures: Figures): Promise<PageServer> {
 }
 
 /** Three partitions with equally many records. */
-function partitionsOf({ longNames, troubled }: Figures, counted: number): PartitionSummary[] {
+function partitionsOf({ longNames, failing }: Figures, counted: number): PartitionSummary[] {
   const topic = longNames ? 'a-topic-'.repeat(31).slice(0, 249) : 'poke-topic'
   const part = (of: number, index: number) => Math.floor(of / 3) + (index < of % 3 ? 1 : 0)
   return Array.from({ length: 3 }, (_, partition) => ({
@@ -81,7 +81,7 @@ function partitionsOf({ longNames, troubled }: Figures, counted: number): Partit
     position: { offset: Math.ceil(counted / 3), leaderEpoch: 0 },
     counted: part(counted, partition),
     duplicates: part(Math.floor(counted / 2), partition),
-    deadLetters: part(total(reasonsOf({ counted, troubled: troubled ?? false })), partition),
+    deadLetters: part(total(reasonsOf({ counted, failing: failing ?? false })), partition),
     owner: longNames ? `${'a-host-of-a-long-name.'.repeat(5)}/4711` : `host-${partition + 1}/4711`,
     ...(counted > partition && { newest: { event: newestOf(partition, longNames ?? false), countedAt: partition } }),
   }))
@@ -100,8 +100,8 @@ function countsOf({ longNames }: Figures, counted: number): Map<string, number> 
   return new Map(names.map((name, rank) => [name, Math.ceil(counted / (rank + 5))]))
 }
 
-function reasonsOf({ counted, troubled }: Figures): Map<string, number> {
-  if (!troubled) return new Map()
+function reasonsOf({ counted, failing }: Figures): Map<string, number> {
+  if (!failing) return new Map()
   return new Map([
     ['unknown-event-type', Math.max(2, Math.floor((counted ?? 0) / 2))],
     ['too-large', 1],
@@ -109,7 +109,7 @@ function reasonsOf({ counted, troubled }: Figures): Map<string, number> {
 }
 
 function lettersOf(figures: Figures): KeptDeadLetter[] {
-  if (!figures.troubled) return []
+  if (!figures.failing) return []
   const partition = partitionsOf(figures, figures.counted ?? 0)[0] as PartitionSummary
   const letter = { partition, leaderEpoch: 0, state: 'kept', headers: headerBytes(), timestamp: 1_700_000_000_000n } as const
   return [

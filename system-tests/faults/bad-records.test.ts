@@ -97,13 +97,13 @@ function inShort(
 const isNumbered = (headers: ReadonlyMap<string, string>) => headers.has('number')
 
 /** Waits until so many dead letters are in the topic. @returns them without repeats */
-async function publishedLetters(letters: number): Promise<ReadRecord[][]> {
+async function publishedDeadLetters(amount: number): Promise<ReadRecord[][]> {
   for (const deadline = performance.now() + PATIENCE; ; ) {
     const seen = new Set<string>()
     const isNew = ({ headers }: ReadRecord) => seen.size < seen.add(String(headers.get('dead_letter_id'))).size
     const partitions = (await readTopic(servers.kafka.brokers, `${TOPIC}.dead-letters`)).map((records) => records.filter(isNew))
-    if (seen.size >= letters) return partitions
-    assert.ok(performance.now() < deadline, `${seen.size} of ${letters} letters are published after ${PATIENCE} ms`)
+    if (seen.size >= amount) return partitions
+    assert.ok(performance.now() < deadline, `${seen.size} of ${amount} dead letters are published after ${PATIENCE} ms`)
     await sleep(200)
   }
 }
@@ -134,17 +134,17 @@ test(`${BAD} bad records of 12 kinds among ${GOOD} good ones (SEED=${SEED})`, as
   await assertPublished(older, Object.fromEntries(countable))
 
   // Published: in order, byte for byte.
-  const published = await publishedLetters(BAD + refused.length)
+  const published = await publishedDeadLetters(BAD + refused.length)
   const sent = (partition: number) => bad.filter((record) => record.partition === partition)
   for (let partition = 0; partition < PARTITIONS; partition++) {
-    const letters = published.flat().filter(({ headers }) => headers.get('dead_letter_partition') === String(partition))
-    const offsets = letters.map(({ headers }) => Number(headers.get('dead_letter_offset')))
+    const deadLetters = published.flat().filter(({ headers }) => headers.get('dead_letter_partition') === String(partition))
+    const offsets = deadLetters.map(({ headers }) => Number(headers.get('dead_letter_offset')))
     assert.ok(
       offsets.every((offset, i) => i === 0 || offset > (offsets[i - 1] as number)),
-      `the letters of partition ${partition} are not in order`,
+      `the dead letters of partition ${partition} are not in order`,
     )
     assert.deepEqual(
-      letters
+      deadLetters
         .filter(({ headers }) => isNumbered(headers))
         .map(({ key, value, headers }) =>
           inShort(headers.get('dead_letter_reason'), key, value, headers, headers.get('dead_letter_sha256')),
@@ -163,8 +163,8 @@ test(`${BAD} bad records of 12 kinds among ${GOOD} good ones (SEED=${SEED})`, as
     if (reason === 'too-large') assert.deepEqual([value?.length, (cut.value?.bytes ?? 0) > 1024 * 1024], [65_536, true])
   }
   for (let partition = 0; partition < PARTITIONS; partition++) {
-    const letters = kept.filter((letter) => letter.partition.partition === partition)
-    const own = letters.map(({ reason, key, value, headers, cut }) => {
+    const deadLetters = kept.filter((deadLetter) => deadLetter.partition.partition === partition)
+    const own = deadLetters.map(({ reason, key, value, headers, cut }) => {
       const named = copyHeaders(headers, MAX_HEADERS).map(([name, text]) => [String(name), String(text)] as const)
       return { named, short: inShort(reason, key, value, named, cut.value?.sha256) }
     })

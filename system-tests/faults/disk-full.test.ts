@@ -16,7 +16,7 @@ import { topicCaptures } from '../topic-captures.ts'
 
 const ROUNDS = LONG ? 5 : 1
 /** For how long at most a failure lasts after it was reported, in ms. */
-const TROUBLE = LONG ? 10_000 : 500
+const LONGEST_FAILURE = LONG ? 10_000 : 500
 /** Within this time after the failure everything goes on, in ms. */
 const RECOVERY = 30_000
 /** Events a second. */
@@ -102,7 +102,7 @@ test(`the store’s disk full ${ROUNDS} times, then room again: nothing is lost 
   for (let round = 0; round < ROUNDS; round++) {
     disk.fill()
     await says(consumer, /disk is full: make room/, waste)
-    await sleep(random() * TROUBLE)
+    await sleep(random() * LONGEST_FAILURE)
     disk.clear()
     slowest = Math.max(slowest, await rises('counts', published, total(feed.counts)))
     await isReady(consumer)
@@ -158,7 +158,7 @@ test(`the output folder read-only, full, or replaced by a file, ${ROUNDS} times 
       begin()
       await says(consumer, words)
       await rises('counted records', counted, await counted())
-      await sleep(random() * TROUBLE)
+      await sleep(random() * LONGEST_FAILURE)
       over()
       slowest = Math.max(slowest, await rises('counts', published, total(feed.counts)))
       await isReady(consumer)
@@ -198,7 +198,7 @@ test(`the outbox’s disk full ${ROUNDS} times in a sweep, then room again: each
     await rises('captures', done, (random() * first) / 4)
     disk.fill()
     await says(producer, /disk is full: make room/)
-    await sleep(random() * TROUBLE)
+    await sleep(random() * LONGEST_FAILURE)
     const before = await done()
     disk.clear()
     slowest = Math.max(slowest, await rises('captures', done, before))

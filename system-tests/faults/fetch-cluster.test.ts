@@ -205,14 +205,14 @@ describe('the group reader on a cluster', () => {
     const handler = new FakeHandler()
     const fetching = new Fetching({ brokers: brokers(), topic, groupId: topic, sessionTimeout: SESSION }, handler)
     t.after(() => fetching.stop())
-    await fetching.until(() => fetching.told.some((event) => /partition .* has no leader/.test(event)))
+    await fetching.until(() => fetching.reports.some((event) => /partition .* has no leader/.test(event)))
     await handler.until(() => handler.values(other).length > 0)
     assert.deepEqual(handler.values(0), [])
     await node(lost).restart()
     await handler.until(() => handler.values(0).length > 0)
-    await fetching.until(() => fetching.told.at(-1) === 'back')
+    await fetching.until(() => fetching.reports.at(-1) === 'back')
     assert.deepEqual(
-      fetching.told.filter((event) => event.startsWith('assigned')),
+      fetching.reports.filter((event) => event.startsWith('assigned')),
       ['assigned 0 1 2 3 4 5'],
     )
   })

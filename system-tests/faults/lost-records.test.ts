@@ -168,7 +168,7 @@ async function consuming(t: TestContext, loss: Loss, onDataLoss: 'stop' | 'conti
 }
 
 /** Waits for the line of its log that reports the loss. */
-async function told(consumer: ConsumerProcess, level: string): Promise<string> {
+async function logged(consumer: ConsumerProcess, level: string): Promise<string> {
   for (const deadline = performance.now() + PATIENCE; ; ) {
     const line = consumer.log.find((each) => each.level === level && each.partition === 0)
     if (line !== undefined) return line.msg
@@ -224,7 +224,7 @@ describe('nothing is skipped in silence:', { concurrency: true }, () => {
     test(name, async (t) => {
       // 1. `stop`, the default: only partition 0 stops.
       const stopping = await consuming(t, loss, 'stop')
-      assert.match(await told(stopping, 'error'), new RegExp(`^partition 0 is stopped: .*${says.source}`))
+      assert.match(await logged(stopping, 'error'), new RegExp(`^partition 0 is stopped: .*${says.source}`))
       const counted = [...FIRST, ...inFront]
       if (!stopsBoth) {
         await topics.write(topic, 1, event('meanwhile'))
@@ -241,13 +241,16 @@ describe('nothing is skipped in silence:', { concurrency: true }, () => {
       const going = await consuming(t, loss, 'continue')
       if (gap === null) {
         // Not by itself, but after the action that the message advises.
-        assert.match(await told(going, 'error'), /ON_DATA_LOSS=continue cannot go on from here: remove the records up to an offset behind/)
+        assert.match(
+          await logged(going, 'error'),
+          /ON_DATA_LOSS=continue cannot go on from here: remove the records up to an offset behind/,
+        )
         await going.end('SIGTERM')
         await topics.removeBefore(topic, 0, 15)
         await going.restart()
-        assert.match(await told(going, 'warn'), /partition 0: retention removed 3 offsets before they were read: from 12 to 14/)
+        assert.match(await logged(going, 'warn'), /partition 0: retention removed 3 offsets before they were read: from 12 to 14/)
       } else {
-        const said = await told(going, 'warn')
+        const said = await logged(going, 'warn')
         assert.match(said, new RegExp(`^partition 0: .*${says.source}.*The gap is recorded, and counting goes on`))
         assert.equal(await going.metric(`poke_gaps_total{kind="${kind}"}`), stopsBoth ? 2 : 1)
       }

@@ -100,12 +100,15 @@ async function watch(members: readonly ConsumerProcess[], sent: () => number, si
 /** Reads the log of a member, which reports a fence once for each time that a partition was handed to it. @returns how often it was fenced */
 function fences(member: ConsumerProcess): number {
   let count = 0
-  const told = new Set<number>()
+  const reported = new Set<number>()
   for (const { msg, partition = -1 } of member.log) {
-    if (/the group has assigned|^counts /.test(msg)) told.clear()
+    if (/the group has assigned|^counts /.test(msg)) reported.clear()
     if (!/was opened by another instance/.test(msg)) continue
-    assert.ok(!told.has(partition), `said twice of partition ${partition} that it is elsewhere:\n${member.output.slice(-20_000)}`)
-    told.add(partition)
+    assert.ok(
+      !reported.has(partition),
+      `reported twice that partition ${partition} was opened by another instance:\n${member.output.slice(-20_000)}`,
+    )
+    reported.add(partition)
     count++
   }
   return count

@@ -150,10 +150,10 @@ test(`connections cut, black-holed and slowed (SEED=${SEED})`, { timeout: 20 * 6
         counted: total(await consumer.published()),
         published: await producer.metric('poke_published_events_total'),
         captured: await producer.metric('poke_captures_total'),
-        troubles: [...(await consumer.reasons()), ...((await producer.reasons()) ?? ['the producer does not answer'])],
+        reasons: [...(await consumer.reasons()), ...((await producer.reasons()) ?? ['the producer does not answer'])],
       }
-      const { counted, troubles } = now
-      if (counted > sent && Number(now.published) > published && Number(now.captured) > captured && troubles.length === 0) break
+      const { counted, reasons } = now
+      if (counted > sent && Number(now.published) > published && Number(now.captured) > captured && reasons.length === 0) break
       const after = performance.now() - began
       assert.ok(
         after < RECOVERY,

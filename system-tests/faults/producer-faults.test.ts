@@ -133,7 +133,7 @@ test(`a producer killed ${KILLS} times in its sweep: each Pokémon is counted on
 })
 
 /** What happens to a send; in each case its producer does not know whether it arrived. */
-const DOUBTS = [
+const FATES = [
   'the answer is lost and the connection breaks',
   'the answer is lost and nothing more is heard',
   'the request arrives late',
@@ -146,11 +146,11 @@ test(`acknowledgements lost and sends delayed, ${DOUBTFUL_SENDS} times: each cap
     const sweep = await Sweep.begin(t)
     const producer = await sweep.producer()
     while (seen.faults < DOUBTFUL_SENDS && producer.running) {
-      const doubt = DOUBTS[seen.faults % DOUBTS.length]
-      const late = doubt === 'the request arrives late'
+      const fate = FATES[seen.faults % FATES.length]
+      const late = fate === 'the request arrives late'
       await captured(producer, random() * 60)
       if ((await meanwhile(producer, broker.proxy.nextRequest(isProduceRequest, late ? 'request-held' : 'answer-lost'))) === null) break
-      if (doubt === 'the answer is lost and the connection breaks') broker.proxy.cut()
+      if (fate === 'the answer is lost and the connection breaks') broker.proxy.cut()
       if (late) {
         // The first one is the repeated send. The delayed send arrives together with it, or after some newer ones.
         for (let sends = Math.floor(random() * 5); sends >= 0; sends--)
@@ -165,7 +165,7 @@ test(`acknowledgements lost and sends delayed, ${DOUBTFUL_SENDS} times: each cap
   }
   assert.ok(seen.duplicates >= seen.faults, `only ${seen.duplicates} events were sent again`)
   figure(
-    'sends in doubt',
+    'sends with an unknown outcome',
     `${seen.faults - seen.late} acknowledgements lost and ${seen.late} sends late in ${sweeps - first} sweeps of ${all}, ${seen.duplicates} events in the topic twice, each Pokémon once`,
   )
 })
@@ -192,7 +192,7 @@ test(`a partition added while the outcome of a send is unknown, ${ADDED_PARTITIO
     `added partitions are used: ${records}`,
   )
   figure(
-    'partitions added while a send is in doubt',
+    'partitions added while the outcome of a send is unknown',
     `${ADDED_PARTITIONS}, ${duplicates} events sent again, records by partition ${records.join(' ')}, each Pokémon once`,
   )
 })

@@ -26,15 +26,15 @@ async function withAdmin<T>(work: (admin: Admin) => Promise<T>): Promise<T> {
 }
 
 /** A source topic of its own for each test, and its dead-letter topic. */
-async function setUp(t: TestContext, deadline = 10_000): Promise<{ source: string; letters: KafkaDeadLetterTopic }> {
+async function setUp(t: TestContext, deadline = 10_000): Promise<{ source: string; publisher: KafkaDeadLetterTopic }> {
   const source = `poke-topic-${++topics}`
   await withAdmin((admin) => createTopic(admin, { topics: [source], partitions: 2, replicas: 1 }))
-  const letters = new KafkaDeadLetterTopic({ brokers: [servers.kafka.brokers], topic: source, clientId: 'test', deadline })
-  t.after(() => letters.close())
-  return { source, letters }
+  const publisher = new KafkaDeadLetterTopic({ brokers: [servers.kafka.brokers], topic: source, clientId: 'test', deadline })
+  t.after(() => publisher.close())
+  return { source, publisher }
 }
 
-function letterOf(source: string, offset: number, part: Partial<KeptDeadLetter> = {}, partition = 0): KeptDeadLetter {
+function deadLetterOf(source: string, offset: number, part: Partial<KeptDeadLetter> = {}, partition = 0): KeptDeadLetter {
   return {
     id: offset + 1,
     partition: { topic: source, topicId: TOPIC_ID, partition },
@@ -96,10 +96,10 @@ function header({ headers }: Read, name: string): string | null | undefined {
 }
 
 test('a dead letter has the original key, value and headers, byte for byte, followed by headers with its place and reason', async (t) => {
-  const { source, letters } = await setUp(t)
+  const { source, publisher } = await setUp(t)
   const headers = headerBytes(['a', '1'], ['a', null], ['b', ''])
   const value = Buffer.from([0x7b, 0xff, 0xfe, 0x00])
-  await letters.publish([letterOf(source, 41, { key: Buffer.from('k'), value, headers, reason: 'not-utf8' }, 1)])
+  await publisher.publish([deadLetterOf(source, 41, { key: Buffer.from('k'), value, headers, reason: 'not-utf8' }, 1)])
   assert.deepEqual(await read(source), [
     {
       partition: 1,
@@ -122,10 +122,10 @@ test('a dead letter has the original key, value and headers, byte for byte, foll
 })
 
 test('null and empty keys and values are published as null and empty', async (t) => {
-  const { source, letters } = await setUp(t)
+  const { source, publisher } = await setUp(t)
   const none = { key: null, value: null, reason: 'null-value' as DeadLetterReason }
   const empty = { key: Buffer.alloc(0), value: Buffer.alloc(0), reason: 'empty-value' as DeadLetterReason }
-  await letters.publish([letterOf(source, 0, none), letterOf(source, 1, empty)])
+  await publisher.publish([deadLetterOf(source, 0, none), deadLetterOf(source, 1, empty)])
   assert.deepEqual(
     (await read(source)).map(({ key, value }) => [key, value]),
     [
@@ -136,30 +136,34 @@ test('null and empty keys and values are published as null and empty', async (t)
 })
 
 test('dead letters of a partition keep their order, whatever their sizes', async (t) => {
-  const { source, letters } = await setUp(t)
+  const { source, publisher } = await setUp(t)
   const some = Array.from({ length: 60 }, (_, offset) =>
-    letterOf(source, offset, { value: Buffer.alloc((offset % 7) * 20_000 + 1, offset) }),
+    deadLetterOf(source, offset, { value: Buffer.alloc((offset % 7) * 20_000 + 1, offset) }),
   )
-  await letters.publish(some)
+  await publisher.publish(some)
   assert.deepEqual(
-    (await read(source)).map((letter) => header(letter, 'dead_letter_offset')),
+    (await read(source)).map((deadLetter) => header(deadLetter, 'dead_letter_offset')),
     some.map(({ offset }) => String(offset)),
   )
 })
 
 test('the largest record that the source takes is published whole', async (t) => {
-  const { source, letters } = await setUp(t)
+  const { source, publisher } = await setUp(t)
   const value = Buffer.alloc(1_048_400, 'x')
-  await letters.publish([letterOf(source, 0, { value })])
+  await publisher.publish([deadLetterOf(source, 0, { value })])
   assert.ok((await read(source))[0]?.value?.equals(value))
 })
 
 test('a dead letter that is too large for the topic is published as a stub with reason and hash, and the others whole', async (t) => {
-  const { source, letters } = await setUp(t)
+  const { source, publisher } = await setUp(t)
   const configs = [{ name: 'max.message.bytes', value: '5000' }]
   await withAdmin((admin) => createTopic(admin, { topics: [`${source}.dead-letters`], partitions: 1, replicas: 1, configs }))
   const large = Buffer.alloc(6000, 'x')
-  await letters.publish([letterOf(source, 0), letterOf(source, 1, { value: large, key: Buffer.from('k') }, 1), letterOf(source, 2)])
+  await publisher.publish([
+    deadLetterOf(source, 0),
+    deadLetterOf(source, 1, { value: large, key: Buffer.from('k') }, 1),
+    deadLetterOf(source, 2),
+  ])
   const found = await read(source)
   assert.deepEqual(
     found.map(({ value }) => value?.toString() ?? null),
@@ -170,15 +174,15 @@ test('a dead letter that is too large for the topic is published as a stub with 
 })
 
 test('a dead letter that no broker accepts or no client could decode is published as a stub and holds up nothing behind it', async (t) => {
-  const { source, letters } = await setUp(t)
+  const { source, publisher } = await setUp(t)
   const endless = headerBytes(...Array.from({ length: MAX_HEADERS + 1 }, () => ['', null] as const))
-  await letters.publish([
-    letterOf(source, 0, { value: Buffer.alloc(101 * 1024 * 1024, ' ') }),
-    letterOf(source, 1, { headers: endless }),
-    letterOf(source, 2),
+  await publisher.publish([
+    deadLetterOf(source, 0, { value: Buffer.alloc(101 * 1024 * 1024, ' ') }),
+    deadLetterOf(source, 1, { headers: endless }),
+    deadLetterOf(source, 2),
   ])
   assert.deepEqual(
-    (await read(source)).map((letter) => [letter.value?.toString() ?? null, letter.headers.length]),
+    (await read(source)).map((deadLetter) => [deadLetter.value?.toString() ?? null, deadLetter.headers.length]),
     [
       [null, 10],
       [null, 12],
@@ -188,14 +192,14 @@ test('a dead letter that no broker accepts or no client could decode is publishe
 })
 
 test('a dead letter that the store has not kept whole says so, with the length and hash of each part that was cut', async (t) => {
-  const { source, letters } = await setUp(t)
+  const { source, publisher } = await setUp(t)
   const cut = Object.fromEntries(
     (['key', 'value', 'headers'] as const).map((part, i) => [part, { bytes: 2_000_000 + i, sha256: `${i}`.repeat(64) }]),
   )
   const headers = headerBytes(['a', '1'], ['long', 'v'.repeat(100)]).subarray(0, 40)
-  await letters.publish([
-    letterOf(source, 0, { value: Buffer.from('the beginning'), cut: { value: { bytes: 1_048_577, sha256: 'ab'.repeat(32) } } }),
-    letterOf(source, 1, { key: Buffer.from('k'), headers, cut }),
+  await publisher.publish([
+    deadLetterOf(source, 0, { value: Buffer.from('the beginning'), cut: { value: { bytes: 1_048_577, sha256: 'ab'.repeat(32) } } }),
+    deadLetterOf(source, 1, { key: Buffer.from('k'), headers, cut }),
   ])
   const [first, second] = (await read(source)) as [Read, Read]
   assert.equal(first.value?.toString(), 'the beginning')
@@ -218,17 +222,17 @@ test('a dead letter that the store has not kept whole says so, with the length a
 })
 
 test('a topic whose name collides with another one in dots and underscores is reported with both names, and made once the other is deleted', async (t) => {
-  const { source, letters } = await setUp(t)
+  const { source, publisher } = await setUp(t)
   const other = `${source}_dead-letters`
   await withAdmin((admin) => createTopic(admin, { topics: [other], partitions: 1, replicas: 1 }))
-  await assert.rejects(letters.publish([letterOf(source, 0)]), (error) => {
+  await assert.rejects(publisher.publish([deadLetterOf(source, 0)]), (error) => {
     assert.ok(error instanceof KafkaError && error.retriable, String(error))
     assert.match(error.message, /cannot be made.*delete it.*collides with existing topic/)
     assert.ok(error.message.includes(deadLetterTopicOf(source)) && error.message.includes(other), error.message)
     return true
   })
   await withAdmin((admin) => deleteTopic(admin, other))
-  await letters.publish([letterOf(source, 0)])
+  await publisher.publish([deadLetterOf(source, 0)])
   assert.equal((await read(source)).length, 1)
 })
 
@@ -239,10 +243,10 @@ test('a topic that accepts no dead letters is reported with what to do, and gets
     ['message.timestamp.before.max.ms', '0', '3600000', /does not accept the time of this machine: correct the clock/],
   ]
   for (const [name, value, right, says] of refusals) {
-    const { source, letters } = await setUp(t)
+    const { source, publisher } = await setUp(t)
     const topic = `${source}.dead-letters`
     await withAdmin((admin) => createTopic(admin, { topics: [topic], partitions: 1, replicas: 1, configs: [{ name, value }] }))
-    await assert.rejects(letters.publish([letterOf(source, 0)]), (error) => {
+    await assert.rejects(publisher.publish([deadLetterOf(source, 0)]), (error) => {
       assert.ok(error instanceof KafkaError && error.retriable, String(error))
       assert.match(error.message, says)
       assert.ok(error.message.includes(topic), error.message)
@@ -255,7 +259,7 @@ test('a topic that accepts no dead letters is reported with what to do, and gets
     )
     for (;;) {
       try {
-        await letters.publish([letterOf(source, 0)])
+        await publisher.publish([deadLetterOf(source, 0)])
         break
       } catch (error) {
         // The controller knows of it a moment before the broker.
@@ -273,35 +277,35 @@ test('the topic can be made if its source topic allows the largest messages that
   const source = 'poke-topic-of-giants'
   const configs = [{ name: 'max.message.bytes', value: String(2 ** 31 - 1) }]
   await withAdmin((admin) => createTopic(admin, { topics: [source], partitions: 1, replicas: 1, configs }))
-  const letters = new KafkaDeadLetterTopic({ brokers: [servers.kafka.brokers], topic: source, clientId: 'test' })
-  t.after(() => letters.close())
-  await letters.publish([letterOf(source, 0)])
+  const publisher = new KafkaDeadLetterTopic({ brokers: [servers.kafka.brokers], topic: source, clientId: 'test' })
+  t.after(() => publisher.close())
+  await publisher.publish([deadLetterOf(source, 0)])
   assert.equal((await read(source)).length, 1)
 })
 
 test('a topic whose name has the greatest length has a dead-letter topic, too', async (t) => {
   const source = 'p'.repeat(249)
   await withAdmin((admin) => createTopic(admin, { topics: [source], partitions: 1, replicas: 1 }))
-  const letters = new KafkaDeadLetterTopic({ brokers: [servers.kafka.brokers], topic: source, clientId: 'test' })
-  t.after(() => letters.close())
-  await letters.publish([letterOf(source, 0, { timestamp: -(2n ** 63n) })])
-  const [letter] = (await read(source)) as [Read]
-  assert.equal(header(letter, 'dead_letter_topic'), source)
-  assert.equal(header(letter, 'dead_letter_timestamp'), '-9223372036854775808')
+  const publisher = new KafkaDeadLetterTopic({ brokers: [servers.kafka.brokers], topic: source, clientId: 'test' })
+  t.after(() => publisher.close())
+  await publisher.publish([deadLetterOf(source, 0, { timestamp: -(2n ** 63n) })])
+  const [deadLetter] = (await read(source)) as [Read]
+  assert.equal(header(deadLetter, 'dead_letter_topic'), source)
+  assert.equal(header(deadLetter, 'dead_letter_timestamp'), '-9223372036854775808')
 })
 
 test('a dead letter that is published again has the same id', async (t) => {
-  const { source, letters } = await setUp(t)
-  await letters.publish([letterOf(source, 7)])
-  await letters.close()
-  await letters.publish([letterOf(source, 7)])
-  const ids = (await read(source)).map((letter) => header(letter, 'dead_letter_id'))
+  const { source, publisher } = await setUp(t)
+  await publisher.publish([deadLetterOf(source, 7)])
+  await publisher.close()
+  await publisher.publish([deadLetterOf(source, 7)])
+  const ids = (await read(source)).map((deadLetter) => header(deadLetter, 'dead_letter_id'))
   assert.deepEqual(ids, [`${TOPIC_ID}/0/3/7`, `${TOPIC_ID}/0/3/7`])
 })
 
 test('the topic is made with as many partitions as its source topic, and keeps every record for ever', async (t) => {
-  const { source, letters } = await setUp(t)
-  await letters.publish([letterOf(source, 0)])
+  const { source, publisher } = await setUp(t)
+  await publisher.publish([deadLetterOf(source, 0)])
   const name = `${source}.dead-letters`
   const resources = [
     {
@@ -327,14 +331,14 @@ test('the topic is made with as many partitions as its source topic, and keeps e
 })
 
 test('without a broker publishing fails in time with a message that says what to do, and works once the broker is back', async (t) => {
-  const { source, letters } = await setUp(t, 2000)
-  await letters.publish([letterOf(source, 0)])
+  const { source, publisher } = await setUp(t, 2000)
+  await publisher.publish([deadLetterOf(source, 0)])
   await servers.kafka.kill()
-  await assert.rejects(letters.publish([letterOf(source, 1)]), (error) => error instanceof KafkaError && error.retriable)
+  await assert.rejects(publisher.publish([deadLetterOf(source, 1)]), (error) => error instanceof KafkaError && error.retriable)
   await servers.kafka.restart()
   const again = async (): Promise<void> => {
     try {
-      await letters.publish([letterOf(source, 1)])
+      await publisher.publish([deadLetterOf(source, 1)])
     } catch (error) {
       // For a moment the partitions have no leader.
       if (!(error instanceof KafkaError && error.retriable)) throw error
@@ -342,18 +346,18 @@ test('without a broker publishing fails in time with a message that says what to
     }
   }
   await again()
-  assert.equal(new Set((await read(source)).map((letter) => header(letter, 'dead_letter_offset'))).size, 2)
+  assert.equal(new Set((await read(source)).map((deadLetter) => header(deadLetter, 'dead_letter_offset'))).size, 2)
 })
 
 test('a publish under way is given up when the service has no more time to stop', async (t) => {
   const { source } = await setUp(t)
   const stop = new AbortController()
-  const letters = new KafkaDeadLetterTopic({ brokers: [servers.kafka.brokers], topic: source, clientId: 'test', stopSignal: stop.signal })
-  t.after(() => letters.close())
-  await letters.publish([letterOf(source, 0)])
+  const publisher = new KafkaDeadLetterTopic({ brokers: [servers.kafka.brokers], topic: source, clientId: 'test', stopSignal: stop.signal })
+  t.after(() => publisher.close())
+  await publisher.publish([deadLetterOf(source, 0)])
   await servers.kafka.kill('SIGSTOP')
   try {
-    const publishing = letters.publish([letterOf(source, 1)])
+    const publishing = publisher.publish([deadLetterOf(source, 1)])
     stop.abort()
     await assert.rejects(publishing, KafkaError)
   } finally {

@@ -74,8 +74,8 @@ test(`every record that the broker accepts of ${BATCHES} batches is kept, publis
   const { taken, refused } = await fill(TOPIC)
   assert.ok(taken.length >= BATCHES && refused > 0, `the broker took ${taken.length} records, and refused ${refused} batches`)
   const counted = taken.filter(({ reason }) => reason === null).length
-  const letters = taken.filter(({ reason }) => reason !== null)
-  t.diagnostic(`${counted} records to count, ${letters.length} dead letters, ${refused} batches refused by the broker`)
+  const uncountable = taken.filter(({ reason }) => reason !== null)
+  t.diagnostic(`${counted} records to count, ${uncountable.length} dead letters, ${refused} batches refused by the broker`)
 
   for (const [store, url] of [
     ['sqlite', null],
@@ -97,12 +97,12 @@ test(`every record that the broker accepts of ${BATCHES} batches is kept, publis
             .trimEnd()
             .split('\n')
             .map((line) => JSON.parse(line))
-          if (listed.length === letters.length && listed.every(({ state }) => state === 'published')) break
-          assert.ok(performance.now() < deadline, `${listed.length} of ${letters.length} are kept: ${consumer.output.slice(-5000)}`)
+          if (listed.length === uncountable.length && listed.every(({ state }) => state === 'published')) break
+          assert.ok(performance.now() < deadline, `${listed.length} of ${uncountable.length} are kept: ${consumer.output.slice(-5000)}`)
         }
         assert.deepEqual(
           listed.toReversed().map(({ offset, timestampText, reason }) => ({ offset, timestamp: BigInt(timestampText), reason })),
-          letters,
+          uncountable,
         )
         const table = await consumer.command('dead-letters', 'list', '--limit', '100000')
         assert.equal(table.exitCode, 0, table.error)
@@ -111,19 +111,19 @@ test(`every record that the broker accepts of ${BATCHES} batches is kept, publis
         const { deadLetters } = (await response.json()) as { deadLetters: ListedLetter[] }
         assert.deepEqual(
           deadLetters.map(({ timestampText }) => BigInt(timestampText)),
-          letters
+          uncountable
             .toReversed()
             .slice(0, 100)
             .map(({ timestamp }) => timestamp),
         )
         // 2. Published, in order.
         const [published = []] = await readTopic(servers.kafka.brokers, `${TOPIC}.dead-letters`)
-        const own = published.slice(-letters.length).map(({ headers }) => ({
+        const own = published.slice(-uncountable.length).map(({ headers }) => ({
           offset: Number(headers.get('dead_letter_offset')),
           timestamp: BigInt(headers.get('dead_letter_timestamp') ?? ''),
           reason: headers.get('dead_letter_reason'),
         }))
-        assert.deepEqual(own, letters)
+        assert.deepEqual(own, uncountable)
         // 3. Replayed and verified, without an error.
         const replayed = await consumer.command('dead-letters', 'replay', '--json')
         assert.deepEqual([replayed.exitCode, JSON.parse(replayed.out).counted], [0, 0], replayed.error)

@@ -60,19 +60,19 @@ describe('the group reader goes on', () => {
   test('after a killed broker was started again', async (t) => {
     const { topic, fetching, handler } = await reading(t)
     await kafka.kill()
-    await fetching.until(() => fetching.told.some((event) => event.startsWith('membership lost')))
+    await fetching.until(() => fetching.reports.some((event) => event.startsWith('membership lost')))
     await kafka.restart()
     const began = performance.now()
     await topics.untilThereIs(topic, 3)
     await goesOn(topic, handler, began)
-    await fetching.until(() => fetching.told.includes('back'))
+    await fetching.until(() => fetching.reports.includes('back'))
   })
 
   test('after a broker was frozen for longer than the session', async (t) => {
     const { topic, fetching, handler } = await reading(t)
     await kafka.kill('SIGSTOP')
     t.after(() => kafka.kill('SIGCONT'))
-    await fetching.until(() => fetching.told.some((event) => event.startsWith('membership lost')))
+    await fetching.until(() => fetching.reports.some((event) => event.startsWith('membership lost')))
     assert.deepEqual(fetching.assigned, [])
     await handler.until(() => handler.events.filter((event) => event.startsWith('close')).length === 3)
     await kafka.kill('SIGCONT')
@@ -83,8 +83,8 @@ describe('the group reader goes on', () => {
     const { topic, fetching, handler } = await reading(t)
     proxy.swallow()
     t.after(() => proxy.pass())
-    await fetching.until(() => fetching.told.some((event) => event.startsWith('membership lost')))
-    await fetching.until(() => fetching.told.some((event) => /nothing came for/.test(event)))
+    await fetching.until(() => fetching.reports.some((event) => event.startsWith('membership lost')))
+    await fetching.until(() => fetching.reports.some((event) => /nothing came for/.test(event)))
     proxy.pass()
     await goesOn(topic, handler, performance.now())
   })
@@ -102,7 +102,7 @@ describe('the group reader goes on', () => {
       Array.from({ length: 10 }, (_, i) => `between ${i}`),
     )
     assert.deepEqual(
-      fetching.told.filter((event) => event.startsWith('membership lost')),
+      fetching.reports.filter((event) => event.startsWith('membership lost')),
       [],
     )
   })
@@ -114,8 +114,8 @@ describe('the group reader goes on', () => {
     await kafka.stop()
     const fetching = new Fetching({ brokers: [brokers], topic, groupId: topic, sessionTimeout: SESSION })
     t.after(() => fetching.stop())
-    await fetching.until(() => fetching.told.length > 2)
-    assert.match(fetching.told.join('\n'), /away: Kafka at .* cannot be reached/)
+    await fetching.until(() => fetching.reports.length > 2)
+    assert.match(fetching.reports.join('\n'), /away: Kafka at .* cannot be reached/)
     await kafka.restart()
     const began = performance.now()
     await topics.untilThereIs(topic, 3)

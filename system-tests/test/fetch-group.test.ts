@@ -100,7 +100,7 @@ describe('members of a group', () => {
     const first = memberOf(t, topic, handler)
     await first.until(() => first.assigned.length === 1)
     const second = memberOf(t, topic, handler)
-    await second.until(() => second.told.some((event) => event.startsWith('assigned')))
+    await second.until(() => second.reports.some((event) => event.startsWith('assigned')))
     await topics.write(topic, 0, 'a')
     await handler.until(() => handler.counted.length === 1)
     const opened = handler.events.filter((event) => event === 'open 0').length
@@ -128,7 +128,7 @@ describe('members of a group', () => {
     await shared([first], 6)
     await topics.write(topic, 5, 'a')
     await handler.until(() => handler.counted.length === 1)
-    assert.ok(!first.told.some((event) => event.startsWith('lost')), first.told.join('\n'))
+    assert.ok(!first.reports.some((event) => event.startsWith('lost')), first.reports.join('\n'))
   })
 
   test('that the group has removed join again (rule M1)', async (t) => {
@@ -142,7 +142,7 @@ describe('members of a group', () => {
     const memberId = [...(group?.members.keys() ?? [])][0]
     assert.ok(memberId)
     await admin.removeMembersFromConsumerGroup({ groupId: topic, members: [{ memberId }] })
-    await member.until(() => member.told.filter((event) => event.startsWith('assigned')).length === 2)
+    await member.until(() => member.reports.filter((event) => event.startsWith('assigned')).length === 2)
     await topics.write(topic, 3, 'a')
     await handler.until(() => handler.counted.length === 1)
   })

@@ -37,11 +37,11 @@ describe('the topic', () => {
   test('is waited for, which is reported once', async (t) => {
     const topic = newTopic()
     const fetching = fetch(t, topic)
-    await fetching.until(() => fetching.told.length > 0)
+    await fetching.until(() => fetching.reports.length > 0)
     await topics.make(topic, 2)
     await topics.write(topic, 1, 'pikachu')
     await fetching.handler.until(() => fetching.handler.counted.length === 1)
-    assert.deepEqual(fetching.told, [`waiting for ${topic}`, 'assigned 0 1'])
+    assert.deepEqual(fetching.reports, [`waiting for ${topic}`, 'assigned 0 1'])
     assert.deepEqual(fetching.handler.values(1), ['pikachu'])
   })
 
@@ -63,13 +63,13 @@ describe('the topic', () => {
     const { handler } = fetching
     await handler.until(() => handler.counted.length === 1)
     await topics.remove(topic)
-    await fetching.until(() => fetching.told.some((event) => event.includes(`topic ${topic} is gone`)))
+    await fetching.until(() => fetching.reports.some((event) => event.includes(`topic ${topic} is gone`)))
     handler.positions.clear()
     await topics.make(topic)
     await topics.write(topic, 0, 'of the new one')
     await handler.until(() => handler.counted.length === 2)
     assert.deepEqual(handler.values(), ['of the old one', 'of the new one'])
-    assert.equal(fetching.told.at(-1), 'back')
+    assert.equal(fetching.reports.at(-1), 'back')
     assert.deepEqual(
       handler.events.filter((event) => /open|close/.test(event)),
       ['open 0', 'close 0', 'open 0'],

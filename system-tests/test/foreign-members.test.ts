@@ -123,8 +123,8 @@ describe('a program that joins the group', () => {
       for (const partition of PARTITIONS) await topics.write(topic, partition, `of ${partition}`)
       await handler.until(() => handler.counted.length === PARTITIONS.length)
       assert.ok(
-        source.told.every((event) => !event.startsWith('membership lost')),
-        source.told.join('\n'),
+        source.reports.every((event) => !event.startsWith('membership lost')),
+        source.reports.join('\n'),
       )
       await other.leave()
       await source.until(() => well(source))
@@ -172,7 +172,7 @@ describe('a program that joins the group', () => {
 })
 
 describe('a program that keeps this service out of the group', () => {
-  const lost = ({ told }: Fetching) => told.findLast((event) => /uses group/.test(event)) ?? ''
+  const lost = ({ reports }: Fetching) => reports.findLast((event) => /uses group/.test(event)) ?? ''
 
   test('with another assignor is named, and when it has left the service joins', LIMIT, async (t) => {
     const topics = new Topics(servers.kafka.brokers)

@@ -71,8 +71,8 @@ describe('a broker that answers and names an address that cannot be reached', ()
     const topic = await newTopic()
     const fetching = new Fetching({ brokers: [misled], topic, groupId: topic }, new FakeHandler())
     t.after(() => fetching.stop().catch(() => {}))
-    await fetching.until(() => fetching.told.length > 0)
-    bothAddresses(fetching.told[0] ?? '')
+    await fetching.until(() => fetching.reports.length > 0)
+    bothAddresses(fetching.reports[0] ?? '')
   })
 
   test('is reported by the producer when it sends', async (t) => {
@@ -98,18 +98,18 @@ describe('a quota', () => {
     const topic = await newTopic()
     await limit('poke-api-producer', 'producer_byte_rate', 20_000)
     t.after(() => limit('poke-api-producer', 'producer_byte_rate', 0, true))
-    const told: (PublishError | null)[] = []
+    const throttles: (PublishError | null)[] = []
     const publisher = publisherOf(t, {
       brokers: [kafka.brokers],
       topic,
       partitions: 1,
       replication: 1,
       sendDeadline: 1500,
-      throttled: (error) => told.push(error),
+      throttled: (error) => throttles.push(error),
     })
     await publisher.prepare(never)
     await publisher.publish(Array.from({ length: 1000 }, (_, index) => event(index + 1, 0)))
-    const quota = told.find((error) => error !== null)
+    const quota = throttles.find((error) => error !== null)
     assert.equal(quota?.kind, 'quota')
     assert.match(quota?.message ?? '', /enforces a quota on this service and makes it wait \d+\.\d s/)
     const began = performance.now()
@@ -123,11 +123,11 @@ describe('a quota', () => {
     const topic = await newTopic()
     await limit('letters', 'producer_byte_rate', 20_000)
     t.after(() => limit('letters', 'producer_byte_rate', 0, true))
-    const letters = new KafkaDeadLetterTopic({ brokers: [kafka.brokers], topic, clientId: 'letters', deadline: 1500 })
-    t.after(() => letters.close())
+    const publisher = new KafkaDeadLetterTopic({ brokers: [kafka.brokers], topic, clientId: 'letters', deadline: 1500 })
+    t.after(() => publisher.close())
     const partition = { topic, topicId: '0a1b2c3d-4e5f-4a6b-8c7d-0e1f2a3b4c5d', partition: 0 }
     const kept = { partition, state: 'kept' as const, leaderEpoch: 0, timestamp: 0n, reason: 'not-json' as const, key: null }
-    const letter = (offset: number) => ({
+    const deadLetter = (offset: number) => ({
       ...kept,
       id: offset + 1,
       offset,
@@ -136,7 +136,7 @@ describe('a quota', () => {
       cut: {},
     })
     const began = performance.now()
-    await letters.publish([letter(0), letter(1)])
+    await publisher.publish([deadLetter(0), deadLetter(1)])
     assert.ok(performance.now() - began > 1500, 'they were not made to wait')
     const name = `${topic}.dead-letters`
     const offsets = await admin.listOffsets({ topics: [{ name, partitions: [{ partitionIndex: 0, timestamp: -1n }] }] })
@@ -152,10 +152,10 @@ describe('a quota', () => {
     const fetching = new Fetching({ brokers: [kafka.brokers], topic, groupId: topic }, handler)
     t.after(() => fetching.stop().catch(() => {}))
     await fetching.until(() =>
-      fetching.told.some((words) => /^throttled: .*enforces a quota on this service and makes it wait/.test(words)),
+      fetching.reports.some((words) => /^throttled: .*enforces a quota on this service and makes it wait/.test(words)),
     )
     await limit('fetching', 'consumer_byte_rate', 0, true)
     await handler.until(() => handler.counted.length === 40)
-    await fetching.until(() => fetching.told.includes('not throttled'))
+    await fetching.until(() => fetching.reports.includes('not throttled'))
   })
 })

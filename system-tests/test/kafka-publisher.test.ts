@@ -151,7 +151,7 @@ describe('on a real broker', () => {
     await eventually(() => publisher.prepare(never))
     await publisher.prepare(never)
     assert.equal(publisher.partitionOf?.('25'), 2125006797 % 7)
-    assert.deepEqual(found, [{ partitions: 7, replication: 1 }], 'told once')
+    assert.deepEqual(found, [{ partitions: 7, replication: 1 }], 'reported once')
   })
 
   test('the time of capture is the record’s timestamp', async (t) => {

@@ -99,23 +99,23 @@ describe('the consumer', () => {
 
   test('that may not write its dead letters counts, reports it before there are any, and publishes them once it may', async (t) => {
     const topic = await newTopic()
-    const letters = `${topic}.dead-letters`
-    await guarded.topics.make(letters, 1)
+    const deadLetterTopic = `${topic}.dead-letters`
+    await guarded.topics.make(deadLetterTopic, 1)
     await guarded.grant('misty', 'topic', topic, 'Read', 'DescribeConfigs')
-    await guarded.grant('misty', 'topic', letters, 'Describe')
+    await guarded.grant('misty', 'topic', deadLetterTopic, 'Describe')
     await guarded.grant('misty', 'group', topic, 'Read')
     const consumer = await running(t, topic)
     const reasons = async () => (await consumer.reasons()).join('\n')
     await until(consumer, async () => (await reasons()).startsWith('dead-letters: '))
-    assert.ok((await reasons()).includes(command(`--operation Write --topic ${letters}`)), await reasons())
+    assert.ok((await reasons()).includes(command(`--operation Write --topic ${deadLetterTopic}`)), await reasons())
     assert.ok((await consumer.reasons()).length === 1)
     await guarded.topics.write(topic, 0, 'no event', 'nor this one')
     await until(consumer, async () => (await consumer.metric('poke_dead_letters_total{reason="not-json"}')) === 2)
-    await guarded.grant('misty', 'topic', letters, 'Write')
+    await guarded.grant('misty', 'topic', deadLetterTopic, 'Write')
     await until(consumer, async () => (await consumer.metric('poke_dead_letters_published_total')) === 2)
     assert.deepEqual(await consumer.reasons(), [])
     assert.deepEqual(
-      (await readTopic(guarded.brokers, letters)).flat().map(({ value }) => String(value)),
+      (await readTopic(guarded.brokers, deadLetterTopic)).flat().map(({ value }) => String(value)),
       ['no event', 'nor this one'],
     )
   })
@@ -140,12 +140,12 @@ describe('the consumer', () => {
 
   test('whose dead-letter topic does not exist needs Create, on the topic or on the cluster', async (t) => {
     const topic = await newTopic()
-    const letters = `${topic}.dead-letters`
+    const deadLetterTopic = `${topic}.dead-letters`
     await guarded.grant('misty', 'topic', topic, 'Read', 'DescribeConfigs')
     await guarded.grant('misty', 'group', topic, 'Read')
-    await guarded.grant('misty', 'topic', letters, 'Write')
+    await guarded.grant('misty', 'topic', deadLetterTopic, 'Write')
     const consumer = await running(t, topic)
-    await until(consumer, async () => (await consumer.reasons()).join().includes(command(`--operation Create --topic ${letters}`)))
+    await until(consumer, async () => (await consumer.reasons()).join().includes(command(`--operation Create --topic ${deadLetterTopic}`)))
     await guarded.grant('misty', 'cluster', 'kafka-cluster', 'Create')
     await until(consumer, async () => (await consumer.reasons()).length === 0)
     await guarded.topics.write(topic, 0, 'no event')

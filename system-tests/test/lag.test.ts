@@ -109,7 +109,7 @@ describe('lag is the number of records that the brokers have and the group has n
     await feed.send(4000)
     await eventuallyAllSee(consumer, snapshots, { lag: 4000, heldBack: 0 })
     // It stays the same while reading the store fails, and the page says why.
-    await snapshots.until('the trouble', ({ troubles }) => troubles.some((trouble) => /could not be read/.test(trouble)))
+    await snapshots.until('the reason', ({ troubles }) => troubles.some((reason) => /could not be read/.test(reason)))
     await eventuallyAllSee(consumer, snapshots, { lag: 4000, heldBack: 0 })
     await holder.query('ROLLBACK')
     await assertPublished(consumer, feed.counts)

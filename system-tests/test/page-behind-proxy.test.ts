@@ -25,7 +25,7 @@ test('the page works behind any proxy, in a folder of any depth', { timeout: 120
 type Served = Awaited<ReturnType<typeof serve>>
 
 async function serve(t: TestContext) {
-  const page = await servePage({ counted: 2000, troubled: true })
+  const page = await servePage({ counted: 2000, failing: true })
   t.after(() => page.close())
   return page
 }
@@ -44,7 +44,7 @@ async function assertWorks(t: TestContext, url: string, server: Served): Promise
   await until(page, `document.getElementById('counted').textContent === '2,000'`)
   await page.waitForSelector('#letters li')
   await page.waitForSelector('#race canvas')
-  server.show({ counted: 2001, troubled: true })
+  server.show({ counted: 2001, failing: true })
   await until(page, `document.getElementById('counted').textContent === '2,001'`)
   assert.deepEqual(faults, [])
   const links = await page.$$eval('nav a', (nodes) => nodes.map((node) => (node as unknown as { href: string }).href))

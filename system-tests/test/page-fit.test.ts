@@ -17,8 +17,8 @@ const SCENES: Readonly<Record<string, Figures>> = {
   '2,000,000 records': { counted: 2_000_000 },
   '2,000,000,000 records': { counted: 2_000_000_000 },
   'the longest names': { counted: 2_000_000_000, longNames: true },
-  'every trouble': { counted: 2000, troubled: true },
-  'every trouble, very many records and the longest names': { counted: 2_000_000_000, longNames: true, troubled: true },
+  'every kind of failure': { counted: 2000, failing: true },
+  'every kind of failure, very many records and the longest names': { counted: 2_000_000_000, longNames: true, failing: true },
 }
 
 /**
@@ -87,7 +87,7 @@ describe('the page on every screen', { timeout: 600_000 }, () => {
       if (figures.counted === null) await page.waitForSelector('.notice')
       else await until(page, `document.querySelectorAll('#partitions tr').length === 3`)
       if (figures.counted) await page.waitForSelector('#race canvas')
-      if (figures.troubled) await page.waitForSelector('#letters li')
+      if (figures.failing) await page.waitForSelector('#letters li')
       await use(page)
     } finally {
       await context.close()
@@ -190,7 +190,7 @@ describe('the page on every screen', { timeout: 600_000 }, () => {
   })
 
   test('the rows of a stopped and of an unread partition say so, and the top of the page says why', async () => {
-    await open({ counted: 2000, troubled: true }, 390, 'light', async (page) => {
+    await open({ counted: 2000, failing: true }, 390, 'light', async (page) => {
       const rows = await page.$$eval('#partitions tr', (nodes) => nodes.map((node) => node.children[1]?.textContent))
       assert.deepEqual(rows, ['host-1/4711 this instance stopped', 'host-2/4711', 'no instance of this service not counted'])
       assert.equal(await page.textContent('#instances'), '2 instances read 2 of 3 partitions of poke-topic.')

@@ -23,7 +23,7 @@ for (const [index, at] of CRASH_POINTS.entries()) {
   test(`a producer killed at "${at}" goes on, and each Pokémon is counted once`, async () => {
     const orders = { dir: join(dir, `outbox-${index}`), brokers: servers.kafka.brokers, topic: `crash-${index}`, last: LAST }
     const nth = at === 'named' || at === 'obtained' ? LAST / 2 : 1
-    assert.equal(await sweep({ ...orders, die: { at, nth } }), 'SIGKILL')
+    assert.equal(await sweep({ ...orders, kill: { at, nth } }), 'SIGKILL')
     assert.equal(await sweep(orders), 0)
     assert.deepEqual(await counted(orders.topic), eachOnce(LAST))
   })
@@ -33,7 +33,7 @@ test('a producer killed again and again in the middle of its sweep finishes it, 
   const orders = { dir: join(dir, 'outbox-again'), brokers: servers.kafka.brokers, topic: 'crash-again', last: LAST_OF_LONG }
   let kills = 0
   // After something was stored: a start that stores nothing would be repeated for ever.
-  while ((await sweep({ ...orders, die: { at: 'obtained', nth: 15, after: 'stored' } })) === 'SIGKILL') kills++
+  while ((await sweep({ ...orders, kill: { at: 'obtained', nth: 15, after: 'stored' } })) === 'SIGKILL') kills++
   assert.ok(kills >= 3, `only ${kills} kills hit`)
   assert.deepEqual(await counted(orders.topic), eachOnce(LAST_OF_LONG))
 })

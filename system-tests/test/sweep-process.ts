@@ -15,12 +15,12 @@ export interface SweepOrders {
   /** The sweep has the Pokémon 1 to this one. */
   readonly last: number
   /** Kills itself by SIGKILL when it passes this crash point for the nth time, counted from when it has passed the point `after`. */
-  readonly die?: { readonly at: CrashPoint; readonly nth: number; readonly after?: CrashPoint }
+  readonly kill?: { readonly at: CrashPoint; readonly nth: number; readonly after?: CrashPoint }
 }
 
 const orders = JSON.parse(process.argv[2] ?? '') as SweepOrders
 let passed = 0
-let counts = orders.die?.after === undefined
+let counts = orders.kill?.after === undefined
 const controller = new Controller({
   api: {
     list: async () => Array.from({ length: orders.last }, (_, i) => i + 1),
@@ -37,8 +37,8 @@ const controller = new Controller({
   limits: { concurrency: 4, maxEvents: 1000, maxAttempts: 3, drainDeadline: 5000 },
   clock: systemClock(),
   crashPoint(point) {
-    if (counts && point === orders.die?.at && ++passed === orders.die.nth) process.kill(process.pid, 'SIGKILL')
-    if (point === orders.die?.after) counts = true
+    if (counts && point === orders.kill?.at && ++passed === orders.kill.nth) process.kill(process.pid, 'SIGKILL')
+    if (point === orders.kill?.after) counts = true
   },
 })
 await controller.run(new AbortController().signal)

@@ -113,8 +113,8 @@ describe('both services say', () => {
     test(what, async (t) => {
       const topic = await newTopic()
       const fetching = fetchingOf(t, broker(), env, topic)
-      await fetching.until(() => fetching.told.length > 0)
-      assert.match(fetching.told[0] ?? '', words)
+      await fetching.until(() => fetching.reports.length > 0)
+      assert.match(fetching.reports[0] ?? '', words)
       await assert.rejects(publisherOf(t, broker(), env, topic).prepare(never), (error) => {
         assert.ok(error instanceof PublishError)
         assert.equal(error.kind, 'tls', error.message)
@@ -155,13 +155,13 @@ test('a password file that is gone is waited for, and its path is not printed', 
   rmSync(KAFKA_PASSWORD_FILE)
   const fetching = new Fetching({ brokers: [at('LOGIN')], topic, groupId: topic, clientOptions }, handler)
   t.after(() => fetching.stop().catch(() => {}))
-  await fetching.until(() => fetching.told.length > 0)
+  await fetching.until(() => fetching.reports.length > 0)
   const refused = await publisher.prepare(never).then(
     () => null,
     (error: PublishError) => error,
   )
   assert.equal(refused?.kind, 'no-password', String(refused))
-  for (const words of [fetching.told[0] ?? '', refused?.message ?? '']) {
+  for (const words of [fetching.reports[0] ?? '', refused?.message ?? '']) {
     assert.match(words, /file that KAFKA_PASSWORD_FILE names cannot be read .*ENOENT/)
     assert.ok(!words.includes(dir), words)
   }

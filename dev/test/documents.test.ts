@@ -23,7 +23,7 @@ for (const document of documents)
       if (!exists(target)) missing.push(link)
       else if (anchor !== undefined && !headingsOf(target).includes(anchor)) missing.push(link)
     }
-    for (const [, name = ''] of text.matchAll(/`([\w@./-]+\.(?:ts|sql|js))`/g))
+    for (const [, name = ''] of text.matchAll(/`([\w@./-]+\.(?:ts|sql))`/g))
       if (!files.some((path) => path === name || path.endsWith(`/${name}`))) missing.push(name)
     // The original's names are Python's. Tests are named without their ending.
     for (const [, path = ''] of text.matchAll(

@@ -46,6 +46,12 @@ export function unreachableListener(answered: string, named: string, details: st
   return `Kafka at ${answered} answers, and names ${named} as the address of a broker, which cannot be reached from here (${details}): start that broker; where it runs, correct its advertised.listeners to an address that this machine reaches; it is tried again`
 }
 
+/**
+ * Brokers that enforce quotas delay clients a little all the time; a delay from so many ms on is reported. A quota on the time of requests never
+ * delays for longer than `quota.window.size.seconds`, 1 s by default, although a client may get no answer at all because of it.
+ */
+export const NOTABLE_THROTTLE = 500
+
 /** Brokers enforce a quota on this client. @param ms for which they answer nothing more */
 export function quotaText(brokers: readonly string[], ms: number): string {
   return `Kafka at ${brokers.join(', ')} enforces a quota on this service and makes it wait ${(ms / 1000).toFixed(1)} s: raise the quota of its user or client id (kafka-configs.sh --describe --entity-type users --entity-type clients shows it), or leave it: nothing is lost`

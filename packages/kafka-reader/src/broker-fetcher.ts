@@ -2,7 +2,7 @@
  * Fetches from one broker, for as long as it leads partitions of this member. The next response arrives while the last one is processed, so
  * at most two responses of a broker are in memory: while both are still being processed, no request is sent.
  */
-import { quotaText } from '@poke-api-pipeline/kafka-common/kafka-connecting'
+import { NOTABLE_THROTTLE, quotaText } from '@poke-api-pipeline/kafka-common/kafka-connecting'
 import { BackOff } from '@poke-api-pipeline/service-kit/back-off'
 import type { Clock } from '@poke-api-pipeline/service-kit/clock'
 import type { FailureTracker } from '@poke-api-pipeline/service-kit/failure-tracker'
@@ -24,12 +24,6 @@ export interface BrokerFetcherOptions extends LeaderConnectionOptions {
   readonly requestRefresh: () => void
   readonly clock: Clock
 }
-
-/**
- * Brokers that enforce quotas make clients wait for moments all the time; a wait of so many ms is reported. A quota on the time of requests never
- * makes a client wait for longer than `quota.window.size.seconds`, 1 s by default, and a client may get no answer at all under it.
- */
-const NOTABLE_THROTTLE = 500
 
 export class BrokerFetcher {
   readonly #options: BrokerFetcherOptions

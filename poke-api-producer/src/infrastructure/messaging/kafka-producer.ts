@@ -1,16 +1,15 @@
 /** Publishes the outbox's events to the topic: rules P3 and P4. */
-import { type BaseOptions, type ClusterTopicMetadata, compatibilityPartitioner, ProduceAcks, Producer } from '@platformatic/kafka'
+import { type ClusterTopicMetadata, compatibilityPartitioner, ProduceAcks, type Producer } from '@platformatic/kafka'
 import {
-  ConnectionWatch,
-  closeByForce,
   createTopic,
   findTopic,
   type KafkaSecurity,
   missingOn,
+  NOTABLE_THROTTLE,
   quotaText,
+  ReplaceableProducer,
 } from '@poke-api-pipeline/kafka-common'
 import { encodeHeaders } from '@poke-api-pipeline/pokemon-event'
-import { withDeadline } from '@poke-api-pipeline/service-kit'
 import type { EventPublisher, OutboxEvent } from '../../application/ports.ts'
 import { PublishError } from '../../errors.ts'
 import { notAllowed, publishError, refusedTimestamp } from './publish-failure.ts'
@@ -40,39 +39,25 @@ export interface TopicLayout {
 
 type KafkaProducer = Producer<Buffer, Buffer, Buffer, Buffer>
 
-interface Client {
-  readonly producer: KafkaProducer
-  readonly watch: ConnectionWatch
-}
-
 const CLIENT_ID = 'poke-api-producer'
 const SEND_DEADLINE = 10_000
-/** The longest delay of Node's timers, in ms. */
-const LONGEST_TIMER = 2 ** 31 - 1
-/**
- * Brokers that enforce quotas delay clients a little all the time; a delay from so many ms on is reported. A quota on the time of requests never
- * delays for longer than `quota.window.size.seconds`, 1 s by default, although a client may get no answer at all because of it.
- */
-const NOTABLE_THROTTLE = 500
 
-/**
- * One send is exactly one Produce request to each leader, acknowledged by all in-sync replicas. The library's retries are off, because they have
- * no end. Its idempotent mode is off, because after a failure it silently takes a new producer id, so it would promise nothing more than
- * `ce_sequence` does (rule P4).
- */
+/** One send is exactly one Produce request to each leader, acknowledged by all in-sync replicas (rule P4). */
 export class KafkaEventPublisher implements EventPublisher {
   readonly #options: KafkaEventPublisherOptions
-  readonly #deadline: number
+  readonly #client: ReplaceableProducer<Buffer, Buffer, Buffer, Buffer>
   readonly #timestamps = new RecordTimestamps()
-  #client: Client | null = null
-  /** After each failure the client connects to another broker first, so that a frozen broker cannot block all attempts. */
-  #failures = 0
   #partitions = 0
   #partitionOf: ((key: string) => number) | null = null
 
   constructor(options: KafkaEventPublisherOptions) {
     this.#options = options
-    this.#deadline = options.sendDeadline ?? SEND_DEADLINE
+    this.#client = new ReplaceableProducer({
+      ...options,
+      clientId: CLIENT_ID,
+      deadline: options.sendDeadline ?? SEND_DEADLINE,
+      throttled: (ms) => options.throttled?.(ms < NOTABLE_THROTTLE ? null : new PublishError('quota', quotaText(options.brokers, ms))),
+    })
   }
 
   get partitionOf(): ((key: string) => number) | null {
@@ -80,11 +65,11 @@ export class KafkaEventPublisher implements EventPublisher {
   }
 
   async prepare(signal: AbortSignal): Promise<void> {
-    const { producer, watch } = this.#connect()
+    const { producer, watch } = this.#client.connect()
     try {
-      await withDeadline(this.#prepare(producer, signal), this.#deadline, `looking for topic ${this.#options.topic}`, signal)
+      await this.#client.within(this.#prepare(producer, signal), `looking for topic ${this.#options.topic}`, signal)
     } catch (error) {
-      await this.#disconnectAfterFailure()
+      await this.#client.discard()
       signal.throwIfAborted()
       throw publishError(error, { ...this.#options, events: 0, broken: watch.broken })
     }
@@ -92,14 +77,12 @@ export class KafkaEventPublisher implements EventPublisher {
 
   async publish(events: readonly OutboxEvent[]): Promise<void> {
     const messages = events.map((event) => messageOf(event, this.#options.topic, this.#timestamps.of(event.time)))
-    const { producer, watch } = this.#connect()
-    // The delay of a quota does not count as the broker's silence.
-    const deadline = Math.min(this.#deadline + watch.throttle, LONGEST_TIMER)
+    const { producer, watch } = this.#client.connect()
     try {
-      await withDeadline(this.#send(producer, messages), deadline, `sending ${events.length} events`)
+      await this.#client.within(this.#send(producer, messages), `sending ${events.length} events`)
     } catch (error) {
       // The outcome is unknown, and so is this client's state: the same events are sent again through a new client (rule P4).
-      await this.#disconnectAfterFailure()
+      await this.#client.discard()
       const details = refusedTimestamp(error)
       if (details !== null) this.#timestamps.refused(details)
       throw publishError(error, { ...this.#options, events: events.length, broken: watch.broken, throttle: watch.throttle })
@@ -107,7 +90,7 @@ export class KafkaEventPublisher implements EventPublisher {
   }
 
   async close(): Promise<void> {
-    await this.#disconnect()
+    await this.#client.discard()
   }
 
   async #prepare(producer: KafkaProducer, signal: AbortSignal): Promise<void> {
@@ -116,7 +99,7 @@ export class KafkaEventPublisher implements EventPublisher {
     if (missing.length > 0) throw notAllowed(missing, this.#options)
     let metadata = await findTopic(producer, topic)
     if (metadata === null) {
-      await createTopic(this.#clientOptions(), this.#options, signal)
+      await createTopic(this.#client.clientOptions(), this.#options, signal)
       metadata = await this.#topicOf(producer)
     } else if (this.#partitions === 0) {
       const replication = Math.max(...metadata.partitions.map(({ replicas }) => replicas.length))
@@ -146,43 +129,6 @@ export class KafkaEventPublisher implements EventPublisher {
     if (metadata.partitionsCount === this.#partitions) return
     this.#partitions = metadata.partitionsCount
     this.#partitionOf = partitionerFor(this.#partitions)
-  }
-
-  #connect(): Client {
-    if (this.#client !== null) return this.#client
-    const producer: KafkaProducer = new Producer({ ...this.#clientOptions(), idempotent: false, repeatOnStaleMetadata: false })
-    this.#client = { producer, watch: new ConnectionWatch(producer, (ms) => this.#throttled(ms)) }
-    return this.#client
-  }
-
-  #throttled(ms: number): void {
-    const { throttled, brokers } = this.#options
-    throttled?.(ms < NOTABLE_THROTTLE ? null : new PublishError('quota', quotaText(brokers, ms)))
-  }
-
-  async #disconnectAfterFailure(): Promise<void> {
-    this.#failures++
-    await this.#disconnect()
-  }
-
-  async #disconnect(): Promise<void> {
-    const client = this.#client
-    this.#client = null
-    if (client !== null) await closeByForce(client.producer)
-  }
-
-  #clientOptions(): BaseOptions {
-    const { brokers, clientOptions } = this.#options
-    const first = this.#failures % brokers.length
-    return {
-      ...clientOptions,
-      clientId: CLIENT_ID,
-      bootstrapBrokers: [...brokers.slice(first), ...brokers.slice(0, first)],
-      retries: 0,
-      timeout: this.#deadline,
-      // Each send has a deadline of its own, which grows by the delay of a quota.
-      requestTimeout: LONGEST_TIMER,
-    }
   }
 }
 

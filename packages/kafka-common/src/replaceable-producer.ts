@@ -1,0 +1,80 @@
+/** A Kafka producer that is replaced after a failure: whether its last send arrived is unknown, and so is its own state. */
+import { type BaseOptions, Producer } from '@platformatic/kafka'
+import { withDeadline } from '@poke-api-pipeline/service-kit/deadline'
+import { closeByForce } from './close-by-force.ts'
+import { ConnectionWatch } from './connection-watch.ts'
+import type { KafkaSecurity } from './kafka-security.ts'
+
+export interface ReplaceableProducerOptions {
+  /** host:port of the brokers to connect to first. */
+  readonly brokers: readonly string[]
+  readonly clientId: string
+  /** How to connect: TLS, SASL. */
+  readonly clientOptions?: KafkaSecurity
+  /** How long `within` waits, besides the delay of a quota, in ms. */
+  readonly deadline: number
+  /** Called with each answer: for how many ms a quota delays the next one, mostly 0. */
+  readonly throttled?: (ms: number) => void
+}
+
+/** The longest delay of Node's timers, in ms. */
+const LONGEST_TIMER = 2 ** 31 - 1
+
+/**
+ * The library's retries are off, because they have no end. Its idempotent mode is off, because after a failure it silently takes a new producer id,
+ * so it would promise nothing.
+ */
+export class ReplaceableProducer<Key, Value, HeaderKey, HeaderValue> {
+  readonly #options: ReplaceableProducerOptions
+  #client: { readonly producer: Producer<Key, Value, HeaderKey, HeaderValue>; readonly watch: ConnectionWatch } | null = null
+  /** Every new producer asks another broker first, so that a frozen one cannot fail all attempts. */
+  #replaced = 0
+
+  constructor(options: ReplaceableProducerOptions) {
+    this.#options = options
+  }
+
+  /** @returns the producer in use, or a new one; and what is known of its connections */
+  connect(): { readonly producer: Producer<Key, Value, HeaderKey, HeaderValue>; readonly watch: ConnectionWatch } {
+    if (this.#client !== null) return this.#client
+    const producer = new Producer<Key, Value, HeaderKey, HeaderValue>({
+      ...this.clientOptions(),
+      idempotent: false,
+      repeatOnStaleMetadata: false,
+    })
+    this.#client = { producer, watch: new ConnectionWatch(producer, this.#options.throttled) }
+    return this.#client
+  }
+
+  /**
+   * Settles as `promise` does, or rejects after the deadline. The delay of a quota is not the brokers' silence, so it is added.
+   * @throws DeadlinePassed naming `what`; the signal's reason once it is aborted
+   */
+  within<T>(promise: Promise<T>, what: string, signal?: AbortSignal): Promise<T> {
+    const deadline = Math.min(this.#options.deadline + (this.#client?.watch.throttle ?? 0), LONGEST_TIMER)
+    return withDeadline(promise, deadline, what, signal)
+  }
+
+  /** Closes the producer by force, after a failure or for good. `connect` makes a new one. */
+  async discard(): Promise<void> {
+    const client = this.#client
+    this.#client = null
+    this.#replaced++
+    if (client !== null) await closeByForce(client.producer)
+  }
+
+  /** Options of another client beside the producer, which asks the same broker first. */
+  clientOptions(): BaseOptions {
+    const { brokers, clientId, clientOptions, deadline } = this.#options
+    const first = this.#replaced % brokers.length
+    return {
+      ...clientOptions,
+      clientId,
+      bootstrapBrokers: [...brokers.slice(first), ...brokers.slice(0, first)],
+      retries: 0,
+      timeout: deadline,
+      // `within` has a deadline, which grows with the delay of a quota.
+      requestTimeout: LONGEST_TIMER,
+    }
+  }
+}

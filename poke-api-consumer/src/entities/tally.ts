@@ -259,6 +259,7 @@ export class PartitionTally {
     let state: SourceState | null = null
     if (source !== null) {
       state = source === this.#lastSource ? (this.#lastState as SourceState) : this.#stateOf(source)
+      // A duplicate (rule C2): the producer sent it again.
       if (record.sequence <= state.last) {
         this.#duplicates++
         if (record.sequence > state.repeated || state.repeatsOf !== state.last) this.#repeat(state, record.sequence)

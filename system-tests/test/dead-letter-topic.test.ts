@@ -227,7 +227,7 @@ test('a topic whose name collides with another one in dots and underscores is re
   await withAdmin((admin) => createTopic(admin, { topics: [other], partitions: 1, replicas: 1 }))
   await assert.rejects(publisher.publish([deadLetterOf(source, 0)]), (error) => {
     assert.ok(error instanceof KafkaError && error.retriable, String(error))
-    assert.match(error.message, /cannot be made.*delete it.*collides with existing topic/)
+    assert.match(error.message, /cannot be created.*delete it.*collides with existing topic/)
     assert.ok(error.message.includes(deadLetterTopicOf(source)) && error.message.includes(other), error.message)
     return true
   })
@@ -239,7 +239,7 @@ test('a topic whose name collides with another one in dots and underscores is re
 test('a topic that accepts no dead letters is reported with what to do, and gets them once that is done', async (t) => {
   const refusals: [setting: string, value: string, right: string, says: RegExp][] = [
     ['max.message.bytes', '100', '1000000', /refuses a dead letter even without its key, value and headers: raise its max\.message\.bytes/],
-    ['cleanup.policy', 'compact', 'delete', /probably a record without a key since it is compacted: set its cleanup\.policy to delete/],
+    ['cleanup.policy', 'compact', 'delete', /probably because it has no key and the topic is compacted: set its cleanup\.policy to delete/],
     ['message.timestamp.before.max.ms', '0', '3600000', /does not accept the time of this machine: correct the clock/],
   ]
   for (const [name, value, right, says] of refusals) {

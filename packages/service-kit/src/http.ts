@@ -36,7 +36,6 @@ export interface HttpServer {
   readonly url: string
   /** The same for a sentence: of a server that listens everywhere, the port alone; by which address others come, it cannot know. */
   readonly shownAddress: string
-  readonly app: FastifyInstance
   close(): Promise<void>
 }
 
@@ -82,7 +81,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   const address = app.server.address() as AddressInfo
   const url = `http://${hostInUrl(host)}:${address.port}`
   const shownAddress = isEverywhere(host) ? `port ${address.port} of every address of this machine or container` : url
-  return { port: address.port, url, shownAddress, app, close: () => app.close() }
+  return { port: address.port, url, shownAddress, close: () => app.close() }
 }
 
 /** `/health/live`: the process turns. `/health/ready`: it can do its work, or why not. `/metrics`: for Prometheus. */

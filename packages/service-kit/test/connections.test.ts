@@ -1,7 +1,7 @@
 /** What clients that hold connections take from others: nothing. Over real sockets; on Linux all of 127.0.0.0/8 is this machine's. */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { connect } from 'node:net'
+import { connect, type Server } from 'node:net'
 import { Writable } from 'node:stream'
 import { type TestContext, test } from 'node:test'
 import { clientOf } from '../src/connections.ts'
@@ -26,6 +26,7 @@ async function start(t: TestContext): Promise<{ server: HttpServer; lines: strin
     },
   })
   const logger = await createLogger({ service: 'test', level: 'info', format: 'json', stream })
+  let listener: Server | undefined
   const server = await startHttpServer({
     host: '127.0.0.1',
     port: 0,
@@ -34,13 +35,14 @@ async function start(t: TestContext): Promise<{ server: HttpServer; lines: strin
     logger,
     plugins: [
       async (app) => {
+        listener = app.server
         app.get('/api/large', (_, reply) => reply.send(LARGE))
         app.post('/api/echo', async ({ body }) => body)
       },
     ],
   })
   t.after(() => server.close())
-  const sockets = () => new Promise<number>((resolve, reject) => server.app.server.getConnections((e, n) => (e ? reject(e) : resolve(n))))
+  const sockets = () => new Promise<number>((resolve, reject) => listener?.getConnections((e, n) => (e ? reject(e) : resolve(n))))
   return { server, lines, sockets }
 }
 

@@ -14,6 +14,7 @@ import { TypeCounter } from '../entities/tally.ts'
 import type { CrashHook } from './crash-points.ts'
 import { DeadLetterPublishing } from './dead-letter-publishing.ts'
 import { FairLock } from './fair-lock.ts'
+import { partitionKey } from './partition-key.ts'
 import { StoredPartitionReader } from './partition-reader.ts'
 import type {
   CommitOutcome,
@@ -173,7 +174,7 @@ export class Controller implements PartitionHandler {
       onLost: this.#lost.bind(this),
       isFirstCorruption: this.#isFirstCorruption.bind(this),
     }
-    const key = keyOf(partition)
+    const key = partitionKey(partition)
     const reader = new StoredPartitionReader(partition, state, context, stopped)
     this.#readers.set(key, reader)
     return reader
@@ -188,7 +189,7 @@ export class Controller implements PartitionHandler {
     const idle = [...this.#readers].filter(([, reader]) => reader.isIdle).map(([key, reader]) => [key, reader, reader.position] as const)
     const partitions = await store.partitions()
     observer.partitionsSeen(partitions)
-    const stored = new Map(partitions.map((partition) => [keyOf(partition), partition.position.offset]))
+    const stored = new Map(partitions.map((partition) => [partitionKey(partition), partition.position.offset]))
     for (const [key, reader, position] of idle) {
       if (reader.position === position && (stored.get(key) ?? 'log-start') !== position.offset) reader.superseded()
     }
@@ -234,15 +235,11 @@ export class Controller implements PartitionHandler {
   }
 
   #isFirstCorruption(partition: TopicPartition, offset: number): boolean {
-    const key = keyOf(partition)
+    const key = partitionKey(partition)
     if (this.#corruptions.get(key) === offset) return false
     this.#corruptions.set(key, offset)
     return true
   }
-}
-
-function keyOf({ topicId, partition }: Pick<TopicPartition, 'topicId' | 'partition'>): string {
-  return `${topicId} ${partition}`
 }
 
 function recreation({ topic, topicId }: TopicPartition, replacedTopicId: string): DataLoss {

@@ -3,6 +3,7 @@
 import type { TopicPartition } from '@poke-api-pipeline/kafka-reader'
 import { BackOff, type Clock, FailureTracker, ServiceError } from '@poke-api-pipeline/service-kit'
 import type { CrashHook } from './crash-points.ts'
+import { partitionKey } from './partition-key.ts'
 import type { CountObserver, DeadLetterStore, DeadLetterTopic } from './ports.ts'
 
 export interface DeadLetterPublishingOptions {
@@ -41,20 +42,20 @@ export class DeadLetterPublishing {
 
   /** The partition was opened here. Dead letters that its last owner has not published are published too. */
   own(partition: TopicPartition): void {
-    this.#owned.set(keyOf(partition), partition)
+    this.#owned.set(partitionKey(partition), partition)
     this.added(partition)
   }
 
   /** The partition was closed here. Its next owner publishes the rest. */
   disown(partition: TopicPartition): void {
-    const key = keyOf(partition)
+    const key = partitionKey(partition)
     this.#owned.delete(key)
     this.#failures.worked(key)
   }
 
   /** Dead letters of the partition were committed. */
   added(partition: TopicPartition): void {
-    this.#pending.add(keyOf(partition))
+    this.#pending.add(partitionKey(partition))
     this.#wake.abort()
   }
 
@@ -125,8 +126,4 @@ export class DeadLetterPublishing {
     const woken = AbortSignal.any([signal, this.#wake.signal])
     if (!woken.aborted) await new Promise<void>((resolve) => woken.addEventListener('abort', () => resolve(), { once: true }))
   }
-}
-
-function keyOf({ topicId, partition }: TopicPartition): string {
-  return `${topicId} ${partition}`
 }

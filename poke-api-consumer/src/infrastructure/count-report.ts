@@ -2,8 +2,9 @@
 
 import { type DataLoss, type GroupView, KafkaError, type ReaderObserver, type TopicPartition } from '@poke-api-pipeline/kafka-reader'
 import { type Health, type Logger, OutageLog } from '@poke-api-pipeline/service-kit'
+import { partitionKey } from '../application/partition-key.ts'
 import type { CountedResponse, CountObserver, PartitionSummary, StopReason } from '../application/ports.ts'
-import { type GroupProgress, keyOf } from './group-progress.ts'
+import type { GroupProgress } from './group-progress.ts'
 import { AnomalousSources } from './source-anomalies.ts'
 
 export interface CountReportOptions {
@@ -102,7 +103,7 @@ export class CountReport implements Partial<CountObserver>, Partial<ReaderObserv
   }
 
   opened(at: TopicPartition): void {
-    this.#open.set(keyOf(at), newlyOpen(at, this.#now()))
+    this.#open.set(partitionKey(at), newlyOpen(at, this.#now()))
   }
 
   counted(at: TopicPartition, response: CountedResponse): void {
@@ -139,9 +140,9 @@ export class CountReport implements Partial<CountObserver>, Partial<ReaderObserv
   }
 
   stopped(at: TopicPartition, loss: StopReason): void {
-    const open = this.#open.get(keyOf(at)) ?? newlyOpen(at, this.#now())
+    const open = this.#open.get(partitionKey(at)) ?? newlyOpen(at, this.#now())
     open.loss = loss
-    this.#open.set(keyOf(at), open)
+    this.#open.set(partitionKey(at), open)
     this.#logger.error(
       { topic: at.topic, partition: at.partition, kind: loss.kind, from: loss.from, to: loss.to },
       `partition ${at.partition} is stopped: ${loss.message}. All other partitions are counted. ${whatNext(loss)}`,
@@ -156,7 +157,7 @@ export class CountReport implements Partial<CountObserver>, Partial<ReaderObserv
   }
 
   closed(at: TopicPartition): void {
-    this.#open.delete(keyOf(at))
+    this.#open.delete(partitionKey(at))
     this.#anomalous.closed(at)
   }
 

@@ -8,6 +8,7 @@
 
 import type { FetchPosition, LogBounds, LogWatchObserver, TopicPartition } from '@poke-api-pipeline/kafka-reader'
 import { newestOf } from '../application/newest-event.ts'
+import { partitionKey } from '../application/partition-key.ts'
 import type { CountedResponse, CountObserver, PartitionSummary } from '../application/ports.ts'
 
 /** A partition of the group. */
@@ -100,7 +101,7 @@ export class GroupProgress implements Partial<CountObserver>, LogWatchObserver {
   /** @param partitions all partitions of the group, read after `readingStore` */
   storeRead(partitions: readonly PartitionSummary[]): void {
     const before = this.#stored
-    this.#stored = new Map(partitions.map((partition) => [keyOf(partition), partition]))
+    this.#stored = new Map(partitions.map((partition) => [partitionKey(partition), partition]))
     for (const [key, own] of [...this.#own]) {
       const offset = this.#storedOffset(key)
       if (own.before.counted + own.before.duplicates + own.before.deadLetters > 0) this.#version++
@@ -115,7 +116,7 @@ export class GroupProgress implements Partial<CountObserver>, LogWatchObserver {
   }
 
   opened(partition: TopicPartition, position: FetchPosition): void {
-    const key = keyOf(partition)
+    const key = partitionKey(partition)
     const known = this.#own.get(key)
     // An earlier position than before shows a reset, which has deleted all counts.
     const wasReset = typeof known?.position?.offset === 'number' && !(Number(position.offset) >= known.position.offset)
@@ -125,7 +126,7 @@ export class GroupProgress implements Partial<CountObserver>, LogWatchObserver {
   }
 
   counted(partition: TopicPartition, response: CountedResponse): void {
-    const own = this.#own.get(keyOf(partition))
+    const own = this.#own.get(partitionKey(partition))
     if (own === undefined) return
     const deadLetters = [...response.deadLetters.values()].reduce((sum, letters) => sum + letters, 0)
     const { counted, duplicates, position, highWatermark, lastStableOffset } = response
@@ -136,7 +137,7 @@ export class GroupProgress implements Partial<CountObserver>, LogWatchObserver {
       const event = newestOf([response])
       if (event !== null) own.newest = { event, countedAt: OWN_TIME + ++this.#commits }
       // The last reading of the store may include it already.
-      if (position > this.#storedOffset(keyOf(partition))) own.since.push({ counted, duplicates, deadLetters, position })
+      if (position > this.#storedOffset(partitionKey(partition))) own.since.push({ counted, duplicates, deadLetters, position })
       this.#version++
     }
     const log = this.#logs.get(partition.partition)
@@ -149,7 +150,7 @@ export class GroupProgress implements Partial<CountObserver>, LogWatchObserver {
   }
 
   closed(partition: TopicPartition): void {
-    const own = this.#own.get(keyOf(partition))
+    const own = this.#own.get(partitionKey(partition))
     if (own === undefined) return
     own.here = false
     this.#version++
@@ -203,7 +204,7 @@ export class GroupProgress implements Partial<CountObserver>, LogWatchObserver {
   partitions(): GroupPartition[] | null {
     if (this.#stored === null) return null
     const known = [...this.#stored.values()].map((stored): GroupPartition => {
-      const own = this.#own.get(keyOf(stored))
+      const own = this.#own.get(partitionKey(stored))
       const lag = this.lagOf(stored)
       if (own === undefined) return { ...stored, here: false, lag }
       const amounts = own.since.reduce(plus, plus(own.before, stored))
@@ -213,15 +214,15 @@ export class GroupProgress implements Partial<CountObserver>, LogWatchObserver {
     const { topic = '', topicId = '', partitions = 0 } = this.#topic ?? {}
     for (let partition = 0; partition < partitions; partition++) {
       const at = { topic, topicId, partition }
-      if (this.#stored.has(keyOf(at))) continue
-      const here = this.#own.get(keyOf(at))?.here ?? false
+      if (this.#stored.has(partitionKey(at))) continue
+      const here = this.#own.get(partitionKey(at))?.here ?? false
       known.push({ ...at, ...NOTHING, position: { offset: 'log-start', leaderEpoch: -1 }, owner: null, here, lag: this.lagOf(at) })
     }
     return known
   }
 
   #position(partition: Pick<TopicPartition, 'topicId' | 'partition'>): FetchPosition | null {
-    const key = keyOf(partition)
+    const key = partitionKey(partition)
     const own = this.#own.get(key)?.position ?? null
     if (own !== null || this.#stored === null) return own
     return this.#stored.get(key)?.position ?? { offset: 'log-start', leaderEpoch: -1 }
@@ -236,10 +237,6 @@ export class GroupProgress implements Partial<CountObserver>, LogWatchObserver {
   #forget(partition: number): void {
     if (this.#logs.delete(partition)) this.#version++
   }
-}
-
-export function keyOf({ topicId, partition }: Pick<TopicPartition, 'topicId' | 'partition'>): string {
-  return `${topicId}/${partition}`
 }
 
 function plus(a: Amounts, b: Amounts): Amounts {

@@ -3,8 +3,8 @@
 import type { TopicPartition } from '@poke-api-pipeline/kafka-reader'
 import { MAX_LEAP } from '@poke-api-pipeline/pokemon-event'
 import { printable } from '@poke-api-pipeline/service-kit'
+import { partitionKey } from '../application/partition-key.ts'
 import type { SourceAnomaly } from '../entities/tally.ts'
-import { keyOf } from './group-progress.ts'
 
 /** A producer that sends unacknowledged events again has sent all of them by then, in ms. */
 const MAX_REPETITION = 5 * 60_000
@@ -38,7 +38,7 @@ export class AnomalousSources {
   add(at: TopicPartition, anomaly: SourceAnomaly): string | null {
     const now = this.#now()
     this.#forget(now)
-    const key = `${keyOf(at)} ${anomaly.source}`
+    const key = `${partitionKey(at)} ${anomaly.source}`
     const known = this.#sources.get(key) ?? { at, last: anomaly.last, repeatingSince: now, seenAt: now, reason: null }
     // A record of it was counted in between.
     if (anomaly.last !== known.last) known.repeatingSince = now
@@ -54,8 +54,8 @@ export class AnomalousSources {
   }
 
   closed(at: TopicPartition): void {
-    const closed = keyOf(at)
-    for (const [key, source] of this.#sources) if (keyOf(source.at) === closed) this.#sources.delete(key)
+    const closed = partitionKey(at)
+    for (const [key, source] of this.#sources) if (partitionKey(source.at) === closed) this.#sources.delete(key)
   }
 
   /** Why sources are reported now: a sentence for each. */

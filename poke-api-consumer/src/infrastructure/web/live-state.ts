@@ -3,10 +3,11 @@
 import type { FetchPosition, GroupView, TopicPartition } from '@poke-api-pipeline/kafka-reader'
 import { printable } from '@poke-api-pipeline/service-kit'
 import { newestOf } from '../../application/newest-event.ts'
+import { partitionKey } from '../../application/partition-key.ts'
 import type { CountedResponse, CountObserver, NewestEvent, StopReason, Totals } from '../../application/ports.ts'
 import type { Pokemon } from '../../entities/pokemon.ts'
 import type { TypeCounts } from '../../entities/tally.ts'
-import { type GroupPartition, type GroupProgress, keyOf } from '../group-progress.ts'
+import type { GroupPartition, GroupProgress } from '../group-progress.ts'
 import type { PartitionRow, Snapshot, Sums } from './snapshot.ts'
 
 /** Bounds that keep a snapshot small whatever the topic contains. It says how many entries were left out; the API has them all. */
@@ -108,24 +109,24 @@ export class LiveState implements Partial<CountObserver> {
   }
 
   opened(partition: TopicPartition, _position: FetchPosition): void {
-    this.#own.set(keyOf(partition), null)
+    this.#own.set(partitionKey(partition), null)
     this.#version++
   }
 
   counted(partition: TopicPartition, response: CountedResponse): void {
     const newest = newestOf([response])
     if (newest === null) return
-    this.#shownEvents.set(keyOf(partition), labelOf(newest))
+    this.#shownEvents.set(partitionKey(partition), labelOf(newest))
     this.#show(response.recent)
   }
 
   stopped(partition: TopicPartition, loss: StopReason): void {
-    if (this.#own.has(keyOf(partition))) this.#own.set(keyOf(partition), printable(loss.message))
+    if (this.#own.has(partitionKey(partition))) this.#own.set(partitionKey(partition), printable(loss.message))
     this.#version++
   }
 
   closed(partition: TopicPartition): void {
-    if (this.#own.delete(keyOf(partition))) this.#version++
+    if (this.#own.delete(partitionKey(partition))) this.#version++
   }
 
   groupSeen({ unread, reasons }: GroupView): void {
@@ -164,7 +165,7 @@ export class LiveState implements Partial<CountObserver> {
       lag: lag?.records ?? null,
       heldBack: lag?.heldBack ?? null,
       unread: !here && topicId === this.#progress.topicId && this.#unread.partitions.has(partition),
-      stopped: (here ? this.#own.get(keyOf({ topicId, partition })) : null) ?? null,
+      stopped: (here ? this.#own.get(partitionKey({ topicId, partition })) : null) ?? null,
     }))
   }
 
@@ -251,7 +252,7 @@ export class LiveState implements Partial<CountObserver> {
    */
   #showOtherInstances(): void {
     for (const { here, newest, ...partition } of this.#newestEvents()) {
-      const key = keyOf(partition)
+      const key = partitionKey(partition)
       const label = labelOf(newest.event)
       if (this.#shownEvents.get(key) === label || (here && this.#shownEvents.has(key))) continue
       this.#shownEvents.set(key, label)

@@ -221,5 +221,5 @@ test('the consumer ends with one message if the folder of its store cannot be ma
     dir,
     env: { STORE_URL: 'sqlite:/proc/no-such/counts.db' },
   })
-  await assert.rejects(refused, /the consumer ended with 73:.*the folder of the store \/proc\/no-such\/counts\.db cannot be made/s)
+  await assert.rejects(refused, /the consumer ended with 73:.*the folder of the store \/proc\/no-such\/counts\.db cannot be created/s)
 })

@@ -103,7 +103,7 @@ function fences(member: ConsumerProcess): number {
   const reported = new Set<number>()
   for (const { msg, partition = -1 } of member.log) {
     if (/the group has assigned|^counts /.test(msg)) reported.clear()
-    if (!/was opened by another instance/.test(msg)) continue
+    if (!/^another instance opened partition/.test(msg)) continue
     assert.ok(
       !reported.has(partition),
       `reported twice that partition ${partition} was opened by another instance:\n${member.output.slice(-20_000)}`,

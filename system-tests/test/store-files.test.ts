@@ -40,7 +40,7 @@ for (const [what, suffixes] of [
       assert.equal(end?.level, 'fatal')
       assert.match(
         end?.msg ?? '',
-        /type-counts\.db-wal was (removed|replaced by another file) while this process had the store .* open: it ends/,
+        /type-counts\.db-wal was (removed|replaced by another file) while this process had the store .* open: the process ends/,
       )
       assert.equal(first.exitCode, 65)
       feeding.abort()

@@ -14,7 +14,7 @@ import { Topics } from '../topics.ts'
 const PATIENCE = 60_000
 const TOPIC = 'spoofed'
 const SOURCE = '/poke-api-producer/live'
-const servers = serversOfFile('doubted-sources')
+const servers = serversOfFile('source-anomalies')
 
 test('events of a producer are counted after another program used its source with an absurd sequence; a plausible sequence is reported', async (t) => {
   const { brokers } = servers.kafka

@@ -13,6 +13,11 @@ export class ByteWords {
     this.#tail = lastWord(view, start, end)
   }
 
+  /** Whether these bytes are the `length` bytes at `start`. */
+  equals(view: DataView, start: number, length: number): boolean {
+    return length === this.length && this.at(view, start)
+  }
+
   /** Whether these bytes stand at `start`, behind which `view` has at least as many. */
   at(view: DataView, start: number): boolean {
     const words = this.#words

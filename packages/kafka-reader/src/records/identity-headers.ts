@@ -3,23 +3,22 @@ import type { EventIdentity } from '../ports.ts'
 import { type ByteWords, wordsOf } from './byte-words.ts'
 import { SourceTable } from './source-table.ts'
 
-/** A header's name. Its last four bytes are compared first: names of the same length nearly always differ there. */
-class HeaderName {
-  /** In bytes; −1 matches no header. */
-  readonly length: number
-  /** Selects the name's bytes in the little-endian word that ends where the name ends: all four, or fewer for a shorter name. */
-  readonly mask: number
-  readonly tail: number
-  readonly words: ByteWords
+// What a header is for.
+export const NO_HEADER = 0
+export const TYPE_HEADER = 1
+export const SOURCE_HEADER = 2
+export const SEQUENCE_HEADER = 3
 
-  /** @param name null matches no header */
-  constructor(name: string | null) {
-    const bytes = Buffer.from(name ?? '')
-    this.length = name === null ? -1 : bytes.length
-    this.mask = bytes.length === 0 ? 0 : -1 << (8 * Math.max(4 - bytes.length, 0))
-    this.tail = Buffer.concat([Buffer.alloc(4), bytes]).readInt32LE(bytes.length) & this.mask
-    this.words = wordsOf(name ?? '')
-  }
+const NO_BYTES = Buffer.alloc(0)
+
+/** Of a reader without an identity: no header has a role. */
+const NONE: EventIdentity = {
+  typeHeader: 'type',
+  expectedType: '',
+  sourceHeader: 'source',
+  maxSourceBytes: 1,
+  sequenceHeader: 'sequence',
+  sequenceDigits: 1,
 }
 
 /**
@@ -27,30 +26,70 @@ class HeaderName {
  * all of their records.
  */
 export class IdentityHeaders {
-  readonly type: HeaderName
-  readonly expectedType: ByteWords
-  readonly source: HeaderName
-  readonly sequence: HeaderName
+  /**
+   * Whether type and source have names of at least four bytes, and the sequence one of eight to twelve: then the lengths and words below tell most
+   * headers without a role apart, and the sequence from all others. Otherwise no header has these lengths, and every one must be asked for its role.
+   */
+  readonly isUsual: boolean
+  readonly typeLength: number
+  readonly typeTail: number
+  readonly sourceLength: number
+  readonly sourceTail: number
+  readonly sequenceLength: number
+  readonly sequenceHead: number
+  readonly sequenceBody: number
+  readonly sequenceTail: number
   readonly sequenceDigits: number
   readonly sources: SourceTable
+  readonly #type: ByteWords
+  readonly #expectedType: ByteWords
+  readonly #source: ByteWords
+  readonly #sequence: ByteWords
+  readonly #isEmpty: boolean
 
   /**
    * @param identity null: no record has an identity
-   * @throws RangeError where two of the headers have the same name, or a number is not a positive integer
+   * @throws RangeError if two of the headers have the same name, or a number is not a positive integer
    */
   constructor(identity: EventIdentity | null) {
-    const names = identity === null ? [] : [identity.typeHeader, identity.sourceHeader, identity.sequenceHeader]
+    const { typeHeader, expectedType, sourceHeader, maxSourceBytes, sequenceHeader, sequenceDigits } = identity ?? NONE
+    const names = [typeHeader, sourceHeader, sequenceHeader]
     if (new Set(names).size < names.length)
-      throw new RangeError(`three different headers identify an event, but these are ${names.join(', ')}`)
-    const { sequenceDigits = 1, maxSourceBytes = 1 } = identity ?? {}
-    for (const [what, value] of Object.entries({ sequenceDigits, maxSourceBytes })) {
+      throw new RangeError(`an event is identified by three different headers, but these are ${names.join(', ')}`)
+    for (const [what, value] of Object.entries({ maxSourceBytes, sequenceDigits })) {
       if (!Number.isSafeInteger(value) || value < 1) throw new RangeError(`${what} must be a positive integer, but is ${value}`)
     }
-    this.type = new HeaderName(identity?.typeHeader ?? null)
-    this.expectedType = wordsOf(identity?.expectedType ?? '')
-    this.source = new HeaderName(identity?.sourceHeader ?? null)
-    this.sequence = new HeaderName(identity?.sequenceHeader ?? null)
+    this.#isEmpty = identity === null
+    this.#type = wordsOf(typeHeader)
+    this.#expectedType = wordsOf(expectedType)
+    this.#source = wordsOf(sourceHeader)
+    this.#sequence = wordsOf(sequenceHeader)
+    const [type = NO_BYTES, source = NO_BYTES, sequence = NO_BYTES] = names.map((name) => Buffer.from(name))
+    const isUsual = type.length >= 4 && source.length >= 4 && sequence.length >= 8 && sequence.length <= 12
+    this.isUsual = isUsual
+    this.typeLength = isUsual ? type.length : -1
+    this.typeTail = isUsual ? type.readInt32LE(type.length - 4) : 0
+    this.sourceLength = isUsual ? source.length : -1
+    this.sourceTail = isUsual ? source.readInt32LE(source.length - 4) : 0
+    this.sequenceLength = isUsual && identity !== null ? sequence.length : -1
+    this.sequenceHead = isUsual ? sequence.readInt32LE(0) : 0
+    this.sequenceBody = isUsual ? sequence.readInt32LE(4) : 0
+    this.sequenceTail = isUsual ? sequence.readInt32LE(sequence.length - 4) : 0
     this.sequenceDigits = sequenceDigits
     this.sources = new SourceTable(maxSourceBytes)
+  }
+
+  /** What the header whose name stands at `at` is for. */
+  roleOf(view: DataView, at: number, length: number): number {
+    if (this.#isEmpty) return NO_HEADER
+    if (this.#sequence.equals(view, at, length)) return SEQUENCE_HEADER
+    if (this.#source.equals(view, at, length)) return SOURCE_HEADER
+    if (this.#type.equals(view, at, length)) return TYPE_HEADER
+    return NO_HEADER
+  }
+
+  /** Whether the type header's value that stands at `at` is the expected type. */
+  isExpected(view: DataView, at: number, length: number): boolean {
+    return this.#expectedType.equals(view, at, length)
   }
 }

@@ -31,7 +31,7 @@ import {
   TRANSACTIONAL,
 } from './batch-format.ts'
 import { type Decompressor, TOO_LARGE } from './decompress.ts'
-import type { IdentityHeaders } from './identity-headers.ts'
+import { type IdentityHeaders, NO_HEADER, SEQUENCE_HEADER, SOURCE_HEADER } from './identity-headers.ts'
 
 /** Type of the control record that ends a transaction which is not to be seen. */
 const ABORT = 0
@@ -537,19 +537,9 @@ export class BatchCursor implements RecordCursor {
     const appendTime = this.#appendTime
     const hasAppendTime = this.#hasAppendTime
     const isDense = this.#isDense
-    // The names to compare with: fields of objects would be read again for each header.
-    const {
-      type: typeName,
-      expectedType,
-      source: sourceName,
-      sequence: sequenceName,
-      sequenceDigits,
-      sources: sourceTable,
-    } = this.#identity
-    const { length: typeNameLength, mask: typeMask, tail: typeTail } = typeName
-    const expectedLength = expectedType.length
-    const { length: sourceNameLength, mask: sourceMask, tail: sourceTail } = sourceName
-    const { length: sequenceNameLength, mask: sequenceMask, tail: sequenceTail } = sequenceName
+    const identity = this.#identity
+    const { sequenceDigits, isUsual, typeLength, typeTail, sourceLength: sourceNameLength, sourceTail } = identity
+    const { sequenceLength: sequenceNameLength, sequenceHead, sequenceBody, sequenceTail } = identity
     // How the headers of an earlier record with an identity began, up to its type and source: most others begin with the same bytes.
     let prefixStart = 0
     let prefixLength = 0
@@ -677,34 +667,40 @@ export class BatchCursor implements RecordCursor {
         const value = at
         if (length > end - at) return false
         if (length > 0) at += length
-        // Four bytes can be read up to the end of the shortest name, because a record's first bytes stand before it.
+        // The sequence is the one header that is found anew in nearly every record.
+        let role = NO_HEADER
+        if (nameLength === sequenceNameLength) {
+          if (
+            view.getInt32(name, true) === sequenceHead &&
+            view.getInt32(name + 4, true) === sequenceBody &&
+            view.getInt32(name + sequenceNameLength - 4, true) === sequenceTail
+          )
+            role = SEQUENCE_HEADER
+        }
         if (
-          nameLength === typeNameLength &&
-          (view.getInt32(name + typeNameLength - 4, true) & typeMask) === typeTail &&
-          typeName.words.at(view, name)
-        ) {
-          types++
-          if (length === expectedLength && expectedType.at(view, value)) expectedTypes++
-          identityEnd = at
-          identityHeaders = header + 1
-        } else if (
-          nameLength === sourceNameLength &&
-          (view.getInt32(name + sourceNameLength - 4, true) & sourceMask) === sourceTail &&
-          sourceName.words.at(view, name)
-        ) {
-          sources++
-          sourceStart = value
-          sourceLength = length
-          identityEnd = at
-          identityHeaders = header + 1
-        } else if (
-          nameLength === sequenceNameLength &&
-          (view.getInt32(name + sequenceNameLength - 4, true) & sequenceMask) === sequenceTail &&
-          sequenceName.words.at(view, name)
-        ) {
-          sequences++
-          sequenceStart = value
-          sequenceLength = length
+          role === NO_HEADER &&
+          (!isUsual ||
+            (nameLength === typeLength && view.getInt32(name + typeLength - 4, true) === typeTail) ||
+            (nameLength === sourceNameLength && view.getInt32(name + sourceNameLength - 4, true) === sourceTail))
+        )
+          role = identity.roleOf(view, name, nameLength)
+        if (role !== NO_HEADER) {
+          if (role === SEQUENCE_HEADER) {
+            sequences++
+            sequenceStart = value
+            sequenceLength = length
+          } else if (role !== NO_HEADER) {
+            if (role === SOURCE_HEADER) {
+              sources++
+              sourceStart = value
+              sourceLength = length
+            } else {
+              types++
+              if (identity.isExpected(view, value, length)) expectedTypes++
+            }
+            identityEnd = at
+            identityHeaders = header + 1
+          }
         }
       }
       if (at !== end) return false
@@ -716,7 +712,7 @@ export class BatchCursor implements RecordCursor {
         // Sixteen digits, the most that a safe integer has, are read in four words.
         sequence = sequenceDigits === 16 ? digits16(view, sequenceStart) : digits(bytes, sequenceStart, sequenceDigits)
         if (source === null && sequence >= 0 && sourceLength > 0) {
-          source = sourceTable.find(bytes, view, sourceStart, sourceStart + sourceLength)
+          source = identity.sources.find(bytes, view, sourceStart, sourceStart + sourceLength)
           if (source !== null && identityEnd <= sequenceStart && comparable(view, headersStart, identityEnd)) {
             prefixStart = headersStart
             prefixLength = identityEnd - headersStart

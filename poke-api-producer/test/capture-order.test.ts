@@ -61,7 +61,7 @@ describe('random order', () => {
 })
 
 describe('sweep order', () => {
-  test('names each Pokémon once, and then none', () => {
+  test('gives each Pokémon once, and then none', () => {
     const sweep = new SweepOrder(POKEDEX)
     assert.equal(sweep.total, 1351)
     const named = POKEDEX.map(() => sweep.next())
@@ -86,19 +86,19 @@ describe('sweep order', () => {
     assert.equal(new SweepOrder(stored(sweep.progress)).finished, true)
   })
 
-  test('names the Pokémon of a list once, whatever its order and however often it has them', () => {
+  test('gives each Pokémon once, whatever the order of the list and however often it has them', () => {
     const sweep = new SweepOrder([3, 1, 3, 2, 1])
     assert.deepEqual([sweep.next(), sweep.next(), sweep.next(), sweep.next()], [1, 2, 3, null])
   })
 
-  test('names again, after the others, what could not be obtained', () => {
+  test('gives a Pokémon that could not be obtained again, after all others', () => {
     const sweep = new SweepOrder([1, 2, 3])
     const first = sweep.next() as number
     sweep.putBack(first)
     assert.deepEqual([sweep.next(), sweep.next(), sweep.next(), sweep.next()], [2, 3, 1, null])
   })
 
-  test('goes on where its progress says: what was named and not completed is named again', () => {
+  test('continues from its progress: gives again what was given and not completed', () => {
     const sweep = new SweepOrder([1, 2, 3, 10001])
     for (let i = 0; i < 3; i++) sweep.next()
     sweep.complete(2, pokemon(2))
@@ -109,13 +109,13 @@ describe('sweep order', () => {
     assert.deepEqual([again.next(), again.next(), again.next()], [1, 10001, null])
   })
 
-  test('goes on with the list that it began with', () => {
+  test('continues with the list that it began with', () => {
     const progress = stored(new SweepOrder(POKEDEX).progress)
     assert.equal(progress.ids, '1-1025,10001-10326')
     assert.deepEqual(new SweepOrder(progress).total, 1351)
   })
 
-  test('keeps what the counts rise by: what was captured, by type, each type once, and without what does not exist', () => {
+  test('knows by how much each type will rise: each captured Pokémon once for each of its types', () => {
     const sweep = new SweepOrder([1, 2, 3, 4])
     sweep.complete(1, pokemon(1, 'grass', 'poison'))
     sweep.complete(2, null)
@@ -125,7 +125,7 @@ describe('sweep order', () => {
     assert.deepEqual(types, { grass: 2, poison: 1, fire: 1 })
   })
 
-  test('is finished without what was left out, remembers it with its reasons, and knows for whom the API has answered', () => {
+  test('is finished without Pokémon that were left out, remembers their reasons, and knows one that the API has answered for', () => {
     const sweep = new SweepOrder([1, 2, 7, 9])
     assert.equal(sweep.answered, null)
     sweep.leaveOut(2, 'types is empty')
@@ -142,7 +142,7 @@ describe('sweep order', () => {
     assert.deepEqual(leftOutOf(stored(new SweepOrder([1]).progress)), { count: 0, lines: [] })
   })
 
-  test('keeps few words however much is left out', () => {
+  test('stores few reasons, however many Pokémon are left out', () => {
     const sweep = new SweepOrder(POKEDEX)
     for (const id of POKEDEX) sweep.leaveOut(id, 'x'.repeat(10_000))
     const progress = sweep.progress
@@ -151,13 +151,13 @@ describe('sweep order', () => {
     assert.deepEqual([count, lines.length], [1351, 20])
   })
 
-  test('is small: a whole Pokédex under way takes less than 600 bytes', () => {
+  test('has progress of less than 600 bytes for a whole Pokédex', () => {
     const sweep = new SweepOrder(POKEDEX)
     for (const [index, id] of POKEDEX.entries()) sweep.complete(id, pokemon(id, `type-${index % 18}`))
     assert.ok(JSON.stringify(sweep.progress).length < 600, JSON.stringify(sweep.progress))
   })
 
-  test('refuses what would capture a Pokémon twice, or one that is not its own', () => {
+  test('refuses to complete a Pokémon twice, or one that is not in its list', () => {
     const sweep = new SweepOrder([1, 2])
     sweep.complete(1, pokemon(1))
     assert.throws(() => sweep.complete(1, pokemon(1)), /captured twice/)
@@ -173,7 +173,7 @@ describe('sweep order', () => {
     test(`refuses progress with ${what}`, () => assert.throws(() => new SweepOrder(progress), RangeError))
   }
 
-  test('captures each exactly once however often it is killed, with captures under way that end in any order', () => {
+  test('captures each exactly once, however often it is killed and in whatever order captures end', () => {
     const ids = fc.uniqueArray(fc.integer({ min: 1, max: 60 }), { maxLength: 40 })
     const moves = fc.infiniteStream(
       fc.record({ kind: fc.constantFrom('name', 'complete', 'missing', 'fail', 'leave out', 'kill'), pick: fc.nat() }),

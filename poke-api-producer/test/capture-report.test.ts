@@ -23,7 +23,7 @@ function setUp() {
 }
 
 suite('the report', () => {
-  test('says nothing of single captures, and sums them up', () => {
+  test('logs no single captures, but summaries', () => {
     const { said, report } = setUp()
     for (let n = 0; n < 5; n++) report.captured(PIKACHU)
     report.published(3)
@@ -34,7 +34,7 @@ suite('the report', () => {
     assert.deepEqual(said, ['info: captured 5, published 3, 2 wait for Kafka'], 'nothing happened since the first')
   })
 
-  test('a setting for a topic that is there already is said to change nothing, and what would', () => {
+  test('warns of a setting that has no effect on an existing topic, and says what to use instead', () => {
     const { said, report } = setUp()
     report.settingUnused('KAFKA_TOPIC_PARTITIONS', 12, 'poke-topic', 3)
     assert.deepEqual(said, [
@@ -42,7 +42,7 @@ suite('the report', () => {
     ])
   })
 
-  test('PokeAPI failing is not ready, until it answers again', () => {
+  test('is not ready while PokeAPI fails', () => {
     const { said, health, report } = setUp()
     assert.deepEqual(health.reasons(), [])
     report.captureFailed(new PokeApiError('unreachable', 'PokeAPI at https://a cannot be reached'))
@@ -56,7 +56,7 @@ suite('the report', () => {
     ])
   })
 
-  test('Kafka failing is not ready, until it takes events again', () => {
+  test('is not ready while Kafka fails', () => {
     const { said, health, report } = setUp()
     report.publishFailed(new PublishError('unreachable', 'Kafka is away'))
     report.captured(PIKACHU)
@@ -66,7 +66,7 @@ suite('the report', () => {
     assert.deepEqual(said, ['warn: Kafka is away', 'info: Kafka accepts events again'])
   })
 
-  test('a full outbox is not ready, and the log says that capturing pauses and goes on', () => {
+  test('is not ready while the outbox is full, and logs when capturing is paused and resumed', () => {
     const { said, health, report } = setUp()
     report.paused(true)
     assert.deepEqual(health.reasons(), ['outbox: the outbox is full: 100 events wait for Kafka (OUTBOX_MAX_EVENTS)'])
@@ -78,7 +78,7 @@ suite('the report', () => {
     ])
   })
 
-  test('an outbox that cannot store is not ready, and pauses for that reason', () => {
+  test('is not ready while the outbox cannot store, and says so when capturing is paused', () => {
     const { said, health, report } = setUp()
     report.storeFailed(new OutboxError('full', 'the disk is full'))
     report.paused(true)
@@ -89,7 +89,7 @@ suite('the report', () => {
     assert.deepEqual(health.reasons(), [])
   })
 
-  test('a sweep is said at its beginning, or where it goes on, and at its end', () => {
+  test('logs the beginning or continuation of a sweep, and its end', () => {
     const { said, report } = setUp()
     report.sweepProgress(10, 1351)
     report.sweepProgress(11, 1351)
@@ -107,7 +107,7 @@ suite('the report', () => {
     })
   })
 
-  test('a Pokémon that is left out is said at once, and all of them with their reasons at the end', () => {
+  test('logs a Pokémon that is left out at once, and all of them with their reasons at the end', () => {
     const { said, health, report } = setUp()
     const error = new PokeApiError('not-a-pokemon', 'PokeAPI at a/7/ returned no Pokémon', { reason: 'types is empty' })
     report.captureFailed(error)
@@ -126,7 +126,7 @@ suite('the report', () => {
   })
 })
 
-test('metrics tell every event by its number', async () => {
+test('metrics count every event', async () => {
   const registry = createRegistry()
   const metrics = new ProducerMetrics(registry)
   metrics.captured(PIKACHU)

@@ -1,4 +1,4 @@
-/** The controller between a mocked PokeAPI, a real outbox and a mocked Kafka: what is captured, stored and sent, and what every trouble ends in. */
+/** The controller with a mocked PokeAPI, a real outbox and a mocked Kafka: what it captures, stores and sends, and what it does after each failure. */
 import assert from 'node:assert/strict'
 import { cpSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -135,7 +135,7 @@ describe('capturing at random', () => {
     )
   })
 
-  test('a slow API has as many captures under way as allowed, and what cannot begin in time is left out', async (t) => {
+  test('a slow API gets as many requests at once as allowed, and beginnings that are missed are skipped', async (t) => {
     const { clock, api, finish } = setUp(t, { api: { latency: 5500 }, limits: { concurrency: 2 } })
     await clock.until(() => api.asked.length >= 5, 'five captures')
     await finish()
@@ -146,7 +146,7 @@ describe('capturing at random', () => {
     )
   })
 
-  test('after a pause it goes on at its pace, without a burst of what was left out', async (t) => {
+  test('after a pause it goes on at its pace, without a burst for skipped beginnings', async (t) => {
     const { clock, api, publisher, observer, finish } = setUp(t, { limits: { maxEvents: 5 } })
     await clock.until(() => observer.capturedIds.length === 3, 'three captures')
     publisher.down = publishFailed()
@@ -170,7 +170,7 @@ describe('capturing at random', () => {
     )
   })
 
-  test('an API that is away is asked less and less often, and the failures are told', async (t) => {
+  test('an API that is away is requested less and less often, and each failure is reported', async (t) => {
     const { clock, api, observer, publisher, finish } = setUp(t)
     await clock.until(() => publisher.arrived.length > 0, 'a capture')
     api.down = apiIsDown()
@@ -185,7 +185,7 @@ describe('capturing at random', () => {
     await finish()
   })
 
-  test('an API that is away at the start is waited for, and what an earlier run stored is sent meanwhile', async (t) => {
+  test('waits for an API that is away at the start, and sends the events of an earlier run meanwhile', async (t) => {
     const dir = folder(t)
     leave(dir, 7, 8)
     const { clock, api, publisher, observer, finish } = setUp(t, { dir, api: { ids: [1], down: apiIsDown() } })
@@ -199,7 +199,7 @@ describe('capturing at random', () => {
 })
 
 describe('a sweep', () => {
-  test('captures each Pokémon once, and is over when Kafka has acknowledged all', async (t) => {
+  test('captures each Pokémon once, and ends when Kafka has acknowledged all', async (t) => {
     const { publisher, observer, dir, ended } = setUp(t, { mode: SWEEP, api: { ids: range(1, 50) } })
     await ended()
     assert.deepEqual(countedIds(publisher.logs), range(1, 50))
@@ -220,13 +220,13 @@ describe('a sweep', () => {
     assert.deepEqual(new Set(api.asked.map(({ at }) => at)), new Set([0, 20, 40, 60, 80]))
   })
 
-  test('ends with its last capture: what it stores then waits for nothing', async (t) => {
+  test('stores its last captures without delay', async (t) => {
     const { clock, ended } = setUp(t, { mode: SWEEP, api: { ids: range(1, 8), latency: 1000 }, limits: { concurrency: 4 } })
     await ended()
     assert.equal(clock.now(), 2000)
   })
 
-  test('asks for more ahead while the API answers, and for no more than must be when it has failed', async (t) => {
+  test('requests ahead while the API answers, and no more than needed after it has failed', async (t) => {
     const { clock, api, ended } = setUp(t, {
       mode: SWEEP,
       api: { ids: range(1, 40), latency: 20 },
@@ -255,7 +255,7 @@ describe('a sweep', () => {
     assert.equal(observer.finishedSweeps[0]?.captured, 2)
   })
 
-  test('one that cannot be obtained holds up no other, and keeps its place until it can', async (t) => {
+  test('a Pokémon that cannot be obtained blocks no other, and is tried again until it is obtained', async (t) => {
     const { clock, api, publisher, observer, ended } = setUp(t, {
       mode: SWEEP,
       api: { ids: range(1, 30) },
@@ -274,7 +274,7 @@ describe('a sweep', () => {
     assert.deepEqual(countedIds(publisher.logs), range(1, 30))
   })
 
-  test('ends without those that fail again and again while others are answered for, and remembers why', async (t) => {
+  test('leaves out Pokémon that fail repeatedly while the API answers for others, and remembers why', async (t) => {
     const { api, publisher, observer, dir, ended } = setUp(t, { mode: SWEEP, api: { ids: range(1, 30), latency: 10 } })
     api.failing.set(7, new PokeApiError('not-a-pokemon', 'no Pokémon', { reason: 'types is empty' }))
     api.failing.set(9, new PokeApiError('status', 'no answer', { reason: 'answered with status 500' }))
@@ -292,7 +292,7 @@ describe('a sweep', () => {
     assert.equal(left(dir).sweep, false)
   })
 
-  test('waits for an API that is away, however long: no Pokémon is left out for that', async (t) => {
+  test('waits for an API that is away, however long, and leaves no Pokémon out because of that', async (t) => {
     const { clock, api, publisher, observer, ended } = setUp(t, { mode: SWEEP, api: { ids: range(1, 12), latency: 10 } })
     await clock.until(() => publisher.arrived.length >= 8, 'some captures')
     api.down = new PokeApiError('status', 'answered with status 503')
@@ -317,7 +317,7 @@ describe('a sweep', () => {
     assert.deepEqual(observer.capturedIds.toSorted(), [1, 2, 3])
   })
 
-  test('asks the API once whether it answers, however many fail side by side', async (t) => {
+  test('asks the API once whether it answers, however many captures fail at the same time', async (t) => {
     const { clock, api, observer, ended } = setUp(t, {
       mode: SWEEP,
       api: { ids: range(1, 9), latency: 10 },
@@ -331,7 +331,7 @@ describe('a sweep', () => {
     assert.deepEqual(new Set(api.confirmed), new Set([1]))
   })
 
-  test('remembers after its process was ended what it left out, and the next sweep asks for it again', async (t) => {
+  test('remembers over a restart which Pokémon it left out, and the next sweep requests them again', async (t) => {
     const dir = folder(t)
     const publisher = new MockKafkaProducer()
     const first = setUp(t, { dir, publisher, mode: SWEEP, api: { ids: range(1, 9), latency: 10 } })
@@ -352,7 +352,7 @@ describe('a sweep', () => {
     )
   })
 
-  test('goes on after its process was ended, and starts anew once it was finished', async (t) => {
+  test('continues after a restart, and begins anew once it was finished', async (t) => {
     const dir = folder(t)
     const publisher = new MockKafkaProducer()
     const api = { ids: range(1, 40), latency: 10 }
@@ -372,7 +372,7 @@ describe('a sweep', () => {
     )
   })
 
-  test('that was captured but not acknowledged when its process ended is finished first, not begun anew', async (t) => {
+  test('is finished first, not begun anew, when its process ended after the last capture and before the last acknowledgement', async (t) => {
     const dir = folder(t)
     const publisher = new MockKafkaProducer()
     publisher.down = publishFailed()
@@ -389,7 +389,7 @@ describe('a sweep', () => {
 })
 
 describe('storing', () => {
-  test('captures of a sweep that finish within a moment share one transaction, and acknowledged events leave in the next (rule P2)', async (t) => {
+  test('captures of a sweep that finish within a moment share one transaction, and acknowledged events are removed in the next one (rule P2)', async (t) => {
     const { outbox, publisher, ended } = setUp(t, { mode: SWEEP, api: { ids: range(1, 64), latency: 20 }, limits: { concurrency: 32 } })
     await ended()
     const withCaptures = outbox.commits.filter(({ captures }) => captures.length > 0)
@@ -401,7 +401,7 @@ describe('storing', () => {
     assert.ok(outbox.commits.length <= 3, `${outbox.commits.length} transactions`)
   })
 
-  test('what is acknowledged waits a moment for what is captured, and leaves in one transaction with it (rule P2)', async (t) => {
+  test('acknowledged events are removed in the same transaction as captures that arrive a moment later (rule P2)', async (t) => {
     const { clock, outbox, finish } = setUp(t, { mode: { order: 'random', interval: 5 } })
     await clock.until(() => outbox.commits.length === 10, 'ten transactions')
     assert.deepEqual(
@@ -411,7 +411,7 @@ describe('storing', () => {
     await finish()
   })
 
-  test('what is captured during a send is stored with its acknowledgement, and soon where there is none', async (t) => {
+  test('a capture during a send is stored together with the acknowledgement, and soon where none arrives', async (t) => {
     const publisher = new MockKafkaProducer()
     const { clock, outbox, finish } = setUp(t, { publisher, mode: { order: 'random', interval: 5 } })
     await clock.until(() => publisher.arrived.length > 0, 'a first event')
@@ -458,7 +458,7 @@ describe('storing', () => {
     assert.equal(observer.pauses.at(-1), false)
   })
 
-  test('a disk that stays full when the run is told to end is said, not kept silent', async (t) => {
+  test('a run that cannot store when it is told to end rejects with the reason', async (t) => {
     const { outbox, clock, observer, finish } = setUp(t)
     outbox.failure = new OutboxError('full', 'the disk is full')
     await clock.until(() => observer.storeFailures.length > 0, 'a failure')
@@ -475,7 +475,7 @@ describe('storing', () => {
 })
 
 describe('publishing', () => {
-  test('what an earlier run stored is sent first, and capturing does not wait for it', async (t) => {
+  test('sends the events of an earlier run first, and capturing does not wait for that', async (t) => {
     const dir = folder(t)
     leave(dir, 101, 102)
     const publisher = new MockKafkaProducer()
@@ -488,7 +488,7 @@ describe('publishing', () => {
     assert.deepEqual(ids(publisher.sends[0] ?? []), [101, 102])
   })
 
-  test('one send is outstanding at a time, and takes what is pending without waiting for more (rule P4)', async (t) => {
+  test('one send is outstanding at a time, and it has all stored events without waiting for more (rule P4)', async (t) => {
     const publisher = new MockKafkaProducer()
     const { clock, outbox, finish } = setUp(t, { publisher })
     await clock.until(() => publisher.arrived.length === 1, 'the first')
@@ -506,7 +506,7 @@ describe('publishing', () => {
 
   for (const appended of ['all', 'none', { partition: 0 }] as const) {
     const what = typeof appended === 'object' ? 'one partition of it' : appended
-    test(`a send that fails with ${what} appended is sent again unchanged, and nothing newer before it is acknowledged (rule P4)`, async (t) => {
+    test(`a failed send with ${what} appended is sent again unchanged, and nothing newer before it is acknowledged (rule P4)`, async (t) => {
       const publisher = new MockKafkaProducer()
       const { clock, outbox, finish } = setUp(t, {
         publisher,
@@ -537,7 +537,7 @@ describe('publishing', () => {
     })
   }
 
-  test('what arrives late was delivered already, so that it is recognised (rule P4)', async (t) => {
+  test('a send that arrives late was delivered before, so consumers recognise it (rule P4)', async (t) => {
     const publisher = new MockKafkaProducer({ partitions: 1 })
     publisher.fates.push({ appended: 'none', error: publishFailed('deadline') })
     const { clock, outbox, finish } = setUp(t, { publisher })
@@ -549,7 +549,7 @@ describe('publishing', () => {
     assertCapturesCountedOnce(publisher, outbox)
   })
 
-  test('an event captured while the topic is not known gets its partition stored before it is sent, and keeps it (rule P3)', async (t) => {
+  test('the partition of an event that was captured before the topic was known is stored before the first send, and never changes (rule P3)', async (t) => {
     const publisher = new MockKafkaProducer({ partitions: 2 })
     publisher.down = publishFailed()
     const { clock, outbox, dir, finish } = setUp(t, { publisher, mode: SWEEP, api: { ids: range(1, 12) } })
@@ -568,7 +568,7 @@ describe('publishing', () => {
     assert.deepEqual(countedIds(publisher.logs), range(1, 12))
   })
 
-  test('a capture gets its partition when it is stored, where the topic is known (rule P3)', async (t) => {
+  test('a capture gets its partition when it is stored, once the topic is known (rule P3)', async (t) => {
     const { clock, publisher, outbox, finish } = setUp(t)
     await clock.until(() => publisher.prepared > 0, 'the topic')
     const release = publisher.hold()
@@ -578,7 +578,7 @@ describe('publishing', () => {
     await finish()
   })
 
-  test('fewer events are sent where so many are too large for the topic, down to one', async (t) => {
+  test('sends fewer events, down to one, when the topic does not accept as many', async (t) => {
     const dir = folder(t)
     leave(dir, ...range(1, 100))
     const publisher = new MockKafkaProducer()
@@ -589,7 +589,7 @@ describe('publishing', () => {
     assert.equal(publisher.sends.filter((send) => send.length > 10).length, 4, 'after 100, 50, 25 and 12 no send was too large')
   })
 
-  test('fewer events are sent where the broker closes the connection on so many, until it takes them', async (t) => {
+  test('sends fewer events when the broker closes the connection, until it accepts them', async (t) => {
     const dir = folder(t)
     leave(dir, ...range(1, 100))
     const publisher = new MockKafkaProducer()
@@ -615,7 +615,7 @@ describe('publishing', () => {
     }
   })
 
-  test('while Kafka is away captures wait up to the bound; then capturing pauses, and goes on when a fifth is free', async (t) => {
+  test('while Kafka is away the outbox fills up to its bound; then capturing pauses, and goes on when a fifth is free', async (t) => {
     const publisher = new MockKafkaProducer()
     publisher.down = publishFailed()
     const { clock, api, outbox, observer, ended } = setUp(t, {
@@ -637,7 +637,7 @@ describe('publishing', () => {
     assert.deepEqual(countedIds(publisher.logs), range(1, 100))
   })
 
-  test('a refusal for good ends the run with its error, and the events stay', async (t) => {
+  test('an error that retrying cannot help ends the run, and the events stay in the outbox', async (t) => {
     const publisher = new MockKafkaProducer()
     const { clock, observer, ended, dir } = setUp(t, { publisher })
     await clock.until(() => observer.publishedEvents === 2, 'two events')
@@ -648,7 +648,7 @@ describe('publishing', () => {
     assert.equal(left(dir).ids.length, 1)
   })
 
-  test('a mistake in the program ends the run too, instead of being tried for ever', async (t) => {
+  test('a mistake in the program ends the run, instead of being retried for ever', async (t) => {
     const publisher = new MockKafkaProducer()
     const mistake = new TypeError('undefined is not a function')
     publisher.fates.push({ appended: 'none', error: mistake })
@@ -656,7 +656,7 @@ describe('publishing', () => {
     await assert.rejects(ended(), mistake)
   })
 
-  test('an error of PokeAPI that is hopeless ends the run, after what was captured is published', async (t) => {
+  test('an error of PokeAPI that retrying cannot help ends the run, after all captures are published', async (t) => {
     const { clock, api, publisher, ended } = setUp(t)
     await clock.until(() => publisher.arrived.length > 0, 'a capture')
     api.down = new PokeApiError('cache', 'the cache cannot be used')
@@ -666,7 +666,7 @@ describe('publishing', () => {
 })
 
 describe('ending', () => {
-  test('waits for the send under way and stores what was captured; the rest stays', async (t) => {
+  test('waits for the send under way and stores the captures that have arrived; unsent events stay in the outbox', async (t) => {
     const publisher = new MockKafkaProducer()
     const { clock, outbox, dir, finish, stop } = setUp(t, { publisher })
     await clock.until(() => publisher.arrived.length === 1, 'the first')
@@ -694,7 +694,7 @@ describe('ending', () => {
     assert.equal(left(dir).ids.length, 4)
   })
 
-  test('calls off the captures under way', async (t) => {
+  test('aborts the captures under way', async (t) => {
     const { clock, api, observer, finish } = setUp(t, { api: { latency: 60_000 } })
     await clock.until(() => api.underWay > 0, 'a capture')
     const told = clock.now()
@@ -711,9 +711,9 @@ describe('ending', () => {
   })
 })
 
-describe('a process that dies', () => {
+describe('a process that is killed', () => {
   for (const point of CRASH_POINTS) {
-    test(`at any time that it is at "${point}" in a sweep: each Pokémon is counted once`, async (t) => {
+    test(`at each "${point}" of a sweep: each Pokémon is counted once`, async (t) => {
       let crashes = 0
       for (let nth = 1; ; nth++) {
         if (!(await sweepThatDies(t, point, nth))) break

@@ -52,7 +52,7 @@ describe('skimming', () => {
     assert.deepEqual(skimmed(text), { types: [1, [2]], id: -25, name: 'pikachu' })
   })
 
-  test('leaves out what is not there', () => {
+  test('leaves out missing members', () => {
     assert.deepEqual(skimmed('{"id":1,"other":null}'), { id: 1 })
   })
 
@@ -71,7 +71,7 @@ describe('skimming', () => {
     'deep nesting': `{"a":${'['.repeat(40)}${']'.repeat(40)}}`,
     'an empty object': '{}',
   })) {
-    test(`is in doubt about ${what}`, () => {
+    test(`does not know ${what}`, () => {
       assert.equal(skimmed(text), null)
       assert.notEqual(parsed(text), null)
     })
@@ -93,20 +93,20 @@ describe('skimming', () => {
     'a member without a value': '{"id":}',
     'a name without quotes': '{id:1}',
   })) {
-    test(`does not take ${what}`, () => {
+    test(`refuses ${what}`, () => {
       assert.equal(skimmed(text), null)
       assert.equal(parsed(text), null)
     })
   }
 
-  test('sees in any JSON what JSON.parse sees in it, or doubts', () => {
+  test('finds in any JSON the same as JSON.parse, or does not know', () => {
     const member = fc.oneof(fc.constantFrom(...NAMES, 'moves', '__proto__'), fc.string())
     const object = fc.array(fc.tuple(member, fc.jsonValue({ maxDepth: 4 })), { maxLength: 6 })
     const text = object.map((members) => `{${members.map(([name, value]) => `${JSON.stringify(name)}:${JSON.stringify(value)}`).join()}}`)
     fc.assert(fc.property(text, assertTrustworthy), { numRuns: 2000 })
   })
 
-  test('sees in a damaged body what JSON.parse sees in it, or doubts', () => {
+  test('finds in a damaged body the same as JSON.parse, or does not know', () => {
     const body = Buffer.from(REAL_BODY)
     const interesting = Buffer.from('{}[]":,\\-0123456789.eE+ntfrul \n\u0000é')
     const byte = fc.oneof(fc.constantFrom(...interesting), fc.integer({ min: 0, max: 255 }))
@@ -121,14 +121,14 @@ describe('skimming', () => {
     fc.assert(fc.property(damaged, assertTrustworthy), { numRuns: 5000 })
   })
 
-  test('sees in a body that was cut anywhere what JSON.parse sees in it, or doubts', () => {
+  test('finds in a truncated body the same as JSON.parse, or does not know', () => {
     const body = Buffer.from(bodyOf(pokemon(25, 'electric')))
     for (let end = 0; end <= body.length; end++) assertTrustworthy(body.subarray(0, end))
   })
 })
 
 describe('nesting', () => {
-  test('is as deep as brackets outside of texts say', () => {
+  test('is counted by the brackets outside of strings', () => {
     const depthOf = (value: unknown): number =>
       typeof value === 'object' && value !== null ? 1 + Math.max(0, ...Object.values(value).map(depthOf)) : 0
     fc.assert(
@@ -139,7 +139,7 @@ describe('nesting', () => {
     assert.equal(nestsDeeperThan(1, Buffer.from('["[[[\\"[[["]')), false)
   })
 
-  test('too deep for anything of use is refused before it is parsed, which would take a hundred times its size', () => {
+  test('that is too deep is refused before parsing, which would take a hundred times the size of the body', () => {
     const deep = Buffer.from(`{"id":25,"name":"a","types":${'['.repeat(1_000_000)}${']'.repeat(1_000_000)}}`)
     const before = process.memoryUsage().heapUsed
     assert.match(String(readPokemonBody(deep)), /^2000029 bytes that begin with /)
@@ -148,26 +148,26 @@ describe('nesting', () => {
 })
 
 describe('reading a body', () => {
-  test('gives what parsing all of it gives, also with the escapes and white space that skimming does not know', () => {
+  test('gives the same as JSON.parse, also with escapes and white space that skimming does not know', () => {
     for (const body of [REAL_BODY, JSON.stringify(JSON.parse(REAL_BODY), null, 2), REAL_BODY.replace('cottonee', 'cot\\u0074onee')]) {
       assert.deepEqual(readPokemonBody(Buffer.from(body)), readByParsing(Buffer.from(REAL_BODY)))
     }
   })
 
-  test('refuses bytes that are not UTF-8, which parsing would replace in silence', () => {
+  test('refuses bytes that are not UTF-8, which JSON.parse would replace silently', () => {
     const body = Buffer.from(REAL_BODY)
     body[body.indexOf('cottonee')] = 0xff
     assert.match(String(readPokemonBody(body)), /^it is not UTF-8: /)
   })
 
-  test('takes names in other scripts', () => {
+  test('accepts names in other scripts', () => {
     const pikachu = { ...pokemon(25, 'electric'), name: 'ピカチュウ' }
     assert.deepEqual(readPokemonBody(Buffer.from(bodyOf(pikachu))), pikachu)
   })
 
   const folder = process.env.POKE_API_BODIES
   const skip = folder !== undefined && existsSync(folder) ? false : 'POKE_API_BODIES names no folder of {id}.json'
-  test('of every body of the API gives what parsing all of it gives, and without parsing all of it', { skip }, () => {
+  test('gives the same as JSON.parse for every body of the API, without parsing the whole body', { skip }, () => {
     const files = readdirSync(folder as string).filter((file) => /^\d+\.json$/.test(file))
     assert.notEqual(files.length, 0)
     for (const file of files) {

@@ -35,7 +35,7 @@ test('a send has a deadline, and the next one goes through a client of its own',
   }
 })
 
-test('a send that fails is tried once: when it is tried again is not the library’s business', LIMIT, async (t) => {
+test('a failed send is tried once: the library does not retry', LIMIT, async (t) => {
   const server = await silentServer(t)
   const publisher = publisherOf(t, server.address, 10_000)
   const sending = assert.rejects(publisher.publish([event(1, 0)]), PublishError)
@@ -65,7 +65,7 @@ test('preparing the topic has a deadline too', LIMIT, async (t) => {
   assert.equal(publisher.partitionOf, null)
 })
 
-test('preparing ends at once when it is called off', LIMIT, async (t) => {
+test('preparing ends at once when it is aborted', LIMIT, async (t) => {
   const server = await silentServer(t)
   const publisher = publisherOf(t, server.address, 60_000)
   const off = new AbortController()
@@ -86,7 +86,7 @@ test('closing ends a send under way at once', LIMIT, async (t) => {
   await sending
 })
 
-test('no broker at all is said, with its address and the reason', LIMIT, async (t) => {
+test('an unreachable broker is reported, with its address and the reason', LIMIT, async (t) => {
   const publisher = publisherOf(t, 'localhost:1', 5000)
   await assert.rejects(publisher.prepare(never), /Kafka at localhost:1 cannot be reached \(.*ECONNREFUSED.*\)/)
 })

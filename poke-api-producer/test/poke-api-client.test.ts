@@ -107,7 +107,7 @@ testPokeApi('PokeApiClient', async (t, { ids, missing = [], down = false }) => {
 })
 
 describe('a capture', () => {
-  test('has of a real body what the event carries: the types of now, not those of the past', async (t) => {
+  test('has the facts of a real body: the present types, not those of the past', async (t) => {
     const { api, client, clock } = await setUp(t)
     const body = readFileSync(new URL('api-return-value.json', import.meta.url))
     api.answer('pokemon/546/', ok(body))
@@ -125,7 +125,7 @@ describe('a capture', () => {
     })
   })
 
-  test('has it also of a body that begins with the mark of UTF-8, as files on mirrors do, and of a list', async (t) => {
+  test('accepts a body and a list that begin with a byte order mark, as files on mirrors do', async (t) => {
     const { api, client } = await setUp(t)
     api.answer('pokemon/25/', ok(`\ufeff${bodyOf(pikachu)}`))
     api.answer('pokemon?limit=100000', ok(`\ufeff${listOf([25])}`))
@@ -133,7 +133,7 @@ describe('a capture', () => {
     assert.deepEqual(await client.list(never), [25])
   })
 
-  test('names the project and its version to the API, and whoever else is asked to', async (t) => {
+  test('sends a user agent with the project and its version, or another one', async (t) => {
     const { api, client } = await setUp(t)
     api.answer('pokemon/25/', ok(bodyOf(pikachu)))
     await client.capture(25, never)
@@ -142,7 +142,7 @@ describe('a capture', () => {
     assert.equal(api.asked[1]?.headers['user-agent'], 'a test')
   })
 
-  test('asks at the same place whether or not the URL of the API ends in a slash', async (t) => {
+  test('requests the same URL whether or not the URL of the API ends in a slash', async (t) => {
     const { api, client } = await setUp(t)
     api.answer('pokemon/25/', ok(bodyOf(pikachu)))
     await client.capture(25, never)
@@ -153,7 +153,7 @@ describe('a capture', () => {
     )
   })
 
-  test('says that it is bundled where the API says so, from the cache too', async (t) => {
+  test('says that it is bundled if the API says so, also from the cache', async (t) => {
     const { api, client, observer } = await setUp(t)
     api.answer('pokemon/25/', ok(bodyOf(pikachu), { ...FOR_A_DAY, 'x-poke-api-origin': 'bundled' }))
     assert.equal((await client.capture(25, never))?.origin, 'bundled')
@@ -162,7 +162,7 @@ describe('a capture', () => {
   })
 
   for (const [encoding, compress] of Object.entries({ gzip: gzipSync, br: brotliCompressSync })) {
-    test(`reads a body that came compressed with ${encoding}`, async (t) => {
+    test(`reads a body that is compressed with ${encoding}`, async (t) => {
       const { api, client } = await setUp(t)
       api.answer('pokemon/25/', (request, response) => {
         assert.ok(request.headers['accept-encoding']?.includes(encoding))
@@ -174,7 +174,7 @@ describe('a capture', () => {
     })
   }
 
-  test('asks for as many at once as it may and no more, with a spare connection for each', async (t) => {
+  test('has as many requests at once as allowed, with a spare connection for each', async (t) => {
     const { api, client } = await setUp(t, { maxAtOnce: 3 })
     const ids = Array.from({ length: 30 }, (_, index) => index + 1)
     // Nothing is answered before three are asked for.
@@ -202,7 +202,7 @@ describe('the list', () => {
     assert.deepEqual(await client.list(never), [1, 25, 10326])
   })
 
-  test('follows its pages, named absolutely or relatively', async (t) => {
+  test('follows its pages, whether their URLs are absolute or relative', async (t) => {
     const { api, client } = await setUp(t)
     api.answer('pokemon?limit=100000', ok(listOf([1, 2], { count: 5, next: `${api.url}/pokemon?offset=2` })))
     api.answer('pokemon?offset=2', ok(listOf([3, 4], { count: 5, next: '/api/v2/pokemon?offset=4' })))
@@ -230,7 +230,7 @@ describe('the list', () => {
     await assert.rejects(client.list(never), failsWith('not-a-list', /without end/))
   })
 
-  test('refuses pages that bring nothing new, however often it is asked for the next one', async (t) => {
+  test('refuses pages without new ids', async (t) => {
     const { api, client } = await setUp(t)
     api.answer('pokemon?limit=100000', ok(listOf([1], { count: 50_000, next: '?offset=1' })))
     api.answer('pokemon?offset=1', ok(listOf([1], { count: 50_000, next: '?offset=1' })))
@@ -238,7 +238,7 @@ describe('the list', () => {
     assert.equal(api.asked.length, 2)
   })
 
-  test('refuses pages that bring more than was promised', async (t) => {
+  test('refuses pages with more ids than the list has', async (t) => {
     const { api, client } = await setUp(t)
     api.answer('pokemon?limit=100000', ok(listOf([1, 2], { count: 3, next: '?offset=2' })))
     for (let page = 1; page < 10; page++) {
@@ -252,7 +252,7 @@ describe('the list', () => {
     ['that says that it has a billion', [1, 2], 1_000_000_000],
     ['of more on one page than there can be', Array.from({ length: 100_001 }, (_, index) => index + 1), 3],
   ] as const) {
-    test(`${what} is no list: a failed attempt like any other`, async (t) => {
+    test(`${what} is not a list: the attempt fails`, async (t) => {
       const { api, client, observer } = await setUp(t, { maxAttempts: 1, maxBody: 16 * 1024 * 1024 })
       api.answer('pokemon?limit=100000', ok(listOf(ids, { count, next: '?offset=2' })))
       await assert.rejects(client.list(never), failsWith('not-a-list', /a list of (1000000000|100001) Pokémon, which is more than 100000/))
@@ -260,7 +260,7 @@ describe('the list', () => {
     })
   }
 
-  test('is given up where its pages together take ten times as long as an answer may', async (t) => {
+  test('fails when its pages together take ten times as long as one answer may take', async (t) => {
     const { api, client } = await setUp(t, { timeout: 100 })
     let offset = 1
     const another = () =>
@@ -281,7 +281,7 @@ describe('the list', () => {
     ['fewer Pokémon than it says that there are', [1, 2], 3],
     ['no Pokémon', [], 0],
   ] as const) {
-    test(`is none with ${what}, and is asked for anew next time although it may be kept for a day`, async (t) => {
+    test(`fails with ${what}, and is requested again next time although it may be cached for a day`, async (t) => {
       const { api, client } = await setUp(t)
       api.answer('pokemon?limit=100000', ok(listOf(ids, { count }), FOR_A_DAY), ok(listOf([1, 2, 3])))
       await assert.rejects(client.list(never), failsWith('not-a-list', /lists \d Pokémon and says that there are \d/))
@@ -296,7 +296,7 @@ describe('the list', () => {
     'a result that is null': '{"count":1,"next":null,"results":[null]}',
     'a count that is a text': '{"count":"1","next":null,"results":[]}',
   })) {
-    test(`is asked for again where its body is ${what}`, async (t) => {
+    test(`is requested again when its body is ${what}`, async (t) => {
       const { api, client, observer } = await setUp(t)
       api.answer('pokemon?limit=100000', ok(body, FOR_A_DAY), ok(listOf([1, 2]), FOR_A_DAY))
       assert.deepEqual(await client.list(never), [1, 2])
@@ -304,7 +304,7 @@ describe('the list', () => {
     })
   }
 
-  test('is an error that names the URL where its address answers 404', async (t) => {
+  test('is an error that names the URL when the API answers 404', async (t) => {
     const { client } = await setUp(t)
     await assert.rejects(client.list(never), failsWith('not-a-list', /pokemon\?limit=100000 answered with status 404.*POKE_API_URL/))
   })
@@ -324,7 +324,7 @@ describe('the cache', () => {
     assert.deepEqual(observer.outcomes, ['fetched', 'hit'])
   })
 
-  test('asks with the ETag when it is stale, and is fresh for another term when the API says that it holds', async (t) => {
+  test('sends the ETag of a stale entry, which is fresh for another term when the API confirms it', async (t) => {
     const date = setDate(t)
     const { api, client, observer } = await setUp(t)
     api.answer('pokemon/25/', (request, response) =>
@@ -361,7 +361,7 @@ describe('the cache', () => {
     assert.deepEqual(observer.outcomes, ['fetched', 'revalidated', 'hit'])
   })
 
-  test('still asks with the ETag after months, and by date where there is none', async (t) => {
+  test('sends the ETag also after months, or the date where there is none', async (t) => {
     const date = setDate(t)
     const { api, client, observer } = await setUp(t)
     const modified = 'Mon, 01 Dec 2025 00:00:00 GMT'
@@ -375,7 +375,7 @@ describe('the cache', () => {
     assert.deepEqual(observer.outcomes, ['fetched', 'revalidated'])
   })
 
-  test('takes the new body when the API has changed it', async (t) => {
+  test('stores the new body when the API has changed it', async (t) => {
     const date = setDate(t)
     const { api, client, observer } = await setUp(t)
     const changed = pokemon(25, 'electric', 'fairy')
@@ -391,7 +391,7 @@ describe('the cache', () => {
     assert.deepEqual(observer.outcomes, ['fetched', 'fetched', 'hit'])
   })
 
-  test('fetches anew when the API confirms something else than what it was asked about', async (t) => {
+  test('fetches the body when the API confirms another entry', async (t) => {
     const date = setDate(t)
     const { api, client } = await setUp(t)
     api.answer('pokemon/25/', (request, response) => {
@@ -404,7 +404,7 @@ describe('the cache', () => {
     assert.equal(api.asked.length, 3)
   })
 
-  test('keeps nothing that its headers do not allow', async (t) => {
+  test('stores nothing that the headers do not allow', async (t) => {
     const { api, client, observer } = await setUp(t)
     api.answer('pokemon/25/', ok(bodyOf(pikachu), { 'cache-control': 'no-store', etag: '"1"' }))
     api.answer('pokemon/26/', ok(bodyOf(pokemon(26))))
@@ -412,14 +412,14 @@ describe('the cache', () => {
     assert.deepEqual(observer.outcomes, ['fetched', 'fetched', 'fetched', 'fetched'])
   })
 
-  test('does not keep that a Pokémon is missing', async (t) => {
+  test('does not store that a Pokémon is missing', async (t) => {
     const { api, client } = await setUp(t)
     api.answer('pokemon/25/', status(404, FOR_A_DAY, 'Not Found'), ok(bodyOf(pikachu)))
     assert.equal(await client.capture(25, never), null)
     assert.deepEqual((await client.capture(25, never))?.pokemon, pikachu)
   })
 
-  test('lets others have their turn, and leaves nothing behind at the signal, however many answers it gives in a row', async (t) => {
+  test('does not block the event loop with many answers in a row, and leaves no listeners at the signal', async (t) => {
     const { api, client } = await setUp(t)
     const { signal } = new AbortController()
     api.answer('pokemon/25/', ok(bodyOf(pikachu), FOR_A_DAY))
@@ -435,7 +435,7 @@ describe('the cache', () => {
     assert.ok(getEventListeners(signal, 'abort').length <= 2)
   })
 
-  test('is not believed where its content was changed: the API is asked', async (t) => {
+  test('is ignored when somebody has changed its content: the API is requested', async (t) => {
     const cacheFile = join(folder(t), 'cache.db')
     const { api, client } = await setUp(t, { cacheFile })
     api.answer('pokemon/25/', ok(bodyOf(pikachu), FOR_A_DAY))
@@ -452,7 +452,7 @@ describe('the cache', () => {
     assert.equal(api.asked.length, 4)
   })
 
-  test('is there again after a restart', async (t) => {
+  test('has its entries after a restart', async (t) => {
     const cacheFile = join(folder(t), 'cache.db')
     const { api, client } = await setUp(t, { cacheFile })
     api.answer('pokemon/25/', ok(bodyOf(pikachu), FOR_A_DAY))
@@ -463,7 +463,7 @@ describe('the cache', () => {
   })
 })
 
-describe('a body that is no Pokémon', () => {
+describe('a body that is not a Pokémon', () => {
   const bodies: Record<string, string> = {
     'the text OK': 'OK',
     'a page of HTML': '<!doctype html><title>PokeAPI</title>',
@@ -475,7 +475,7 @@ describe('a body that is no Pokémon', () => {
     'a list': '[]',
   }
   for (const [what, body] of Object.entries(bodies)) {
-    test(`is asked for again where it is ${what}, and is not cached although its headers say for a day`, async (t) => {
+    test(`is requested again when it is ${what}, and is not cached although its headers allow a day`, async (t) => {
       const { api, client, observer } = await setUp(t)
       api.answer('pokemon/25/', ok(body, FOR_A_DAY), ok(body, FOR_A_DAY), ok(bodyOf(pikachu), FOR_A_DAY))
       assert.deepEqual((await client.capture(25, never))?.pokemon, pikachu)
@@ -486,7 +486,7 @@ describe('a body that is no Pokémon', () => {
     })
   }
 
-  test('is asked for again past the caches on the way', async (t) => {
+  test('is requested again past the caches on the way', async (t) => {
     const { api, client } = await setUp(t)
     api.answer('pokemon/25/', ok('OK', FOR_A_DAY), ok(bodyOf(pikachu), FOR_A_DAY))
     await client.capture(25, never)
@@ -496,7 +496,7 @@ describe('a body that is no Pokémon', () => {
     )
   })
 
-  test('is an error that names the URL and shows its beginning if it stays so, and is asked for anew next time', async (t) => {
+  test('becomes an error that names the URL and quotes its beginning, and is requested again next time', async (t) => {
     const { api, client, observer } = await setUp(t, { maxAttempts: 3 })
     api.answer('pokemon/25/', ok('OK', FOR_A_DAY))
     const message = new RegExp(
@@ -530,7 +530,7 @@ describe('a body that is no Pokémon', () => {
       String.raw`the body is Pokémon 26 (\u001b[2JPWNED\u000d\u000a{"level":"fatal"}\u202e\u009b31m) instead of 25`,
     ],
   ] as const) {
-    test(`is told by the member that is wrong: ${reason}`, async (t) => {
+    test(`is described by the wrong member: ${reason}`, async (t) => {
       const { api, client } = await setUp(t, { maxAttempts: 1 })
       api.answer('pokemon/25/', ok(body))
       await assert.rejects(client.capture(25, never), (error: PokeApiError) => {
@@ -575,7 +575,7 @@ describe('a body that is no Pokémon', () => {
   })
 })
 
-describe('an API in trouble', () => {
+describe('a failing API', () => {
   test('may send interim answers that nobody asked for before its answer', async (t) => {
     const { api, client, observer } = await setUp(t)
     api.answer('pokemon/25/', (request, response) => {
@@ -589,7 +589,7 @@ describe('an API in trouble', () => {
     assert.deepEqual(observer.failures, [null])
   })
 
-  test('is asked again after 500, with pauses that double', async (t) => {
+  test('is requested again after an error, with delays that double', async (t) => {
     const { api, client, clock, observer } = await setUp(t, { random: () => 1 })
     api.answer('pokemon/25/', status(500), status(502), status(503), status(504), ok(bodyOf(pikachu)))
     assert.deepEqual((await client.capture(25, never))?.pokemon, pikachu)
@@ -598,14 +598,14 @@ describe('an API in trouble', () => {
     assert.ok(observer.seconds.every((seconds) => seconds > 0 && seconds < 10))
   })
 
-  test('is asked again after pauses of which half is random, so that not all come back at once', async (t) => {
+  test('is requested again after delays that are random by half', async (t) => {
     const { api, client, clock } = await setUp(t, { random: () => 0 })
     api.answer('pokemon/25/', status(500), ok(bodyOf(pikachu)))
     await client.capture(25, never)
     assert.deepEqual(clock.waits, [250])
   })
 
-  test('is an error with the status and the URL when it does not recover', async (t) => {
+  test('becomes an error with the status and the URL when it does not recover', async (t) => {
     const { api, client, observer } = await setUp(t)
     api.answer('pokemon/25/', status(500, {}, 'Internal Server Error'))
     await assert.rejects(client.capture(25, never), failsWith('status', /pokemon\/25\/ answered with status 500 in the last of 5 attempts/))
@@ -613,14 +613,14 @@ describe('an API in trouble', () => {
     assert.deepEqual(observer.outcomes, ['failed'])
   })
 
-  test('is not asked again where it refuses', async (t) => {
+  test('is not requested again after a refusal', async (t) => {
     const { api, client } = await setUp(t)
     api.answer('pokemon/25/', status(403))
     await assert.rejects(client.capture(25, never), failsWith('status', /answered with status 403: /))
     assert.equal(api.asked.length, 1)
   })
 
-  test('is left alone for as long as Retry-After says: seconds', async (t) => {
+  test('gets no request for as long as Retry-After says: seconds', async (t) => {
     const { api, client, clock, observer } = await setUp(t, { random: () => 0 })
     api.answer('pokemon/25/', status(429, { 'retry-after': '7' }), ok(bodyOf(pikachu)))
     await client.capture(25, never)
@@ -628,7 +628,7 @@ describe('an API in trouble', () => {
     assert.deepEqual(observer.failures, ['rate-limited', null])
   })
 
-  test('is asked again in time though the machine’s clock is set back meanwhile', { timeout: 30_000 }, async (t) => {
+  test('is requested again in time although the machine’s clock is set back meanwhile', { timeout: 30_000 }, async (t) => {
     const date = setDate(t)
     const api = await LocalPokeApi.start(t)
     const client = new PokeApiClient({ url: api.url, maxRate: 0, cacheFile: join(folder(t), 'cache.db') })
@@ -645,7 +645,7 @@ describe('an API in trouble', () => {
     assert.equal((await client.capture(25, never))?.pokemon.id, 25)
   })
 
-  test('is left alone for as long as Retry-After says: a date', async (t) => {
+  test('gets no request for as long as Retry-After says: a date', async (t) => {
     const { api, client, clock } = await setUp(t, { random: () => 0 })
     // HTTP dates have no milliseconds.
     const asked = 9000 - (clock.now() % 1000)
@@ -655,14 +655,14 @@ describe('an API in trouble', () => {
     assert.deepEqual(clock.waits, [asked])
   })
 
-  test('is left alone for a minute at most', async (t) => {
+  test('gets no request for a minute at most', async (t) => {
     const { api, client, clock } = await setUp(t, { random: () => 0 })
     api.answer('pokemon/25/', status(429, { 'retry-after': '86400' }), ok(bodyOf(pikachu)))
     await client.capture(25, never)
     assert.deepEqual(clock.waits, [60_000])
   })
 
-  test('is left alone by every request when it asks one of them to wait', async (t) => {
+  test('gets no request at all when it asks one of them to wait', async (t) => {
     let now = Date.parse('2026-01-02T03:04:05Z')
     const waits: { ms: number; wake: () => void }[] = []
     let second: Promise<unknown> | null = null
@@ -697,7 +697,7 @@ describe('an API in trouble', () => {
     assert.notEqual(await second, null)
   })
 
-  test('is asked again when it breaks off in the middle of a body', async (t) => {
+  test('is requested again when the connection breaks in the middle of a body', async (t) => {
     const { api, client, observer } = await setUp(t)
     const breakOff: Answer = (_request, response) => {
       response.writeHead(200, { 'content-length': '1000', ...FOR_A_DAY })
@@ -919,7 +919,7 @@ describe('an abort', () => {
     await assert.rejects(client.capture(25, abort.signal), aborted)
   })
 
-  test('ends the waiting for its turn', async (t) => {
+  test('ends the wait for its turn', async (t) => {
     const abort = new AbortController()
     const { api, client } = await setUp(t, { maxRate: 1, clock: { ...systemClock(), wait: () => new Promise(() => {}) } })
     api.answer('pokemon/25/', ok(bodyOf(pikachu)))
@@ -932,7 +932,7 @@ describe('an abort', () => {
 })
 
 describe('closing', () => {
-  test('ends what is under way and what waits', { timeout: 30_000 }, async (t) => {
+  test('ends sent and waiting requests', { timeout: 30_000 }, async (t) => {
     const { api, client } = await setUp(t, {
       maxRate: 1,
       maxAttempts: 1,

@@ -47,7 +47,7 @@ async function start(
   return { service: new RunningService(t, PROGRAM, { cwd: folder, channel: true, ...options, env: { ...defaults, ...env } }), folder }
 }
 
-test('a command line that is not understood: usage, exit code 64', async (t) => {
+test('an unknown option: usage, exit code 64', async (t) => {
   const { service } = await start(t, {}, { args: ['--moed', 'sweep'] })
   assert.equal(await service.ends(), 64)
   assert.match(service.error, /^poke-api-producer: Unknown option '--moed'/)
@@ -60,7 +60,7 @@ test('a wrong value of an option: exit code 64', async (t) => {
   assert.match(service.error, /--mode is "all"; accepted: random or sweep/)
 })
 
-test('wrong settings: one message, exit code 78, and nothing is made', async (t) => {
+test('wrong settings: one message, exit code 78, and no file is created', async (t) => {
   const { service, folder } = await start(t, { CAPTURE_INTERVAL: 'often', KAFKA_BROKERS: 'kafka' })
   assert.equal(await service.ends(), 78)
   assert.equal(
@@ -83,7 +83,7 @@ test('check-api says whether PokeAPI answers: exit code 0, or 75 and why', async
   assert.match(away.error, /^poke-api-producer: PokeAPI at http:\/\/127\.0\.0\.1:\d+\/pokemon\/1\/ could not be reached/)
 })
 
-test('a proxy of the environment is gone by, and its password is shown nowhere', async (t) => {
+test('a proxy of the environment is used, and its password is shown nowhere', async (t) => {
   const proxy = await LocalProxy.start(t)
   proxy.refusal = 407
   const env = { POKE_API_URL: 'http://pokeapi.example/api/v2', http_proxy: `http://ash:pika%40chu@127.0.0.1:${proxy.port}` }
@@ -102,7 +102,7 @@ test('a proxy of the environment is gone by, and its password is shown nowhere',
   assert.ok(proxy.asked.includes('GET http://pokeapi.example/api/v2/pokemon/1/'))
 })
 
-test('a misspelt setting is warned of', async (t) => {
+test('a misspelt setting causes a warning', async (t) => {
   const { service } = await start(t, { CAPTURE_INTERVALL: '1s' })
   assert.equal((await service.says(/was CAPTURE_INTERVAL meant\?$/)).level, 'warn')
 })
@@ -116,7 +116,7 @@ test('a taken port: host, port and the setting to change, exit code 73', async (
   assert.match(line?.msg ?? '', new RegExp(`^port ${taken} of 127\\.0\\.0\\.1 is taken by another program.*HTTP_PORT`))
 })
 
-test('a data folder that cannot be made: its name and the setting, exit code 73', async (t) => {
+test('a data folder that cannot be created: its name and the setting, exit code 73', async (t) => {
   const { service } = await start(t, { DATA_DIR: `${PROGRAM}/data` })
   assert.equal(await service.ends(), 73)
   assert.match(service.lines.at(-1)?.msg ?? '', /cli\.ts\/data.*DATA_DIR/)
@@ -154,7 +154,7 @@ test('without Kafka captures wait, readiness says why, and SIGTERM ends it in or
   assert.equal(service.lines.at(-1)?.msg, 'stopped')
 })
 
-test('when the process that started it is gone, it stops in order', async (t) => {
+test('stops in order when its parent process has ended', async (t) => {
   const { service } = await start(t)
   await service.says(/^captures Pokémon at random/)
   service.child.disconnect()

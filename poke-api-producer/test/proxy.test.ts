@@ -1,4 +1,4 @@
-/** PokeAPI asked by a proxy, as HTTP and through a tunnel, and each way in which a proxy fails: told as its failure, and without its password. */
+/** Requests to PokeAPI through a proxy, as HTTP and through a tunnel. Each failure of a proxy is reported as its failure, and without its password. */
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
@@ -104,7 +104,7 @@ for (const [kind, makeApi, asks] of [
   ['https://', secureApi, 'CONNECT 127.0.0.1:'],
 ] as const) {
   describe(`an ${kind} API behind a proxy`, () => {
-    test('is asked by it, under its own name', async (t) => {
+    test('gets its requests through the proxy, with its own host name', async (t) => {
       const api = await makeApi(t)
       if (api === null) return
       const proxy = await LocalProxy.start(t)
@@ -115,7 +115,7 @@ for (const [kind, makeApi, asks] of [
       assert.ok(proxy.asked.length > 0 && proxy.asked.every((question) => question.startsWith(asks)), `${proxy.asked}`)
     })
 
-    test('is asked with the login that the proxy asks for, whatever characters it has; another is told as refused, and never shown', async (t) => {
+    test('gets requests with the proxy’s login, whatever characters it has; a wrong one is reported as refused, and never shown', async (t) => {
       const api = await makeApi(t)
       if (api === null) return
       const proxy = await LocalProxy.start(t)
@@ -134,7 +134,7 @@ for (const [kind, makeApi, asks] of [
       assert.equal(api.hosts.length, 1)
     })
 
-    test('whose proxy nobody runs is told so, with the proxy’s address', async (t) => {
+    test('reports a proxy that is not running, with its address', async (t) => {
       const api = await makeApi(t)
       if (api === null) return
       const error = await failureOf(clientOf(t, { url: api.url, proxy: new URL('http://ash:secret@127.0.0.1:9') }))
@@ -143,7 +143,7 @@ for (const [kind, makeApi, asks] of [
       assert.doesNotMatch(error.message, /secret/)
     })
 
-    test('whose proxy has no address is told so', async (t) => {
+    test('reports a proxy whose host name is unknown', async (t) => {
       const api = await makeApi(t)
       if (api === null) return
       const error = await failureOf(clientOf(t, { url: api.url, proxy: new URL('http://there-is-no-such.invalid:3128') }))
@@ -151,7 +151,7 @@ for (const [kind, makeApi, asks] of [
       assert.match(error.message, /the proxy http:\/\/there-is-no-such\.invalid:3128 cannot be reached/)
     })
 
-    test('whose proxy is silent is given up in time', { timeout: 30_000 }, async (t) => {
+    test('fails in time when the proxy is silent', { timeout: 30_000 }, async (t) => {
       const api = await makeApi(t)
       if (api === null) return
       const proxy = await LocalProxy.start(t)
@@ -161,7 +161,7 @@ for (const [kind, makeApi, asks] of [
       assert.match(error.message, new RegExp(`through the proxy http://127\\.0\\.0\\.1:${proxy.port}`))
     })
 
-    test('whose proxy hangs up is told so, and is asked again', { timeout: 30_000 }, async (t) => {
+    test('reports a proxy that closes the connection, and retries', { timeout: 30_000 }, async (t) => {
       const api = await makeApi(t)
       if (api === null) return
       const server = await silentServer(t)
@@ -173,13 +173,13 @@ for (const [kind, makeApi, asks] of [
       assert.match(error.message, /in the last of 2 attempts/)
     })
 
-    test('that is away is told as the API’s failure, or the proxy’s word for it', { timeout: 30_000 }, async (t) => {
+    test('reports an API that is away, in the proxy’s words', { timeout: 30_000 }, async (t) => {
       const proxy = await LocalProxy.start(t)
       const error = await failureOf(clientOf(t, { url: `${kind}127.0.0.1:9/api/v2`, proxy: proxy.url() }))
       assert.match(error.message, new RegExp(`the proxy http://127\\.0\\.0\\.1:${proxy.port}.*status 502`))
     })
 
-    test('that fails by itself is told by its own words, and by which proxy it was asked', async (t) => {
+    test('reports a failure of the API, and the proxy', async (t) => {
       const proxy = await LocalProxy.start(t)
       const api = await LocalPokeApi.start(t)
       api.answer('pokemon/25/', status(503))
@@ -247,7 +247,7 @@ describe('a tunnel', () => {
       /something other than HTTP.*check the network, the proxy, and HTTP_PROXY/,
     ],
   ] as const satisfies readonly (readonly [string, (socket: Socket) => void, string, RegExp])[]) {
-    test(`that ${what} is told by what the proxy did, without its password`, { timeout: 30_000 }, async (t) => {
+    test(`that ${what} is reported as what the proxy did, without its password`, { timeout: 30_000 }, async (t) => {
       const error = await failureOf(clientOf(t, { url: API, proxy: await rawProxy(t, answer), timeout: 400 }))
       assert.equal(error.kind, kind, error.message)
       assert.match(error.message, words)
@@ -271,7 +271,7 @@ test('a body that is too large, and one that trickles, are bounded behind a prox
   assert.equal((await failureOf(client)).kind, 'deadline')
 })
 
-test('no more requests are made at once by a proxy than straight', { timeout: 30_000 }, async (t) => {
+test('no more requests are made at once through a proxy than directly', { timeout: 30_000 }, async (t) => {
   const api = await LocalPokeApi.start(t)
   const proxy = await LocalProxy.start(t)
   const client = clientOf(t, { url: api.url, proxy: proxy.url(), maxAtOnce: 3 })

@@ -1,4 +1,4 @@
-/** The states of publishing: valid transitions alone are made. */
+/** The states of publishing: an invalid transition is refused. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setImmediate as nextTurn } from 'node:timers/promises'

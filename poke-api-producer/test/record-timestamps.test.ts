@@ -28,7 +28,7 @@ describe('the timestamp of a record', () => {
     assert.equal(timestamps.of(at(NOW + HOUR)), NOW)
   })
 
-  test('is the time of sending of events that are too old for the topic, and still the time of the capture of others', () => {
+  test('is the time of sending for events that are too old for the topic, and the time of the capture for others', () => {
     const { clock, timestamps } = setUp()
     timestamps.refused(refusal(NOW - 3000, NOW + HOUR))
     assert.equal(timestamps.of(at(NOW - HOUR)), NOW)
@@ -37,7 +37,7 @@ describe('the timestamp of a record', () => {
     assert.equal(timestamps.of(at(NOW - 1000)), NOW + HOUR)
   })
 
-  test('is the time of sending where the refusal does not tell what the topic takes', () => {
+  test('is the time of sending when the refusal does not name the accepted range', () => {
     for (const words of ['', 'out of range', '[1, x]', '[9, 3]']) {
       const { timestamps } = setUp()
       timestamps.refused(words)
@@ -45,7 +45,7 @@ describe('the timestamp of a record', () => {
     }
   })
 
-  test('is one that the topic takes, however wrong this machine’s clock is and whatever the topic takes', () => {
+  test('is within the accepted range, however wrong this machine’s clock is', () => {
     const skew = fc.integer({ min: -10 * 365 * 24 * HOUR, max: 10 * 365 * 24 * HOUR })
     const bound = fc.oneof(fc.constantFrom(0, 3000, HOUR, 9.2e18), fc.nat({ max: 1e9 }))
     fc.assert(

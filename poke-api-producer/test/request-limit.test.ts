@@ -83,7 +83,7 @@ function limitedAtOnce(maxAtOnce: number) {
   }
 }
 
-test('lets through so many a second and no more, whichever second one looks at', async () => {
+test('sends no more requests than allowed in any second', async () => {
   const { request, started } = limited(10)
   await Promise.all(Array.from({ length: 100 }, (_, index) => request(String(index))))
   for (const { at } of started) {
@@ -93,7 +93,7 @@ test('lets through so many a second and no more, whichever second one looks at',
   assert.equal(started.at(-1)?.at, 9900)
 })
 
-test('keeps the order in which they came', async () => {
+test('sends requests in the order in which they came', async () => {
   const { request, started } = limited(10)
   const names = Array.from({ length: 20 }, (_, index) => String(index))
   await Promise.all(names.map((name) => request(name)))
@@ -103,7 +103,7 @@ test('keeps the order in which they came', async () => {
   )
 })
 
-test('saves nothing up while nobody asks', async () => {
+test('does not save up requests while there are none', async () => {
   const { request, started, clock } = limited(10)
   await request('first')
   await clock.wait(60_000, new AbortController().signal)
@@ -121,7 +121,7 @@ test('keeps up with a high rate on a coarse clock', async () => {
   assert.ok(clock.waits.length <= 2000)
 })
 
-test('takes a rate below one a second', async () => {
+test('keeps to a rate below one request a second', async () => {
   const { request, started } = limited(0.5)
   await Promise.all(['a', 'b', 'c'].map((name) => request(name)))
   assert.deepEqual(
@@ -136,7 +136,7 @@ test('does not wait without a limit', async () => {
   assert.equal(clock.now(), 0)
 })
 
-test('starts nothing while the API is to be left alone, even without a limit', async () => {
+test('starts no request during a pause that the API asked for, even without a limit', async () => {
   const { request, limit, started } = limited(0)
   limit.pauseFor(5000)
   limit.pauseFor(1000)
@@ -147,7 +147,7 @@ test('starts nothing while the API is to be left alone, even without a limit', a
   )
 })
 
-test('gives the turn of one that is aborted to the next', async () => {
+test('gives the turn of an aborted request to the next one', async () => {
   const { request, started } = limited(1)
   const abort = new AbortController()
   const reason = new Error('enough')
@@ -184,7 +184,7 @@ test('is not stopped by a clock that is set back', async () => {
   assert.deepEqual(times, [1_000_000, 100])
 })
 
-test('lets so many through at once, and the next one before the answer is read that made room for it', async () => {
+test('sends so many requests at once, and the next one before the arrived answer is read', async () => {
   const { request, arrives, breaksOff, told } = limitedAtOnce(2)
   for (const path of ['a', 'b', 'c', 'd']) request(path)
   assert.deepEqual(told.splice(0), ['a out', 'b out'])
@@ -201,7 +201,7 @@ test('lets so many through at once, and the next one before the answer is read t
   assert.deepEqual(told, ['c read', 'd read', 'e out'])
 })
 
-test('tells of an abort between an answer and its being read', async () => {
+test('reports an abort between the arrival of an answer and its reading', async () => {
   const { request, arrives, told } = limitedAtOnce(1)
   request('a')
   const abort = arrives('a')
@@ -210,7 +210,7 @@ test('tells of an abort between an answer and its being read', async () => {
   assert.deepEqual(told, ['a out', 'a failed: enough'])
 })
 
-test('a refusal is read before the next one goes out: it may ask to be left alone', async () => {
+test('a refusal is read before the next request is sent, because it may ask for a pause', async () => {
   const { request, arrives, told } = limitedAtOnce(1)
   for (const path of ['a', 'b', 'c']) request(path)
   arrives('a', 429)
@@ -221,7 +221,7 @@ test('a refusal is read before the next one goes out: it may ask to be left alon
   assert.deepEqual(told, ['c out'])
 })
 
-test('an answer that its reader throws at has failed, and its place is free', async () => {
+test('an answer whose reader throws has failed, and the next request is sent', async () => {
   const { dispatch, arrives, told } = limitedAtOnce(1)
   dispatch(requestFor('a'), {
     onResponseEnd: () => {
@@ -235,7 +235,7 @@ test('an answer that its reader throws at has failed, and its place is free', as
   assert.deepEqual(told, ['a out', 'a failed: cannot be read', 'b out'])
 })
 
-test('lets all through when it is closed: they fail at the closed pool', () => {
+test('sends all waiting requests when it is closed: they fail at the closed pool', () => {
   const { request, limit, told } = limitedAtOnce(1)
   for (const path of ['a', 'b', 'c']) request(path)
   limit.close()

@@ -52,7 +52,7 @@ function found(cache: ResponseCache, path: string, headers?: Record<string, stri
   return cache.get(keyOf(path, headers))?.body.toString()
 }
 
-test('gives back what it was given', async (t) => {
+test('returns a stored answer', async (t) => {
   const { cache } = open(t, fileIn(t))
   await keep(cache, '/25', 'pikachu')
   const { body, deleteAt, ...rest } = cache.get(keyOf('/25')) as CachedAnswer
@@ -70,7 +70,7 @@ test('puts the pieces of a body together', async (t) => {
   assert.equal(found(cache, '/25'), 'pikachu')
 })
 
-test('keeps nothing of a body that was broken off', async (t) => {
+test('stores nothing of an incomplete body', async (t) => {
   const { cache } = open(t, fileIn(t))
   const stream = cache.createWriteStream(keyOf('/25'), value)
   stream.write('pika')
@@ -79,7 +79,7 @@ test('keeps nothing of a body that was broken off', async (t) => {
   assert.equal(found(cache, '/25'), undefined)
 })
 
-test('has one answer for a URL: the last', async (t) => {
+test('has one answer for a URL: the last one', async (t) => {
   const { cache } = open(t, fileIn(t))
   await keep(cache, '/25', 'pikachu')
   await keep(cache, '/25', 'raichu')
@@ -90,7 +90,7 @@ for (const [where, written] of [
   ['in the file', true],
   ['not in the file yet', false],
 ] as const) {
-  test(`forgets what it is told to forget, while that is ${where}`, async (t) => {
+  test(`removes an entry that is ${where}`, async (t) => {
     const { cache } = open(t, fileIn(t))
     await keep(cache, '/25')
     await keep(cache, '/26')
@@ -102,7 +102,7 @@ for (const [where, written] of [
   })
 }
 
-test('writes by itself: many together at once, few after a moment', async (t) => {
+test('writes by itself: many new entries at once, a few after a moment', async (t) => {
   t.mock.timers.enable({ apis: ['setTimeout'] })
   const file = fileIn(t)
   const { cache } = open(t, file)
@@ -115,7 +115,7 @@ test('writes by itself: many together at once, few after a moment', async (t) =>
   assert.ok(readFileSync(`${file}-wal`).includes('https://pokeapi.co/many-1'))
 })
 
-test('keeps for a year what can be confirmed, and the rest for as long as it is told', async (t) => {
+test('stores entries that can be confirmed for a year, and others for as long as they are fresh', async (t) => {
   const file = fileIn(t)
   const { cache } = open(t, file)
   await keep(cache, '/tagged')
@@ -136,7 +136,7 @@ test('keeps for a year what can be confirmed, and the rest for as long as it is 
   assert.equal(found(muchLater, '/tagged'), undefined)
 })
 
-test('gives an answer only to those who ask with the headers that it was chosen by', async (t) => {
+test('returns an answer only to requests with the headers that it varies by', async (t) => {
   const { cache } = open(t, fileIn(t))
   await keep(cache, '/25', 'compressed', { vary: { 'accept-encoding': 'gzip', dnt: null } })
   assert.equal(found(cache, '/25', { 'accept-encoding': 'gzip' }), 'compressed')
@@ -144,13 +144,13 @@ test('gives an answer only to those who ask with the headers that it was chosen 
   assert.equal(found(cache, '/25', { 'accept-encoding': 'gzip', dnt: '1' }), undefined)
 })
 
-test('does not keep a body that is far too large', async (t) => {
+test('does not store a body that is far too large', async (t) => {
   const { cache } = open(t, fileIn(t))
   await keep(cache, '/25', Buffer.alloc(1024 * 1024 + 1))
   assert.equal(found(cache, '/25'), undefined)
 })
 
-test('stays bounded: the oldest leave', async (t) => {
+test('stays bounded: removes the oldest entries', async (t) => {
   let time = NOW
   const { cache } = open(t, fileIn(t), { maxEntries: 100, now: () => time++ })
   for (let id = 1; id <= 1000; id++) {
@@ -162,7 +162,7 @@ test('stays bounded: the oldest leave', async (t) => {
   assert.equal(kept[0], '/901')
 })
 
-test('is there again after a restart, and after a death', async (t) => {
+test('has its entries after a restart, and after a kill', async (t) => {
   const file = fileIn(t)
   const { cache, said } = open(t, file)
   await keep(cache, '/25')
@@ -189,7 +189,7 @@ for (const [what, damage] of Object.entries({
     db.close()
   },
 })) {
-  test(`a file that ${what} is begun anew, and that is said`, async (t) => {
+  test(`a file that ${what} is replaced by an empty one, and that is reported`, async (t) => {
     const file = fileIn(t)
     const first = open(t, file).cache
     for (let id = 1; id <= 100; id++) await keep(first, `/${id}`)
@@ -210,7 +210,7 @@ test('an empty file is as good as none', (t) => {
   assert.deepEqual(open(t, file).said, [])
 })
 
-test('an entry that cannot be read any more makes it begin anew', async (t) => {
+test('an entry that cannot be read any more lets it begin with an empty file', async (t) => {
   const file = fileIn(t)
   const first = open(t, file).cache
   await keep(first, '/25')
@@ -225,7 +225,7 @@ test('an entry that cannot be read any more makes it begin anew', async (t) => {
   assert.equal(found(cache, '/25'), '/25')
 })
 
-test('a file that cannot be written is passed by, and that is said once', async (t) => {
+test('works without a file that cannot be written, and reports that once', async (t) => {
   const file = fileIn(t)
   const first = open(t, file).cache
   await keep(first, '/25')
@@ -245,7 +245,7 @@ test('a file that cannot be written is passed by, and that is said once', async 
   ])
 })
 
-test('a file that cannot be made is an error that names it', (t) => {
+test('a file that cannot be created is an error that names it', (t) => {
   const file = fileIn(t)
   const inTheWay = (error: unknown) => error instanceof PokeApiError && error.kind === 'cache' && error.message.includes(file)
   assert.throws(
@@ -257,7 +257,7 @@ test('a file that cannot be made is an error that names it', (t) => {
   assert.ok(statSync(file).isDirectory())
 })
 
-test('after closing it has nothing and takes nothing, without complaint', async (t) => {
+test('after closing it returns nothing and stores nothing, without an error', async (t) => {
   const { cache, said } = open(t, fileIn(t))
   await keep(cache, '/25')
   cache.close()

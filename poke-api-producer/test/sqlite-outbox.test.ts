@@ -76,7 +76,7 @@ test('every commit is synced before it returns: a write-ahead log with synchrono
   assert.deepEqual(kept, ['wal', 2, 'exclusive'], 'synchronous 2 is FULL')
 })
 
-test('outbox, cache and what SQLite puts beside them are for their user alone', { skip: process.platform === 'win32' }, (t) => {
+test('only their user can read outbox, cache and the files that SQLite adds to them', { skip: process.platform === 'win32' }, (t) => {
   const dir = join(folder(t), 'data', 'producer')
   const umask = process.umask(0)
   t.after(() => process.umask(umask))
@@ -89,12 +89,12 @@ test('outbox, cache and what SQLite puts beside them are for their user alone', 
   assert.equal(statSync(dir).mode & 0o777, 0o700)
 })
 
-test('the folder is made where it is missing', (t) => {
+test('a missing folder is created', (t) => {
   const dir = join(folder(t), 'a', 'b')
   assert.equal(opened(t, dir).depth, 0)
 })
 
-test('a second process on an outbox ends with a sentence, and a killed one leaves no lock behind', async (t) => {
+test('a second process gets an error that says why, and a killed process leaves no lock behind', async (t) => {
   const dir = folder(t)
   const script = `
     import { SqliteOutbox } from ${JSON.stringify(new URL('../src/infrastructure/outbox/sqlite-outbox.ts', import.meta.url).href)}
@@ -127,13 +127,13 @@ test('an outbox of a newer version is refused and left as it is', (t) => {
   assert.deepEqual(readFileSync(join(dir, 'outbox.db')), before)
 })
 
-test('a file that is no database is said to be damaged', (t) => {
+test('a file that is not a database is reported as damaged', (t) => {
   const dir = folder(t)
   writeFileSync(join(dir, 'outbox.db'), 'not a database at all. '.repeat(1000))
   assert.throws(() => new SqliteOutbox({ dir }), failure('damaged', dir))
 })
 
-test('a database with overwritten pages is said to be damaged, not sent half', (t) => {
+test('a database with overwritten pages is reported as damaged, and none of it is sent', (t) => {
   const dir = folder(t)
   fill(dir, 1000)
   const file = join(dir, 'outbox.db')
@@ -144,7 +144,7 @@ test('a database with overwritten pages is said to be damaged, not sent half', (
   assert.throws(() => new SqliteOutbox({ dir }), failure('damaged', dir))
 })
 
-test('a database that was cut off is said to be damaged', (t) => {
+test('a truncated database is reported as damaged', (t) => {
   const dir = folder(t)
   fill(dir, 1000)
   const file = join(dir, 'outbox.db')
@@ -152,14 +152,14 @@ test('a database that was cut off is said to be damaged', (t) => {
   assert.throws(() => new SqliteOutbox({ dir }), failure('damaged', dir))
 })
 
-test('a folder that cannot be made is named', (t) => {
+test('an error names a folder that cannot be created', (t) => {
   const dir = folder(t)
   writeFileSync(join(dir, 'file'), '')
   const below = join(dir, 'file', 'outbox')
   assert.throws(() => new SqliteOutbox({ dir: below }), failure('unusable', below))
 })
 
-test('a full disk and a failing one are waited for, a damaged file is not', () => {
+test('a full or failing disk is retried, a damaged file is not', () => {
   const sqlite = (errcode: number) => Object.assign(new Error('from SQLite'), { code: 'ERR_SQLITE_ERROR', errcode })
   const [SQLITE_IOERR, SQLITE_IOERR_FSYNC, SQLITE_FULL, SQLITE_CORRUPT] = [10, 1034, 13, 11]
   const kinds = [SQLITE_FULL, SQLITE_IOERR, SQLITE_IOERR_FSYNC, SQLITE_CORRUPT].map((code) => {

@@ -1,13 +1,13 @@
-/** Which Pokémon is captured next: any of them at random, or each of them once. */
+/** The order in which Pokémon are captured: at random for ever, or each of them once. */
 import { type PokemonEvent, typeNames } from './pokemon.ts'
 
-/** Names Pokémon for ever, each as likely as any other. */
+/** Gives Pokémon without end, each with the same probability. */
 export class RandomOrder {
   readonly #ids: readonly number[]
   readonly #random: () => number
 
   /**
-   * @param ids all Pokémon there are. They are not one range, so the order draws from the list and not from its bounds.
+   * @param ids of all Pokémon. They are not one range, so the order draws from the list.
    * @param random uniform in [0, 1)
    * @throws RangeError where there is no Pokémon
    */
@@ -23,8 +23,8 @@ export class RandomOrder {
 }
 
 /**
- * Where a sweep stands, small and whole, so that it can be stored with every capture (rule P2) and a killed sweep goes on from it.
- * Captures finish in any order, so what is kept is which are done and not how far it got. Survives JSON.
+ * The progress of a sweep: small, so that it can be stored with every capture (rule P2), and complete, so that a killed sweep can continue.
+ * Captures finish in any order, so it has a bit for each Pokémon. It can be written as JSON.
  */
 export interface SweepProgress {
   /** The Pokémon of this sweep as the API listed them when it began, ascending: `1-1025,10001-10326`. */
@@ -33,24 +33,24 @@ export interface SweepProgress {
   readonly done: string
   /** Those of the done ones that were captured. The others do not exist (404). */
   readonly captured: number
-  /** How many of the captured have each type: what the counts rise by when all of them are counted. */
+  /** How many of the captured have each type: the counts rise by this when all of them are counted. */
   readonly types: Readonly<Record<string, number>>
   /** Those of the done ones that could not be obtained; absent: none. */
   readonly leftOut?: {
     /** As in `ids`. */
     readonly ids: string
-    /** Why, by id, of the first of them. */
+    /** The reasons of the first of them, by id. */
     readonly reasons: Readonly<Record<string, string>>
   }
 }
 
-/** So many reasons are kept, each of so many characters: an API that gives nothing of use must not fill the outbox with words. */
+/** Bounds of the stored reasons, and of their characters: a broken API must not fill the outbox. */
 const MOST_REASONS = 100
 const LONGEST_REASON = 200
-/** So many of them are shown together. */
+/** How many of them are shown together. */
 const MOST_SHOWN = 20
 
-/** What a sweep has left out: how many Pokémon, and a line for each of the first, `#7: types is empty`. */
+/** The Pokémon that a sweep has left out: how many, and a line for each of the first, `#7: types is empty`. */
 export interface LeftOut {
   readonly count: number
   readonly lines: readonly string[]
@@ -63,11 +63,11 @@ export function leftOutOf({ leftOut }: SweepProgress): LeftOut {
   return { count: ids.length, lines }
 }
 
-/** Names each Pokémon of a list once; those that could not be obtained are named again when the others were, or are left out. */
+/** Gives each Pokémon of a list once. One that could not be obtained is given again after all others, or left out. */
 export class SweepOrder {
   readonly #ids: readonly number[]
   readonly #ranges: string
-  /** Where each id stands in the list. */
+  /** The index of each id in the list. */
   readonly #places: ReadonlyMap<number, number>
   readonly #done: Uint8Array
   #doneCount = 0
@@ -75,11 +75,11 @@ export class SweepOrder {
   readonly #types: Map<string, number>
   readonly #leftOut: Set<number>
   readonly #reasons: Map<string, string>
-  /** Ids that wait to be named, from `#next` on. */
+  /** Ids that are still to be given, from `#next` on. */
   readonly #waiting: number[] = []
   #next = 0
 
-  /** @param from the ids of a sweep that begins, or where one stood @throws RangeError where the progress contradicts itself */
+  /** @param from the ids of a new sweep, or the progress of an earlier run @throws RangeError where the progress contradicts itself */
   constructor(from: readonly number[] | SweepProgress) {
     const progress = 'ids' in from ? from : null
     this.#ids = 'ids' in from ? parseRanges(from.ids) : [...new Set(from)].sort((a, b) => a - b)
@@ -99,17 +99,17 @@ export class SweepOrder {
     }
   }
 
-  /** Pokémon of this sweep. */
+  /** How many Pokémon this sweep has. */
   get total(): number {
     return this.#ids.length
   }
 
-  /** Those of them that are captured, do not exist or were left out. */
+  /** How many of them are captured, do not exist or were left out. */
   get done(): number {
     return this.#doneCount
   }
 
-  /** Those of the done ones that were left out. */
+  /** How many of the done ones were left out. */
   get leftOut(): number {
     return this.#leftOut.size
   }
@@ -131,7 +131,7 @@ export class SweepOrder {
   }
 
   /**
-   * A Pokémon that was named is obtained. Whoever stores the progress stores the capture with it.
+   * Marks a Pokémon as done. Its capture is to be stored together with the progress.
    * @param pokemon null where it does not exist
    * @returns the progress with it
    */
@@ -145,7 +145,7 @@ export class SweepOrder {
   }
 
   /**
-   * A Pokémon that was named cannot be had: the sweep ends without it. Whoever stores the progress remembers it, over restarts too.
+   * Leaves a Pokémon out of the sweep. The progress remembers it, also over restarts.
    * @param reason for people
    * @returns the progress with it
    */
@@ -156,7 +156,7 @@ export class SweepOrder {
     return this.progress
   }
 
-  /** A Pokémon that was named could not be obtained: it is named again after those that wait. */
+  /** A Pokémon could not be obtained: it is given again after all others. */
   putBack(id: number): void {
     if (this.#isDone(this.#placeOf(id))) throw new RangeError(`Pokémon ${id} is completed: it would be captured twice`)
     this.#waiting.push(id)
@@ -199,7 +199,7 @@ function formatRanges(ids: readonly number[]): string {
   return ranges.join()
 }
 
-/** The way back. @throws RangeError where the ranges do not ascend */
+/** Reads the result of `formatRanges`. @throws RangeError where the ranges do not ascend */
 function parseRanges(ranges: string): number[] {
   const ids: number[] = []
   for (const range of ranges === '' ? [] : ranges.split(',')) {

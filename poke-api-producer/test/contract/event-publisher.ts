@@ -25,7 +25,7 @@ export function testEventPublisher(name: string, make: (t: TestContext) => Promi
       assert.equal(publisher.partitionOf, null)
     })
 
-    test('then puts a key where the Java client’s default partitioner puts it', async (t) => {
+    test('chooses the same partition for a key as the Java client’s default partitioner', async (t) => {
       const { publisher } = await make(t)
       await publisher.prepare(signal)
       const keys = ['1', '25', '132', '1025', '10001', '10326']
@@ -55,7 +55,7 @@ export function testEventPublisher(name: string, make: (t: TestContext) => Promi
       assert.deepEqual(await topic(), expected)
     })
 
-    test('events that are sent again arrive again, unchanged: recognising them is not its job', async (t) => {
+    test('events that are sent again arrive again, unchanged', async (t) => {
       const { publisher, topic } = await make(t)
       await publisher.prepare(signal)
       const events = [event(1, 0), event(2, 0)]
@@ -64,7 +64,7 @@ export function testEventPublisher(name: string, make: (t: TestContext) => Promi
       assert.deepEqual(await topic(), [arrivals([...events, ...events]), [], []])
     })
 
-    test('preparing a topic that is there already changes nothing', async (t) => {
+    test('preparing an existing topic changes nothing', async (t) => {
       const { publisher, topic } = await make(t)
       await publisher.prepare(signal)
       await publisher.publish([event(1, 1)])
@@ -80,7 +80,7 @@ export function testEventPublisher(name: string, make: (t: TestContext) => Promi
       assert.deepEqual(await topic(), [arrivals([event(3, 0)]), [], []])
     })
 
-    test('closing twice is closing once', async (t) => {
+    test('can be closed twice', async (t) => {
       const { publisher } = await make(t)
       await publisher.prepare(signal)
       await publisher.close()

@@ -28,7 +28,7 @@ export function testOutbox(name: string, make: (t: TestContext) => OutboxHarness
       assert.equal(outbox.sweep(), null)
     })
 
-    test('keeps an event as it is to be sent: key, bytes, time, origin, identity and partition', (t) => {
+    test('stores an event as it is sent: key, bytes, time, origin, identity and partition', (t) => {
       const outbox = make(t).open()
       const pikachu = capture(25, 'electric')
       outbox.commit({ ...nothing, captures: [pikachu], partitionOf: inPartition(2) })
@@ -60,7 +60,7 @@ export function testOutbox(name: string, make: (t: TestContext) => OutboxHarness
       assert.equal(outbox.depth, 3)
     })
 
-    test('gives the oldest, as many as asked for', (t) => {
+    test('returns the oldest events, as many as requested', (t) => {
       const outbox = make(t).open()
       outbox.commit({ ...nothing, captures: [capture(1), capture(2), capture(3)] })
       assert.deepEqual(
@@ -69,7 +69,7 @@ export function testOutbox(name: string, make: (t: TestContext) => OutboxHarness
       )
     })
 
-    test('forgets what was acknowledged in the transaction that stores what is new', (t) => {
+    test('removes acknowledged events in the same transaction that stores new ones', (t) => {
       const outbox = make(t).open()
       outbox.commit({ ...nothing, captures: [capture(1), capture(2), capture(3)] })
       outbox.commit({ ...nothing, captures: [capture(4)], acknowledged: 2 })
@@ -107,7 +107,7 @@ export function testOutbox(name: string, make: (t: TestContext) => OutboxHarness
       assert.equal(new Set([earlier?.source, later?.source]).size, 2)
     })
 
-    test('keeps everything that was committed when its process dies', (t) => {
+    test('keeps everything that was committed when its process is killed', (t) => {
       const harness = make(t)
       const outbox = harness.open()
       const sweep = new SweepOrder([1, 2, 3])
@@ -156,7 +156,7 @@ export function testOutbox(name: string, make: (t: TestContext) => OutboxHarness
       assert.deepEqual(sequences(outbox), [2, 3], 'the failed commit has used up a sequence')
     })
 
-    test('a partition is chosen later where it was not known, and then stays (rule P3)', (t) => {
+    test('a partition can be assigned later, and then never changes (rule P3)', (t) => {
       const harness = make(t)
       const outbox = harness.open()
       outbox.commit({ ...nothing, captures: [capture(1), capture(2)] })
@@ -183,7 +183,7 @@ export function testOutbox(name: string, make: (t: TestContext) => OutboxHarness
       )
     })
 
-    test('closing twice is closing once', (t) => {
+    test('can be closed twice', (t) => {
       const outbox = make(t).open()
       outbox.close()
       outbox.close()

@@ -20,12 +20,12 @@ export function testPokeApi(name: string, make: (t: TestContext, world: PokeApiW
   const never = new AbortController().signal
 
   describe(`${name} as a PokeApi`, () => {
-    test('lists the ids that the API names, ascending; they need not be one range', async (t) => {
+    test('lists the ids of the API, ascending; they need not be one range', async (t) => {
       const api = await make(t, { ids: [1, 2, 3, 10001, 10002] })
       assert.deepEqual(await api.list(never), [1, 2, 3, 10001, 10002])
     })
 
-    test('captures a Pokémon: its facts, when, and from where', async (t) => {
+    test('captures a Pokémon: its facts, the time and the source', async (t) => {
       const api = await make(t, { ids: [1, 25] })
       const capture = await api.capture(25, never)
       assert.deepEqual(capture?.pokemon, pokemon(25))
@@ -56,7 +56,7 @@ export function testPokeApi(name: string, make: (t: TestContext, world: PokeApiW
       assert.notEqual(await api.capture(1, never), null)
     })
 
-    test('rejects with an error that can be tried again while the API is down', async (t) => {
+    test('rejects with an error that can be retried while the API is down', async (t) => {
       const api = await make(t, { ids: [1], down: true })
       const retriable = (error: unknown) => error instanceof PokeApiError && error.retriable
       await assert.rejects(api.list(never), retriable)

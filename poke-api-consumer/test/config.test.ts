@@ -61,13 +61,13 @@ test('every wrong setting is named at once, and the password in a URL is not sho
   )
 })
 
-test('a password for an SQLite file is told', () => {
+test('a password for an SQLite file is refused', () => {
   const anyFile = new URL(import.meta.url).pathname
   assert.throws(() => readConfig({ STORE_PASSWORD_FILE: anyFile }), /STORE_PASSWORD_FILE is set, but STORE_URL names an SQLite file/)
   assert.equal(readConfig({ STORE_PASSWORD_FILE: anyFile, STORE_URL: 'postgres://a@b/c' }).config.STORE_PASSWORD_FILE, anyFile)
 })
 
-test('the file of counts must not be the store, by whichever path', (t) => {
+test('the file of counts must not be the store under any path', (t) => {
   const folder = realpathSync(mkdtempSync(join(tmpdir(), 'config-')))
   t.after(() => rmSync(folder, { recursive: true }))
   mkdirSync(join(folder, 'real'))
@@ -98,7 +98,7 @@ test('the file of counts must not be the store, by whichever path', (t) => {
   assert.throws(() => readConfig({ STORE_URL: 'sqlite:a/b.db', OUTPUT_FILE: './a/b.db' }), /name the same file/)
 })
 
-test('a misspelt setting is warned of, a setting of the producer is not', () => {
+test('a misspelt setting leads to a warning, a setting of the producer does not', () => {
   assert.deepEqual(
     readConfig({
       STORE_URI: 'sqlite:a',

@@ -1,4 +1,4 @@
-/** The controller between a mocked Kafka, a mocked store and a mocked file: what is counted, committed and written, and what every trouble ends in. */
+/** The controller between a simulated Kafka, a real SQLite store with faults, and a file in memory: what is counted, committed and written, also after failures. */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
@@ -118,7 +118,7 @@ describe('consumer controller', () => {
     assert.deepEqual(Object.fromEntries(sink.written.at(-1) ?? []), expected(3))
   })
 
-  test('goes on where the store stands after a restart, and counts nothing twice', async () => {
+  test('goes on at the store’s position after a restart, and counts nothing twice', async () => {
     const log = [ours(1), ours(2), ours(3)]
     const first = setUp([log])
     await first.handled(3)
@@ -143,7 +143,7 @@ describe('consumer controller', () => {
     assert.deepEqual(Object.fromEntries((await first.store.totals()).counts), expected(4))
   })
 
-  test('a store that opens but takes no commits works again only when it takes one', async () => {
+  test('a store that opens partitions but takes no commits is reported as working only when it takes one', async () => {
     const { store, observer, finish, handled } = setUp([[ours(1)]], { wait: nearlyNoTime })
     const commit = store.commit.bind(store)
     let failures = 3
@@ -162,7 +162,7 @@ describe('consumer controller', () => {
     assert.equal(heard.indexOf('store works again') > heard.lastIndexOf('store failed'), true)
   })
 
-  test('dead letters of one response that are too many for one commit are kept in several, and what follows them is counted once', async () => {
+  test('dead letters of one response that are too large for one commit are stored by several, and the record after them is counted once', async () => {
     const large = Buffer.alloc(1 << 20, 'x')
     const { store, finish, handled } = setUp([[...Array.from({ length: 70 }, () => ({ value: large })), ours(1)]], { wait: nearlyNoTime })
     const kept: number[] = []
@@ -183,7 +183,7 @@ describe('consumer controller', () => {
     assert.deepEqual(Object.fromEntries((await store.totals()).counts), expected(1))
   })
 
-  test('a record that cannot be counted is kept, and what follows it is counted', async () => {
+  test('a record that cannot be counted is stored as a dead letter, and the records after it are counted', async () => {
     const { store, finish, handled } = setUp([[ours(1), { value: 'OK' }, { value: null }, ours(2)]])
     await handled(4)
     await finish()
@@ -195,7 +195,7 @@ describe('consumer controller', () => {
     assert.equal(row?.counted, 2)
   })
 
-  test('while there is more to count, the file waits for it a moment, and nobody counts as silent (rule C3)', async (t) => {
+  test('while there is more to count, the file is written a moment later, and no commit says that it reached the end (rule C3)', async (t) => {
     const waits: number[] = []
     const records = Array.from({ length: 4 }, (_, i) => ours(i + 1))
     const noting = (ms: number, signal: AbortSignal) => {
@@ -227,7 +227,7 @@ describe('consumer controller', () => {
   })
 })
 
-describe('every trouble ends in opening the partition again (rule S2)', () => {
+describe('after every failure the partition is opened again (rule S2)', () => {
   for (const fault of ['refused', 'applied-but-lost'] as const) {
     test(`a commit that was ${fault} counts once`, async () => {
       const { store, source, observer, finish } = setUp([[ours(1), ours(2), ours(3)]], { fetchSize: 1 })
@@ -240,7 +240,7 @@ describe('every trouble ends in opening the partition again (rule S2)', () => {
     })
   }
 
-  test('a partition that another one opened meanwhile is fenced, and nothing of ours is written', async () => {
+  test('a partition that another instance opened meanwhile is fenced, and this instance writes nothing of it', async () => {
     const { store, source, observer, finish, handled } = setUp([[ours(1), ours(2)]], { fetchSize: 1 })
     let stolen = false
     store.beforeCommit = async () => {
@@ -287,7 +287,7 @@ describe('every trouble ends in opening the partition again (rule S2)', () => {
     assert.deepEqual(Object.fromEntries((await store.totals()).counts), expected(4))
   })
 
-  test('a commit of the last records that fails late is noticed, though nothing comes after them', async () => {
+  test('a commit of the last records that fails late is noticed although no record comes after them', async () => {
     const gate = Promise.withResolvers<void>()
     // The commit is under way until the empty response behind the records is counted.
     const before = (_: number, offset: number) => (offset === 2 ? void setImmediate(gate.resolve) : undefined)
@@ -299,7 +299,7 @@ describe('every trouble ends in opening the partition again (rule S2)', () => {
     assert.deepEqual(Object.fromEntries((await store.totals()).counts), expected(2))
   })
 
-  test('a partition is opened anew once it knows twice as many sources as the store remembers (rule C3)', async () => {
+  test('a partition is opened again when it knows twice as many sources as the store remembers (rule C3)', async () => {
     const store = new FaultyStore()
     const open = store.open.bind(store)
     store.open = async (partition) => {
@@ -324,13 +324,13 @@ describe('every trouble ends in opening the partition again (rule S2)', () => {
     const fetched = (offset: number) => response([ours(1), ours(2), ours(3)], offset, offset + 1)
     assert.equal(await reader.process(fetched(0)), 'next')
     assert.equal(await reader.process(fetched(2)), 'reopen')
-    assert.equal(await reader.process(fetched(1)), 'reopen', 'a dead reader counts nothing more')
+    assert.equal(await reader.process(fetched(1)), 'reopen', 'a session that has ended counts nothing more')
     await reader.close()
     assert.equal([...store.rows.values()].find((row) => row.partition === 5)?.counted, 1)
     await finish()
   })
 
-  test('what a walk that failed had counted is nobody’s, least of all another partition’s', async () => {
+  test('counts of a response whose reading failed are dropped, and are not added to another partition', async () => {
     const { controller, store, source, finish } = setUp([])
     const [failing, other] = [await controller.open(source.partition(0), NEVER), await controller.open(source.partition(1), NEVER)]
     const torn = response([ours(1), ours(2)], 0, 2)
@@ -348,7 +348,7 @@ describe('every trouble ends in opening the partition again (rule S2)', () => {
     await finish()
   })
 
-  test('neither is what was counted where the summary of it failed', async () => {
+  test('counts of a response whose summary failed are dropped, too', async () => {
     const { controller, store, source, finish } = setUp([])
     const [failing, other] = [await controller.open(source.partition(0), NEVER), await controller.open(source.partition(1), NEVER)]
     const fetched = response([ours(1)], 0, 1)
@@ -381,7 +381,7 @@ describe('every trouble ends in opening the partition again (rule S2)', () => {
     return { again: await controller.open(source.partition(0), NEVER), observer, finish }
   }
 
-  test('a partition that is left alone leaves no trouble of its commits behind', async () => {
+  test('the failure of a partition’s commits is over when the partition is stopped', async () => {
     const { again, observer, finish } = await openedAgainAfterRefusedCommit()
     assert.equal(observer.heard.includes('store works again'), false)
     assert.equal(await again.dataLost({ kind: 'retention', message: 'gone', from: 0, to: 5 }), 'stop')
@@ -389,7 +389,7 @@ describe('every trouble ends in opening the partition again (rule S2)', () => {
     await finish()
   })
 
-  test('an empty response that does not reach the end says nothing of a commit that failed', async () => {
+  test('an empty response below the end of the log does not end the failure of a commit', async () => {
     const { again, observer, finish } = await openedAgainAfterRefusedCommit()
     const nothing = (lastStableOffset: number) => ({ ...response([], 0, 0), lastStableOffset })
     await again.process(nothing(1))
@@ -400,7 +400,7 @@ describe('every trouble ends in opening the partition again (rule S2)', () => {
     await finish()
   })
 
-  test('a commit that was made although its answer was lost leaves no trouble behind when nothing follows', async () => {
+  test('the failure of a commit whose answer was lost is over when nothing follows its position', async () => {
     const { store, observer, finish, handled } = setUp([], { wait: nearlyNoTime })
     store.commitFaults.push('applied-but-lost')
     const again = setUp([[ours(1)]], { store, wait: nearlyNoTime })
@@ -411,7 +411,7 @@ describe('every trouble ends in opening the partition again (rule S2)', () => {
     await finish()
   })
 
-  test('a commit or a gap that fails while its partition is taken away leaves no trouble behind', async () => {
+  test('the failure of a commit or a gap is over when its partition is taken away', async () => {
     const { controller, store, source, observer, finish } = setUp([], { onDataLoss: 'continue' })
     const gate = Promise.withResolvers<void>()
     store.beforeCommit = () => gate.promise
@@ -434,7 +434,7 @@ describe('every trouble ends in opening the partition again (rule S2)', () => {
     await finish()
   })
 
-  test('an opening that nobody needs any more does not wait for a store that is away', async () => {
+  test('an opening that is no longer needed does not wait for a store that fails', async () => {
     const failingOpens = Array.from({ length: 1000 }, () => new Error('refused'))
     const { controller, source, observer, finish } = setUp([], { failingOpens })
     const needed = new AbortController()
@@ -448,7 +448,7 @@ describe('every trouble ends in opening the partition again (rule S2)', () => {
     await finish()
   })
 
-  test('a store that is away is asked again until it answers', async () => {
+  test('opening is retried until the store answers', async () => {
     const failingOpens = [new Error('refused'), new Error('refused')]
     const { observer, finish, handled } = setUp([[ours(1)]], { wait: nearlyNoTime, failingOpens })
     await handled(1)
@@ -459,7 +459,7 @@ describe('every trouble ends in opening the partition again (rule S2)', () => {
     )
   })
 
-  test('a store that can never answer ends the service', async () => {
+  test('a failure of the store that retrying cannot help ends the service', async () => {
     const hopeless = new ServiceError('the schema is newer than this program', { code: 'SCHEMA', exitCode: 78, retriable: false })
     const source = new MockKafkaConsumer([[ours(1)]])
     const store = new FaultyStore()
@@ -512,8 +512,8 @@ async function openedReader(options: Partial<ControllerOptions> = {}) {
   }
 }
 
-describe('what was counted and is not committed', () => {
-  test('is committed when the partition is taken away, at once, with the last sequences of all of it, before anybody is told', async () => {
+describe('a response that is counted and not committed', () => {
+  test('is committed at once when the partition is taken away, with all last sequences, before observers hear of the end', async () => {
     const { reader, countNext, lettingEnd, row, observer, finish } = await openedReader()
     for (let offset = 0; offset < 4; offset++) assert.equal(await countNext(offset), 'next')
     await lettingEnd(reader.close())
@@ -526,7 +526,7 @@ describe('what was counted and is not committed', () => {
     await finish()
   })
 
-  test('is so much at most, and what is counted beyond is nobody’s once the partition is taken away', async () => {
+  test('waits in a bounded queue, and a response beyond that is dropped when the partition is taken away', async () => {
     const { reader, countNext, lettingEnd, begun, finish } = await openedReader()
     for (let offset = 0; offset < 5; offset++) await countNext(offset)
     let counted = false
@@ -556,7 +556,7 @@ describe('what was counted and is not committed', () => {
     await finish()
   })
 
-  test('and whose commit fails is dropped: a partition that was taken away meanwhile stays so', async () => {
+  test('is dropped when its commit fails, and a partition that was taken away meanwhile stays closed', async () => {
     const { store, reader, countNext, lettingEnd, row, finish } = await openedReader()
     store.commitFaults.push('refused')
     await countNext(0)
@@ -577,7 +577,7 @@ describe('nothing is skipped in silence', () => {
     assert.deepEqual(observer.losses, [])
   })
 
-  test('if they still cannot be read the partition stops, and what was before them is counted', async () => {
+  test('if they still cannot be read the partition stops, and the records before them are counted', async () => {
     const { store, finish, observer } = setUp([[ours(1), { corrupt: 'CRC-32C is wrong', times: 99 }, ours(2)], [ours(1, 'b')]])
     await until(() => observer.losses.length > 0 && [...store.rows.values()].every((row) => row.counted === 1))
     await finish()
@@ -585,7 +585,7 @@ describe('nothing is skipped in silence', () => {
     assert.match(observer.losses[0]?.message ?? '', /1 offset cannot be read, from 1 to 1: CRC-32C is wrong/)
   })
 
-  test('under `continue` they are a recorded gap, and what is behind them is counted', async () => {
+  test('under `continue` they are recorded as a gap, and the records behind them are counted', async () => {
     const logs: MockEntry[][] = [[ours(1), { corrupt: 'CRC-32C is wrong', times: 99 }, ours(2)]]
     const { store, handled, finish, observer } = setUp(logs, { onDataLoss: 'continue', wait: nearlyNoTime })
     await handled(2)
@@ -597,7 +597,7 @@ describe('nothing is skipped in silence', () => {
     )
   })
 
-  test('where it is not known how far they go the partition stops, under `continue` too', async () => {
+  test('if their end is not known the partition stops, under `continue` too', async () => {
     const logs: MockEntry[][] = [[ours(1), { corrupt: 'the length is -1', times: 99, endUnknown: true }, ours(2)]]
     const { store, finish, observer } = setUp(logs, { onDataLoss: 'continue', wait: nearlyNoTime })
     await until(() => observer.losses.length > 0)
@@ -610,7 +610,7 @@ describe('nothing is skipped in silence', () => {
   const withType = (name: string) => ({ value: JSON.stringify({ types: [{ type: { name } }] }) })
 
   for (const onDataLoss of ['stop', 'continue'] as const) {
-    test(`a type name more than there may be stops its partition in front of its record, under \`${onDataLoss}\` too, and nothing else`, async () => {
+    test(`a record with one type name too many stops its partition alone, before that record, under \`${onDataLoss}\` too`, async () => {
       const logs: MockEntry[][] = [
         [withType('a'), withType('b'), withType('c'), withType('a')],
         [withType('a'), withType('b'), withType('a')],
@@ -634,7 +634,7 @@ describe('nothing is skipped in silence', () => {
     })
   }
 
-  test('the types that the store has are known from the start, and those of other instances a second later', async () => {
+  test('types in the store are known from the start, and new types of other instances a second later', async () => {
     const first = setUp([[withType('a'), withType('b')]], { wait: nearlyNoTime })
     await first.handled(2)
     await first.finish()
@@ -672,7 +672,7 @@ describe('nothing is skipped in silence', () => {
     assert.deepEqual(Object.fromEntries((await store.totals()).counts), expected(1))
   })
 
-  test('where going on is allowed, a topic made again is counted once its gap is recorded, which is said, however often the store fails', async () => {
+  test('under `continue` a topic made again is counted once its gap is recorded and reported, however often the store fails', async () => {
     const { observer, store, handled, finish } = await madeAgain('continue', new Error('the store is away'), new Error('still'))
     await handled(2)
     await finish()
@@ -725,14 +725,14 @@ describe('dead letters (rules D1 and D2)', () => {
   })
 })
 
-describe('a dead-letter topic that would refuse letters', () => {
+describe('a dead-letter topic that refuses dead letters', () => {
   const refusing = (times: number) => {
     const deadLetterTopic = new MockDeadLetterTopic()
     for (let i = 0; i < times; i++) deadLetterTopic.refusals.push(new KafkaError('dead-letters-not-authorised', 'misty lacks Write'))
     return deadLetterTopic
   }
 
-  test('is told of before there is any, asked again, and told to be well then', async () => {
+  test('is reported before there are any, checked again, and reported when it accepts them', async () => {
     const { observer, handled, finish } = setUp([[ours(1)]], { wait: nearlyNoTime, deadLetterTopic: refusing(2) })
     await handled(1)
     await until(() => observer.heard.includes('dead letters are published again'))
@@ -743,7 +743,7 @@ describe('a dead-letter topic that would refuse letters', () => {
     )
   })
 
-  test('keeps them in the store meanwhile, and gets them when it takes them', async () => {
+  test('leaves them in the store, and gets them when it accepts them', async () => {
     const deadLetterTopic = refusing(3)
     const { handled, finish } = setUp([[{ value: 'OK' }, ours(1)]], { wait: nearlyNoTime, deadLetterTopic })
     await handled(2)
@@ -768,7 +768,7 @@ describe('the file', () => {
     )
   })
 
-  test('an older state that another instance wrote is corrected', async () => {
+  test('older counts that another instance wrote are replaced', async () => {
     const { sink, handled, finish } = setUp([[ours(1), ours(2)]], {
       wait: (ms, signal) => sleep(Math.min(ms, 5), undefined, { signal }).catch(() => {}),
     })

@@ -50,14 +50,14 @@ function setUp() {
   return { said, health, clock, report, all, ends, counts }
 }
 
-suite('sources that are not to be believed', () => {
+suite('sources with anomalies', () => {
   const MINUTE = 60_000
   const anomaly = (part: object) => {
     const one = { source: '/run', last: 135, sequence: 100, leaps: 0, late: 0, repeats: 0, ...part }
     return response({ anomalies: { leaps: one.leaps, late: one.late, sources: [one] } })
   }
 
-  test('a leap is said once, and is in readiness for ten minutes', async () => {
+  test('a leap is logged once, and is in readiness for ten minutes', async () => {
     const { said, health, clock, report } = setUp()
     const leap = anomaly({ sequence: Number.MAX_SAFE_INTEGER, leaps: 1 })
     report.counted(P0, leap)
@@ -73,7 +73,7 @@ suite('sources that are not to be believed', () => {
     assert.equal(report.anomalousSources, 0)
   })
 
-  test('what was left out and never read is said at once, with what to do', () => {
+  test('a record that was left out and never read is reported at once, with what to do', () => {
     const { said, report } = setUp()
     report.counted(P0, anomaly({ late: 3, repeats: 3 }))
     assert.match(
@@ -82,7 +82,7 @@ suite('sources that are not to be believed', () => {
     )
   })
 
-  test('new duplicates of a source are doubted after five minutes in which nothing of it was counted, and not before', () => {
+  test('new duplicates of a source are reported after five minutes in which none of its records was counted, and not before', () => {
     const { said, clock, report } = setUp()
     for (const repeats of [1, 2, 3, 4, 5]) {
       report.counted(P0, anomaly({ repeats, sequence: 100 + repeats }))
@@ -102,7 +102,7 @@ suite('sources that are not to be believed', () => {
     )
   })
 
-  test('a burst that is sent again, and another one later, are none', () => {
+  test('a burst that is sent again, and another one later, are not reported', () => {
     const { said, clock, report } = setUp()
     report.counted(P0, anomaly({ repeats: 500 }))
     clock.ms += 6 * MINUTE
@@ -110,7 +110,7 @@ suite('sources that are not to be believed', () => {
     assert.deepEqual(said, [])
   })
 
-  test('of very many a thousand are remembered, three are named, and a partition that is closed takes its own along', () => {
+  test('a thousand sources are remembered and three are named; those of a partition are forgotten when it is closed', () => {
     const { said, health, report } = setUp()
     for (let i = 0; i < 1500; i++) report.counted(i % 2 === 0 ? P0 : P1, anomaly({ source: `/${i}\u001b[2J`, leaps: 1 }))
     assert.equal(report.anomalousSources, 1000)
@@ -126,7 +126,7 @@ function reasonsOf(health: Health): string {
 }
 
 suite('the report', () => {
-  test('says nothing of single responses, and sums them up', () => {
+  test('logs a summary, and nothing for a single response', () => {
     const { said, report } = setUp()
     report.opened(P0)
     report.counted(P0, response({ counted: 5, position: 5, highWatermark: 9, lastStableOffset: 8 }))
@@ -137,7 +137,7 @@ suite('the report', () => {
     assert.deepEqual(said, ['info: counted 6 records, 1 duplicates, 1 dead letters'], 'nothing happened since the first')
   })
 
-  test('another topic that the group has counted is told once', () => {
+  test('warns once of another topic that the group has counted', () => {
     const { said, report } = setUp()
     const position = { offset: 7, leaderEpoch: 0 }
     const summary = (topic: string, counted: number) => ({
@@ -156,7 +156,7 @@ suite('the report', () => {
     assert.match(said.join(), /^warn: this group has counted topic old-topic too, .*KAFKA_GROUP_ID/)
   })
 
-  test('tells how far it is behind', () => {
+  test('has the lag in its summary', () => {
     const { said, report, all, ends, counts } = setUp()
     all.opened(P0, { offset: 4, leaderEpoch: 0 })
     counts(5)
@@ -197,7 +197,7 @@ suite('the report', () => {
     assert.deepEqual(said, ['warn: topic poke-topic.dead-letters takes nothing', 'info: dead letters are published again'])
   })
 
-  test('a partition left alone is not ready, as long as this instance has it', () => {
+  test('a stopped partition is not ready, as long as this instance has it', () => {
     const { said, health, report } = setUp()
     report.opened(P0)
     report.opened(P1)
@@ -209,7 +209,7 @@ suite('the report', () => {
     assert.deepEqual(health.reasons(), [])
   })
 
-  test('what would take more memory than there may be names the setting to raise', () => {
+  test('a loss for lack of memory names the setting to raise', () => {
     const { said, report } = setUp()
     report.stopped(P1, { kind: 'batch-too-large', message: 'it is large', from: 7, to: 8 })
     report.stopped(P1, { kind: 'batch-too-large', message: 'it is large', from: 7, to: null })
@@ -219,7 +219,7 @@ suite('the report', () => {
     assert.match(said[2] as string, /Raise TYPE_MAX_COUNT, .* goes on from here$/)
   })
 
-  test('where going on is not possible the message does not promise it', () => {
+  test('a message does not advise ON_DATA_LOSS=continue where that cannot go on', () => {
     const { said, report } = setUp()
     report.stopped(P1, { kind: 'corrupt', message: 'what is at offset 7 cannot be read', from: 7, to: null })
     report.stopped(P1, { kind: 'truncated', message: 'the log is another one', from: null, to: null })
@@ -231,7 +231,7 @@ suite('the report', () => {
     assert.match(said[3] as string, /ON_DATA_LOSS=continue records the gap and goes on/)
   })
 
-  test('one that is stopped before it was ever opened is told the same way', () => {
+  test('a partition that is stopped before it was opened is reported in the same way', () => {
     const { health, report } = setUp()
     report.stopped(P1, LOSS)
     assert.deepEqual(health.reasons(), ['partitions: partition 1 is stopped: 7 records are gone'])
@@ -254,7 +254,7 @@ suite('the report', () => {
     assert.deepEqual(health.reasons(), [])
   })
 
-  test('a leader that tells nothing for long is named, unless that Kafka is away is told already', () => {
+  test('a leader that does not answer for long is named, unless a failure of Kafka is reported already', () => {
     const { health, clock, report, all, ends } = setUp()
     all.opened(P0, { offset: 5, leaderEpoch: 0 })
     ends(9)
@@ -266,7 +266,7 @@ suite('the report', () => {
     assert.deepEqual(health.reasons(), ['kafka: nobody there'])
   })
 
-  test('being behind is not ready, too, where a quota leaves lag unknown every other second, and the quota is named', () => {
+  test('being behind is not ready, too, when a quota leaves the lag unknown every other second, and the quota is named', () => {
     const { health, clock, report, all, ends } = setUp()
     all.opened(P0, { offset: 5, leaderEpoch: 0 })
     report.throttled(new Error('a quota'))
@@ -277,7 +277,7 @@ suite('the report', () => {
     assert.deepEqual(health.reasons(), ['progress: partition 0 is 4 records behind and has not moved for 32 s; a quota'])
   })
 
-  test('what an open transaction holds back is no lack of progress, unless it does so for more than two minutes', () => {
+  test('records that an open transaction holds back are no lack of progress for two minutes', () => {
     const { health, clock, all, ends, counts } = setUp()
     all.opened(P0, { offset: 5, leaderEpoch: 0 })
     ends(9, 5)
@@ -299,7 +299,7 @@ suite('the report', () => {
     assert.deepEqual(health.reasons(), [])
   })
 
-  test('a fenced commit and a recorded gap are said', () => {
+  test('a fenced commit and a recorded gap are logged', () => {
     const { said, report } = setUp()
     report.fenced(P0)
     report.skipped(P1, LOSS)
@@ -336,7 +336,7 @@ suite('the report of the way to Kafka', () => {
     assert.deepEqual(said, ['warn: Kafka is away', 'info: Kafka answers again'])
   })
 
-  test('a lost place in the group is not ready, until it is had again', () => {
+  test('a lost membership is not ready, until this instance is a member again', () => {
     const { health, report } = setUp()
     report.membershipLost(new KafkaError('membership', 'no heartbeat was answered'))
     assert.deepEqual(health.reasons(), ['kafka: no heartbeat was answered'])
@@ -344,7 +344,7 @@ suite('the report of the way to Kafka', () => {
     assert.deepEqual(health.reasons(), [])
   })
 
-  test('a group that is ahead of the store is warned of (rule S5)', () => {
+  test('warns of a group whose offset is ahead of the store (rule S5)', () => {
     const { report, said } = setUp()
     report.mirrorDiffers(1, 600, 20)
     assert.match(
@@ -353,7 +353,7 @@ suite('the report of the way to Kafka', () => {
     )
   })
 
-  test('a group whose offset another program has set back is warned of, with what counts again', () => {
+  test('warns of a group whose offset another program has set back, with the command that counts again', () => {
     const { report, said } = setUp()
     report.mirrorDiffers(1, 0, 20)
     assert.match(
@@ -362,14 +362,14 @@ suite('the report of the way to Kafka', () => {
     )
   })
 
-  test('forgotten producers are warned of', () => {
+  test('warns of forgotten producers', () => {
     const { report, said } = setUp()
     report.tooManySources(P1, 3)
     assert.match(said[0] as string, /^warn: partition 1: the 3 producers that were silent for longest are forgotten/)
   })
 })
 
-test('metrics tell every event by its number', async () => {
+test('every event moves its metric', async () => {
   const registry = createRegistry()
   const progress = new GroupProgress(() => 0)
   const metrics = new ConsumerMetrics({ registry, progress, timeOfDay: () => 10_000, anomalousSources: () => 0 })
@@ -431,7 +431,7 @@ test('metrics tell every event by its number', async () => {
     assert.ok(text.includes(`\n${line}\n`), `${line} is missing in:\n${text}`)
 })
 
-test('lag is told of every partition of the topic, whoever reads it, and left out where it is not known', async () => {
+test('lag is exported for every partition of the topic, whoever reads it, and left out if it is not known', async () => {
   const registry = createRegistry()
   const clock = { ms: 0 }
   const progress = new GroupProgress(() => clock.ms)

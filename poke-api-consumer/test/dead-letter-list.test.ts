@@ -1,4 +1,4 @@
-/** A million dead letters of a partition, in few bytes. */
+/** The list of a partition's dead letters, which takes few bytes for each. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
@@ -14,7 +14,7 @@ const letter: fc.Arbitrary<ListedDeadLetter<'kept' | 'counted'>> = fc
   })
   .map((each) => ({ ...each }))
 
-test('gives what was added, in order, and finds the last one of an offset', () => {
+test('gives the added dead letters in order, and finds the last one of an offset', () => {
   fc.assert(
     fc.property(fc.array(letter, { maxLength: 200 }), fc.nat({ max: 20 }), (given, wanted) => {
       const sorted = given.toSorted((a, b) => a.offset - b.offset)

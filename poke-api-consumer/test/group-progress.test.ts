@@ -48,7 +48,7 @@ function response(counted: number, position: number, end = position): CountedRes
 }
 
 describe('lag', () => {
-  test('is known when the store was read and the leader was heard of, and no longer than that', () => {
+  test('is known after the store was read, as long as the leader answers', () => {
     const { progress, clock, read, ends, lag } = setUp()
     assert.equal(lag(), null)
     ends(9)
@@ -64,7 +64,7 @@ describe('lag', () => {
     assert.equal(lag(), null, 'the leader refused')
   })
 
-  test('of what was never read is all that the log has', () => {
+  test('of a partition that was never read is its whole log', () => {
     const { read, ends, lag } = setUp()
     ends(12, 12, 5)
     read()
@@ -73,7 +73,7 @@ describe('lag', () => {
     assert.deepEqual(lag(), [7, 0])
   })
 
-  test('has in it what open transactions hold back, which is never more than the lag', () => {
+  test('includes the records that open transactions hold back, which are never more than the lag', () => {
     const { read, ends, lag } = setUp()
     read(row(4))
     ends(12, 10)
@@ -109,7 +109,7 @@ describe('lag', () => {
     assert.equal(progress.totalLag()?.records, 2)
   })
 
-  test('an answer of the leader that waited for its commit does not take back what was told since', () => {
+  test('a response that waited for its commit does not undo what the leader told since', () => {
     const { progress, ends, lag } = setUp()
     progress.opened(P0, { offset: 0, leaderEpoch: 0 })
     ends(100)
@@ -120,8 +120,8 @@ describe('lag', () => {
   })
 })
 
-describe('what was counted', () => {
-  test('is that of the store and of every commit that it did not have when it was read, once', () => {
+describe('the counts of a partition', () => {
+  test('are those of the store and of every commit since, each once', () => {
     const { progress, counted, read } = setUp()
     progress.opened(P0, { offset: 100, leaderEpoch: 0 })
     progress.counted(P0, response(10, 110))
@@ -143,7 +143,7 @@ describe('what was counted', () => {
     assert.deepEqual(counted(), [140])
   })
 
-  test('is that of the store after a reset', () => {
+  test('are those of the store after a reset', () => {
     const { progress, counted, read } = setUp()
     progress.opened(P0, { offset: 0, leaderEpoch: 0 })
     read(row(0, 0))
@@ -155,7 +155,7 @@ describe('what was counted', () => {
     assert.deepEqual(counted(), [5])
   })
 
-  test('never goes back and is never more than the store has, however looks, commits and changes of hands fall together', () => {
+  test('never fall and never exceed those of the store, in any order of readings, commits and changes of the owner', () => {
     const step = fc.oneof(
       { weight: 4, arbitrary: fc.record({ what: fc.constant('commit' as const), records: fc.integer({ min: 1, max: 9 }) }) },
       ...(['tell', 'look', 'snapshot', 'seen', 'fail', 'give away', 'take', 'reopen'] as const).map((what) => ({

@@ -32,7 +32,7 @@ async function storesWith(t: TestContext, letters: readonly DeadLetter[]): Promi
   return stores
 }
 
-test('what can be counted is counted once, and the rest keeps its state and is told by its reason', async (t) => {
+test('dead letters that can be counted are counted once; the others keep their state and are reported by reason', async (t) => {
   const [store] = await storesWith(t, [
     letterOf(0, { value: GHOST, reason: 'bad-type-name' }),
     letterOf(1, { value: Buffer.from('OK') }),
@@ -71,7 +71,7 @@ test('what can be counted is counted once, and the rest keeps its state and is t
   assert.deepEqual((await store.totals()).counts, counts)
 })
 
-test('a letter that is not kept whole is not counted by its beginning, however it looks', async (t) => {
+test('a dead letter that is cut is not counted by its beginning', async (t) => {
   const whole = { bytes: 2_000_000, sha256: 'ab'.repeat(32) }
   const [store] = await storesWith(t, [
     letterOf(0, { value: GHOST, reason: 'too-large', cut: { value: whole } }),
@@ -90,7 +90,7 @@ test('a letter that is not kept whole is not counted by its beginning, however i
   })
 })
 
-test('position, token and last sequences stay, so that whoever counts goes on undisturbed', async (t) => {
+test('position, token and last sequences stay, so that running instances are not disturbed', async (t) => {
   const [store, counting] = await storesWith(t, [letterOf(0, { value: GHOST })])
   const state = await counting.open(partitionOf(0))
   await replay(store, () => {})
@@ -99,7 +99,7 @@ test('position, token and last sequences stay, so that whoever counts goes on un
   assert.deepEqual([position.offset, lastSequences], [5, new Map([['ash', 7]])])
 })
 
-test('two replays at once count each letter once, and progress is told for many pages of them', async (t) => {
+test('two replays at once count each dead letter once, and report progress over many pages', async (t) => {
   const letters = Array.from({ length: 100 }, (_, offset) => letterOf(offset, { value: GHOST }))
   const stores = await storesWith(t, letters)
   const progress: number[] = []

@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { SeenEvents } from '../src/entities/seen-events.ts'
 
-test('an event is seen first, and again with the same checksum or another one, as a plain map would have it', () => {
+test('tells the first sight of an event from an equal and from a different one, as a plain map does', () => {
   // Close together, so that pages get full, and far apart.
   const sequence = fc.oneof(fc.nat(600), fc.nat(20_000), fc.maxSafeNat())
   const checksum = fc.constantFrom(0, 1, -1, 0xffff_ffff, 0x8000_0000)
@@ -23,7 +23,7 @@ test('an event is seen first, and again with the same checksum or another one, a
   )
 })
 
-test('events far apart, and of very many sources, take no page each', () => {
+test('events that are far apart or of very many sources do not take a page each', () => {
   const before = process.memoryUsage()
   const sources = Array.from({ length: 20_000 }, () => new SeenEvents())
   for (const [i, source] of sources.entries()) for (let page = 0; page < 2; page++) source.see(page * 2 ** 40 + i, i)

@@ -57,7 +57,7 @@ async function settled(): Promise<void> {
 }
 
 describe('the export of the counts', () => {
-  test('publishes nothing before it is known that the store is the group’s, at its end neither, but tells the counts', async (t) => {
+  test('writes no file before it is known that the group counts into this store, not even at the end, but shows the counts', async (t) => {
     const { observer, committed, end, published } = exporting(t, false)
     await settled()
     await committed(true)
@@ -100,7 +100,7 @@ describe('the export of the counts', () => {
     assert.equal(published(), 3)
   })
 
-  test('writes the file again after it could not be looked at, though nothing was committed: so that its trouble is over', async (t) => {
+  test('writes the file again after it could not be read, although nothing was committed, so that its failure is over', async (t) => {
     const { sink, observer, pass } = exporting(t)
     await settled()
     sink.matchFailures.push(new Error('I/O error'))

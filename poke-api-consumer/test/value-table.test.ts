@@ -26,7 +26,7 @@ function findIn(table: ValueTable, bytes: Buffer, start = 0, end = bytes.length)
   return table.find(bytes, new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength), start, end)
 }
 
-test('a whole Pokédex that comes again and again is decoded twice, and then remembered to the last one, whoever wrote it', () => {
+test('a whole Pokédex that repeats is decoded twice and then served from the table, whoever wrote it', () => {
   const { bytes, places } = pokedex()
   const table = new ValueTable(() => {})
   const sight = () => places.map(([start, end]) => findIn(table, bytes, start, end))
@@ -38,7 +38,7 @@ test('a whole Pokédex that comes again and again is decoded twice, and then rem
   }
 })
 
-test('of values as our producer writes them only the types matter', () => {
+test('values of our producer with equal types share one key', () => {
   const table = new ValueTable(() => {})
   const find = (id: number, name: string, type: string) => {
     const bytes = encodeValue({ id, name, types: [{ slot: 1, type: { name: type } }] })
@@ -50,7 +50,7 @@ test('of values as our producer writes them only the types matter', () => {
   assert.notEqual(find(1, 'first', 'steel'), known)
 })
 
-test('gives what decoding gives, whatever came before, of values that are nearly ours and that are not', () => {
+test('gives what decoding gives, for any values in any order', () => {
   const odd = fc.oneof(
     nearlyCanonical,
     nearlyEvents.map((value) => Buffer.from(JSON.stringify(value))),
@@ -70,7 +70,7 @@ test('gives what decoding gives, whatever came before, of values that are nearly
   )
 })
 
-test('the end of a value of ours that comes as a value is none', () => {
+test('the suffix of a value is not mistaken for a value', () => {
   const table = new ValueTable(() => {})
   const value = encodeValue({ id: 25, name: 'pikachu', types: [{ slot: 1, type: { name: 'electric' } }] })
   for (let i = 0; i < 3; i++) assert.equal(typeof findIn(table, value), 'object')

@@ -1,4 +1,4 @@
-/** Tries the dead letters anew: those that can be counted by now, as after a new version of this service, are counted, each once (rule D3). */
+/** Decodes all dead letters again. Those that can be counted now, for example by a new version of this service, are counted, each once (rule D3). */
 
 import { copyHeaders, countHeaders, MAX_HEADERS } from '@poke-api-pipeline/kafka-reader'
 import { readIdentity } from '@poke-api-pipeline/pokemon-event'
@@ -36,24 +36,24 @@ export async function replay(
   let tried = 0
   let before: number | null = null
   for (;;) {
-    const letters = await store.deadLetters(before, PAGE)
-    if (letters.length === 0) return { counted, left, cut, gone }
-    for (const letter of letters) {
-      const pokemon = decodeAnew(letter)
+    const page = await store.deadLetters(before, PAGE)
+    if (page.length === 0) return { counted, left, cut, gone }
+    for (const deadLetter of page) {
+      const pokemon = decodeAgain(deadLetter)
       if (typeof pokemon === 'string') {
         left.set(pokemon, (left.get(pokemon) ?? 0) + 1)
-        if (letter.cut.value !== undefined || letter.cut.headers !== undefined) cut++
-      } else if (await store.replay(letter.id, new Map(pokemon.types.map((type) => [type, 1])))) counted++
+        if (deadLetter.cut.value !== undefined || deadLetter.cut.headers !== undefined) cut++
+      } else if (await store.replay(deadLetter.id, new Map(pokemon.types.map((type) => [type, 1])))) counted++
       else gone++
     }
-    tried += letters.length
+    tried += page.length
     progress(tried)
-    before = letters.at(-1)?.id ?? null
+    before = page.at(-1)?.id ?? null
   }
 }
 
 /** Decodes it as a record with these bytes would be decoded now (rule C1). */
-function decodeAnew({ headers, value, reason, cut }: DeadLetter): Pokemon | DeadLetterReason {
+function decodeAgain({ headers, value, reason, cut }: DeadLetter): Pokemon | DeadLetterReason {
   if (cut.headers !== undefined || countHeaders(headers) > MAX_HEADERS) return reason
   const { kind } = readIdentity(copyHeaders(headers, MAX_HEADERS))
   if (kind === 'unknown') return 'unknown-event-type'

@@ -1,4 +1,4 @@
-/** Counts the topic anew up to the store's positions, and compares: type by type, record by record (rule V1). */
+/** Counts the topic again up to the store's positions, and compares the results: type by type, record by record (rule V1). */
 import { crc32 } from 'node:zlib'
 import type { RecordView, TopicDescription, TopicReader } from '@poke-api-pipeline/kafka-reader'
 import { MAX_LEAP } from '@poke-api-pipeline/pokemon-event'
@@ -10,15 +10,15 @@ import type { DeadLetterState, PartitionSnapshot, PartitionSummary, SnapshotStor
 
 export interface Verdict {
   /**
-   * `different` is certain; `unknown`: what could be counted anew is equal, but the topic no longer holds all that was counted; `unread`: what
-   * was counted is equal, but the group has not read all that the topic had when `verify` began.
+   * `different`: a difference is proven. `unknown`: the records that are left are counted correctly, but the topic no longer contains everything
+   * that was counted. `unread`: everything that was counted is correct, but the group has not read all records that the topic had when `verify` began.
    */
   readonly outcome: 'equal' | 'different' | 'unknown' | 'unread'
-  /** Every type of either side, by name, in the partitions that could be counted anew. */
+  /** All types of the store and of the recount, by name, in the partitions that could be counted again. */
   readonly types: readonly TypeComparison[]
-  /** Records read anew. */
+  /** How many records were read. */
   readonly records: number
-  /** What differs besides the counts, and what cannot be known: a sentence each, at most a hundred. */
+  /** Differences besides the counts, and reasons why partitions cannot be verified: a sentence each, at most a hundred. */
   readonly remarks: readonly string[]
 }
 
@@ -29,7 +29,7 @@ export interface TypeComparison {
 }
 
 export interface VerifyProgress {
-  /** Offsets walked, and to walk. */
+  /** In offsets. */
   readonly done: number
   readonly total: number
 }
@@ -52,7 +52,7 @@ const MAX_TIME_WITHOUT_PROGRESS = 5000
 /** How long verify waits for positions at most, in ms. */
 const MAX_WAIT = 30_000
 
-/** A range of offsets of a partition that was counted. */
+/** The offsets [from, to) of a partition, all of which were counted. */
 interface Range {
   readonly from: number
   readonly to: number
@@ -60,7 +60,7 @@ interface Range {
 
 /**
  * @param topic the topic's name: partitions of other topics that the group has counted are left out
- * @param patience what a group that is reading lags by is no difference: its positions are waited for, for half a minute at most
+ * @param patience the lag of a running group is no difference, so verify waits up to half a minute for its positions
  * @throws where store or topic cannot be read
  */
 export async function verify(
@@ -120,8 +120,8 @@ export async function verify(
 
 /**
  * Waits until the group has read up to where each partition ended when `verify` began.
- * @param except partitions of which more is said elsewhere
- * @returns what is unread all the same, a sentence for each partition
+ * @param except partitions that have a remark already
+ * @returns a sentence for each partition that is still not read
  */
 async function stillUnread(
   store: Pick<TallyStore, 'partitions'>,
@@ -134,8 +134,8 @@ async function stillUnread(
   const first = unreadOf(await store.partitions(), topic, description, except)
   let unread = first
   for (let movedAt = began; unread.size > 0; ) {
-    const resting = now() - movedAt > MAX_TIME_WITHOUT_PROGRESS
-    if (resting || now() - began > MAX_WAIT) break
+    const isStuck = now() - movedAt > MAX_TIME_WITHOUT_PROGRESS
+    if (isStuck || now() - began > MAX_WAIT) break
     await wait(POLL_INTERVAL)
     const later = unreadOf(await store.partitions(), topic, description, except)
     if ([...unread].some(([partition, from]) => later.get(partition) !== from)) movedAt = now()
@@ -151,7 +151,7 @@ async function stillUnread(
   })
 }
 
-/** @returns by partition: the first offset that is unread, where there was anything to read behind it */
+/** @returns the first unread offset of each partition that has unread records */
 function unreadOf(
   stored: readonly PartitionSummary[],
   topic: string,
@@ -171,14 +171,14 @@ function unreadOf(
   return unread
 }
 
-/** @returns null where the topic still holds everything that was counted of the partition, as far as can be said without reading it */
+/** @returns why the partition cannot be verified; null if, as far as is known without reading it, the topic still contains everything that was counted */
 function whyUnknowable(partition: PartitionSnapshot, description: TopicDescription): string | null {
   if (partition.topicId !== description.topicId)
     return `the topic that was counted (id ${partition.topicId}) was deleted; the one of its name has the id ${description.topicId}`
   if (description.compacted) return 'the topic is compacted, so that records are missing from it'
   const now = description.partitions[partition.partition]
   if (now === undefined) return 'the topic has it no longer'
-  // A topic that was made again is told of by the partitions of the one before.
+  // A topic that was deleted and made again is reported with the partitions of the old topic id.
   const cut = partition.gaps.find(({ kind, to }) => kind === 'truncated' || (to === null && kind !== 'recreated'))
   if (cut !== undefined) return cut.message
   const [first] = countedRanges(partition, partition.firstOffset as number)
@@ -192,7 +192,7 @@ function logStartOf(partition: PartitionSnapshot, description: TopicDescription)
   return description.partitions[partition.partition]?.logStartOffset ?? 0
 }
 
-/** What was counted of a partition: everything from its first offset to its position but for the gaps. Where records are missing there is none to be read. */
+/** The counted ranges of a partition: from its first offset to its position, without its gaps. Gaps of the kind `missing` are not left out, because they contain no record. */
 function countedRanges(partition: PartitionSnapshot, first: number): Range[] {
   const ranges: Range[] = []
   let from = first
@@ -206,41 +206,41 @@ function countedRanges(partition: PartitionSnapshot, first: number): Range[] {
   return ranges
 }
 
-type SnapshotLetter = ListedDeadLetter<DeadLetterState>
+type SnapshotDeadLetter = ListedDeadLetter<DeadLetterState>
 
-/** One partition counted anew, and more strictly: by an exact set of events in place of last sequences. */
+/** Counts one partition again, and recognises duplicates more strictly: by the exact set of events instead of last sequences. */
 class PartitionRecount {
   readonly partition: number
   readonly ranges: readonly Range[]
   readonly counts = new Map<string, number>()
   records = 0
-  /** Why what is in the log is not what was counted; null where nothing says so. */
+  /** Why the log is not the one that was counted; null if nothing shows that. */
   cutAndRefilled: string | null = null
   readonly snapshot: PartitionSnapshot
-  /** By index: whether a record of the topic was met that this dead letter is of. */
+  /** By index: whether the record of this dead letter was read. */
   readonly #met: Uint8Array
   readonly #events: Map<string, SeenEvents>
-  /** The highest sequence of each source that did not leap (rule C2). */
+  /** The highest sequence of each source, without those that leap (rule C2). */
   readonly #highest = new Map<string, number>()
   readonly #remarks: string[] = []
-  /** Offsets that had no record when they were to be counted: where each such gap ends, by where it begins. */
+  /** Recorded gaps of offsets that had no record when they were counted: the end of each by its beginning. */
   readonly #gaps: ReadonlyMap<number, number>
   #counted = 0
   #duplicates = 0
   #dead = 0
-  /** Offsets without a record: that were recorded as such, and that were not; and the first of the latter. */
+  /** How many offsets have no record: those with a recorded gap; those without; and the first of those without. */
   #neverThere = 0
   #gone = 0
   #firstGone = ''
 
-  /** @param events by source; over all partitions, since an event belongs to one */
+  /** @param events by source; shared by all partitions, because an event may be in one partition only */
   constructor(snapshot: PartitionSnapshot, logStart: number, events: Map<string, SeenEvents>) {
     const missing = snapshot.gaps.filter(({ kind }) => kind === 'missing')
     this.#gaps = new Map(missing.map(({ from, to }) => [Number(from), Number(to)]))
     const read = snapshot.firstOffset as number
-    // Reading began behind what was missing first of all, unless retention removed that, too.
+    // Reading began behind records that were missing from the start, unless retention has removed them since.
     const first = Math.max(Math.min(read, ...this.#gaps.keys()), Math.min(read, logStart))
-    // A log's start only ever rises, so that reading cannot have begun behind it, unless a gap says so.
+    // The start of a log only rises, so reading cannot have begun above it unless a gap is recorded.
     const accounted = Math.min(first, ...snapshot.gaps.map(({ from, to }) => (to === null ? first : (from ?? first))))
     if (logStart < accounted) this.#remarks.push(`partition ${snapshot.partition}: offsets ${logStart} to ${accounted - 1} were never read`)
     this.partition = snapshot.partition
@@ -250,7 +250,7 @@ class PartitionRecount {
     this.#events = events
   }
 
-  /** Offsets [from, to) have no record. */
+  /** Call it for offsets [from, to) without a record. */
   miss(from: number, to: number): void {
     if (this.#gaps.get(from) === to) {
       this.#neverThere += to - from
@@ -260,13 +260,13 @@ class PartitionRecount {
     this.#gone += to - from
   }
 
-  /** Why the log does not have all that was counted; null where nothing says so. */
+  /** Why the log no longer contains everything that was counted; null if it does. */
   get gone(): string | null {
     if (this.#gone === 0) return null
     return `${this.#gone} counted ${this.#gone === 1 ? 'offset has' : 'offsets have'} no record any more (the first: ${this.#firstGone}), and no gap is recorded there: records were removed from within the log, as compaction does`
   }
 
-  /** What was missing before it could be counted; null where nothing was. */
+  /** Which offsets had no record when they were counted; null if there were none. */
   get neverThere(): string | null {
     if (this.#neverThere === 0) return null
     return `${this.#neverThere} ${this.#neverThere === 1 ? 'offset' : 'offsets'} had no record when they were to be counted, and are recorded as gaps: records were removed from there before, as compaction does`
@@ -274,34 +274,34 @@ class PartitionRecount {
 
   add(record: RecordView): void {
     this.records++
-    const letter = this.#letterOf(record)
-    this.#compareEpochs(record, letter?.leaderEpoch)
+    const deadLetter = this.#deadLetterOf(record)
+    this.#compareEpochs(record, deadLetter?.leaderEpoch)
     if (record.eventType !== 'foreign' && this.#isDuplicate(record)) {
       this.#duplicates++
-      if (letter !== undefined) this.#remark(record, `is a duplicate, but is among the dead letters (${letter.reason})`)
+      if (deadLetter !== undefined) this.#remark(record, `is a duplicate, but is among the dead letters (${deadLetter.reason})`)
       return
     }
     const pokemon = record.eventType === 'foreign' ? 'unknown-event-type' : decodePokemon(bytesOf(record))
     if (typeof pokemon === 'string') {
       this.#dead++
-      if (letter === undefined) this.#remark(record, `cannot be counted (${pokemon}), but is not among the dead letters`)
-      else if (letter.state === 'counted') this.#remark(record, `was counted by a replay, but cannot be counted (${pokemon})`)
-      if (letter !== undefined) this.#compareCut(record, letter)
+      if (deadLetter === undefined) this.#remark(record, `cannot be counted (${pokemon}), but is not among the dead letters`)
+      else if (deadLetter.state === 'counted') this.#remark(record, `was counted by a replay, but cannot be counted (${pokemon})`)
+      if (deadLetter !== undefined) this.#compareCut(record, deadLetter)
       return
     }
     this.#counted++
     for (const type of pokemon.types) this.counts.set(type, (this.counts.get(type) ?? 0) + 1)
-    if (letter === undefined || letter.state === 'counted') return
-    const remedy = letter.state === 'purged' ? '' : '; dead-letters replay counts it'
-    this.#remark(record, `can be counted, but is among the dead letters (${letter.reason})${remedy}`)
+    if (deadLetter === undefined || deadLetter.state === 'counted') return
+    const remedy = deadLetter.state === 'purged' ? '' : '; dead-letters replay counts it'
+    this.#remark(record, `can be counted, but is among the dead letters (${deadLetter.reason})${remedy}`)
   }
 
-  /** @returns what differs besides the counts */
+  /** @returns the differences besides the counts */
   finish(): string[] {
     const { partition, snapshot } = this
     for (const [index, isMet] of this.#met.entries()) {
       const { offset, reason } = snapshot.deadLetterList.at(index)
-      // An offset that a truncated log used again has several: the record of the last one is there.
+      // A truncated log can use an offset again, so that it has several dead letters: the log has the record of the last one.
       if (isMet === 0 && snapshot.deadLetterList.find(offset) === index)
         this.#remark({ offset }, `is among the dead letters (${reason}), but there is no such record`)
     }
@@ -312,26 +312,26 @@ class PartitionRecount {
     return this.#remarks
   }
 
-  #letterOf({ offset }: RecordView): SnapshotLetter | undefined {
-    const letters = this.snapshot.deadLetterList
-    const index = letters.find(offset)
+  #deadLetterOf({ offset }: RecordView): SnapshotDeadLetter | undefined {
+    const list = this.snapshot.deadLetterList
+    const index = list.find(offset)
     if (index === -1) return undefined
     this.#met[index] = 1
-    return letters.at(index)
+    return list.at(index)
   }
 
-  /** Leader epochs rise along a log: a newer one below the position is a log that was cut there and went another way (KIP-101). */
-  #compareEpochs(record: RecordView, ofLetter: number | undefined): void {
+  /** Leader epochs rise along a log. A newer one below the position shows that the log was cut there and refilled (KIP-101). */
+  #compareEpochs(record: RecordView, ofDeadLetter: number | undefined): void {
     const { position } = this.snapshot
     const beyond = position.leaderEpoch >= 0 && record.leaderEpoch > position.leaderEpoch
-    if (!beyond && (ofLetter === undefined || ofLetter === record.leaderEpoch)) return
+    if (!beyond && (ofDeadLetter === undefined || ofDeadLetter === record.leaderEpoch)) return
     this.cutAndRefilled ??=
       `the log was cut and refilled: offset ${record.offset} is of leader epoch ${record.leaderEpoch} now, ` +
-      (beyond ? `and what was counted reached epoch ${position.leaderEpoch}` : `and the dead letter from there of epoch ${ofLetter}`)
+      (beyond ? `and what was counted reached epoch ${position.leaderEpoch}` : `and the dead letter from there of epoch ${ofDeadLetter}`)
   }
 
-  /** Of a part that was too long to be kept whole there are its length and its hash. */
-  #compareCut(record: RecordView, { cut }: SnapshotLetter): void {
+  /** A cut part is compared by its length and hash. */
+  #compareCut(record: RecordView, { cut }: SnapshotDeadLetter): void {
     for (const part of DEAD_LETTER_PARTS) {
       const kept = cut[part]
       if (kept === undefined) continue
@@ -348,7 +348,7 @@ class PartitionRecount {
     if (record.source === null) return false
     const { name } = record.source
     const highest = this.#highest.get(name) ?? -1
-    // Such a record is counted each time that it comes.
+    // A record whose sequence leaps is counted each time that it comes.
     if (record.sequence - highest > MAX_LEAP) return false
     if (record.sequence > highest) this.#highest.set(name, record.sequence)
     let events = this.#events.get(name)
@@ -363,7 +363,7 @@ class PartitionRecount {
   }
 
   #remark({ offset }: Pick<RecordView, 'offset'>, what: string): void {
-    // One more than is shown, so that it is said that there are more.
+    // One more than is shown, so that `bounded` knows that there are more.
     if (this.#remarks.length <= MAX_REMARKS) this.#remarks.push(`partition ${this.partition}, offset ${offset}: ${what}`)
   }
 }

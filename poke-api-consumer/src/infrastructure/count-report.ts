@@ -113,7 +113,7 @@ export class CountReport implements Partial<CountObserver>, Partial<ReaderObserv
     }
     this.#counted += response.counted
     this.#duplicates += response.duplicates
-    for (const [, letters] of response.deadLetters) this.#deadLetters += letters
+    for (const [, count] of response.deadLetters) this.#deadLetters += count
   }
 
   /** The ends of the logs were read, or could not be. Notes which partitions have moved. Call it after `GroupProgress.logEnds`. */

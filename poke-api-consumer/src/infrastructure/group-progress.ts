@@ -128,7 +128,7 @@ export class GroupProgress implements Partial<CountObserver>, LogWatchObserver {
   counted(partition: TopicPartition, response: CountedResponse): void {
     const own = this.#own.get(partitionKey(partition))
     if (own === undefined) return
-    const deadLetters = [...response.deadLetters.values()].reduce((sum, letters) => sum + letters, 0)
+    const deadLetters = [...response.deadLetters.values()].reduce((sum, count) => sum + count, 0)
     const { counted, duplicates, position, highWatermark, lastStableOffset } = response
     const offset = this.#position(partition)?.offset
     if (counted + duplicates + deadLetters > 0 || (typeof offset === 'number' && position > offset)) {

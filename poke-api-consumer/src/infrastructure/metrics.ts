@@ -112,7 +112,7 @@ export class ConsumerMetrics implements Partial<CountObserver> {
     )
     ofLag('poke_held_back_records', 'The part of the lag that open transactions of producers hold back.', ({ heldBack }) => heldBack)
     this.#fetchedBytes = counter('poke_fetched_bytes_total', 'Bytes of records in the responses that were counted.')
-    this.#rebalances = counter('poke_rebalances_total', 'Times that this instance was given its partitions anew.')
+    this.#rebalances = counter('poke_rebalances_total', 'Times that the group has assigned partitions to this instance.')
     this.#fileWrites = counter('poke_file_writes_total', 'Times that the file of counts was replaced.')
     this.#fileFailures = counter('poke_file_failures_total', 'Attempts to replace it that failed.')
     this.#eventToCountSeconds = new Histogram({

@@ -1,16 +1,16 @@
 /** Publishes dead letters to a topic of their own: the original bytes, with the place of the record and the reason in headers. */
 import { createHash } from 'node:crypto'
-import { Admin, type BaseOptions, findErrorBy, ListOffsetTimestamps, ProduceAcks, Producer } from '@platformatic/kafka'
+import { Admin, findErrorBy, ListOffsetTimestamps, ProduceAcks, type Producer } from '@platformatic/kafka'
 import {
-  ConnectionWatch,
   closeByForce,
   type KafkaSecurity,
   KEPT_FOR_EVER,
   missingRightsMessage,
+  ReplaceableProducer,
   UNSETTLED_TOPIC,
 } from '@poke-api-pipeline/kafka-common'
 import { Cluster, copyHeaders, countHeaders, KafkaError, kafkaError, MAX_HEADERS, missingToWrite } from '@poke-api-pipeline/kafka-reader'
-import { printable, withDeadline } from '@poke-api-pipeline/service-kit'
+import { printable } from '@poke-api-pipeline/service-kit'
 import type { DeadLetterTopic, KeptDeadLetter } from '../../application/ports.ts'
 import { type CutParts, DEAD_LETTER_PARTS, type DeadLetterPart, type WholePart, wholePart } from '../../entities/dead-letter.ts'
 
@@ -51,8 +51,6 @@ type DeadLetterProducer = Producer<Buffer | null, Buffer | null, Buffer, Buffer 
 type Message = Parameters<DeadLetterProducer['send']>[0]['messages'][number]
 
 const DEADLINE = 10_000
-/** The longest timer of Node, in ms: a send has a deadline of its own. */
-const LONGEST_TIMER = 2 ** 31 - 1
 /** The time between two requests for the metadata of a topic that was just created, in ms. */
 const METADATA_RETRY = 100
 /** The bytes of dead letters in one send, unless one alone has more: far below what any topic accepts. */
@@ -86,15 +84,14 @@ export class KafkaDeadLetterTopic implements DeadLetterTopic {
   readonly #options: KafkaDeadLetterTopicOptions
   readonly #name: string
   readonly #deadline: number
-  #producer: DeadLetterProducer | null = null
-  #watch: ConnectionWatch | null = null
+  readonly #client: ReplaceableProducer<Buffer | null, Buffer | null, Buffer, Buffer | null>
   #partitions = 0
-  #clients = 0
 
   constructor(options: KafkaDeadLetterTopicOptions) {
     this.#options = options
     this.#name = deadLetterTopicOf(options.topic)
     this.#deadline = options.deadline ?? DEADLINE
+    this.#client = new ReplaceableProducer({ ...options, deadline: this.#deadline })
   }
 
   async refused(): Promise<KafkaError | null> {
@@ -114,7 +111,7 @@ export class KafkaDeadLetterTopic implements DeadLetterTopic {
 
   async publish(deadLetters: readonly KeptDeadLetter[]): Promise<void> {
     try {
-      const producer = this.#connect()
+      const { producer } = this.#client.connect()
       if (this.#partitions === 0) this.#partitions = await this.#within(this.#prepare(producer), `looking for topic ${this.#name}`)
       for (const group of groupsOf(deadLetters)) await this.#send(producer, group)
     } catch (error) {
@@ -125,10 +122,8 @@ export class KafkaDeadLetterTopic implements DeadLetterTopic {
   }
 
   async close(): Promise<void> {
-    const producer = this.#producer
-    this.#producer = null
     this.#partitions = 0
-    if (producer !== null) await closeByForce(producer)
+    await this.#client.discard()
   }
 
   /** Sends dead letters in order, one send at a time. */
@@ -145,10 +140,8 @@ export class KafkaDeadLetterTopic implements DeadLetterTopic {
     }
   }
 
-  /** Limits the time of a request. The wait that a quota imposes comes on top, because the broker has answered then. */
   #within<T>(promise: Promise<T>, what: string): Promise<T> {
-    const deadline = Math.min(this.#deadline + (this.#watch?.throttle ?? 0), LONGEST_TIMER)
-    return withDeadline(promise, deadline, what, this.#options.stopSignal)
+    return this.#client.within(promise, what, this.#options.stopSignal)
   }
 
   #message(deadLetter: KeptDeadLetter): Message {
@@ -186,7 +179,7 @@ export class KafkaDeadLetterTopic implements DeadLetterTopic {
 
   /** Waits until the leaders accept requests: metadata can name a broker as leader before the broker itself knows. */
   async #askLeaders(count: number): Promise<void> {
-    const admin = new Admin(this.#clientOptions())
+    const admin = new Admin(this.#client.clientOptions())
     try {
       const partitions = Array.from({ length: count }, (_, partitionIndex) => ({ partitionIndex, timestamp: ListOffsetTimestamps.LATEST }))
       await admin.listOffsets({ topics: [{ name: this.#name, partitions }] })
@@ -197,7 +190,7 @@ export class KafkaDeadLetterTopic implements DeadLetterTopic {
 
   async #make(producer: DeadLetterProducer): Promise<void> {
     const { topic } = this.#options
-    const admin = new Admin(this.#clientOptions())
+    const admin = new Admin(this.#client.clientOptions())
     try {
       const source = (await producer.metadata({ topics: [topic], retries: 0 })).topics.get(topic)
       const resources = [{ resourceType: TOPIC_RESOURCE, resourceName: topic, configurationKeys: ['max.message.bytes'] }]
@@ -214,26 +207,6 @@ export class KafkaDeadLetterTopic implements DeadLetterTopic {
       if (findErrorBy(error as Error, 'apiId', 'TOPIC_ALREADY_EXISTS') === null) throw error
     } finally {
       await closeByForce(admin)
-    }
-  }
-
-  #connect(): DeadLetterProducer {
-    if (this.#producer !== null) return this.#producer
-    this.#producer = new Producer({ ...this.#clientOptions(), idempotent: false, repeatOnStaleMetadata: false })
-    this.#watch = new ConnectionWatch(this.#producer)
-    return this.#producer
-  }
-
-  #clientOptions(): BaseOptions {
-    const { brokers, clientId, clientOptions } = this.#options
-    const first = this.#clients++ % brokers.length
-    return {
-      ...clientOptions,
-      clientId,
-      bootstrapBrokers: [...brokers.slice(first), ...brokers.slice(0, first)],
-      retries: 0,
-      timeout: this.#deadline,
-      requestTimeout: LONGEST_TIMER,
     }
   }
 

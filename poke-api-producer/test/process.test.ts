@@ -91,7 +91,7 @@ test('a proxy of the environment is used, and its password is shown nowhere', as
   assert.equal(await check.ends(), 75)
   assert.match(check.error, /the proxy http:\/\/127\.0\.0\.1:\d+ asks for a user and a password/)
   const { service } = await start(t, env)
-  await service.says(/^captures .* from http:\/\/pokeapi\.example\/api\/v2 by the proxy http:\/\/127\.0\.0\.1:\d+ into/)
+  await service.says(/^captures .* from http:\/\/pokeapi\.example\/api\/v2 through the proxy http:\/\/127\.0\.0\.1:\d+ into/)
   await service.says(/the proxy http:\/\/127\.0\.0\.1:\d+ asks for a user and a password/)
   const port = await service.listens()
   const ready = await (await fetch(`http://127.0.0.1:${port}/health/ready`)).text()
@@ -129,7 +129,7 @@ test('a second producer on the same outbox: exit code 75', async (t) => {
   assert.equal(await second.ends(), 75)
   assert.match(
     second.lines.at(-1)?.msg ?? '',
-    /is in use by another process: end that one, or give this one a folder of its own with DATA_DIR$/,
+    /is in use by another process: end that process, or give this one another folder with DATA_DIR$/,
   )
 })
 

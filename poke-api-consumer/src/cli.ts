@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /** The consumer's command line. A further command is one more entry of the list. */
-import { deferSchemas } from '@poke-api-pipeline/kafka-common'
+import { deferSchemas } from '@poke-api-pipeline/kafka-common/deferred-schemas'
 import { type CommandOption, runProgram } from '@poke-api-pipeline/service-kit'
 import manifest from '../package.json' with { type: 'json' }
 import { SETTINGS } from './config.ts'

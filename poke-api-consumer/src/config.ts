@@ -1,7 +1,7 @@
 /** Every setting of the consumer: its environment variable, default, unit and meaning. `docs/settings.md` is made of it. */
 import { realpathSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
-import { CONNECTION_RULES, connectionWarnings, KAFKA_SETTINGS } from '@poke-api-pipeline/kafka-common'
+import { CONNECTION_RULES, connectionWarnings, KAFKA_SETTINGS } from '@poke-api-pipeline/kafka-common/connection-settings'
 import {
   duration,
   integer,

@@ -1,8 +1,9 @@
 /** A topic in memory, read anew: its logs may have lost their beginning or end, and a partition may turn out to be unreadable. */
-import type { RecordView, TopicDescription, TopicReader } from '@poke-api-pipeline/kafka-reader'
+import type { RecordView, TopicDescription } from '@poke-api-pipeline/kafka-reader'
+import type { ReadableTopic } from '../src/application/verify.ts'
 import { MockCursor, type MockEntry } from './mock-kafka-consumer.ts'
 
-export class MockTopicReader implements TopicReader {
+export class MockTopicReader implements ReadableTopic {
   topicId: string
   compacted = false
   readonly logs: MockEntry[][]

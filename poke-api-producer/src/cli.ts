@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /** The producer's command line. */
-import { deferSchemas } from '@poke-api-pipeline/kafka-common'
+import { deferSchemas } from '@poke-api-pipeline/kafka-common/deferred-schemas'
 import { runProgram, usageError } from '@poke-api-pipeline/service-kit'
 import manifest from '../package.json' with { type: 'json' }
 import { SETTINGS } from './config.ts'

@@ -1,5 +1,5 @@
 /** Every setting of the producer: its environment variable, default, unit and meaning. `docs/settings.md` is generated from it. */
-import { CONNECTION_RULES, connectionWarnings, KAFKA_SETTINGS } from '@poke-api-pipeline/kafka-common'
+import { CONNECTION_RULES, connectionWarnings, KAFKA_SETTINGS } from '@poke-api-pipeline/kafka-common/connection-settings'
 import {
   duration,
   integer,

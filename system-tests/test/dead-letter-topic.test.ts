@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { type TestContext, test } from 'node:test'
 import { Admin } from '@platformatic/kafka'
-import { copyHeaders, KafkaError, KafkaTopicReader, MAX_HEADERS } from '@poke-api-pipeline/kafka-reader'
+import { copyHeaders, KafkaError, MAX_HEADERS, TopicReader } from '@poke-api-pipeline/kafka-reader'
 import type { DeadLetterReason } from '@poke-api-pipeline/poke-api-consumer/dead-letter'
 import { deadLetterTopicOf, KafkaDeadLetterTopic } from '@poke-api-pipeline/poke-api-consumer/dead-letter-topic'
 import type { KeptDeadLetter } from '@poke-api-pipeline/poke-api-consumer/ports'
@@ -59,7 +59,7 @@ interface Read {
 }
 
 async function read(source: string): Promise<Read[]> {
-  const reader = new KafkaTopicReader({
+  const reader = new TopicReader({
     brokers: [servers.kafka.brokers],
     topic: deadLetterTopicOf(source),
     clientId: 'test',
@@ -71,7 +71,7 @@ async function read(source: string): Promise<Read[]> {
     const { partitions } = await reader.describe()
     for (const [partition, { logStartOffset, endOffset }] of partitions.entries()) {
       if (endOffset === logStartOffset) continue
-      const take = (record: Parameters<Parameters<KafkaTopicReader['read']>[3]>[0]) => {
+      const take = (record: Parameters<Parameters<TopicReader['read']>[3]>[0]) => {
         const { bytes, keyStart, keyEnd, valueStart, valueEnd, headersStart, headersEnd } = record
         found.push({
           partition,

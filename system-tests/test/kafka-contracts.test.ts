@@ -1,7 +1,7 @@
 /** The parts that connect to Kafka keep the contracts of their ports on a real broker, as their doubles in memory do. */
 import { randomUUID } from 'node:crypto'
 import type { TestContext } from 'node:test'
-import { GroupReader, KafkaTopicReader } from '@poke-api-pipeline/kafka-reader'
+import { GroupReader, TopicReader } from '@poke-api-pipeline/kafka-reader'
 import { deadLetterTopicOf, KafkaDeadLetterTopic } from '@poke-api-pipeline/poke-api-consumer/dead-letter-topic'
 import { testDeadLetterTopic } from '@poke-api-pipeline/poke-api-consumer/testing/dead-letter-topic'
 import { testRecordReader } from '@poke-api-pipeline/poke-api-consumer/testing/record-reader'
@@ -27,8 +27,8 @@ async function connection(topics: Topics) {
   return { topic, brokers: [servers.kafka.brokers], clientId: 'contract' }
 }
 
-function readerOf(t: TestContext, options: Awaited<ReturnType<typeof connection>>): KafkaTopicReader {
-  const reader = new KafkaTopicReader({ ...options, limits, clock })
+function readerOf(t: TestContext, options: Awaited<ReturnType<typeof connection>>): TopicReader {
+  const reader = new TopicReader({ ...options, limits, clock })
   t.after(() => reader.close())
   return reader
 }
@@ -67,7 +67,7 @@ testDeadLetterTopic('the dead-letter topic', async (t) => {
       const { endOffset = 0 } = (await reader.describe()).partitions[partition] ?? {}
       const offsets: number[] = []
       // A dead letter keeps the value of its record: "value" and the offset.
-      const each: Parameters<KafkaTopicReader['read']>[3] = ({ bytes, valueStart, valueEnd }) =>
+      const each: Parameters<TopicReader['read']>[3] = ({ bytes, valueStart, valueEnd }) =>
         offsets.push(Number(bytes.toString('utf8', valueStart, valueEnd).slice('value '.length)))
       await reader.read(partition, 0, endOffset, each, () => {})
       return offsets

@@ -10,7 +10,7 @@ import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Producer } from '@platformatic/kafka'
 import { type Kafka, startCluster } from '@poke-api-pipeline/dev'
-import { KafkaTopicReader } from '@poke-api-pipeline/kafka-reader'
+import { TopicReader } from '@poke-api-pipeline/kafka-reader'
 import { batchOf } from '@poke-api-pipeline/kafka-reader/testing/batch-builder'
 import { systemClock } from '@poke-api-pipeline/service-kit'
 import { ConsumerProcess } from '../consumer-process.ts'
@@ -34,7 +34,7 @@ interface Read {
 
 /** Reads partition 0 to its readable end. */
 async function readThrough(t: TestContext, brokers: string, topic: string): Promise<Read> {
-  const reader = new KafkaTopicReader({
+  const reader = new TopicReader({
     brokers: brokers.split(','),
     topic,
     clientId: 'test',

@@ -6,7 +6,7 @@ import { describe, type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Admin } from '@platformatic/kafka'
 import { freePort } from '@poke-api-pipeline/dev/free-port'
-import { KafkaError, KafkaTopicReader, type KafkaTopicReaderOptions } from '@poke-api-pipeline/kafka-reader'
+import { KafkaError, TopicReader, type TopicReaderOptions } from '@poke-api-pipeline/kafka-reader'
 import type { Verdict } from '@poke-api-pipeline/poke-api-consumer/verify'
 import { systemClock } from '@poke-api-pipeline/service-kit'
 import { consumerCommand, type Finished } from '../cli.ts'
@@ -169,8 +169,8 @@ describe('reset', () => {
 })
 
 describe('the reader of a topic', () => {
-  function readerOf(t: TestContext, topic: string, options: Partial<KafkaTopicReaderOptions> = {}): KafkaTopicReader {
-    const reader = new KafkaTopicReader({
+  function readerOf(t: TestContext, topic: string, options: Partial<TopicReaderOptions> = {}): TopicReader {
+    const reader = new TopicReader({
       brokers: [servers.kafka.brokers],
       topic,
       clientId: 'test',

@@ -1,8 +1,18 @@
-/** How every program here connects to Kafka: settings, security, rights, topics. */
+/** How every program here connects to Kafka: settings, client, failures, topics. */
+
+// Settings.
+
+export { KAFKA_SETTINGS, kafkaSecurity } from './connection-settings.ts'
+export type { KafkaSecurity } from './kafka-security.ts'
+
+// The client library. What must not load it is exported apart: `/connection-settings`, and `/deferred-schemas`, which makes it load faster.
+
 export { closeByForce } from './close-by-force.ts'
-export { CONNECTION_RULES, connectionWarnings, KAFKA_SETTINGS, kafkaSecurity } from './connection-settings.ts'
 export { ConnectionWatch } from './connection-watch.ts'
-export { deferSchemas } from './deferred-schemas.ts'
+export { ReplaceableProducer } from './replaceable-producer.ts'
+
+// Sentences for failures of connections, missing rights and quotas.
+
 export {
   errorsIn,
   kafkaTlsFailure,
@@ -12,9 +22,10 @@ export {
   quotaText,
   unreachableListener,
 } from './kafka-connecting.ts'
-export type { KafkaSecurity } from './kafka-security.ts'
-export { KEPT_FOR_EVER } from './kept-for-ever.ts'
-export { ReplaceableProducer } from './replaceable-producer.ts'
 export { missingRightsMessage, type Operation } from './rights.ts'
+
+// Topics. `UNSETTLED_TOPIC` has the codes that brokers answer for a moment after a topic was created.
+
+export { KEPT_FOR_EVER } from './kept-for-ever.ts'
 export { createTopic, findTopic, missingOn } from './topic.ts'
 export { UNSETTLED_TOPIC } from './unsettled-topic.ts'

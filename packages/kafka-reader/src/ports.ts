@@ -162,27 +162,6 @@ export interface RecordCursor extends RecordView {
   readonly corruptEnd: number
 }
 
-/** Reads a topic outside of any group. */
-export interface TopicReader {
-  /** Which parts of the topic can be read now. @throws KafkaError if the topic does not exist or cannot be reached */
-  describe(): Promise<TopicDescription>
-  /**
-   * Reads the records in [from, to) of a partition, in order. Control batches and aborted transactions are left out.
-   * @param progress called with the offset that was reached, after each response
-   * @param missing called with each range [from, to) whose records were removed, in order among the records; reading continues behind it
-   * @returns null; or, in a sentence, why the records cannot be read to the end: removed, or damaged
-   * @throws KafkaError if no broker answers
-   */
-  read(
-    partition: number,
-    from: number,
-    to: number,
-    each: (record: RecordView) => void,
-    progress: (offset: number) => void,
-    missing?: (from: number, to: number) => void,
-  ): Promise<string | null>
-}
-
 export interface TopicDescription {
   readonly topicId: string
   readonly compacted: boolean

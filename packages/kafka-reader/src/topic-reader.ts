@@ -7,12 +7,12 @@ import { DEFAULT_MAX_BATCH_BYTES, type FetchedPartition, type FetchLimits, type 
 import { CODE, kafkaError, refusedBy } from './brokers/kafka-failure.ts'
 import { LeaderConnection } from './brokers/leader-connection.ts'
 import { KafkaError } from './errors.ts'
-import type { EventIdentity, RecordView, TopicDescription, TopicReader } from './ports.ts'
+import type { EventIdentity, RecordView, TopicDescription } from './ports.ts'
 import { Decompressor } from './records/decompress.ts'
 import { IdentityHeaders } from './records/identity-headers.ts'
 import { BatchCursor } from './records/record-batch.ts'
 
-export interface KafkaTopicReaderOptions extends ClusterOptions {
+export interface TopicReaderOptions extends ClusterOptions {
   readonly limits: FetchLimits
   /** How records identify events; without it no record has an identity. */
   readonly identity?: EventIdentity
@@ -30,8 +30,8 @@ interface Answer {
   readonly part: FetchedPartition
 }
 
-export class KafkaTopicReader implements TopicReader {
-  readonly #options: KafkaTopicReaderOptions
+export class TopicReader {
+  readonly #options: TopicReaderOptions
   readonly #cluster: Cluster
   readonly #cursor: BatchCursor
   /** Told of offsets without a record. */
@@ -41,7 +41,7 @@ export class KafkaTopicReader implements TopicReader {
   /** To the leader that was asked last. */
   #connection: LeaderConnection | null = null
 
-  constructor(options: KafkaTopicReaderOptions) {
+  constructor(options: TopicReaderOptions) {
     this.#options = options
     const { limits, identity = null } = options
     const decompressor = new Decompressor(limits.maxBatchBytes ?? DEFAULT_MAX_BATCH_BYTES)

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Writer } from '@platformatic/kafka'
 import { systemClock } from '@poke-api-pipeline/service-kit'
-import { KafkaTopicReader } from '../src/topic-reader.ts'
+import { TopicReader } from '../src/topic-reader.ts'
 import { batchOf } from '../testing/batch-builder.ts'
 import { fetchBody } from './fake-broker.ts'
 import { METADATA, metadata, ScriptedBroker } from './scripted-broker.ts'
@@ -33,7 +33,7 @@ for (const { what, answers, why, offsets } of [
       const records = left.shift()
       return records === undefined ? null : Writer.create().append(fetchBody(TOPIC_ID, [{ partition: 0, records, highWatermark: 2 }]))
     })
-    const reader = new KafkaTopicReader({
+    const reader = new TopicReader({
       brokers: [broker.name],
       topic: 'poke-topic',
       clientId: 'test',

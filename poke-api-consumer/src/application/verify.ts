@@ -58,6 +58,9 @@ interface Range {
   readonly to: number
 }
 
+/** What verifying needs of a reader that is in no group. */
+export type ReadableTopic = Pick<TopicReader, 'describe' | 'read'>
+
 /**
  * @param topic the topic's name: partitions of other topics that the group has counted are left out
  * @param patience the lag of a running group is no difference, so verify waits up to half a minute for its positions
@@ -65,7 +68,7 @@ interface Range {
  */
 export async function verify(
   store: SnapshotStore & Pick<TallyStore, 'partitions'>,
-  reader: TopicReader,
+  reader: ReadableTopic,
   topic: string,
   progress: (p: VerifyProgress) => void,
   patience: Patience,

@@ -1,13 +1,13 @@
 /** Reads the topic of the settings without joining the group. */
 import { kafkaSecurity } from '@poke-api-pipeline/kafka-common'
-import { KafkaError, KafkaTopicReader } from '@poke-api-pipeline/kafka-reader'
+import { KafkaError, TopicReader } from '@poke-api-pipeline/kafka-reader'
 import { EVENT_IDENTITY } from '@poke-api-pipeline/pokemon-event'
 import { systemClock } from '@poke-api-pipeline/service-kit'
 import type { Config } from '../config.ts'
 
 /** Calls `work` with a reader, and closes it. @throws KafkaError */
-export async function withTopicReader<T>(config: Config, work: (reader: KafkaTopicReader) => Promise<T>): Promise<T> {
-  const reader = new KafkaTopicReader({
+export async function withTopicReader<T>(config: Config, work: (reader: TopicReader) => Promise<T>): Promise<T> {
+  const reader = new TopicReader({
     brokers: config.KAFKA_BROKERS,
     topic: config.KAFKA_TOPIC,
     clientId: 'poke-api-consumer-verify',

@@ -18,3 +18,9 @@ test('docs/operations.md has every command with its options, and no other', () =
   const documented = [...document.matchAll(/^\| `(poke-api-consumer [^`]+)` \|/gm)].map(([, command]) => command)
   assert.deepEqual(documented.sort(), commands.sort())
 })
+
+test('the help does not load the Kafka client, which takes longer to load than all the rest', () => {
+  const onLoad = "(url, context, next) => { if (url.includes('@platformatic/kafka')) throw new Error(url); return next(url, context) }"
+  const hook = `import { registerHooks } from 'node:module'; registerHooks({ load: ${onLoad} })`
+  execFileSync(process.execPath, [`--import=data:text/javascript,${encodeURIComponent(hook)}`, CLI, '--help'])
+})

@@ -1,10 +1,10 @@
-/** What every `TopicReader` must do: the one of Kafka and the one in memory run this suite. */
+/** What every `ReadableTopic` must do: the one of Kafka and the one in memory run this suite. */
 import assert from 'node:assert/strict'
 import { describe, type TestContext, test } from 'node:test'
-import type { TopicReader } from '@poke-api-pipeline/kafka-reader'
+import type { ReadableTopic } from '../../src/application/verify.ts'
 
 export interface TopicReaderHarness {
-  readonly reader: TopicReader
+  readonly reader: ReadableTopic
   /** Appends records with these values to partition 0 of the topic's two. */
   append(...values: string[]): Promise<void>
 }
@@ -36,7 +36,7 @@ export function testTopicReader(name: string, open: (t: TestContext) => Promise<
       ] as const) {
         const read: [number, string][] = []
         const reached: number[] = []
-        const each: Parameters<TopicReader['read']>[3] = ({ offset, bytes, valueStart, valueEnd }) =>
+        const each: Parameters<ReadableTopic['read']>[3] = ({ offset, bytes, valueStart, valueEnd }) =>
           read.push([offset, bytes.toString('utf8', valueStart, valueEnd)])
         assert.equal(await reader.read(0, from, to, each, (offset) => reached.push(offset)), null)
         assert.deepEqual(

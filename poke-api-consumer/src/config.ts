@@ -36,13 +36,13 @@ export const SETTINGS = {
   KAFKA_SESSION_TIMEOUT: setting(
     duration({ min: '6s', max: '5m' }),
     '10s',
-    'After this long without a sign of life a member’s partitions go to others.',
+    'If a member sends no heartbeat for this long, the group assigns its partitions to other members.',
   ),
-  FETCH_MAX_BYTES: setting(size({ min: '64KiB', max: '64MiB' }), '8MiB', 'How much is asked for in one response.'),
+  FETCH_MAX_BYTES: setting(size({ min: '64KiB', max: '64MiB' }), '8MiB', 'The most bytes of records to request in one response.'),
   BATCH_MAX_BYTES: setting(
     size({ min: '1MiB', max: '512MiB' }),
     '32MiB',
-    'The largest record batch that is read, as it is sent and decompressed. A larger one stops its partition (`ON_DATA_LOSS`). Give the process four times as much memory more for what you add.',
+    'The largest record batch that is read, both compressed and decompressed. A larger one stops its partition (`ON_DATA_LOSS`). For each MiB that you add, give the process 4 MiB more memory.',
   ),
   FETCH_MAX_WAIT: setting(
     duration({ min: '10ms', max: '5s' }),
@@ -57,22 +57,26 @@ export const SETTINGS = {
     'sqlite:data/type-counts.db',
     'Where counts and positions are kept.',
   ),
-  STORE_PASSWORD_FILE: setting(optional(secretFile()), '', 'A file with the password of PostgreSQL’s user in it.'),
+  STORE_PASSWORD_FILE: setting(optional(secretFile()), '', 'A file that contains the password of PostgreSQL’s user.'),
   STORE_CA_FILE: setting(
     optional(textFile(/-----BEGIN CERTIFICATE-----/, 'the path of a readable file of certificates (PEM)')),
     '',
-    'Certificates of the authority that signed PostgreSQL’s own, for `sslmode` in `STORE_URL`; the same as `sslrootcert` there.',
+    'The certificates of the authority that signed PostgreSQL’s certificate, for `sslmode` in `STORE_URL`; the same as `sslrootcert` there.',
   ),
   STORE_CERT_FILE: setting(
     optional(textFile(/-----BEGIN CERTIFICATE-----/, 'the path of a readable file of certificates (PEM)')),
     '',
     'The certificate that this service shows to PostgreSQL; the same as `sslcert`.',
   ),
-  STORE_KEY_FILE: setting(optional(secretFile()), '', 'A file with the private key of `STORE_CERT_FILE` (PEM); the same as `sslkey`.'),
+  STORE_KEY_FILE: setting(
+    optional(secretFile()),
+    '',
+    'A file that contains the private key of `STORE_CERT_FILE` (PEM); the same as `sslkey`.',
+  ),
   SOURCE_MAX_AGE: setting(
     duration({ min: '1m', max: '366d' }),
     '7d',
-    'A producer that was silent for so long, while everything was counted, is forgotten when a new one appears; what it sends again later counts as new.',
+    'A producer’s last sequence is forgotten when a new producer appears and no event of the old one arrived for this long, without lag. Events that it sends again later are counted again.',
   ),
   SOURCE_MAX_COUNT: setting(
     integer({ min: 1, max: 1_000_000 }),
@@ -82,19 +86,19 @@ export const SETTINGS = {
   TYPE_MAX_COUNT: setting(
     integer({ min: 1, max: 10_000_000 }),
     '100000',
-    'How many type names are counted. A partition with a record that would bring one more stops there, whatever `ON_DATA_LOSS` says.',
+    'How many different type names are counted. A record that exceeds this stops its partition, whatever `ON_DATA_LOSS` says.',
   ),
   ON_DATA_LOSS: setting(
     oneOf('stop', 'continue'),
     'stop',
-    'What to do where records are gone, or cannot be read, before they were counted: leave the partition alone, or record the gap and go on after it.',
+    'What to do if records are lost, or cannot be read, before they were counted: `stop` reading the partition, or record the gap and `continue` after it.',
   ),
   OUTPUT_FILE: setting(path('file'), 'type-counts.json', 'The file with the counts.'),
   ...processSettings(8080),
   HTTP_ALLOWED_HOSTS: setting(
     names(/^[a-z0-9](?:[a-z0-9.-]{0,252})$/i, 'names of hosts, separated by commas'),
     '',
-    'Names besides `localhost` and addresses by which the page may be called.',
+    'Host names at which browsers may open the page, besides `localhost` and IP addresses.',
   ),
 } as const
 

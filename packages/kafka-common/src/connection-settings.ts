@@ -15,13 +15,13 @@ import {
 import type { KafkaSecurity } from './kafka-security.ts'
 
 /**
- * https://kafka.apache.org/43/configuration/topic-configs/: the characters of a topic's name, which is a folder's at the broker. None of Kafka's own
- * topics: they are compacted, and what is advised of a compacted topic would harm the whole cluster there.
+ * Names of topics (https://kafka.apache.org/43/configuration/topic-configs/), without Kafka's own topics: they are compacted, and the advice that
+ * the service gives about a compacted topic would harm the whole cluster there.
  */
 const TOPIC_NAME = /^(?!\.{1,2}$|__(?:consumer_offsets|transaction_state|share_group_state|cluster_metadata)$)[A-Za-z0-9._-]{1,249}$/
 
 export const KAFKA_SETTINGS = {
-  KAFKA_BROKERS: setting(servers(), 'localhost:9092', 'Brokers to begin with; the others are learned from them.'),
+  KAFKA_BROKERS: setting(servers(), 'localhost:9092', 'Brokers to connect to first; they name the other brokers of the cluster.'),
   KAFKA_TOPIC: setting(
     text(TOPIC_NAME, 'up to 249 letters, digits, dots, underscores and hyphens, and none of Kafka’s own topics'),
     'poke-topic',
@@ -31,16 +31,16 @@ export const KAFKA_SETTINGS = {
   KAFKA_CA_FILE: setting(
     optional(textFile(/-----BEGIN CERTIFICATE-----/, 'the path of a readable file of certificates (PEM)')),
     '',
-    'Certificates of the authority that signed the brokers’ own, where it is not one that Node knows.',
+    'The certificates of the authority that signed the brokers’ certificates, if Node does not know that authority.',
   ),
   KAFKA_SASL_MECHANISM: setting(oneOf('none', 'PLAIN', 'SCRAM-SHA-256', 'SCRAM-SHA-512'), 'none', 'How to log in to Kafka.'),
   KAFKA_PLAIN_WITHOUT_TLS: setting(
     oneOf('refused', 'allowed'),
     'refused',
-    'Whether PLAIN, which sends the password as it is, may do so over connections that are not encrypted.',
+    'Whether PLAIN, which sends the password in clear text, is allowed over connections that are not encrypted.',
   ),
   KAFKA_USERNAME: setting(optional(text(/./, 'a name')), '', 'The user to log in to Kafka as.'),
-  KAFKA_PASSWORD_FILE: setting(optional(secretFile()), '', 'A file with the password of `KAFKA_USERNAME` in it.'),
+  KAFKA_PASSWORD_FILE: setting(optional(secretFile()), '', 'A file that contains the password of `KAFKA_USERNAME`.'),
 }
 
 /** User, password and mechanism belong together. */
@@ -60,20 +60,20 @@ export const certificateRule: SettingRule<typeof KAFKA_SETTINGS> = ({ KAFKA_SECU
 /** PLAIN sends the password as it is. */
 export const plainPasswordRule: SettingRule<typeof KAFKA_SETTINGS> = ({ KAFKA_SECURITY, KAFKA_SASL_MECHANISM, KAFKA_PLAIN_WITHOUT_TLS }) =>
   KAFKA_SASL_MECHANISM === 'PLAIN' && KAFKA_SECURITY === 'plaintext' && KAFKA_PLAIN_WITHOUT_TLS === 'refused'
-    ? 'KAFKA_SASL_MECHANISM is PLAIN, and KAFKA_SECURITY is "plaintext": the password would cross the network for everybody to read; set KAFKA_SECURITY to tls, KAFKA_SASL_MECHANISM to a SCRAM one, or KAFKA_PLAIN_WITHOUT_TLS to allowed'
+    ? 'KAFKA_SASL_MECHANISM is PLAIN, and KAFKA_SECURITY is "plaintext": the password would cross the network in clear text; set KAFKA_SECURITY to tls, KAFKA_SASL_MECHANISM to a SCRAM one, or KAFKA_PLAIN_WITHOUT_TLS to allowed'
     : null
 
-/** What every service of a pipeline asks of its connection settings together. */
+/** The rules that connect these settings; every service that uses Kafka checks them. */
 export const CONNECTION_RULES = [loginRule, certificateRule, plainPasswordRule] as const
 
-/** Of settings that are allowed and leave something open. @returns a sentence for the log each */
+/** Warns of settings that are allowed but insecure. @returns one sentence for the log for each */
 export function connectionWarnings({ KAFKA_SECURITY, KAFKA_SASL_MECHANISM }: SettingValues<typeof KAFKA_SETTINGS>): string[] {
   if (KAFKA_SASL_MECHANISM === 'none' || KAFKA_SECURITY === 'tls') return []
-  const open =
+  const risk =
     KAFKA_SASL_MECHANISM === 'PLAIN'
-      ? 'whoever can listen in the network reads the password'
-      : 'whoever can listen in the network reads and changes what is sent, and can guess at the password'
-  return [`the login to Kafka (${KAFKA_SASL_MECHANISM}) is not encrypted: ${open}; set KAFKA_SECURITY to tls`]
+      ? 'anybody who can listen in the network can read the password'
+      : 'anybody who can listen in the network can read and change the records, and can try to guess the password'
+  return [`the login to Kafka (${KAFKA_SASL_MECHANISM}) is not encrypted: ${risk}; set KAFKA_SECURITY to tls`]
 }
 
 export function kafkaSecurity(values: SettingValues<typeof KAFKA_SETTINGS>): KafkaSecurity {
@@ -81,7 +81,7 @@ export function kafkaSecurity(values: SettingValues<typeof KAFKA_SETTINGS>): Kaf
   const security: { -readonly [K in keyof KafkaSecurity]: KafkaSecurity[K] } = {}
   if (KAFKA_SECURITY === 'tls') {
     security.tls = KAFKA_CA_FILE === null ? {} : { ca: KAFKA_CA_FILE }
-    // An address instead of a name is not allowed there (RFC 6066, 3), and Node throws.
+    // TLS does not allow an IP address as the server's name (RFC 6066, 3), and Node throws for one.
     security.tlsServerName = KAFKA_BROKERS.every((server) => isIP(hostOf(server)) === 0)
   }
   if (KAFKA_SASL_MECHANISM !== 'none' && KAFKA_USERNAME !== null && KAFKA_PASSWORD_FILE !== null) {

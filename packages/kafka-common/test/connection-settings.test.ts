@@ -140,7 +140,7 @@ suite('settings of the connection to Kafka', () => {
     withFile('hunter2', (KAFKA_PASSWORD_FILE) => {
       const warnings = (env: Record<string, string>) =>
         connectionWarnings(read({ KAFKA_USERNAME: 'ash', KAFKA_PASSWORD_FILE, KAFKA_PLAIN_WITHOUT_TLS: 'allowed', ...env })).join()
-      assert.match(warnings({ KAFKA_SASL_MECHANISM: 'PLAIN' }), /login to Kafka \(PLAIN\) is not encrypted: .*reads the password/)
+      assert.match(warnings({ KAFKA_SASL_MECHANISM: 'PLAIN' }), /login to Kafka \(PLAIN\) is not encrypted: .*read the password/)
       assert.match(warnings({ KAFKA_SASL_MECHANISM: 'SCRAM-SHA-512' }), /SCRAM-SHA-512.*KAFKA_SECURITY to tls/)
       assert.equal(warnings({ KAFKA_SASL_MECHANISM: 'SCRAM-SHA-512', KAFKA_SECURITY: 'tls' }), '')
       assert.deepEqual(connectionWarnings(read({})), [])
@@ -150,7 +150,7 @@ suite('settings of the connection to Kafka', () => {
   test('certificates without TLS are told, and what is none is refused', () => {
     assert.match(failureOf(() => read({ KAFKA_CA_FILE: '/nowhere/ca.pem', KAFKA_SECURITY: 'tls' })).message, /ENOENT/)
     withFile('no certificate', (KAFKA_CA_FILE) => {
-      assert.match(failureOf(() => read({ KAFKA_CA_FILE, KAFKA_SECURITY: 'tls' })).message, /the file has something else in it/)
+      assert.match(failureOf(() => read({ KAFKA_CA_FILE, KAFKA_SECURITY: 'tls' })).message, /the file contains something else/)
     })
     withFile('-----BEGIN CERTIFICATE-----', (KAFKA_CA_FILE) => {
       assert.match(

@@ -1,54 +1,57 @@
-/** What goes wrong with Kafka, by kind. */
+/** The kinds of failures of Kafka. */
 import { type ErrorKind, EXIT, final, retried, ServiceError } from '@poke-api-pipeline/service-kit/service-error'
 
-/** Kafka did not give records, or a place in the group. */
+/** Reading records failed, or membership of the group. */
 export const KAFKA_ERRORS = {
   unreachable: retried(
-    'No broker can be reached, or not the one that is needed.',
-    'Start Kafka, or correct `KAFKA_BROKERS`; where the message says so, correct `advertised.listeners` of the broker. Counting goes on by itself.',
+    'No broker can be reached, or not the broker that is needed.',
+    'Start Kafka, or correct `KAFKA_BROKERS`. If the message says so, correct `advertised.listeners` of the broker. Counting resumes by itself.',
   ),
-  deadline: retried('Kafka did not answer in time.', 'It is tried again with a new connection.'),
+  deadline: retried('Kafka did not answer in time.', 'Nothing has to be done: the service retries through a new connection.'),
   quota: retried(
-    'Kafka enforces a quota on this service, which makes it wait.',
-    'Raise the quota of its user or client id, or leave it: nothing is lost, and it goes on by itself.',
+    'Kafka throttles this service because of a quota.',
+    'Raise the quota of its user or client id, or accept the delay: nothing is lost.',
   ),
-  'no-password': retried('The file of the password for Kafka is gone.', 'Put the file of `KAFKA_PASSWORD_FILE` back.'),
-  'no-topic': retried('The topic does not exist.', 'Start the producer, which makes it, or correct `KAFKA_TOPIC`.'),
-  'no-leader': retried('A partition of the topic has no leader.', 'Start the broker that keeps it.'),
-  membership: retried('The place in the consumer group was lost.', 'It is joined again by itself.'),
+  'no-password': retried('The file with the password for Kafka cannot be read any more.', 'Restore the file of `KAFKA_PASSWORD_FILE`.'),
+  'no-topic': retried('The topic does not exist.', 'Start the producer, which creates it, or correct `KAFKA_TOPIC`.'),
+  'no-leader': retried('A partition of the topic has no leader.', 'Start the broker that has its replica.'),
+  membership: retried('The group removed this instance.', 'Nothing has to be done: the service joins the group again.'),
   'group-protocol': retried(
-    'Another program uses the group with another protocol, and keeps this service out.',
-    'End that program, which the message names, or give this service a `KAFKA_GROUP_ID` of its own; counting goes on by itself.',
+    'Another program uses the group with another protocol, so this service cannot join the group.',
+    'End that program, which the message names, or give this service a `KAFKA_GROUP_ID` of its own. Counting then resumes by itself.',
   ),
   'foreign-member': retried(
-    'Another program is in the group or holds it up, or a partition is read by nobody: what is written there is not counted.',
-    'End that program, which the message names, or give it a group of its own; counting goes on by itself.',
+    'Another program is in the group or blocks its rebalances, or no instance reads a partition: the records there are not counted.',
+    'End that program, which the message names, or give it a group of its own. Counting then resumes by itself.',
   ),
-  refused: retried('Kafka refused a request for another reason.', 'The message has the broker’s words; it is tried again.'),
-  'bad-response': retried('A response of Kafka cannot be read.', 'It is fetched again with a new connection.'),
+  refused: retried('Kafka rejected a request for another reason.', 'The message quotes the broker; the service retries.'),
+  'bad-response': retried(
+    'A response of Kafka cannot be read.',
+    'Nothing has to be done: the service fetches again through a new connection.',
+  ),
   'two-stores': final(
     EXIT.config,
-    'The group counts into another store than this instance, and each would have a part. Whoever came last ends.',
+    'The other instances of the group count into another store, so each store would have a part of the counts. The instance that joined last ends.',
     'Set `STORE_URL` to the group’s store, which the message names, or give this instance a `KAFKA_GROUP_ID` of its own. To change the group’s store on purpose: [operations.md](operations.md).',
   ),
   'group-in-use': final(
     EXIT.temporary,
-    'A command needs a group without members, and it has some.',
-    'End all instances of the group, and run the command again.',
+    'The command needs a group without members, but the group has members.',
+    'Stop all instances of the group, and run the command again.',
   ),
   'not-authorised': final(
     EXIT.notAllowed,
-    'Kafka refuses the login, or does not allow topic or group to this user.',
-    'Check user and password, and grant what the message names.',
+    'Kafka rejected the login, or does not allow this user to use the topic or the group.',
+    'Check user and password, and grant the rights that the message names.',
   ),
   'dead-letters-not-authorised': retried(
-    'Kafka does not allow the dead-letter topic to this user.',
-    'Grant what the message names: dead letters are kept in the store, and published then.',
+    'Kafka does not allow this user to use the dead-letter topic.',
+    'Grant the rights that the message names. Dead letters stay in the store until they can be published.',
   ),
   tls: {
     ...retried(
       'TLS with a broker failed, for the reason in the message.',
-      'Do what the message says. A certificate that is renewed at the broker, or a port that is set right there, is found by itself; settings of this service need a new start.',
+      'Do what the message says. The service notices a correction at the broker by itself; after a correction of its own settings it has to be restarted.',
     ),
     exitCode: EXIT.config,
   },

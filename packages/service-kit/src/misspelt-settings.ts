@@ -1,6 +1,6 @@
-/** Finds environment variables that are probably misspelt settings: a setting that is silently not read is worse than a wrong one. */
+/** Finds environment variables that are probably misspelt settings, so that no setting is ignored silently. */
 
-/** Further apart than this, two names are not each other's misspelling. */
+/** The largest edit distance between a setting and its misspelling. */
 const LARGEST_DISTANCE = 2
 
 /**
@@ -14,7 +14,7 @@ export function misspelt(settings: readonly string[], given: readonly string[]):
   for (const name of given) {
     if (known.has(name)) continue
     const meant = nearest(name.toUpperCase(), settings)
-    // A variable that is there in its right spelling as well is not a misspelling of it.
+    // If the setting itself is set too, this is another variable.
     if (meant !== null && !given.includes(meant)) found.push([name, meant])
   }
   return found
@@ -42,7 +42,7 @@ function leavesOutWords(name: string, setting: string): boolean {
   return at === words.length
 }
 
-/** Single letters inserted, removed, replaced or exchanged with their neighbour: the "optimal string alignment" distance. */
+/** How many letters are inserted, removed, replaced or swapped with their neighbour: the "optimal string alignment" distance. */
 function editDistance(a: string, b: string): number {
   if (Math.abs(a.length - b.length) > LARGEST_DISTANCE) return LARGEST_DISTANCE + 1
   let beforeLast: number[] = []

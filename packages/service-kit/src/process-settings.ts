@@ -8,14 +8,14 @@ export const processSettings = (port: number) => ({
   HTTP_HOST: setting(
     text(/^[A-Za-z0-9.:_-]{1,255}$/, 'an address or a name of this machine'),
     '127.0.0.1',
-    'Where health and metrics are served; `0.0.0.0`: on every address of this machine.',
+    'The address at which health and metrics are served; `0.0.0.0`: every address of this machine.',
   ),
-  HTTP_PORT: setting(integer({ min: 0, max: 65_535 }), String(port), 'The port for that; 0: any free one.'),
-  LOG_LEVEL: setting(oneOf(...LOG_LEVELS), 'info', 'How much is said.'),
+  HTTP_PORT: setting(integer({ min: 0, max: 65_535 }), String(port), 'The port of health and metrics; 0: any free one.'),
+  LOG_LEVEL: setting(oneOf(...LOG_LEVELS), 'info', 'The least severe level that is logged.'),
   LOG_FORMAT: setting(
     oneOf('auto', 'json', 'readable'),
     'auto',
-    'How it is said: `json`, a line for machines; `readable`, a line for people; `auto`, for people in a terminal and for machines elsewhere.',
+    'The format of the log: `json`, lines for machines; `readable`, lines for people; `auto`, readable in a terminal and JSON elsewhere.',
   ),
   SHUTDOWN_TIMEOUT: setting(duration({ min: '100ms', max: '10m' }), '10s', 'How long stopping may take before the process ends at once.'),
 })

@@ -1,33 +1,37 @@
-/** The proxy of HTTP requests, from the variables that curl, Python and others go by: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY, also in small letters. */
+/** The proxy of HTTP requests, from the variables that curl, Python and others use: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY, also in lower case. */
 import { BlockList, isIP } from 'node:net'
 import { optional, type SettingKind, text } from './setting-kinds.ts'
 import { type SettingValues, setting } from './settings.ts'
 
 export const PROXY_SETTINGS = {
   HTTP_PROXY: setting(optional(proxyUrl()), '', 'The proxy of requests to `http://` addresses. Requests to this machine go to no proxy.'),
-  HTTPS_PROXY: setting(optional(proxyUrl()), '', 'The proxy of requests to `https://` addresses, which go through it encrypted (CONNECT).'),
+  HTTPS_PROXY: setting(
+    optional(proxyUrl()),
+    '',
+    'The proxy of requests to `https://` addresses. The requests pass through it encrypted (CONNECT).',
+  ),
   ALL_PROXY: setting(
     optional(proxyUrl()),
     '',
-    'The proxy for which of the two above is not set. A SOCKS proxy here is warned of, and not used.',
+    'The proxy for each of the two above that is not set. A SOCKS proxy is not used, and the service warns of it.',
   ),
   NO_PROXY: setting(
-    optional(text(/./, 'hosts, domains (with all below them), addresses and networks, each with a port where it is meant alone; `*`: all')),
+    optional(text(/./, 'hosts, domains (with their subdomains), addresses and networks, each with or without a port; `*`: all')),
     '',
-    'Where requests go without a proxy, separated by commas. Where `no_proxy` is set too, both hold.',
+    'Destinations that are reached without a proxy, separated by commas. If `no_proxy` is set too, both lists apply.',
   ),
 }
 type ProxyValues = SettingValues<typeof PROXY_SETTINGS>
 
-/** This machine, however it is called. */
+/** The loopback addresses of this machine. */
 const LOOPBACK = new BlockList()
 LOOPBACK.addSubnet('127.0.0.0', 8, 'ipv4')
 LOOPBACK.addAddress('::1', 'ipv6')
 const DEFAULT_PORTS: Readonly<Record<string, string>> = { 'http:': '80', 'https:': '443' }
 
 /**
- * The environment with the proxy's variables under one name each, as `readSettings` takes it. The name in small letters goes first, as with curl.
- * FTP_PROXY, which is nobody's misspelling, is left out.
+ * The environment with one name for each variable of a proxy, for `readSettings`. A lower-case name takes precedence, as with curl.
+ * FTP_PROXY is left out, so that it is not reported as a misspelt setting.
  */
 export function withProxyNames(env: Readonly<Record<string, string | undefined>>): Record<string, string | undefined> {
   const { http_proxy, https_proxy, all_proxy, ALL_PROXY, no_proxy, ftp_proxy: _, FTP_PROXY: __, ...named } = env
@@ -43,18 +47,19 @@ export function withProxyNames(env: Readonly<Record<string, string | undefined>>
 }
 
 /**
- * Desktops set a SOCKS proxy for all there is beside those for the web, which are then used; where it is the only one, a service that cannot
- * use it must not be silent about it.
- * @param env as the system gives it
- * @param target the URL that is asked
+ * Warns where a SOCKS proxy is the only proxy for this URL, because it is not used. Desktops often set one beside the HTTP proxies, which is fine.
+ * @param env the environment, before `withProxyNames`
+ * @param target the URL that is requested
  * @returns sentences for the log
  */
 export function proxyWarnings(env: Readonly<Record<string, string | undefined>>, target: string, values: ProxyValues): string[] {
   const socks = isSocks(env.all_proxy?.trim() ? env.all_proxy : env.ALL_PROXY)
   const { protocol } = new URL(target)
   const [proxy, name] = protocol === 'https:' ? [values.HTTPS_PROXY, 'HTTPS_PROXY'] : [values.HTTP_PROXY, 'HTTP_PROXY']
-  if (!socks || proxy !== null || !isMeant(target, values)) return []
-  return [`ALL_PROXY is a SOCKS proxy, which this service cannot use: requests go straight; set ${name} to an HTTP proxy, or NO_PROXY`]
+  if (!socks || proxy !== null || !usesProxy(target, values)) return []
+  return [
+    `ALL_PROXY is a SOCKS proxy, which this service cannot use: requests are sent without a proxy; set ${name} to an HTTP proxy, or NO_PROXY`,
+  ]
 }
 
 function isSocks(proxy: string | undefined): boolean {
@@ -65,15 +70,15 @@ function first(name: string, value: string | undefined): Record<string, string> 
   return value?.trim() ? { [name]: value } : {}
 }
 
-/** The proxy of requests to this URL; null where there is none, or none is meant for it. */
+/** The proxy of requests to this URL; null if none is set, or if NO_PROXY or the loopback rule excludes the URL. */
 export function proxyFor(target: string, values: ProxyValues): URL | null {
   const { HTTP_PROXY, HTTPS_PROXY, ALL_PROXY } = values
   const proxy = (new URL(target).protocol === 'https:' ? HTTPS_PROXY : HTTP_PROXY) ?? ALL_PROXY
-  return proxy !== null && isMeant(target, values) ? proxy : null
+  return proxy !== null && usesProxy(target, values) ? proxy : null
 }
 
-/** Whether a proxy is meant for requests to this URL, where there is one. */
-function isMeant(target: string, { NO_PROXY }: ProxyValues): boolean {
+/** Whether requests to this URL use a proxy, if one is set. */
+function usesProxy(target: string, { NO_PROXY }: ProxyValues): boolean {
   const url = new URL(target)
   const host = plainHost(url.hostname)
   const port = url.port || (DEFAULT_PORTS[url.protocol] ?? '')
@@ -85,18 +90,18 @@ export function shownProxy(proxy: URL): string {
   return proxy.origin
 }
 
-/** `http://user:password@host:port`; without a scheme it is http, as with curl. Nothing of it is shown: a password may stand there. */
+/** `http://user:password@host:port`; without a scheme it is http, as with curl. It is never shown, because it may contain a password. */
 function proxyUrl(): SettingKind<URL> {
   return {
-    accepts: 'http:// or https://, host and port of a proxy, with user:password@ before the host where it asks for them',
+    accepts: 'http:// or https://, host and port of a proxy, with user:password@ before the host if it needs a login',
     isSecret: true,
     parse(given) {
       const refuse = (why: string) => ({ ok: false, why }) as const
       const url = URL.parse(/^[a-z][a-z0-9+.-]*:\/\//i.test(given) ? given : `http://${given}`)
-      if (/[\s"'`\p{C}]/u.test(given)) return refuse('there are spaces, quotation marks or characters in it that cannot be printed')
-      if (url === null) return refuse('it is no URL')
+      if (/[\s"'`\p{C}]/u.test(given)) return refuse('it contains spaces, quotation marks or unprintable characters')
+      if (url === null) return refuse('it is not a URL')
       if (!/^https?:$/.test(url.protocol)) return refuse('its scheme is neither http:// nor https://')
-      const leftOver = 'of user and password, characters such as @ / ? # % need percent-encoding: %40 %2F %3F %23 %25'
+      const leftOver = 'in user and password, characters such as @ / ? # % need percent-encoding: %40 %2F %3F %23 %25'
       if (given.split('@').length > 2 || url.search || url.hash || url.pathname !== '/' || !isEncoded(url)) return refuse(leftOver)
       return { ok: true, value: url }
     },
@@ -141,7 +146,7 @@ function isIn(list: BlockList, host: string): boolean {
   return family > 0 && list.check(host, family === 4 ? 'ipv4' : 'ipv6')
 }
 
-/** In small letters, without the brackets of an address and the dot of the root. */
+/** In lower case, without the brackets of an address and the dot of the root. */
 function plainHost(host: string): string {
   return host
     .toLowerCase()

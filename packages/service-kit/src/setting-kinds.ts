@@ -1,19 +1,19 @@
-/** What a setting can be: durations, sizes, addresses; each kind says what it accepts and reads it from text. */
+/** Kinds of settings: durations, sizes, addresses. Each kind parses a text, and says which texts it accepts. */
 import { readFileSync } from 'node:fs'
 import { printable } from './foreign-text.ts'
 import { ownError } from './own-errors.ts'
 import { HIDDEN, isPlainServerUrl, shownUrl } from './shown-setting.ts'
 
-/** What a text came to; `why` adds to what is accepted where that alone does not explain it. */
+/** The result of parsing; `why` explains a refusal where "accepted: …" alone does not. */
 export type Parsed<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly why?: string }
 
 export interface SettingKind<T> {
   /** Completes "accepted: …". */
   readonly accepts: string
   parse(text: string): Parsed<T>
-  /** An accepted text as it may be shown; without it, all of it may. Refused ones are shown by `shownRefused` alone. */
+  /** An accepted text without its secrets. A kind without this method has none. Refused texts are shown by `shownRefused`. */
   show?(text: string): string
-  /** Whether not even a text that looks harmless may be shown. */
+  /** No text of this setting is ever shown. */
   readonly isSecret?: true
 }
 
@@ -83,7 +83,7 @@ function quantity(
   }
 }
 
-/** One of some words. */
+/** One of the given words. */
 export function oneOf<const T extends string>(...words: readonly [T, ...T[]]): SettingKind<T> {
   return {
     accepts: words.length === 1 ? words[0] : `${words.slice(0, -1).join(', ')} or ${words.at(-1)}`,
@@ -91,7 +91,7 @@ export function oneOf<const T extends string>(...words: readonly [T, ...T[]]): S
   }
 }
 
-/** Text of a form. @param accepts completes "accepted: …" */
+/** A text that matches `form`. @param accepts completes "accepted: …" */
 export function text(form: RegExp, accepts: string): SettingKind<string> {
   return { accepts, parse: (given) => (form.test(given) ? accept(given) : refuse()) }
 }
@@ -107,10 +107,10 @@ export function path(of: 'file' | 'folder'): SettingKind<string> {
   }
 }
 
-/** What is hardly ever meant as it stands; null where there is nothing of it. */
+/** Why this is probably not the path that was meant; null if it looks right. */
 function whyNoPath(given: string): string | null {
-  if (given.includes('\0')) return 'there is a zero byte in it'
-  if (/^(["'`]).*\1$/s.test(given)) return 'there are quotation marks around it: leave them out'
+  if (given.includes('\0')) return 'it contains a zero byte'
+  if (/^(["'`]).*\1$/s.test(given)) return 'it is in quotation marks: remove them'
   return /^~/.test(given) ? HOME : null
 }
 
@@ -118,7 +118,7 @@ function whyNoFile(given: string): string | null {
   return /(?:^|[/\\])\.{0,2}$/.test(given) ? 'it is the path of a folder: add the name of a file' : null
 }
 
-const HOME = 'only shells take ~ for the home folder: write its path out (or ./~ for a file of that name)'
+const HOME = 'only shells replace ~ by the home folder: write the whole path (or ./~ for a file of that name)'
 
 /** Names separated by commas; none is allowed. */
 export function names(form: RegExp, accepts: string): SettingKind<readonly string[]> {
@@ -138,16 +138,16 @@ export function servers(): SettingKind<readonly string[]> {
     accepts: 'host:port, several separated by commas',
     parse(given) {
       const list = splitList(given)
-      const sound = list.every((server) => {
+      const valid = list.every((server) => {
         const port = Number(form.exec(server)?.[1])
         return port >= 1 && port <= 65_535
       })
-      return list.length > 0 && sound ? accept(list) : refuse()
+      return list.length > 0 && valid ? accept(list) : refuse()
     },
   }
 }
 
-/** A URL of the web, without user and password; without the slash at its end. */
+/** An HTTP URL without user and password; its value has no slash at the end. */
 export function webUrl(): SettingKind<string> {
   return {
     accepts: 'an http:// or https:// URL without user, password, query and fragment',
@@ -156,8 +156,8 @@ export function webUrl(): SettingKind<string> {
       if (why !== null) return refuse(why)
       const url = URL.parse(given)
       if (url === null || !/^https?:$/.test(url.protocol)) return refuse()
-      if (given.includes('@')) return refuse('there is an @ in it, as if a user or a password were: leave them out')
-      if (url.search || url.hash) return refuse('there is a ? or a # in it')
+      if (given.includes('@')) return refuse('it contains an @, as before a host that follows a user or a password: remove them')
+      if (url.search || url.hash) return refuse('it contains a ? or a #')
       return accept(url.href.replace(/\/+$/, ''))
     },
   }
@@ -168,15 +168,15 @@ export interface UrlSchemes {
   readonly file: readonly string[]
   /** Followed by `//user@host:port/path`; several hosts are allowed. */
   readonly server: readonly string[]
-  /** The setting that takes the password instead of the URL. */
+  /** The setting that can name a file with the password, so that the URL does not have to contain it. */
   readonly passwordSetting: string
 }
 
-/** A URL of one of some schemes, which may carry a password. @param accepts completes "accepted: …" */
+/** A URL of one of the given schemes; it may contain a password. @param accepts completes "accepted: …" */
 export function url({ file, server, passwordSetting }: UrlSchemes, accepts: string): SettingKind<string> {
   const leftOver =
-    'a character of the user or the password is left over in it: such characters need percent-encoding ' +
-    `(@ is %40, / is %2F, ? is %3F, # is %23, % is %25); or leave the password out and name a file with it in ${passwordSetting}`
+    'its parts are ambiguous, because special characters in user and password need percent-encoding ' +
+    `(@ is %40, / is %2F, ? is %3F, # is %23, % is %25); or remove the password, and name a file that contains it in ${passwordSetting}`
   return {
     accepts,
     parse(given) {
@@ -201,16 +201,16 @@ export function url({ file, server, passwordSetting }: UrlSchemes, accepts: stri
   }
 }
 
-/** What no URL can have, whatever its scheme; null where there is nothing of it. */
+/** Why this is not a URL of any scheme; null if nothing speaks against it. */
 function whyNoUrl(given: string): string | null {
-  if (/^["'`]|["'`]$/.test(given)) return 'there are quotation marks around it: leave them out'
-  return /[\s\p{C}]/u.test(given) ? 'there are spaces or characters in it that cannot be printed' : null
+  if (/^["'`]|["'`]$/.test(given)) return 'it is in quotation marks: remove them'
+  return /[\s\p{C}]/u.test(given) ? 'it contains spaces or unprintable characters' : null
 }
 
-/** The path of a file with a secret in it. Not even the path is shown: the secret itself may stand there by mistake. */
+/** The path of a file that contains a secret. The path is never shown, because somebody may have set the secret itself by mistake. */
 export function secretFile(): SettingKind<string> {
   return {
-    accepts: 'the path of a readable file with the secret in it',
+    accepts: 'the path of a readable file that contains the secret',
     show: () => HIDDEN,
     isSecret: true,
     parse(given) {
@@ -222,9 +222,9 @@ export function secretFile(): SettingKind<string> {
 }
 
 /**
- * The secret in a file, without the line's end. Read when it is needed, so that it can be changed under a running service.
+ * The secret in a file, without the line break at its end. Call it whenever the secret is needed, so that it can be changed while the service runs.
  * @param setting that names the file
- * @throws ServiceError where it cannot be read any more. It names the setting and not the path: the message is served over HTTP.
+ * @throws ServiceError if the file cannot be read any more. It names the setting and not the path, because `/health/ready` shows the message.
  */
 export function readSecret(file: string, setting: string): string {
   try {
@@ -233,24 +233,24 @@ export function readSecret(file: string, setting: string): string {
     const { code = 'no code' } = error as NodeJS.ErrnoException
     throw ownError(
       'config/secret-unreadable',
-      `the file that ${setting} names cannot be read any more (${code}): put it back and let this user read it; it is tried again`,
+      `the file that ${setting} names cannot be read any more (${code}): restore it and let this user read it; the service retries`,
     )
   }
 }
 
-/** A file with text in it; its content. */
+/** The path of a text file; its value is the content of the file. */
 export function textFile(form: RegExp, accepts: string): SettingKind<string> {
   return {
     accepts,
     parse(given) {
       const content = readText(given)
       if (typeof content !== 'string') return content
-      return form.test(content) ? accept(content) : refuse('the file has something else in it')
+      return form.test(content) ? accept(content) : refuse('the file contains something else')
     },
   }
 }
 
-/** A kind that may be left out: null then. */
+/** The same kind, but the setting may be empty; its value is null then. */
 export function optional<T>(kind: SettingKind<T>): SettingKind<T | null> {
   return { ...kind, parse: (given) => (given === '' ? accept(null) : kind.parse(given)) }
 }

@@ -1,4 +1,4 @@
-/** Reads a service's declared settings from the environment, and tells everything that is wrong with them at once. */
+/** Reads a service's declared settings from the environment, and reports all wrong settings at once. */
 import { printable } from './foreign-text.ts'
 import { misspelt } from './misspelt-settings.ts'
 import { OWN_ERRORS } from './own-errors.ts'
@@ -10,20 +10,20 @@ export interface Setting<T> {
   readonly kind: SettingKind<T>
   /** As it would be written in the environment. */
   readonly default: string
-  /** For the documentation: what it decides, in a sentence. */
+  /** One sentence for documentation and help. */
   readonly meaning: string
 }
 
 /** Settings by their environment variables. */
 export type Settings = Readonly<Record<string, Setting<unknown>>>
 
-/** What was read, by the same names. */
+/** The parsed values, by the same names. */
 export type SettingValues<S extends Settings> = { readonly [Name in keyof S]: S[Name] extends Setting<infer T> ? T : never }
 
-/** Something that no setting shows alone: names the settings, says what is wrong and what to do; null where all is well. */
+/** Checks settings that depend on each other. @returns which settings, what is wrong and what to do; null if nothing is wrong */
 export type SettingRule<S extends Settings> = (values: SettingValues<S>) => string | null
 
-/** Settings are wrong (exit code 78). Its message has a line for each, and one for each variable that is probably a misspelt setting. */
+/** Settings are wrong (exit code 78). The message has a line for each of them, and for each variable that is probably a misspelt setting. */
 export class WrongSettings extends ServiceError {
   readonly problems: readonly string[]
   readonly warnings: readonly string[]
@@ -43,10 +43,10 @@ export function setting<T>(kind: SettingKind<T>, defaultText: string, meaning: s
 }
 
 /**
- * Reads the settings. A variable that is empty counts as one that is not set: compose files and .env files leave them so.
- * @param rules are asked once every setting by itself is right
- * @returns the values, and a warning for each variable whose name is nearly that of a setting
- * @throws WrongSettings which names every wrong setting, what was given and what is accepted; no secret
+ * Reads the settings. An empty variable counts as not set, because compose files and .env files contain such variables.
+ * @param rules are checked once each setting is valid by itself
+ * @returns the values, and a warning for each variable whose name is close to that of a setting
+ * @throws WrongSettings that names each wrong setting, the given value without secrets, and the accepted ones
  */
 export function readSettings<S extends Settings>(
   settings: S,

@@ -1,32 +1,32 @@
-/** The one place that decides what of a setting may be shown: in a text that was refused, a password may stand anywhere. */
+/** Decides which parts of a setting may be shown. A refused text can contain a password anywhere. */
 import { printable } from './foreign-text.ts'
 
-/** Stands for what is not shown. */
+/** Takes the place of a hidden text. */
 export const HIDDEN = '***'
 
 /** Characters of a setting that are shown. */
 const MOST_SHOWN = 200
-/** What a user, a password or a parameter comes with: an `@`, a query, a fragment, an assignment, a colon that no port follows. */
+/** A text with a user, a password or a parameter contains an `@`, a query, a fragment, an assignment, or a colon without a port. */
 const MAY_BE_SECRET = /[@?#=]|:(?!\d{1,5}(?![^,/\s"'\]]))/
 
-/** A setting that was refused: the text itself where nothing in it can be a password, as in `65536` or `localhost`; else `***`. */
+/** A refused text: as it is if nothing in it can be a password, as in `65536` or `localhost`; otherwise `***`. */
 export function shownRefused(given: string): string {
   const withoutScheme = given.replace(/^["']?[a-z][a-z0-9+.-]*:\/\//i, '')
   return MAY_BE_SECRET.test(withoutScheme) ? HIDDEN : printable(given, MOST_SHOWN)
 }
 
-/** The parts of a URL of a server, for one or several hosts; without anything left over that would be part of a password. */
+/** The parts of a server's URL with one or several hosts. A URL with unencoded special characters in its password does not match. */
 const SERVER_URL =
   /^(?<scheme>[a-z][a-z0-9+.-]*:\/\/)(?:(?<user>[^:/?#@]*)(?::[^/?#@]*)?@)?(?<place>[^/?#@]*(?:\/[^?#@]*)?)(?:\?(?<query>[^#@]*))?$/i
 
-/** Whether a URL of a server has parts that cannot be mistaken for each other. */
+/** Whether the parts of a server's URL are unambiguous. */
 export function isPlainServerUrl(given: string): boolean {
   return SERVER_URL.test(given)
 }
 
 /**
- * A URL as it may be shown: scheme, user, hosts and path; never the password, nor the query, which may have one too.
- * Where its parts cannot be told from each other, nothing but `***`.
+ * A URL without its secrets: scheme, user, hosts and path. The password is left out, and so is the query, which can contain one.
+ * A URL with ambiguous parts becomes `***`.
  */
 export function shownUrl(given: string): string {
   const parts = SERVER_URL.exec(given)?.groups

@@ -44,7 +44,10 @@ describe('the variables', () => {
       proxyWarnings(env, target, readSettings(PROXY_SETTINGS, withProxyNames(env)).values)
     const [warning, ...more] = warnings(POKE_API, { ALL_PROXY: 'socks5://ash:pikachu@s:1080', HTTP_PROXY: 'http://p:1' })
     assert.deepEqual(more, [])
-    assert.match(warning ?? '', /^ALL_PROXY is a SOCKS proxy, which this service cannot use: requests go straight; set HTTPS_PROXY /)
+    assert.match(
+      warning ?? '',
+      /^ALL_PROXY is a SOCKS proxy, which this service cannot use: requests are sent without a proxy; set HTTPS_PROXY /,
+    )
     assert.doesNotMatch(warning ?? '', /pikachu/)
     assert.match(warnings('http://mirror/', { all_proxy: 'socks://s:1' })[0] ?? '', /set HTTP_PROXY /)
     for (const env of [
@@ -143,10 +146,10 @@ describe('a proxy that is none', () => {
   for (const [value, why] of [
     ['socks5://p:1080', /its scheme is neither http:\/\/ nor https:\/\//],
     ['"http://p:1"', /quotation marks/],
-    ['http://', /it is no URL/],
-    ['http://p:99999', /it is no URL/],
+    ['http://', /it is not a URL/],
+    ['http://p:99999', /it is not a URL/],
     ['http://ash:pi@ka@p:1', /percent-encoding/],
-    ['http://ash:pi/ka@p:1', /it is no URL|percent-encoding/],
+    ['http://ash:pi/ka@p:1', /it is not a URL|percent-encoding/],
     ['http://ash:100%@p:1', /percent-encoding/],
     ['http://p:1/path', /percent-encoding/],
   ] as const) {

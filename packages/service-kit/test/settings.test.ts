@@ -208,10 +208,10 @@ suite('kinds of settings', () => {
       accepts(kind, given, given)
     for (const path of ['/home/ash ketchum/counts.db', 'data/ü %20#1.db', './:memory:']) accepts(kind, `sqlite:${path}`, `sqlite:${path}`)
     for (const [path, why] of [
-      ['~/counts.db', /only shells take ~/],
+      ['~/counts.db', /only shells replace ~/],
       ['data/', /add the name of a file/],
       ['"a b.db"', /quotation marks/],
-      ['a\nb.db', /cannot be printed/],
+      ['a\nb.db', /unprintable/],
       [':memory:', /the path of a file, and nothing else/],
       ['file:counts.db', /the path of a file, and nothing else/],
     ] as const)
@@ -233,9 +233,9 @@ suite('kinds of settings', () => {
     for (const good of ['counts.json', '/a b/#c', 'a.', '.counts', './~/counts', '...']) accepts(path('file'), good, good)
     for (const [bad, why] of [
       ['a\0b', /zero byte/],
-      ['~', /only shells take ~ .*write its path out/],
-      ['~/a', /only shells take ~/],
-      ['~ash/a', /only shells take ~/],
+      ['~', /only shells replace ~ .*write the whole path/],
+      ['~/a', /only shells replace ~/],
+      ['~ash/a', /only shells replace ~/],
       ['"a b"', /quotation marks/],
       ["'a'", /quotation marks/],
     ] as const)
@@ -258,10 +258,10 @@ suite('secrets', () => {
     const { message } = failureOf(() => readSettings(SECRET, { PASSWORD_FILE: 'hunter2' }))
     assert.equal(
       message,
-      'a setting is wrong:\n  PASSWORD_FILE is "***" (the file cannot be read (ENOENT)); accepted: the path of a readable file with the secret in it',
+      'a setting is wrong:\n  PASSWORD_FILE is "***" (the file cannot be read (ENOENT)); accepted: the path of a readable file that contains the secret',
     )
     const home = failureOf(() => readSettings(SECRET, { PASSWORD_FILE: '~/my-secret' })).message
-    assert.match(home, /PASSWORD_FILE is "\*\*\*" \(the file cannot be read \(ENOENT\); only shells take ~/)
+    assert.match(home, /PASSWORD_FILE is "\*\*\*" \(the file cannot be read \(ENOENT\); only shells replace ~/)
     assert.doesNotMatch(home, /my-secret/)
   })
 
@@ -278,7 +278,7 @@ suite('secrets', () => {
     )
     assert.doesNotMatch(message, /hunt/)
     assert.match(message, /STORE_URL is "\*\*\*" \(it does not begin with sqlite: or postgres:\)/)
-    assert.match(message, /API is "\*\*\*" \(there is an @ in it/)
+    assert.match(message, /API is "\*\*\*" \(it contains an @/)
   })
 
   test('a character of a password that is not percent-encoded is told of', () => {

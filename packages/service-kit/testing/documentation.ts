@@ -1,4 +1,4 @@
-/** Tables for the documentation, made of the same declarations as the code, so that the two cannot say different things. */
+/** Tables for the documentation, made from the declarations in the code. */
 import type { Registry } from '../src/metrics.ts'
 import type { ErrorKind } from '../src/service-error.ts'
 import type { Settings } from '../src/settings.ts'
@@ -34,7 +34,7 @@ export function errorRows(errors: Readonly<Record<string, ErrorKind>>, area?: st
     `\`${area === undefined ? kind : `${area}/${kind}`}\``,
     meaning,
     remedy,
-    retriable ? 'it is tried again' : `the service ends, exit code ${exitCode}`,
+    retriable ? 'the service retries' : `the service ends, exit code ${exitCode}`,
   ])
 }
 

@@ -3,9 +3,9 @@ import assert from 'node:assert/strict'
 import { readFileSync, writeFileSync } from 'node:fs'
 
 /**
- * Fails where the section is not, to the letter, what the code says. With UPDATE_DOCS=1 in the environment the document is corrected instead.
+ * Fails if the section differs from what the code declares. With UPDATE_DOCS=1 in the environment the document is corrected instead.
  * @param document a Markdown file
- * @param heading the section's, as `## Producer`; the section ends at the next heading of any level
+ * @param heading of the section, as `## Producer`; the section ends at the next heading of any level
  */
 export function assertDocumented(document: URL, heading: string, declared: string): void {
   const text = readFileSync(document, 'utf8')
@@ -20,6 +20,6 @@ export function assertDocumented(document: URL, heading: string, declared: strin
     assert.equal(
       text.slice(from, to),
       expected,
-      `${document.pathname}, "${heading}", is not what the code says: run the tests with UPDATE_DOCS=1`,
+      `${document.pathname}, "${heading}", differs from what the code declares: run the tests with UPDATE_DOCS=1`,
     )
 }

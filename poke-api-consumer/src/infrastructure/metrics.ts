@@ -53,14 +53,14 @@ export class ConsumerMetrics implements Partial<CountObserver> {
     const counter = (name: string, help: string) => new Counter({ name, help, registers })
     const byPartition = (name: string, help: string) => new Gauge({ name, help, labelNames: ['partition'], registers })
     this.#counted = counter('poke_records_counted_total', 'Records that this instance has counted.')
-    this.#duplicates = counter('poke_records_duplicate_total', 'Records that were recognised as sent again, and not counted again.')
+    this.#duplicates = counter('poke_records_duplicate_total', 'Records that were recognised as duplicates, and not counted again.')
     this.#leaping = counter(
       'poke_records_leaping_total',
-      'Records that were counted and whose sequence is too far above the last one of their source to become it.',
+      'Records whose sequence is too far above the last one of their source: they were counted, and the last sequence stayed.',
     )
     this.#late = counter(
       'poke_records_late_total',
-      'Duplicates whose sequence was never read: they came behind a newer one of their source, and are not counted.',
+      'Records that were taken for duplicates, although their sequence was not read before: a newer one of their source came first. They are not counted.',
     )
     new Gauge({
       name: 'poke_sources_doubted',
@@ -72,7 +72,7 @@ export class ConsumerMetrics implements Partial<CountObserver> {
     })
     this.#deadLetters = new Counter({
       name: 'poke_dead_letters_total',
-      help: 'Records that cannot be counted and were kept, by reason.',
+      help: 'Records that cannot be counted and were stored as dead letters, by reason.',
       labelNames: ['reason'],
       registers,
     })
@@ -83,12 +83,12 @@ export class ConsumerMetrics implements Partial<CountObserver> {
     )
     this.#fences = counter(
       'poke_fences_total',
-      'Commits that the store refused because another instance has the partition. Nothing was lost by it.',
+      'Commits that the store refused because another instance has taken over the partition. No count is lost by this.',
     )
-    this.#commits = counter('poke_commits_total', 'Commits of position and counts together.')
+    this.#commits = counter('poke_commits_total', 'Transactions that stored a position together with its counts.')
     this.#commitSeconds = new Histogram({
       name: 'poke_commit_seconds',
-      help: 'One commit, in seconds.',
+      help: 'Duration of one commit, in seconds.',
       buckets: LOCAL_SECONDS,
       registers,
     })
@@ -107,17 +107,21 @@ export class ConsumerMetrics implements Partial<CountObserver> {
       })
     ofLag(
       'poke_lag_records',
-      'Offsets between the position of the group and the high watermark, of each partition of the topic, whoever reads it: what the topic has and the group has not counted. Not there where it is not known.',
+      'Offsets from the position of the group to the high watermark, for each partition of the topic, also for those that other instances read. No sample while it is not known.',
       ({ records }) => records,
     )
-    ofLag('poke_held_back_records', 'The part of the lag that open transactions of producers hold back.', ({ heldBack }) => heldBack)
+    ofLag(
+      'poke_held_back_records',
+      'The part of the lag that cannot be read yet because transactions of producers are open.',
+      ({ heldBack }) => heldBack,
+    )
     this.#fetchedBytes = counter('poke_fetched_bytes_total', 'Bytes of records in the responses that were counted.')
     this.#rebalances = counter('poke_rebalances_total', 'Times that the group has assigned partitions to this instance.')
-    this.#fileWrites = counter('poke_file_writes_total', 'Times that the file of counts was replaced.')
-    this.#fileFailures = counter('poke_file_failures_total', 'Attempts to replace it that failed.')
+    this.#fileWrites = counter('poke_file_writes_total', 'Times that the file of counts was written.')
+    this.#fileFailures = counter('poke_file_failures_total', 'Attempts to write the file of counts that failed.')
     this.#eventToCountSeconds = new Histogram({
       name: 'poke_event_to_count_seconds',
-      help: 'From the time that a record carries to its committed count, in seconds; of the newest record of each response.',
+      help: 'Time from the timestamp of a record to the commit that counts it, in seconds; of the newest record of each response.',
       buckets: EVENT_TO_COUNT_SECONDS,
       registers,
     })
@@ -129,24 +133,21 @@ export class ConsumerMetrics implements Partial<CountObserver> {
     })
     this.#unread = new Gauge({
       name: 'poke_unread_partitions',
-      help: 'Partitions of the topic that no instance of this service reads: another program of the group does, or nobody for longer than a session.',
+      help: 'Partitions of the topic that no instance of this service reads: another program of the group has them, or no member had them for longer than a session.',
       registers,
     })
     this.#stopped = byPartition(
       'poke_partition_stopped',
-      '1 for a partition that is stopped because records of it are gone; it needs a decision (ON_DATA_LOSS).',
+      '1 for a partition that is stopped because records of it were lost; you have to decide (`ON_DATA_LOSS`).',
     )
     this.#gaps = new Counter({
       name: 'poke_gaps_total',
-      help: 'Gaps that were recorded and skipped because records were gone, by what happened to them.',
+      help: 'Gaps that were recorded and skipped because records were lost, by the kind of loss.',
       labelNames: ['kind'],
       registers,
     })
     for (const kind of SKIPPED_KINDS) this.#gaps.inc({ kind }, 0)
-    this.#storeFailures = counter(
-      'poke_store_failures_total',
-      'Times that the store did not open a partition or did not commit; it is asked again.',
-    )
+    this.#storeFailures = counter('poke_store_failures_total', 'Failures of the store to open a partition or to commit; they are retried.')
     this.#sourcesForgotten = new Counter({
       name: 'poke_sources_forgotten_total',
       help: 'Producers whose last sequence was forgotten: `silent` for too long, or `too-many` in a partition.',

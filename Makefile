@@ -7,7 +7,7 @@ NODE = $(shell test -x node_modules/.bin/node && echo node_modules/.bin/node || 
 RUNNABLE = node_modules/.package-lock.json
 LINTER = node_modules/@biomejs/biome
 COMPLETE = $(if $(wildcard $(LINTER)),$(RUNNABLE),$(LINTER))
-KAFKA_JARS = .cache/kafka-$(shell sed -n 's/.*<kafka.version>\(.*\)<.*/\1/p' dev/kafka/pom.xml)/libs
+KAFKA_JARS = .cache/kafka-$(or $(KAFKA_VERSION),$(shell sed -n 's/.*<kafka.version>\(.*\)<.*/\1/p' dev/kafka/pom.xml))/libs
 
 # One file at a time, because each uses the whole machine.
 TEST_ALONE = $(NODE) --test --test-concurrency=1 --test-reporter=spec

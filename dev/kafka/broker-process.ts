@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { closeSync, existsSync } from 'node:fs'
-import { copyFile, mkdir, rename, writeFile } from 'node:fs/promises'
+import { cp, mkdir, rename, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { lastLines, openLog, sizeOf } from '../log-file.ts'
 import { END_PROCESS, whenThisProcessEnds } from '../orphan-guard.ts'
@@ -42,7 +42,7 @@ async function launchJava(launch: BrokerLaunch, distribution: JarDistribution): 
   const logDir = join(dir, 'log')
   const settings = join(dir, 'server.properties')
   await writeFile(settings, launch.properties(logDir, '127.0.0.1'))
-  await format(logDir, launch.nodeId, distribution.bootstrapCheckpoint)
+  await format(logDir, launch.nodeId, distribution.formatted)
   const { child, logStart } = spawnDetached(
     distribution.java,
     [...quickStart(distribution), ...launch.jvmOptions, ...LOGGING, '-cp', distribution.classPath, 'kafka.Kafka', settings],
@@ -75,11 +75,10 @@ const LOGGING = [
 ]
 
 /** Does what `kafka-storage format` does, without starting Java for each new folder. */
-async function format(logDir: string, nodeId: number, bootstrapCheckpoint: string): Promise<void> {
+async function format(logDir: string, nodeId: number, formatted: string): Promise<void> {
   const meta = join(logDir, 'meta.properties')
   if (existsSync(meta)) return
-  await mkdir(logDir, { recursive: true })
-  await copyFile(bootstrapCheckpoint, join(logDir, 'bootstrap.checkpoint'))
+  await cp(formatted, logDir, { recursive: true })
   const directoryId = Buffer.from(randomUUID().replaceAll('-', ''), 'hex').toString('base64url')
   await writeFile(`${meta}.new`, `version=1\ncluster.id=${CLUSTER_ID}\nnode.id=${nodeId}\ndirectory.id=${directoryId}\n`)
   await rename(`${meta}.new`, meta)

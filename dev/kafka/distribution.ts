@@ -12,7 +12,7 @@ import { brokerProperties } from './broker-properties.ts'
 const run = promisify(execFile)
 
 export const KAFKA_VERSION =
-  /<kafka\.version>(.*)<\/kafka\.version>/.exec(readFileSync(new URL('pom.xml', import.meta.url), 'utf8'))?.[1] ?? ''
+  process.env.KAFKA_VERSION || /<kafka\.version>(.*)<\/kafka\.version>/.exec(readFileSync(new URL('pom.xml', import.meta.url), 'utf8'))![1]!
 export const KAFKA_IMAGE = `apache/kafka:${KAFKA_VERSION}`
 /** One cluster id (a UUID as 22 characters of base64url) for all clusters, so that a formatted folder is prepared only once. */
 export const CLUSTER_ID = 'UG9rZW1vbi10eXBlcy1rYQ'
@@ -30,8 +30,8 @@ export interface JarDistribution {
   readonly classPath: string
   /** The file of the archive of classes, which may not exist yet: see `class-archive.ts`. */
   readonly classArchive: string
-  /** A file that `kafka-storage format` writes beside `meta.properties`: the versions of Kafka's features. */
-  readonly bootstrapCheckpoint: string
+  /** A folder with what `kafka-storage format` writes beside `meta.properties`: the versions of Kafka's features. */
+  readonly formatted: string
 }
 
 export interface ImageDistribution {
@@ -79,15 +79,15 @@ async function prepare(java: Java, libs: string): Promise<JarDistribution> {
   // The prepared files are valid for these paths only.
   const place = createHash('sha1').update(classPath).digest('hex').slice(0, 8)
   const prepared = join(CACHE, `java-${java.version}-${place}`)
-  const bootstrapCheckpoint = join(prepared, 'bootstrap.checkpoint')
-  if (!existsSync(bootstrapCheckpoint)) {
+  const formatted = join(prepared, 'formatted')
+  if (!existsSync(formatted)) {
     await mkdir(prepared, { recursive: true })
-    await format(java.path, classPath, bootstrapCheckpoint)
+    await format(java.path, classPath, formatted)
   }
-  return { kind: 'jars', java: java.path, classPath, bootstrapCheckpoint, classArchive: join(prepared, 'classes.jsa') }
+  return { kind: 'jars', java: java.path, classPath, formatted, classArchive: join(prepared, 'classes.jsa') }
 }
 
-/** Formats a folder with Kafka's own tool, and keeps one file of it. */
+/** Formats a folder with Kafka's own tool, and keeps what is the same for every broker. */
 async function format(java: string, classPath: string, target: string): Promise<void> {
   const unfinished = `${target}.${process.pid}`
   const logDir = `${unfinished}.log`
@@ -95,8 +95,12 @@ async function format(java: string, classPath: string, target: string): Promise<
   const place = { nodeId: 1, port: 9092, controllers: new Map([[1, 9093]]), logDir, listenOn: '127.0.0.1' }
   await writeFile(properties, brokerProperties(place, {}))
   await run(java, ['-XX:TieredStopAtLevel=1', '-cp', classPath, 'kafka.tools.StorageTool', 'format', '-t', CLUSTER_ID, '-c', properties])
-  await rename(join(logDir, 'bootstrap.checkpoint'), target)
-  await rm(logDir, { recursive: true })
+  await rm(join(logDir, 'meta.properties'))
+  await rename(logDir, target).catch((error: unknown) => {
+    // Another process may have been faster.
+    if (!existsSync(target)) throw error
+  })
+  await rm(logDir, { recursive: true, force: true })
   await rm(properties)
 }
 

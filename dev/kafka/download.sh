@@ -1,5 +1,5 @@
 #!/bin/sh
-# Copies the jars of Apache Kafka and of their dependencies into a folder through Maven: all of them, or none.
+# Copies the jars of Apache Kafka (the version of pom.xml, or KAFKA_VERSION) and of their dependencies into a folder through Maven: all of them, or none.
 #
 #   download.sh FOLDER                an absolute path; does nothing if it exists
 #   download.sh FOLDER --head-start   while npm downloads as well: only if a Java for them is installed and KAFKA_BROKERS is not set. It prints no
@@ -22,7 +22,7 @@ trap 'exit 1' INT TERM HUP
 mkdir -p "$(dirname "$target")"
 # Maven runs for seconds, so only the first compiler is of use. In the background, so that a signal is handled at once.
 MAVEN_OPTS="-XX:TieredStopAtLevel=1 -XX:+UseSerialGC ${MAVEN_OPTS:-}" mvn --batch-mode --quiet --file "$(dirname "$0")/pom.xml" \
-  -DincludeScope=runtime "-DoutputDirectory=$unfinished" org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies &
+  ${KAFKA_VERSION:+"-Dkafka.version=$KAFKA_VERSION"} -DincludeScope=runtime "-DoutputDirectory=$unfinished" org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies &
 maven=$!
 wait "$maven"
 maven=

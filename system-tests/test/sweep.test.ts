@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { after, before, describe, test } from 'node:test'
+import { setTimeout as pause } from 'node:timers/promises'
 import { type PokeApiServer, servePokeApi } from '@poke-api-pipeline/dev/poke-api-server'
 import { COUNTS_OF_A_SWEEP } from '@poke-api-pipeline/dev/testing/counts-of-a-sweep'
 import { DevCommand } from '../dev-command.ts'
@@ -16,7 +17,7 @@ const IN_ALL = 2116
 
 describe('make sweep', () => {
   let dir: string
-  const apis: PokeApiServer[] = []
+  const apis: Pick<PokeApiServer, 'close'>[] = []
   const commands: DevCommand[] = []
   before(async () => {
     dir = await mkdtemp(join(tmpdir(), 'sweep-'))
@@ -28,13 +29,16 @@ describe('make sweep', () => {
   })
 
   test('counts every Pokémon once, though the producer and then the consumer are killed in the middle', async () => {
-    const sweep = await run('sweep')
+    const api = await pausingApi(300)
+    const sweep = await run('sweep', dir, api.url)
     await sweep.counted((types) => types > 200)
     const killed = await sweep.killService('producer')
     assert.ok(killed < IN_ALL / 2, `the producer was killed when ${killed} of ${IN_ALL} were counted`)
+    api.answerUpTo(600)
     await sweep.counted((types) => types > killed + 200)
     const again = await sweep.killService('consumer')
     assert.ok(again < IN_ALL, `the consumer was killed when ${again} of ${IN_ALL} were counted`)
+    api.answerUpTo(Number.POSITIVE_INFINITY)
 
     assert.equal(await sweep.exitCode, 0, sweep.output)
     assert.equal(await readFile(sweep.outputFile, 'utf8'), documentOf(1))
@@ -47,7 +51,7 @@ describe('make sweep', () => {
   })
 
   test('starts a new sweep after a finished one, and goes on with its sweep after it was killed itself', async () => {
-    const killed = await run('sweep')
+    const killed = await run('sweep', dir, (await pausingApi(300)).url)
     await killed.counted((types) => types > IN_ALL + 200)
     const start = await run('start')
     assert.equal(await start.exitCode, 1)
@@ -67,13 +71,15 @@ describe('make sweep', () => {
   })
 
   test('reports the difference and fails if more was counted than captured', async () => {
-    const sweep = await run('sweep')
+    const api = await pausingApi(300)
+    const sweep = await run('sweep', dir, api.url)
     await sweep.counted((types) => types > 2 * IN_ALL)
     const store = new DatabaseSync(join(dir, 'data/dev/type-counts.db'), { timeout: 5000 })
     store.exec(
       "UPDATE counts SET count = count + 1 WHERE type = 'ice' AND partition_id = (SELECT min(partition_id) FROM counts WHERE type = 'ice')",
     )
     store.close()
+    api.answerUpTo(Number.POSITIVE_INFINITY)
     assert.equal(await sweep.exitCode, 1, sweep.output)
     assert.match(
       sweep.output,
@@ -102,7 +108,7 @@ describe('make sweep', () => {
   })
 
   test('stops within ten seconds when it is asked to, and leaves no process behind', async () => {
-    const sweep = await run('sweep')
+    const sweep = await run('sweep', dir, (await pausingApi(300)).url)
     await sweep.counted((types) => types > 3 * IN_ALL + 1)
     const asked = performance.now()
     sweep.signal('SIGTERM')
@@ -113,8 +119,13 @@ describe('make sweep', () => {
   })
 
   test('make demo-kill kills both services, reports each kill, and ends with the result of verify', async () => {
-    const demo = await run('sweep', join(dir, 'demo'), null, '--kills', '1')
+    const api = await pausingApi(300)
+    const demo = await run('sweep', join(dir, 'demo'), api.url, '--kills', '1')
     await demo.counted((types) => types > 0)
+    await demo.said(/^SIGKILL +to the producer/m)
+    api.answerUpTo(600)
+    await demo.said(/^SIGKILL +to the consumer/m)
+    api.answerUpTo(Number.POSITIVE_INFINITY)
     assert.equal(await demo.exitCode, 0, demo.output)
     assert.match(demo.output, /^SIGKILL +to the producer, 1 of 1, when [\d,]+ types were counted\n(.*\n)*SIGKILL +to the consumer, 1 of 1/m)
     assert.match(
@@ -124,7 +135,33 @@ describe('make sweep', () => {
     await demo.nothingIsLeft()
   })
 
-  /** So slow that a kill hits the middle of the sweep. */
+  /** A PokeAPI that answers so many requests and holds the others, so that a sweep cannot end before the test allows it, however slow the machine is. */
+  async function pausingApi(first: number): Promise<{ readonly url: string; answerUpTo(requests: number): void }> {
+    const whole = await servePokeApi()
+    let [answered, limit] = [0, first]
+    const server = createServer(async (request, response) => {
+      while (answered >= limit && !response.destroyed) await pause(20)
+      if (response.destroyed) return
+      answered++
+      const answer = await fetch(new URL(request.url ?? '', whole.url))
+      response.writeHead(answer.status).end(await answer.text())
+    }).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    apis.push(whole, {
+      async close() {
+        server.close()
+        server.closeAllConnections()
+      },
+    })
+    return {
+      url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/api/v2`,
+      answerUpTo(requests) {
+        limit = requests
+      },
+    }
+  }
+
+  /** So slow that a sweep can be watched. */
   async function run(script: 'sweep' | 'start', folder = dir, apiUrl: string | null = null, ...options: string[]): Promise<DevCommand> {
     // Each test has an API of its own, so that nothing comes from the cache and the rate holds.
     const api = await servePokeApi()

@@ -1,8 +1,8 @@
 /** Topic, key, value and headers as an AsyncAPI document (https://www.asyncapi.com/docs/reference/specification/v3.0.0): `asyncapi.json`. */
 import { CE_TYPE, CONTENT_TYPE } from '../src/headers.ts'
 import { HeadersSchema, PokemonEventSchema } from '../src/schema.ts'
+import vectors from '../vectors.json' with { type: 'json' }
 import { plain } from './json-schema.ts'
-import { writeVectors } from './vectors.ts'
 
 const KAFKA_BINDING = '0.5.0'
 
@@ -62,7 +62,7 @@ export function asyncApiDocument() {
               bindingVersion: KAFKA_BINDING,
             },
           },
-          examples: writeVectors().map(({ name, event, record }) => ({
+          examples: vectors.write.map(({ name, event, record }) => ({
             name,
             headers: Object.fromEntries(record.headers.map((header) => [header.name, header.value.text])),
             payload: event,

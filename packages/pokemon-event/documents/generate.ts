@@ -2,13 +2,8 @@
 import { writeFileSync } from 'node:fs'
 import { asyncApiDocument } from './async-api.ts'
 import { jsonSchemaDocument } from './json-schema.ts'
-import { vectorsDocument } from './vectors.ts'
 
-const documents = {
-  'asyncapi.json': asyncApiDocument(),
-  'pokemon-event.schema.json': jsonSchemaDocument(),
-  'vectors.json': vectorsDocument(),
-}
+const documents = { 'asyncapi.json': asyncApiDocument(), 'pokemon-event.schema.json': jsonSchemaDocument() }
 for (const [file, document] of Object.entries(documents)) {
   writeFileSync(new URL(`../${file}`, import.meta.url), `${JSON.stringify(document, null, 2)}\n`)
   console.log(`wrote ${file}`)

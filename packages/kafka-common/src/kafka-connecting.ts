@@ -18,9 +18,9 @@ export function* errorsIn(error: unknown): Generator<Error> {
 export function kafkaTlsFailure(errors: readonly Error[], kafka: string): string | null {
   // The client library's word for a first answer that is TLS.
   if (errors.some(({ message }) => message === 'Broker requires TLS.'))
-    return `${kafka} wants TLS on this port, and this service connects without: set KAFKA_SECURITY to tls, or name a port without TLS; it is tried again`
+    return `${kafka} wants TLS on this port, and this service connects without: set KAFKA_SECURITY to tls, or name a port without TLS`
   const failure = tlsFailure(errors, 'set KAFKA_CA_FILE to the certificate of that authority')
-  return failure && `${kafka} ${failure}; it is tried again`
+  return failure && `${kafka} ${failure}`
 }
 
 /** The file of the password is not to be had; null where that was not the reason. */
@@ -43,7 +43,7 @@ export function namedAddress(errors: readonly Error[], brokers: readonly string[
 
 /** A broker answered and named an address at which none can be reached. @param details the system's words */
 export function unreachableListener(answered: string, named: string, details: string): string {
-  return `Kafka at ${answered} answers, and names ${named} as the address of a broker, which cannot be reached from here (${details}): start that broker; where it runs, correct its advertised.listeners to an address that this machine reaches; it is tried again`
+  return `Kafka at ${answered} answers, and names ${named} as the address of a broker, which cannot be reached from here (${details}): start that broker; where it runs, correct its advertised.listeners to an address that this machine reaches`
 }
 
 /**

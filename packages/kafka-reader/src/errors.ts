@@ -59,12 +59,20 @@ export const KAFKA_ERRORS = {
 } as const satisfies Record<string, ErrorKind>
 export type KafkaErrorKind = keyof typeof KAFKA_ERRORS
 
+export interface KafkaErrorOptions extends ErrorOptions {
+  /** Whether the reader retries without being told to: the message ends with that. */
+  readonly retried?: boolean
+}
+
 export class KafkaError extends ServiceError {
   override readonly name = 'KafkaError'
   readonly kind: KafkaErrorKind
+  /** The message without the words that this is retried, for a program that has stopped retrying. */
+  readonly reason: string
 
-  constructor(kind: KafkaErrorKind, message: string, options?: ErrorOptions) {
-    super(message, { ...options, ...KAFKA_ERRORS[kind], code: `kafka/${kind}` })
+  constructor(kind: KafkaErrorKind, reason: string, { retried = false, ...options }: KafkaErrorOptions = {}) {
+    super(retried ? `${reason}; this is retried` : reason, { ...options, ...KAFKA_ERRORS[kind], code: `kafka/${kind}` })
     this.kind = kind
+    this.reason = reason
   }
 }

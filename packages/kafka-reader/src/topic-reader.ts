@@ -93,7 +93,7 @@ export class TopicReader {
       if (moved) progress(Math.min(offset, to))
       if (cursor.corrupt === null || offset >= to) continue
       // Bytes may be damaged on their way: they are fetched once more (rule F5).
-      if (doubted === offset) return `what is at offset ${offset} cannot be read: ${cursor.corrupt}`
+      if (doubted === offset) return `the bytes at offset ${offset} cannot be read: ${cursor.corrupt}`
       doubted = offset
     }
     return null
@@ -124,27 +124,26 @@ export class TopicReader {
     if (code === CODE.offsetOutOfRange) return await this.#whyGone(partition, leader, offset, to)
     if (code !== CODE.none) throw refusedBy(code, { brokers: [`broker ${leader.node}`], topic })
     if (part === undefined)
-      throw new KafkaError('bad-response', `broker ${leader.node} did not answer for partition ${partition}; it is asked again`)
+      throw new KafkaError('bad-response', `the response of broker ${leader.node} lacks partition ${partition}`, { retried: true })
     if (part.highWatermark < to) return await this.#whyGone(partition, leader, offset, to)
     if (part.recordsStart === part.recordsEnd)
-      throw new KafkaError(
-        'bad-response',
-        `broker ${leader.node} has nothing of partition ${partition} at offset ${offset}; it is asked again`,
-      )
+      throw new KafkaError('bad-response', `broker ${leader.node} returned no records of partition ${partition} at offset ${offset}`, {
+        retried: true,
+      })
     return { response, part }
   }
 
   async #leader(topicId: string, partition: number): Promise<Leader | string> {
     const topic = this.#topic ?? (await this.#cluster.topic())
     this.#topic = topic
-    if (topic === null) return 'the topic was deleted while it was read'
-    if (topic.topicId !== topicId) return `the topic was made again while it was read; now it has the id ${topic.topicId}`
+    if (topic === null) return 'the topic was deleted while it was being read'
+    if (topic.topicId !== topicId) return `the topic was deleted and created again while it was being read; its id is now ${topic.topicId}`
     const leader = topic.partitions[partition]
-    if (leader === undefined) return 'the topic has it no longer'
+    if (leader === undefined) return 'the topic no longer has this partition'
     if (leader.node < 0)
       throw new KafkaError(
         'no-leader',
-        `partition ${partition} of topic ${this.#options.topic} has no leader: start the broker that keeps it`,
+        `partition ${partition} of topic ${this.#options.topic} has no leader: start the broker that has its replica`,
       )
     return leader
   }
@@ -155,9 +154,9 @@ export class TopicReader {
    */
   async #whyGone(partition: number, leader: Leader, offset: number, to: number): Promise<string> {
     const { start, end } = await this.#cluster.ends(partition, leader)
-    if (offset < start) return `retention removed offsets ${offset} to ${start - 1} while they were waiting to be read anew`
-    if (end < to) return `the log was cut: it ends at offset ${end}, and was counted up to ${to}`
-    throw new KafkaError('refused', `broker ${leader.node} does not have all of partition ${partition} yet; it is asked again`)
+    if (offset < start) return `retention removed offsets ${offset} to ${start - 1} before they could be read again`
+    if (end < to) return `the log was truncated: it ends at offset ${end}, but was read up to ${to} before`
+    throw new KafkaError('refused', `broker ${leader.node} does not have all records of partition ${partition} yet`, { retried: true })
   }
 
   #connectionTo(node: number): LeaderConnection {

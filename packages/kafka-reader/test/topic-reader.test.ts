@@ -20,7 +20,7 @@ for (const { what, answers, why, offsets } of [
   {
     what: 'that stay damaged are said to be unreadable, after being fetched twice',
     answers: [DAMAGED, DAMAGED],
-    why: /^what is at offset 0 cannot be read: /,
+    why: /^the bytes at offset 0 cannot be read: /,
     offsets: [],
   },
 ]) {

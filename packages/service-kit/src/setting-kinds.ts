@@ -233,7 +233,7 @@ export function readSecret(file: string, setting: string): string {
     const { code = 'no code' } = error as NodeJS.ErrnoException
     throw ownError(
       'config/secret-unreadable',
-      `the file that ${setting} names cannot be read any more (${code}): restore it and let this user read it; the service retries`,
+      `the file that ${setting} names cannot be read any more (${code}): restore it and let this user read it`,
     )
   }
 }

@@ -20,9 +20,8 @@ export async function withTopicReader<T>(config: Config, work: (reader: TopicRea
     return await work(reader)
   } catch (error) {
     if (!(error instanceof KafkaError)) throw error
-    // The message says that the service retries; a command has retried already, and ends.
-    const message = error.message.replace(/; (it is|counting goes on)[^;]*$/, '')
-    throw new KafkaError(error.kind, message, { cause: error.cause })
+    // The command has stopped retrying.
+    throw new KafkaError(error.kind, error.reason, { cause: error.cause })
   } finally {
     reader.close()
   }

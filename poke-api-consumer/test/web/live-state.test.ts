@@ -283,7 +283,7 @@ test('a record that says to be of the future is of now, and not the newest for e
 test('what no instance reads is shown until it is read again', () => {
   const { state, snapshot } = setup()
   const before = state.version
-  const view = { foreignMembers: 1, unread: [2], reasons: ['partition 2 of poke-topic is read by a program that is not this one'] }
+  const view = { foreignMembers: 1, unread: [2], reasons: ['partition 2 of poke-topic is read by another program'] }
   state.groupSeen(view)
   assert.deepEqual(snapshot().unread, view.reasons)
   assert.equal(state.version, before + 1)

@@ -95,7 +95,7 @@ export interface DescribedGroup {
   /** By what a classic group hands out partitions; of others the coordinator's word for it. */
   readonly protocol: string
   /** Nobody is being handed anything just now. */
-  readonly settled: boolean
+  readonly isStable: boolean
   readonly members: readonly GroupMember[]
 }
 
@@ -217,8 +217,7 @@ export class Cluster {
   /** Where a broker is. @throws KafkaError where the cluster does not name it */
   address(node: number): BrokerAddress {
     const address = this.#addresses.get(node)
-    if (address === undefined)
-      throw new KafkaError('no-leader', `broker ${node} is not among those that Kafka names; it is looked for again`)
+    if (address === undefined) throw new KafkaError('no-leader', `broker ${node} is not in the metadata of the cluster`, { retried: true })
     return address
   }
 
@@ -341,7 +340,8 @@ export class Cluster {
     return await this.#askCoordinator(groupId, async (coordinator) => {
       const answer = await this.#ask(coordinator, describeGroupsV5.api, 'looking at the group', [groupId], false)
       const group = answer.groups[0]
-      if (group === undefined) throw new KafkaError('bad-response', `Kafka does not describe the group ${groupId}; it is asked again`)
+      if (group === undefined)
+        throw new KafkaError('bad-response', `the response of Kafka does not describe group ${groupId}`, { retried: true })
       if (group.errorCode !== CODE.none) throw refusedBy(group.errorCode, this.#options)
       // Of a group of another kind this request says that it is dead, as of one that does not exist.
       if (group.groupState === 'Dead') return await this.#describeNewer(coordinator, groupId)
@@ -349,7 +349,7 @@ export class Cluster {
         kind: 'classic',
         protocolType: group.protocolType,
         protocol: group.protocolData,
-        settled: group.groupState === 'Stable' || group.groupState === 'Empty',
+        isStable: group.groupState === 'Stable' || group.groupState === 'Empty',
         members: group.members.map(({ memberId, clientId, clientHost, memberMetadata, memberAssignment }) => {
           return { memberId, clientId, host: clientHost, metadata: memberMetadata, assignment: memberAssignment, partitions: [] }
         }),
@@ -358,7 +358,7 @@ export class Cluster {
   }
 
   async #describeNewer(coordinator: number, groupId: string): Promise<DescribedGroup> {
-    const nobody: DescribedGroup = { kind: 'classic', protocolType: '', protocol: '', settled: true, members: [] }
+    const nobody: DescribedGroup = { kind: 'classic', protocolType: '', protocol: '', isStable: true, members: [] }
     const connection = await this.#connection(coordinator)
     if (connection.versions(consumerGroupDescribeV0.api.key) !== null) {
       const answer = await this.#ask(coordinator, consumerGroupDescribeV0.api, 'looking at the group', [groupId], false)
@@ -375,7 +375,7 @@ export class Cluster {
             partitions: mine.flatMap((each) => each.partitions),
           }
         })
-        return { kind: 'consumer', protocolType: 'consumer', protocol: group.assignorName, settled: true, members }
+        return { kind: 'consumer', protocolType: 'consumer', protocol: group.assignorName, isStable: true, members }
       }
       if (group !== undefined && group.errorCode !== CODE.groupIdNotFound) throw refusedBy(group.errorCode, this.#options)
     }
@@ -429,7 +429,8 @@ export class Cluster {
       groupId,
     ])
     const found = coordinators[0]
-    if (found === undefined) throw new KafkaError('bad-response', `Kafka names no coordinator of the group ${groupId}; it is asked again`)
+    if (found === undefined)
+      throw new KafkaError('bad-response', `the response of Kafka names no coordinator of group ${groupId}`, { retried: true })
     return found
   }
 
@@ -497,7 +498,7 @@ export class Cluster {
       const isKnown = this.#bootstrap.some(({ host, port }) => host === address.host && port === address.port)
       if (isKnown || !(error instanceof KafkaError) || (error.kind !== 'unreachable' && error.kind !== 'deadline')) throw error
       const [answered, named] = [this.#answering, address].map(({ host, port }) => `${host}:${port}`) as [string, string]
-      throw new KafkaError('unreachable', unreachableListener(answered, named, rootCause(error)), { cause: error })
+      throw new KafkaError('unreachable', unreachableListener(answered, named, rootCause(error)), { cause: error, retried: true })
     }
   }
 

@@ -221,7 +221,7 @@ export class FetchConnection {
       if (this.#at < SIZE_BYTES) return
       this.#size = this.#receiving.readInt32BE(0)
       if (this.#size < CORRELATION_BYTES + 1 || this.#size > LARGEST_ANSWER - SIZE_BYTES) {
-        this.#fail(new KafkaError('bad-response', `broker ${this.#name} says that its answer has ${this.#size} bytes; it is asked again`))
+        this.#fail(new KafkaError('bad-response', `broker ${this.#name} announced a response of ${this.#size} bytes`, { retried: true }))
         return
       }
       if (this.#size + SIZE_BYTES > this.#receiving.length) this.#grow(this.#size + SIZE_BYTES)
@@ -231,7 +231,9 @@ export class FetchConnection {
     const answer = this.#receiving.subarray(SIZE_BYTES, SIZE_BYTES + this.#size)
     const pending = this.#pending
     if (pending === null || surplus > 0 || answer.readInt32BE(0) !== pending.correlation) {
-      this.#fail(new KafkaError('bad-response', `broker ${this.#name} answered what it was not asked; it is asked again`))
+      this.#fail(
+        new KafkaError('bad-response', `broker ${this.#name} answered another request than the one that was sent`, { retried: true }),
+      )
       return
     }
     this.#pending = null

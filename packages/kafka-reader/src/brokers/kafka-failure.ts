@@ -43,14 +43,14 @@ export function kafkaError(error: unknown, { brokers, topic, findsBrokers = fals
   if (cause instanceof KafkaError) return cause
   const kafka = `Kafka at ${brokers.join(', ')}`
   if (cause instanceof DeadlinePassed)
-    return new KafkaError('deadline', `${kafka} did not answer in time: ${cause.message}; it is tried again`, { cause })
+    return new KafkaError('deadline', `${kafka} did not answer in time: ${cause.message}`, { cause, retried: true })
   const errors = [...errorsIn(cause)]
   const details = printable(errors.findLast(({ message }) => message !== '')?.message ?? String(error), MOST_DETAILS)
   const codes = errors.filter((e) => e instanceof ProtocolError).map((e) => String(e.apiId))
   const password = missingPassword(errors, kafka)
-  if (password !== null) return new KafkaError('no-password', password, { cause })
+  if (password !== null) return new KafkaError('no-password', password, { cause, retried: true })
   const tls = kafkaTlsFailure(errors, kafka)
-  if (tls !== null) return new KafkaError('tls', tls, { cause })
+  if (tls !== null) return new KafkaError('tls', tls, { cause, retried: true })
   // The library calls a login failed too where the connection broke meanwhile.
   if (codes.some((code) => code.includes('SASL')) || (errors.some((e) => e instanceof AuthenticationError) && !isLost(errors))) {
     return new KafkaError('not-authorised', `${kafka} refused the login (${details}): check user and password`, { cause })
@@ -62,11 +62,12 @@ export function kafkaError(error: unknown, { brokers, topic, findsBrokers = fals
   if (code !== undefined) return refusal(code, { brokers, topic }, cause)
   if (errors.some((e) => e.message.startsWith('Unknown topic '))) return refusal('UNKNOWN_TOPIC_OR_PARTITION', { brokers, topic }, cause)
   const named = findsBrokers ? namedAddress(errors, brokers) : null
-  if (named !== null) return new KafkaError('unreachable', unreachableListener(brokers.join(', '), named, details), { cause })
-  if (isLost(errors)) return new KafkaError('unreachable', `${kafka} cannot be reached (${details}); it is tried again`, { cause })
+  if (named !== null)
+    return new KafkaError('unreachable', unreachableListener(brokers.join(', '), named, details), { cause, retried: true })
+  if (isLost(errors)) return new KafkaError('unreachable', `${kafka} cannot be reached (${details})`, { cause, retried: true })
   if (errors.some((e) => e instanceof RangeError))
-    return new KafkaError('bad-response', `what ${kafka} answered cannot be read (${details}); it is asked again`, { cause })
-  return new KafkaError('refused', `the Kafka client failed (${details}); it is tried again`, { cause })
+    return new KafkaError('bad-response', `the response of ${kafka} cannot be read (${details})`, { cause, retried: true })
+  return new KafkaError('refused', `the Kafka client failed (${details})`, { cause, retried: true })
 }
 
 /** The error of a code within an answer. */
@@ -77,29 +78,24 @@ export function refusedBy(code: number, attempt: Attempt): KafkaError {
 
 function refusal(code: string, { brokers, topic }: Attempt, cause: Error | undefined): KafkaError {
   const kafka = `Kafka at ${brokers.join(', ')}`
-  const options = cause && { cause }
+  const options = { retried: true, ...(cause && { cause }) }
   if (/AUTHORIZATION_FAILED$/.test(code)) {
     return new KafkaError(
       'not-authorised',
-      `${kafka} does not allow topic ${topic} or the group to this user (${code}): grant Read and DescribeConfigs on the topic and Read on the group; a new start names what is missing`,
-      options,
+      `${kafka} does not allow topic ${topic} or the group to this user (${code}): grant Read and DescribeConfigs on the topic and Read on the group; restart the service to see which rights are missing`,
+      cause && { cause },
     )
   }
   if (code === 'INCONSISTENT_GROUP_PROTOCOL') {
-    return new KafkaError('group-protocol', 'another program uses the group with another protocol; it is tried again', options)
+    return new KafkaError('group-protocol', 'another program uses the group with another protocol', options)
   }
   if (code === 'LEADER_NOT_AVAILABLE') {
-    return new KafkaError(
-      'no-leader',
-      `a partition of topic ${topic} has no leader: start the broker that keeps it; it is tried again`,
-      options,
-    )
+    return new KafkaError('no-leader', `a partition of topic ${topic} has no leader: start the broker that has its replica`, options)
   }
-  if (code === 'UNKNOWN_TOPIC_OR_PARTITION')
-    return new KafkaError('no-topic', `${kafka} does not know topic ${topic}; it is tried again`, options)
+  if (code === 'UNKNOWN_TOPIC_OR_PARTITION') return new KafkaError('no-topic', `${kafka} does not know topic ${topic}`, options)
   const setUp = SET_UP[code]
-  if (setUp !== undefined) return new KafkaError('refused', `${kafka} ${setUp} (${code}); it is tried again`, options)
-  return new KafkaError('refused', `${kafka} refused a request (${code}); it is tried again`, options)
+  if (setUp !== undefined) return new KafkaError('refused', `${kafka} ${setUp} (${code})`, options)
+  return new KafkaError('refused', `${kafka} refused a request (${code})`, options)
 }
 
 /** Refusals that have their reason in how the brokers are set up: what is wrong, and what to do. */

@@ -1,7 +1,6 @@
 /**
- * Looks at who is in the group besides the instances of this service, and which partitions nobody of them reads: records of these are not
- * counted, and nothing else would say so. A partition that the group gave to another program is left to it, as the group's protocol has it, and
- * named (rule M3); when that program has gone, the group gives the partition to an instance again.
+ * Reports which members of the group are other programs, and which partitions no instance of this service reads (rule M3): records of these are
+ * not counted, and no request fails because of it. A partition that the group assigned to another program stays with that program until it leaves.
  */
 import type { Clock } from '@poke-api-pipeline/service-kit/clock'
 import type { FailureTracker } from '@poke-api-pipeline/service-kit/failure-tracker'
@@ -11,18 +10,18 @@ import { KafkaError } from '../errors.ts'
 import { partitionsOf, userDataOf } from './consumer-protocol.ts'
 import { claimOf, STORE_ID, type StoreIdentity } from './store-claim.ts'
 
-/** What is not as it should be in the group; nothing where all is well. */
+/** What is wrong in the group. All numbers and lists are empty if nothing is. */
 export interface GroupView {
   /** Members that are other programs. */
   readonly foreignMembers: number
-  /** Partitions of the topic that no instance of this service reads: another program does, or nobody for longer than a session. */
+  /** Partitions of the topic that no instance of this service reads: they are another program's, or had no reader for longer than a session. */
   readonly unread: readonly number[]
-  /** Says all of it, a sentence each, for people. */
+  /** Sentences for the operator: what is wrong, and what to do. */
   readonly reasons: readonly string[]
 }
 
 export interface GroupMembersObserver {
-  /** The group was looked at. */
+  /** Called after each poll. */
   groupSeen(view: GroupView): void
 }
 
@@ -33,9 +32,9 @@ export interface GroupMembersOptions {
   readonly clientId: string
   readonly store: Pick<StoreIdentity, 'id'>
   readonly sessionTimeout?: number
-  /** How many the topic has. */
+  /** The number of partitions that the topic has. */
   readonly partitions: () => number
-  /** This instance's place in the group; null where it has none now. */
+  /** This instance as a member; null while it is not in the group. */
   readonly member: () => Member | null
   readonly failures: FailureTracker
   readonly observer: GroupMembersObserver
@@ -46,7 +45,7 @@ export interface GroupMembersOptions {
 const POLL_INTERVAL = 3000
 const SESSION_TIMEOUT = 10_000
 const PART = 'the members of the group'
-/** Sentences; a group may have thousands of members. */
+/** The most sentences in a report: a group may have thousands of members. */
 const MOST_REASONS = 10
 const LONGEST_NAME = 100
 
@@ -60,9 +59,9 @@ export class GroupMembers {
   readonly #options: GroupMembersOptions
   /** Since when each partition has had no reader of this service. */
   #unreadSince: ReadonlyMap<number, number> = new Map()
-  /** Since when the group has not settled; null: it has. */
-  #unsettledSince: number | null = null
-  /** Instances of this service, by their place in the group, as it was settled last: until it settles again, members say nothing of themselves. */
+  /** Since when the group has been rebalancing; null: it is not. */
+  #rebalancingSince: number | null = null
+  /** The member ids of this service's instances before the rebalance: during one, Kafka does not show what members sent when they joined. */
   #ours: ReadonlySet<string> = new Set()
   #seen: GroupView = { foreignMembers: 0, unread: [], reasons: [] }
 
@@ -70,7 +69,7 @@ export class GroupMembers {
     this.#options = options
   }
 
-  /** Polls until the signal is aborted. @throws KafkaError where trying again cannot help */
+  /** Polls until the signal is aborted. @throws KafkaError if retrying cannot help */
   async run(signal: AbortSignal): Promise<void> {
     const { clock, failures } = this.#options
     while (!signal.aborted) {
@@ -86,14 +85,14 @@ export class GroupMembers {
     }
   }
 
-  /** Describes the group once and reports it. A rebalance under way is reported only where it takes too long. */
+  /** Requests a description of the group and reports it. A rebalance is reported only if it takes longer than a session. */
   async poll(): Promise<void> {
     const { cluster, groupId, observer, partitions } = this.#options
     const group = await cluster.describeGroup(groupId)
-    if (!group.settled) return this.#unsettled(group.members)
-    this.#unsettledSince = null
+    if (!group.isStable) return this.#rebalancing(group.members)
+    this.#rebalancingSince = null
     const all = Array.from({ length: partitions() }, (_, partition) => partition)
-    // Members of a group of the newer protocol say nothing of themselves; but each of ours commits who it is with its offsets.
+    // Members of a group of the newer protocol (KIP-848) send no store id when they join. Instances of this service commit it with their offsets.
     const claims = group.kind === 'consumer' ? await cluster.committedOffsets(groupId, all) : new Map()
     const readers = new Map<number, GroupMember>()
     for (const member of group.members) for (const partition of this.#partitionsOf(group, member)) readers.set(partition, member)
@@ -113,7 +112,7 @@ export class GroupMembers {
       const since = this.#unreadSince.get(partition) ?? now
       unreadSince.set(partition, since)
       const known = reader === undefined ? undefined : foreign.get(reader)
-      // Whoever is known at once is named at once; one of ours may not have committed anything yet, or not have joined.
+      // A program that is known to be foreign is reported at once. Another reader may be an instance that has not committed yet.
       if (known === undefined && now - since <= this.#session) continue
       unread.push(partition)
       if (reader === undefined) continue
@@ -130,17 +129,17 @@ export class GroupMembers {
     observer.groupSeen(this.#seen)
   }
 
-  /** Every member must join again before anybody is handed anything, and each may take as long as it said when it joined: hours, if it wants. */
-  #unsettled(members: readonly GroupMember[]): void {
+  /** Partitions are assigned only after every member has joined again. Each member chose when it joined how long that may take: it may be hours. */
+  #rebalancing(members: readonly GroupMember[]): void {
     const { clock, groupId, clientId, observer } = this.#options
-    this.#unsettledSince ??= clock.now()
-    if (clock.now() - this.#unsettledSince <= this.#session) return
+    this.#rebalancingSince ??= clock.now()
+    if (clock.now() - this.#rebalancingSince <= this.#session) return
     const unknown = members.filter(({ memberId }) => memberId !== this.#options.member()?.memberId && !this.#ours.has(memberId))
-    // Instances that have joined since are most likely what they are called.
+    // Instances that joined after the last rebalance are recognised by their client id alone.
     const others = unknown.filter((member) => member.clientId !== clientId)
     const waitedFor = others.length > 0 ? others : unknown
-    const whom = waitedFor.length === 0 ? 'its members' : clientsOf(waitedFor)
-    const reason = `group ${groupId} has been handing out its partitions for longer than ${this.#session} ms, and most likely waits for ${whom}: end or restart whoever hangs; nothing is counted until the group has settled`
+    const whom = waitedFor.length === 0 ? 'a member' : clientsOf(waitedFor)
+    const reason = `group ${groupId} has been rebalancing for longer than ${this.#session} ms, most likely because it waits for ${whom}: stop or restart the member that hangs; nothing is counted until the rebalance is complete`
     observer.groupSeen({ ...this.#seen, reasons: [reason, ...this.#seen.reasons] })
   }
 
@@ -156,7 +155,7 @@ export class GroupMembers {
     return this.#storeOf(member) === this.#options.store.id
   }
 
-  /** The store that a member says it counts into; null: it is another program, or none that says so. */
+  /** The id of the store that a member sent when it joined; null: it is another program, or one that sends none. */
   #storeOf({ memberId, metadata }: GroupMember): string | null {
     if (memberId === this.#options.member()?.memberId) return this.#options.store.id
     const said = (metadata === null ? null : userDataOf(metadata))?.toString() ?? ''
@@ -179,35 +178,35 @@ export class GroupMembers {
     const reasons = foreign
       .toSorted((a, b) => b.partitions.length - a.partitions.length)
       .map(({ member, partitions }) => {
-        const advice = 'end it, or give it a group of its own'
-        const who = this.#storeOf(member) === null ? 'a program that is not this one' : 'a member that counts into another store'
+        const advice = 'stop it, or give it a consumer group of its own'
+        const who = this.#storeOf(member) === null ? 'another program' : 'a member that counts into another store'
         if (partitions.length > 0)
-          return `${named(partitions)} of ${topic} ${partitions.length === 1 ? 'is' : 'are'} read by ${who}: ${clientOf(member)}, in the same group ${groupId}; what it reads is not counted: ${advice}`
-        return `a program that is not this one is in group ${groupId}: ${clientOf(member)}; it reads nothing of ${topic} now: ${advice}`
+          return `${named(partitions)} of ${topic} ${partitions.length === 1 ? 'is' : 'are'} read by ${who} in group ${groupId}, ${clientOf(member)}; records that it reads are not counted: ${advice}`
+        return `another program is a member of group ${groupId}, ${clientOf(member)}; it reads no partition of ${topic} now: ${advice}`
       })
     const why =
       ofOtherStores.length === 0
         ? ''
-        : `; it has members that count into another store (${clientsOf(ofOtherStores)}), and partitions are for members of one store alone: give all the same STORE_URL, or this instance a KAFKA_GROUP_ID of its own`
+        : `; it has members that count into another store (${clientsOf(ofOtherStores)}), and partitions are assigned only to members of one store: set the same STORE_URL on all instances, or give this one a KAFKA_GROUP_ID of its own`
     if (idle.length > 0)
       reasons.unshift(
-        `${named(idle)} of ${topic} ${idle.length === 1 ? 'has' : 'have'} been read by nobody for longer than ${this.#session} ms: group ${groupId} has given ${idle.length === 1 ? 'it' : 'them'} to no member${why}`,
+        `${named(idle)} of ${topic} ${idle.length === 1 ? 'has' : 'have'} had no reader for longer than ${this.#session} ms: group ${groupId} has assigned ${idle.length === 1 ? 'it' : 'them'} to no member${why}`,
       )
     return reasons.length <= MOST_REASONS ? reasons : [...reasons.slice(0, MOST_REASONS), `and ${reasons.length - MOST_REASONS} more`]
   }
 }
 
-/** Whoever uses the group with a protocol that keeps this service out, in words; null where that is not known. */
+/** Why this service cannot join the group: which protocol its members use, in words; null if that is not known. */
 export function usersOf(group: DescribedGroup): string | null {
   const clients = clientsOf(group.members)
   const members = clients === '' ? '' : ` (${clients})`
-  // Such a group is there whether or not anybody is in it.
+  // Such a group exists even without members.
   if (group.kind === 'other')
     return `it is a ${printable(group.protocol, LONGEST_NAME).toLowerCase()} group, which stays until it is deleted (kafka-groups.sh --list shows it)${members}`
   if (group.kind === 'classic' && group.protocolType !== '' && group.protocolType !== 'consumer')
-    return `its members speak the protocol "${printable(group.protocolType, LONGEST_NAME)}" and are no consumers${members}`
+    return `its members use the protocol "${printable(group.protocolType, LONGEST_NAME)}" and are not consumers${members}`
   if (clients === '') return null
-  return `its members hand out partitions by "${printable(group.protocol, LONGEST_NAME)}", this service by "roundrobin"${members}`
+  return `its members assign partitions with "${printable(group.protocol, LONGEST_NAME)}", this service with "roundrobin"${members}`
 }
 
 function clientsOf(members: readonly GroupMember[]): string {

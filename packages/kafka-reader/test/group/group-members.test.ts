@@ -35,7 +35,7 @@ function classic(memberId: string, partitions: number[], userData: string | null
 const newer = (memberId: string, ...partitions: number[]): GroupMember => {
   return { memberId, clientId: `client-${memberId}`, host: '/10.0.0.7', partitions, metadata: null, assignment: null }
 }
-const STABLE = { kind: 'classic', protocolType: 'consumer', protocol: 'roundrobin', settled: true } as const
+const STABLE = { kind: 'classic', protocolType: 'consumer', protocol: 'roundrobin', isStable: true } as const
 
 /** A topic of three partitions, looked at every three seconds by the member `me`. */
 function watch() {
@@ -83,7 +83,7 @@ describe('a classic group', () => {
     const view = await look({ members: [classic('me', [0]), classic('kcat', [1, 2], null)] })
     assert.deepEqual([view?.foreignMembers, view?.unread], [1, [1, 2]])
     assert.deepEqual(view?.reasons, [
-      'partitions 1, 2 of t are read by a program that is not this one: client client-kcat at 10.0.0.7, in the same group g; what it reads is not counted: end it, or give it a group of its own',
+      'partitions 1, 2 of t are read by another program in group g, client client-kcat at 10.0.0.7; records that it reads are not counted: stop it, or give it a consumer group of its own',
     ])
     assert.deepEqual(await look({ members: [classic('me', [0, 1, 2])] }), WELL)
   })
@@ -92,7 +92,7 @@ describe('a classic group', () => {
     const { look } = watch()
     const view = await look({ members: [classic('me', [0, 1, 2]), { ...classic('x', []), metadata: Buffer.from('?') }] })
     assert.deepEqual([view?.foreignMembers, view?.unread], [1, []])
-    assert.match(view?.reasons[0] ?? '', /^a program that is not this one is in group g: client client-x at 10\.0\.0\.7/)
+    assert.match(view?.reasons[0] ?? '', /^another program is a member of group g, client client-x at 10\.0\.0\.7/)
   })
 
   test('names whoever reads as an instance of another store, or as none of ours by an id of its own, for longer than a session', async () => {
@@ -103,7 +103,7 @@ describe('a classic group', () => {
     assert.deepEqual([view?.foreignMembers, view?.unread], [1, [1, 2]])
     assert.match(
       view?.reasons[0] ?? '',
-      /^partitions 1, 2 of t are read by a member that counts into another store: client client-m2 at 10\.0\.0\.7/,
+      /^partitions 1, 2 of t are read by a member that counts into another store in group g, client client-m2 at 10\.0\.0\.7/,
     )
   })
 
@@ -114,7 +114,7 @@ describe('a classic group', () => {
     const view = await look({ members })
     assert.match(
       view?.reasons.join() ?? '',
-      /to no member; it has members that count into another store \(client client-m2 at 10\.0\.0\.7\), .*STORE_URL, or this instance a KAFKA_GROUP_ID/,
+      /to no member; it has members that count into another store \(client client-m2 at 10\.0\.0\.7\), .*STORE_URL on all instances, or give this one a KAFKA_GROUP_ID/,
     )
   })
 
@@ -124,7 +124,7 @@ describe('a classic group', () => {
     for (const at of [0, 3000, 3000, 3000]) assert.deepEqual(await look({ members }, at), WELL)
     const view = await look({ members })
     assert.deepEqual([view?.foreignMembers, view?.unread], [0, [2]])
-    assert.match(view?.reasons[0] ?? '', /^partition 2 of t has been read by nobody for longer than 10000 ms/)
+    assert.match(view?.reasons[0] ?? '', /^partition 2 of t has had no reader for longer than 10000 ms/)
     assert.deepEqual(await look({ members: [classic('me', [0, 1, 2])] }), WELL)
     assert.deepEqual(await look({ members }), WELL)
   })
@@ -135,7 +135,7 @@ describe('a classic group', () => {
 
   test('says nothing while it hands out its partitions', async () => {
     const { look, seen } = watch()
-    await look({ members: [silent('me')], settled: false })
+    await look({ members: [silent('me')], isStable: false })
     assert.deepEqual(seen, [])
   })
 
@@ -145,17 +145,17 @@ describe('a classic group', () => {
     await look({ members: settled })
     // One of ours has joined since: it has told nobody yet who it is.
     const members = [silent('me'), silent('m2'), silent('m3', 'poke-api-consumer'), silent('java')]
-    for (let i = 0; i < 4; i++) assert.deepEqual(await look({ members, settled: false }), WELL)
-    const view = await look({ members, settled: false })
+    for (let i = 0; i < 4; i++) assert.deepEqual(await look({ members, isStable: false }), WELL)
+    const view = await look({ members, isStable: false })
     assert.deepEqual(view?.reasons, [
-      'group g has been handing out its partitions for longer than 10000 ms, and most likely waits for client client-java at 10.0.0.7: end or restart whoever hangs; nothing is counted until the group has settled',
+      'group g has been rebalancing for longer than 10000 ms, most likely because it waits for client client-java at 10.0.0.7: stop or restart the member that hangs; nothing is counted until the rebalance is complete',
     ])
-    const alone = await look({ members: [silent('me'), silent('m3', 'poke-api-consumer')], settled: false })
-    assert.match(alone?.reasons[0] ?? '', /waits for client poke-api-consumer at 10\.0\.0\.7: end/)
-    assert.match((await look({ members: [silent('me')], settled: false }))?.reasons[0] ?? '', /waits for its members: end/)
+    const alone = await look({ members: [silent('me'), silent('m3', 'poke-api-consumer')], isStable: false })
+    assert.match(alone?.reasons[0] ?? '', /waits for client poke-api-consumer at 10\.0\.0\.7: stop/)
+    assert.match((await look({ members: [silent('me')], isStable: false }))?.reasons[0] ?? '', /waits for a member: stop/)
     assert.deepEqual(await look({ members: settled }), WELL)
     const told = seen.length
-    await look({ members, settled: false })
+    await look({ members, isStable: false })
     assert.equal(seen.length, told)
   })
 
@@ -184,23 +184,23 @@ describe('a group of the newer protocol', () => {
     for (const at of [0, 3000, 3000, 3000]) assert.deepEqual(await look({ kind: 'consumer', members }, at), WELL)
     const view = await look({ kind: 'consumer', members })
     assert.deepEqual([view?.foreignMembers, view?.unread], [1, [1, 2]])
-    assert.match(
-      view?.reasons[0] ?? '',
-      /^partitions 1, 2 of t are read by a program that is not this one: client client-java at 10\.0\.0\.7/,
-    )
+    assert.match(view?.reasons[0] ?? '', /^partitions 1, 2 of t are read by another program in group g, client client-java at 10\.0\.0\.7/)
     assert.deepEqual(await look({ kind: 'consumer', members: [newer('me', 0, 1, 2)] }), WELL)
   })
 })
 
 test('who keeps this service out of a group is said by the group’s kind, protocol and members', () => {
   const range = { ...STABLE, protocol: 'range', members: [classic('java', [0], null)] }
-  assert.equal(usersOf(range), 'its members hand out partitions by "range", this service by "roundrobin" (client client-java at 10.0.0.7)')
   assert.equal(
-    usersOf({ ...range, protocolType: 'connect', protocol: 'sessioned' }),
-    'its members speak the protocol "connect" and are no consumers (client client-java at 10.0.0.7)',
+    usersOf(range),
+    'its members assign partitions with "range", this service with "roundrobin" (client client-java at 10.0.0.7)',
   )
   assert.equal(
-    usersOf({ kind: 'other', protocolType: '', protocol: 'Share', settled: true, members: [] }),
+    usersOf({ ...range, protocolType: 'connect', protocol: 'sessioned' }),
+    'its members use the protocol "connect" and are not consumers (client client-java at 10.0.0.7)',
+  )
+  assert.equal(
+    usersOf({ kind: 'other', protocolType: '', protocol: 'Share', isStable: true, members: [] }),
     'it is a share group, which stays until it is deleted (kafka-groups.sh --list shows it)',
   )
   assert.equal(usersOf({ ...STABLE, members: [] }), null)

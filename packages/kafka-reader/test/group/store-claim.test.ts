@@ -71,9 +71,9 @@ test('who is refused hears both stores, who counts into the other, and what to d
   assert.equal(kind, 'two-stores')
   assert.equal(
     message,
-    "group group counts into postgres://poke@db/b (two/34 counts or counted into it), and this instance (one/12) would count into sqlite:data/a.db: each would have a part. Set STORE_URL to the group's store, or give this instance a KAFKA_GROUP_ID of its own. To count into sqlite:data/a.db from now on, end all instances of the group and run poke-api-consumer take-group",
+    "group group counts into postgres://poke@db/b (used by two/34), but this instance (one/12) would count into sqlite:data/a.db: each store would have only a part of the counts. Set STORE_URL to the group's store, or give this instance a KAFKA_GROUP_ID of its own. To count into sqlite:data/a.db from now on, stop all instances of the group and run poke-api-consumer take-group",
   )
-  assert.match(anotherStore('group', A, { ...B, name: A.name }).message, /sqlite:data\/a\.db too, but into another one of this name/)
+  assert.match(anotherStore('group', A, { ...B, name: A.name }).message, /another store named sqlite:data\/a\.db, which was created anew/)
   assert.match(anotherStore('group', A, { ...B, name: '', instance: '' }).message, /counts into the store with the id 0123/)
 })
 

@@ -52,9 +52,9 @@ export function publishError(error: unknown, attempt: Attempt): PublishError {
   if (attempt.broken && isLost(errors)) errors.push(...errorsIn(attempt.broken))
   const details = printable((errors.at(-1) ?? cause).message, MOST_DETAILS)
   const password = missingPassword(errors, kafka)
-  if (password !== null) return new PublishError('no-password', password, { cause })
+  if (password !== null) return new PublishError('no-password', `${password}; this is retried`, { cause })
   const tls = kafkaTlsFailure(errors, kafka)
-  if (tls !== null) return new PublishError('tls', tls, { cause })
+  if (tls !== null) return new PublishError('tls', `${tls}; this is retried`, { cause })
   const isRefusedLogin = brokerErrors(errors).some(({ apiId }) => apiId.includes('SASL'))
   // The library reports a failed login also where the connection broke meanwhile.
   if (isRefusedLogin || (errors.some((e) => e instanceof AuthenticationError) && !isLost(errors))) {
@@ -70,7 +70,10 @@ export function publishError(error: unknown, attempt: Attempt): PublishError {
     return new PublishError('refused', `the Kafka client failed (${details}); this is retried`, { cause })
   }
   const named = namedAddress(errors, attempt.brokers)
-  if (named !== null) return new PublishError('unreachable', unreachableListener(attempt.brokers.join(', '), named, details), { cause })
+  if (named !== null) {
+    const listener = unreachableListener(attempt.brokers.join(', '), named, details)
+    return new PublishError('unreachable', `${listener}; this is retried`, { cause })
+  }
   return new PublishError('unreachable', `${kafka} cannot be reached (${details}); this is retried`, { cause })
 }
 

@@ -237,8 +237,8 @@ describe('a tunnel', () => {
       /closed the connection before it had forwarded the request: check the proxy/,
     ],
     ['leads nowhere', (s) => s.write('HTTP/1.1 200 OK\r\n\r\n'), 'deadline', /did not begin TLS in time through the tunnel of the proxy/],
-    ['ends before TLS', (s) => s.end('HTTP/1.1 200 OK\r\n\r\n'), 'tls', /cut the connection off before TLS was there/],
-    ['leads to a page of the proxy’s own', (s) => s.end('HTTP/1.1 200 OK\r\n\r\n<html>log in</html>'), 'tls', /speaks no TLS/],
+    ['ends before TLS', (s) => s.end('HTTP/1.1 200 OK\r\n\r\n'), 'tls', /closed the connection during the TLS handshake/],
+    ['leads to a page of the proxy’s own', (s) => s.end('HTTP/1.1 200 OK\r\n\r\n<html>log in</html>'), 'tls', /does not speak TLS/],
     ['leads to a page elsewhere', (s) => s.end('HTTP/1.1 302 Found\r\nlocation: http://portal/\r\n\r\n'), 'proxy', /status 302/],
     [
       'is asked of a SOCKS server',

@@ -103,11 +103,11 @@ const never = new AbortController().signal
 
 describe('both services say', () => {
   for (const [what, broker, env, words] of [
-    ['an authority that they do not know', () => at('GOOD'), tls(stranger), /authority that is not known here .*KAFKA_CA_FILE/],
+    ['an authority that they do not know', () => at('GOOD'), tls(stranger), /authority that this service does not know .*KAFKA_CA_FILE/],
     ['a certificate for another name', () => at('NAME'), tls(), /certificate for another name .*kafka\.example\.com/],
     ['a certificate that has expired', () => at('EXPIRED'), tls(), /has expired \(CERT_HAS_EXPIRED\): renew it/],
-    ['that a client certificate is asked for', () => at('CLIENT'), tls(), /asks for a client certificate/],
-    ['a port that speaks no TLS', () => kafka.brokers, tls(), /see whether this port speaks TLS/],
+    ['that a client certificate is asked for', () => at('CLIENT'), tls(), /requires a client certificate/],
+    ['a port that speaks no TLS', () => kafka.brokers, tls(), /check whether this port speaks TLS/],
     ['a port that speaks TLS alone', () => at('GOOD'), {}, /wants TLS on this port, .*set KAFKA_SECURITY to tls/],
   ] as const) {
     test(what, async (t) => {
@@ -173,7 +173,7 @@ test('a password file that is gone is waited for, and its path is not printed', 
 
 test('failures of TLS with PokeAPI are reported in the same way', async (t) => {
   for (const [certificate, words] of [
-    [stranger.issue('localhost'), /authority that is not known here .*NODE_EXTRA_CA_CERTS/],
+    [stranger.issue('localhost'), /authority that this service does not know .*NODE_EXTRA_CA_CERTS/],
     [authority.issue('localhost', -1), /certificate/],
   ] as const) {
     const server = createServer({ key: certificate.key, cert: certificate.cert }, (_, response) => void response.end('{}'))

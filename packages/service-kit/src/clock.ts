@@ -1,4 +1,4 @@
-/** Time and chance as one object, so that tests can replace them. Only `main.ts` and commands make the real one. */
+/** Time and randomness as one object, so that tests can replace them. Only `main.ts` and commands create the real one. */
 import { setTimeout as sleep } from 'node:timers/promises'
 
 export interface Clock {

@@ -1,4 +1,4 @@
-/** The command line of a service: which commands there are, their options and help, and what the process answers. */
+/** The command line of a service: its commands, their options and help, and the exit code. */
 import { parseArgs } from 'node:util'
 import { environmentHere } from './environment-here.ts'
 import { trustExtraAuthorities } from './extra-authorities.ts'
@@ -10,29 +10,29 @@ import type { Settings } from './settings.ts'
 
 export interface CommandOption {
   readonly type: 'boolean' | 'string'
-  /** How its value shows in the help, as `sweep|random`. */
+  /** The placeholder of its value in the help, as `sweep|random`. */
   readonly value?: string
   readonly meaning: string
-  /** Whether the command refuses to do anything without it. */
+  /** The command refuses to run without this option. */
   readonly required?: boolean
 }
 
 export interface CommandInput {
-  /** Options as they were given, by name without dashes. */
+  /** The given options, by name without dashes. */
   readonly options: Readonly<Record<string, string | boolean | undefined>>
-  /** What stood behind the command's words. */
+  /** The arguments behind the name of the command. */
   readonly args: readonly string[]
   readonly env: Readonly<Record<string, string | undefined>>
 }
 
 export interface Command {
-  /** Its words, as `dead-letters list`; empty: what is done without any. */
+  /** One word or several, as `dead-letters list`; empty for the command that runs without a name. */
   readonly name: string
   readonly meaning: string
   readonly options?: Readonly<Record<string, CommandOption>>
-  /** How further arguments show in the help, as `[id…]`; without it there are none. */
+  /** The placeholder of further arguments in the help, as `[id…]`; without it the command takes none. */
   readonly args?: string
-  /** @returns the exit code @throws usageError for arguments that are not understood */
+  /** @returns the exit code @throws usageError for invalid arguments */
   run(input: CommandInput): Promise<number>
 }
 
@@ -45,15 +45,15 @@ export interface CommandLine {
   readonly settings: Settings
 }
 
-/** Where the words go. */
+/** Takes the text that a command prints. */
 export interface Output {
   out(text: string): void
   error(text: string): void
 }
 
 /**
- * Finds the command, parses its options and runs it. Every error ends here: one message for what was expected, the stack as well for a
- * mistake in the program. The command's environment is completed by that of the working directory: see `environmentHere`.
+ * Finds the command, parses its options and runs it. An expected error is printed as one message; a mistake in the program with its stack as well.
+ * The environment of the working directory is added to that of the process: see `environmentHere`.
  * @param argv without the program's own name
  * @returns the exit code
  */
@@ -81,7 +81,7 @@ export async function runCommandLine(
     const input = parse(command, rest)
     const here = environmentHere(env, Object.keys(line.settings))
     trustExtraAuthorities(here.env, env)
-    if (here.said !== null) output.error(`${here.said}\n`)
+    if (here.notice !== null) output.error(`${here.notice}\n`)
     return await command.run({ ...input, env: here.env })
   } catch (error) {
     const { message, expected, exitCode } = failureOf(error)
@@ -92,7 +92,7 @@ export async function runCommandLine(
   }
 }
 
-/** For arguments that a command does not understand. */
+/** An error for invalid arguments: the usage is printed behind its message. */
 export function usageError(message: string): ServiceError {
   return ownError('usage/wrong', message)
 }
@@ -101,20 +101,20 @@ function asksForHelp(argv: readonly string[]): boolean {
   return argv.includes('--help') || argv.includes('-h')
 }
 
-/** The commands that begin with the given words and have more, as `dead-letters list` does with `dead-letters`; none where the words are a command. */
+/** The commands whose names begin with the given words, as `dead-letters list` begins with `dead-letters`; none if the words are a command themselves. */
 function groupOf({ commands }: CommandLine, argv: readonly string[]): Command[] {
   const words = wordsOf(argv).join(' ')
   if (words === '' || commands.some(({ name }) => name === words)) return []
   return commands.filter(({ name }) => name.startsWith(`${words} `))
 }
 
-/** What stands before the first option. */
+/** The arguments before the first option. */
 function wordsOf(argv: readonly string[]): readonly string[] {
   const firstOption = argv.findIndex((word) => word.startsWith('-'))
   return firstOption === -1 ? argv : argv.slice(0, firstOption)
 }
 
-/** The command with the most words that the arguments begin with. */
+/** The command whose name the arguments begin with; of several, the one with the longest name. */
 function findCommand(line: CommandLine, argv: readonly string[]): { command: Command; rest: string[] } {
   const { commands } = line
   const words = wordsOf(argv)
@@ -155,9 +155,9 @@ function synopsis({ name, options = {}, args = '' }: Command): string {
 
 function helpText(line: CommandLine): string {
   const commands = line.commands.map((command): [string, string] => [`${line.name} ${command.name}`.trimEnd(), command.meaning])
-  // Many commands have the same ones.
+  // Commands can share an option.
   const options = new Map(line.commands.flatMap(optionRows).map((row) => [row.join(' '), row]))
-  // The meanings are written for Markdown.
+  // The meanings contain Markdown.
   const settings = Object.entries(line.settings).map(([name, { default: text, meaning }]): [string, string] => [
     name,
     `${meaning.replaceAll('`', '')}${text === '' ? '' : ` [${text}]`}`,
@@ -171,7 +171,7 @@ function helpText(line: CommandLine): string {
   ].join('\n')
 }
 
-/** Settings are many, and the same for all commands: they stand in the help of them all. */
+/** Does not list the settings: they are many, and the same for all commands. */
 function commandHelpText({ name }: CommandLine, command: Command): string {
   const options = optionRows(command)
   return [
@@ -189,7 +189,7 @@ function groupHelpText({ name }: CommandLine, group: readonly Command[]): string
       'Commands',
       group.map((command) => [`${name} ${command.name}`, command.meaning]),
     ),
-    `--help behind one of them shows its options; ${name} --help shows all commands and the settings.\n`,
+    `Add --help to a command to see its options. ${name} --help shows all commands and the settings.\n`,
   ].join('\n')
 }
 

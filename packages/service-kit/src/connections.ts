@@ -1,6 +1,6 @@
 /**
- * Bounds how many connections an HTTP server holds, and decides which one it closes for a new one. So no client can take health, metrics or the page
- * from the others by holding connections; refusing new connections would let it.
+ * Bounds how many connections an HTTP server holds, and decides which connection it closes for a new one. If it refused new connections instead, one
+ * client could keep all others from health, metrics and the page by holding connections.
  */
 import type { Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
@@ -10,30 +10,30 @@ import { OutageLog } from './outage-log.ts'
 import { ownError } from './own-errors.ts'
 import { type SlotHolder, SlotPool } from './slot-pool.ts'
 
-/** Connections without a whole request: nothing has arrived yet, a part of a request, or nothing since the last answer. */
+/** Most connections without a complete request: new ones, ones that have sent a part of a request, and ones that are idle after an answer. */
 const MAX_WAITING = 300
 /**
- * Connections whose request is being answered, without the lasting answers (`countAsLasting`). Each may hold a file open as well. With 250 live pages
- * that makes at most 850 open files, and many systems allow 1,024: the rest is left for stores and Kafka.
+ * Most connections whose request is being answered, without lasting answers (`countAsLasting`). Each can hold a file open as well. Together with 250
+ * live pages these are at most 850 open files. Many systems allow 1,024, so enough are left for stores and Kafka.
  */
 const MAX_ANSWERING = 150
-/** At least so many ms pass between two reports, because reports must not add to the load. */
+/** The least time between two reports, in ms, so that reports do not add to the load. */
 const REPORT_INTERVAL = 1000
 /**
- * Unanswered requests that one connection may have: browsers, probes and proxies send one at a time. Thousands sent at once would be answered
- * into memory, and would keep all other clients waiting.
+ * Most unanswered requests of one connection: browsers, probes and proxies send one at a time. The answers to thousands of requests would fill the
+ * memory, and all other clients would have to wait.
  */
 const MAX_UNANSWERED = 4
-/** After so many ms without a closed connection the overload is over. */
+/** The overload is over when no connection was closed for this long, in ms. */
 const QUIET = 10_000
 /** In characters; the longest IPv6 address with a zone is shorter. */
 const LONGEST_ADDRESS = 64
 
 interface Connection extends SlotHolder {
   readonly socket: Socket
-  /** Requests without an answer: a client may send the next one before it has one. */
+  /** How many requests have no answer yet: a client may send several in advance. */
   unanswered: number
-  /** The pool that it has a slot in; null while it has none: it is closed, or its answer is a lasting one. */
+  /** The pool in which it has a slot; null if it is closed, or if its answer is a lasting one. */
   pool: SlotPool<Connection> | null
 }
 
@@ -41,7 +41,7 @@ const connectionOf = new WeakMap<Socket, Connection>()
 
 /**
  * Bounds the connections of a server: each connection beyond the bound closes the oldest one of the client with the most connections. A client is an
- * IPv4 address or the first 64 bits of an IPv6 one. The log says when this begins and when it is over.
+ * IPv4 address or the first 64 bits of an IPv6 address. The log reports when this begins and when it is over.
  */
 export function boundConnections(server: Server, logger: Logger): void {
   const waiting = new SlotPool<Connection>(MAX_WAITING)
@@ -66,7 +66,7 @@ export function boundConnections(server: Server, logger: Logger): void {
     reportedAt = performance.now()
     const client = printable(evicted.client, LONGEST_ADDRESS)
     const held = pool.usedBy(evicted.client) + (evicted.client === connection.client ? 0 : 1)
-    const what = pool === waiting ? 'connections without a whole request' : 'answers under way'
+    const what = pool === waiting ? 'connections without a complete request' : 'connections with an unfinished answer'
     outage.failed(
       ownError(
         'http/crowded',
@@ -96,7 +96,7 @@ export function boundConnections(server: Server, logger: Logger): void {
   })
 }
 
-/** Says that this answer lasts until its client disconnects. It occupies no slot any more: its sender must bound how many of them there are. */
+/** Declares that this answer lasts until its client disconnects. It releases its slot, so the caller has to bound the number of such answers. */
 export function countAsLasting(response: ServerResponse): void {
   const connection = response.socket === null ? undefined : connectionOf.get(response.socket)
   if (connection === undefined) return
@@ -105,8 +105,8 @@ export function countAsLasting(response: ServerResponse): void {
 }
 
 /**
- * The client that an address belongs to. An owner of one IPv6 address owns all addresses that begin with the same 64 bits.
- * @param address as sockets give it
+ * The client that an address belongs to. The owner of an IPv6 address usually owns all addresses with the same first 64 bits.
+ * @param address as in `socket.remoteAddress`
  */
 export function clientOf(address: string): string {
   const mapped = /^::ffff:([\d.]+)$/i.exec(address)?.[1]

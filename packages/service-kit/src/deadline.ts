@@ -1,12 +1,13 @@
-/** Gives a promise a deadline: the Kafka client retries and waits without end in places, and nothing here may hang. */
+/** Deadlines for promises: the Kafka client has calls that wait without a limit, and no service may hang. */
 
 export class DeadlinePassed extends Error {
   override readonly name = 'DeadlinePassed'
 }
 
 /**
- * Settles as `promise` does, or rejects after `ms`; the promise goes on unheard.
- * @throws DeadlinePassed naming `what`; the signal's reason once it is aborted
+ * Resolves or rejects like `promise`, but rejects after `ms` at the latest. The promise itself is not cancelled; its result is ignored then.
+ * @param what the subject of the error's message
+ * @throws DeadlinePassed after `ms`; the signal's reason once it is aborted
  */
 export async function withDeadline<T>(promise: Promise<T>, ms: number, what: string, signal?: AbortSignal): Promise<T> {
   const ended = Promise.withResolvers<never>()
@@ -22,13 +23,13 @@ export async function withDeadline<T>(promise: Promise<T>, ms: number, what: str
   }
 }
 
-/** How often progress is looked at: a silence is noticed late by at most this part of its limit. */
-const LOOKS = 4
+/** How often progress is checked within the limit: a silence is noticed at most a quarter of the limit late. */
+const CHECKS = 4
 
 /**
- * Settles as `promise` does, or rejects once `progress` has not changed for `ms`: an answer of megabytes may take its time on a slow
- * line, as long as it keeps coming. A process that was frozen looks again before it judges.
- * @throws DeadlinePassed naming `what`
+ * Resolves or rejects like `promise`, but rejects once `progress` has not changed for `ms`: so a large answer may take long on a slow line, as
+ * long as bytes arrive. After the process itself was frozen, a full silence is needed again.
+ * @throws DeadlinePassed whose message begins with `what`
  */
 export async function withSilenceLimit<T>(promise: Promise<T>, progress: () => number, ms: number, what: string): Promise<T> {
   const ended = Promise.withResolvers<never>()
@@ -37,8 +38,8 @@ export async function withSilenceLimit<T>(promise: Promise<T>, progress: () => n
   const timer = setInterval(() => {
     silent = progress() === seen ? silent + 1 : 0
     seen = progress()
-    if (silent >= LOOKS) ended.reject(new DeadlinePassed(`${what}: nothing came for ${ms} ms`))
-  }, ms / LOOKS)
+    if (silent >= CHECKS) ended.reject(new DeadlinePassed(`${what}: nothing came for ${ms} ms`))
+  }, ms / CHECKS)
   try {
     return await Promise.race([promise, ended.promise])
   } finally {

@@ -1,4 +1,4 @@
-/** The settings of the folder in which a program is started: those of its file `.env`, and those of a pipeline that runs there. */
+/** The settings of the working directory: those of its file `.env`, and those of a pipeline that runs there. */
 import { readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseEnv } from 'node:util'
@@ -7,10 +7,10 @@ import { ownError } from './own-errors.ts'
 
 type Environment = Readonly<Record<string, string | undefined>>
 
-/** Where `make start` says what it runs; from the project's folder. */
+/** In this file `make start` records what it runs; relative to the project's folder. */
 export const RUNNING_FILE = join('data', 'running.json')
 
-/** Of what `make start` says, the part that other programs need. */
+/** The part of that file that other programs need. */
 interface Running {
   readonly command: string
   readonly pid: number
@@ -19,34 +19,34 @@ interface Running {
 
 export interface EnvironmentHere {
   readonly env: Environment
-  /** What was taken from a pipeline that runs here, in a sentence; null where nothing was. */
-  readonly said: string | null
+  /** A sentence that names the settings of the running pipeline that were added; null if none were. */
+  readonly notice: string | null
 }
 
 /**
- * Adds to the environment what the file `.env` has; what the environment has itself wins, also where it is empty. Where one of `make start` and
- * its like runs here and the user has set nothing otherwise of what it has set (its brokers, its store, its topic), all of that is added, too: the
- * counts of a store are of one Kafka alone. What `.env` sets, it has read itself.
+ * Adds the variables of the file `.env` to the environment. A variable of the environment takes precedence, even if it is empty. If `make start` or a
+ * similar command runs here, its settings (brokers, store, topic) are added, too. None of them is added if the user has set one of them to another
+ * value, because a store belongs to one Kafka.
  * @param names of the settings that the program has
  * @param folder the working directory
- * @throws ServiceError (exit code 78) where `.env` cannot be read, or is no text
+ * @throws ServiceError (exit code 78) if `.env` cannot be read, or is not text
  */
 export function environmentHere(given: Environment, names: readonly string[], folder = '.'): EnvironmentHere {
   const env = { ...readEnvFile(join(folder, '.env')), ...given }
   const running = readRunning(join(folder, RUNNING_FILE))
-  if (running === null) return { env, said: null }
+  if (running === null) return { env, notice: null }
   const all = Object.keys(running.settings)
-  if (all.some((name) => env[name] && env[name] !== running.settings[name])) return { env, said: null }
+  if (all.some((name) => env[name] && env[name] !== running.settings[name])) return { env, notice: null }
   const taken = Object.fromEntries(all.filter((name) => names.includes(name)).map((name) => [name, running.settings[name]]))
-  if (Object.keys(taken).length === 0) return { env, said: null }
-  const said = `${running.command} runs here (process ${running.pid}), and these are its settings: ${Object.entries(taken)
+  if (Object.keys(taken).length === 0) return { env, notice: null }
+  const notice = `${running.command} runs here (process ${running.pid}); its settings are used: ${Object.entries(taken)
     .map(([name, value]) => `${name}=${value}`)
     .join(' ')}`
-  return { env: { ...env, ...taken }, said: printable(said) }
+  return { env: { ...env, ...taken }, notice: printable(notice) }
 }
 
 function readEnvFile(path: string): Environment {
-  // A folder of that name is another program's.
+  // A folder of that name belongs to another program.
   if (!statSync(path, { throwIfNoEntry: false })?.isFile()) return {}
   let content: Buffer
   try {
@@ -57,18 +57,18 @@ function readEnvFile(path: string): Environment {
   try {
     return parseEnv(new TextDecoder(encodingOf(content), { fatal: true }).decode(content))
   } catch {
-    throw ownError('config/wrong', 'the file .env is no text in UTF-8: save it as UTF-8')
+    throw ownError('config/wrong', 'the file .env is not text in UTF-8: save it as UTF-8')
   }
 }
 
-/** By the mark at its beginning, which editors and shells of Windows write; decoding takes it away, which otherwise hides the first setting. */
+/** By the byte order mark that editors and shells of Windows write. The decoder removes it; otherwise it would be part of the first setting's name. */
 function encodingOf(content: Buffer): string {
   const mark = content.toString('latin1', 0, 2)
   if (mark === '\xff\xfe') return 'utf-16le'
   return mark === '\xfe\xff' ? 'utf-16be' : 'utf-8'
 }
 
-/** Null where nothing runs: the file of one that was killed stays. */
+/** Null if nothing runs. The file stays when a pipeline is killed, so its process is checked as well. */
 function readRunning(path: string): Running | null {
   try {
     const { command, pid, settings } = JSON.parse(readFileSync(path, 'utf8')) as Partial<Running>
@@ -77,7 +77,7 @@ function readRunning(path: string): Running | null {
     process.kill(pid as number, 0)
     return { command, pid: pid as number, settings }
   } catch {
-    // No file, half of one, or its process is gone.
+    // The file is missing or incomplete, or its process has ended.
     return null
   }
 }

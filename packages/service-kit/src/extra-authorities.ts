@@ -1,4 +1,4 @@
-/** NODE_EXTRA_CA_CERTS of a file `.env`: Node itself reads the variable once, before any program can, and takes no notice of it there. */
+/** NODE_EXTRA_CA_CERTS of a file `.env`: Node reads this variable before the program starts, so it does not notice the one of the file. */
 import { readFileSync } from 'node:fs'
 import { getCACertificates, setDefaultCACertificates } from 'node:tls'
 import { ownError } from './own-errors.ts'
@@ -9,18 +9,18 @@ const NAME = 'NODE_EXTRA_CA_CERTS'
 const CERTIFICATE = /-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----/gs
 
 /**
- * Trusts the authorities of that file in this process, beside those that are trusted already.
- * @param env with what `.env` has
+ * Makes this process trust the authorities of that file, in addition to those that Node trusts.
+ * @param env with the variables of `.env`
  * @param given the environment that this process was started with
- * @throws ServiceError (exit code 78) where the file has no certificates
+ * @throws ServiceError (exit code 78) if the file has no certificates
  */
 export function trustExtraAuthorities(env: Environment, given: Environment): void {
   const file = env[NAME]?.trim()
-  // Where the process was started with it, also empty, Node has seen to it.
+  // If the process was started with the variable, even an empty one, Node has read it.
   if (!file || given[NAME] !== undefined) return
   try {
     const authorities = readFileSync(file, 'utf8').match(CERTIFICATE)
-    if (authorities === null) throw Object.assign(new Error('no certificate'), { code: 'there is none in it' })
+    if (authorities === null) throw Object.assign(new Error('no certificate'), { code: 'it contains none' })
     setDefaultCACertificates([...getCACertificates('default'), ...authorities])
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException

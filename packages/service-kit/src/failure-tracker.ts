@@ -1,7 +1,7 @@
-/** What is wrong now, part by part, so that one part that works does not speak for another one that does not. */
+/** Tracks which parts fail now. The end of the failure is reported when all parts work again, not when one of them does. */
 
 export interface FailureObserver {
-  /** A part failed; it is tried again. Said at each attempt. */
+  /** A part failed and will be retried. Called after each failed attempt. */
   readonly failed: (error: Error) => void
   /** All parts work again. */
   readonly over: () => void
@@ -15,13 +15,13 @@ export class FailureTracker {
     this.#observer = observer
   }
 
-  /** @param part by any name */
+  /** Records a failure of a part. @param part any unique name */
   failed(part: string, error: Error): void {
     this.#parts.add(part)
     this.#observer.failed(error)
   }
 
-  /** It worked, or it is not needed any more. */
+  /** The part works, or is not needed any more. */
   worked(part: string): void {
     if (this.#parts.delete(part) && this.#parts.size === 0) this.#observer.over()
   }

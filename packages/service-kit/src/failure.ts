@@ -1,9 +1,9 @@
-/** What is said, and what the process answers, when it ends by an error. */
+/** The message and the exit code of a process that an error ends. */
 import { EXIT, ServiceError } from './service-error.ts'
 
 export interface Failure {
   readonly exitCode: number
-  /** What was expected says what to do and needs no stack; anything else is a mistake in the program, where the stack is what helps. */
+  /** The message of an expected error says what to do. Any other error is a mistake in the program, which only its stack explains. */
   readonly expected: boolean
   readonly message: string
 }

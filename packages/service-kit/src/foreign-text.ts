@@ -1,19 +1,19 @@
-/** Text from outside (names, record values, headers, words of brokers and databases) as it may be shown: nothing in it moves, hides or turns other text. */
+/** Makes text from outside (names, record values, headers, messages of brokers and databases) safe to show: it cannot move, hide or reverse other text. */
 
 /**
- * Control characters, formatting characters (those that turn the direction of writing among them), private and unassigned ones, line and paragraph
- * separators, and surrogates without their other half: https://www.unicode.org/reports/tr44/#General_Category_Values
+ * Control characters, formatting characters (among them those that reverse the direction of writing), private and unassigned ones, line and paragraph
+ * separators, and single surrogates: https://www.unicode.org/reports/tr44/#General_Category_Values
  */
 const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}]/gu
 /** The same without the line feed. */
 const UNPRINTABLE_BUT_LINE_FEED = /(?!\n)[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}]/gu
 
 /**
- * One line of it: characters that cannot be printed are escaped as in JavaScript, as `\u202e`.
- * @param most characters of the result; where there are more, the last one is `…`
+ * The text on one line: unprintable characters are escaped as in JavaScript, as `\u202e`.
+ * @param most characters of the result; a longer text is cut and ends with `…`
  */
 export function printable(text: string, most = Number.POSITIVE_INFINITY): string {
-  // Each of them gives at least one: of a very long text only the beginning is looked at.
+  // Each character becomes at least one, so the beginning of a very long text is enough.
   const beginning = text.length > 2 * most ? text.slice(0, 2 * most + 2) : text
   const whole = beginning.replace(UNPRINTABLE, escaped)
   if (whole.length <= most) return whole
@@ -26,9 +26,9 @@ export function printableLines(text: string): string {
   return text.replace(UNPRINTABLE_BUT_LINE_FEED, escaped)
 }
 
-/** JSON that means the same, and is printable. Line feeds stay: in JSON they only stand between values. */
+/** Makes JSON printable without changing its meaning. Line feeds stay: in JSON they only occur between values. */
 export function printableJson(json: string): string {
-  // In JSON these characters stand in strings alone, where JavaScript's escapes of single UTF-16 units are the same.
+  // In JSON these characters only occur in strings, and JSON escapes UTF-16 units like JavaScript.
   return json.replace(UNPRINTABLE_BUT_LINE_FEED, escapeUnits)
 }
 

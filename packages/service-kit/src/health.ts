@@ -1,17 +1,17 @@
-/** Whether the service can do its work now, and if not, why: one part after the other is asked. */
+/** Collects from the parts of a service why they cannot work now. */
 
-/** Why this part cannot work now, for a human; null where it can. */
+/** @returns why this part cannot work now, as a text for people; null if it can */
 export type HealthCheck = () => string | null
 
 export class Health {
   readonly #checks = new Map<string, HealthCheck>()
 
-  /** Adds a part. @param part its name, as it stands before its reasons */
+  /** Adds a part. @param part its name, which precedes its reason */
   add(part: string, check: HealthCheck): void {
     this.#checks.set(part, check)
   }
 
-  /** Why the service is not ready, each with the part that says it; empty where it is ready. */
+  /** Why the service is not ready, each reason with the name of its part; empty if the service is ready. */
   reasons(): string[] {
     const reasons: string[] = []
     for (const [part, check] of this.#checks) {

@@ -1,4 +1,4 @@
-/** The service's HTTP server: health, metrics, and whatever else the service registers on it. */
+/** The service's HTTP server: health, metrics, and the routes that the service adds. */
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { type FastifyInstance, type FastifyPluginAsync, type FastifySchema, fastify } from 'fastify'
@@ -8,14 +8,14 @@ import type { Logger } from './logger.ts'
 import type { Registry } from './metrics.ts'
 import { ownError } from './own-errors.ts'
 
-/** What a client may send and how long it may take, in bytes and ms: nobody holds a connection by sending slowly. */
+/** Limits of a request, in bytes and ms, so that no client holds a connection by sending slowly. */
 const MAX_HEADER_BYTES = 16 * 1024
 const MAX_BODY_BYTES = 16 * 1024
 const REQUEST_TIMEOUT = 10_000
 const KEEP_ALIVE_TIMEOUT = 5000
-/** ms in which nothing moves, neither way, after which a connection is closed; twice as many where an answer began and is not read on. */
+/** A connection without traffic in both directions is closed after this long, in ms; after twice as long if its client does not read an answer. */
 const IDLE_TIMEOUT = 60_000
-/** Connections that the kernel keeps until they are accepted, as far as it allows (`somaxconn`): one that finds no place there is tried again after a second. */
+/** Connections that the kernel queues until they are accepted, up to `somaxconn`. A client whose connection does not fit retries after a second. */
 const BACKLOG = 4096
 
 export interface HttpServerOptions {
@@ -32,14 +32,14 @@ export interface HttpServerOptions {
 export interface HttpServer {
   /** The port it listens on. */
   readonly port: number
-  /** `http://host:port`, as a browser on this machine takes it. */
+  /** `http://host:port`, for a browser on this machine. */
   readonly url: string
-  /** The same for a sentence: of a server that listens everywhere, the port alone; by which address others come, it cannot know. */
+  /** The address for a message. A server that listens on every address names its port alone, because it cannot know which address others use. */
   readonly shownAddress: string
   close(): Promise<void>
 }
 
-/** Listens. @throws ServiceError where the address cannot be had; it names host, port and the setting to change */
+/** Starts to listen. @throws ServiceError if the address cannot be used; it names host, port and the setting to change */
 export async function startHttpServer(options: HttpServerOptions): Promise<HttpServer> {
   const { host, port, logger } = options
   const app = fastify({
@@ -55,7 +55,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
           connectionsCheckingInterval: 1000,
         },
         (request, response) => {
-          // What was parsed together with the request for which the connection was closed.
+          // Skips requests that were parsed together with the one for which the connection was closed.
           if (!request.socket.destroyed) answer(request, response)
         },
       )
@@ -66,7 +66,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     forceCloseConnections: true,
   })
   app.addHook('onRequest', async (request, reply) => {
-    // Whoever stands between may have looked at the other one (RFC 9112, 3.2).
+    // A proxy may have checked the other header (RFC 9112, 3.2).
     if (countOf('host', request.raw.rawHeaders) <= 1) return
     return reply.code(400).send({ statusCode: 400, error: 'Bad Request', message: 'The request has more than one Host header.' })
   })
@@ -84,7 +84,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   return { port: address.port, url, shownAddress, close: () => app.close() }
 }
 
-/** `/health/live`: the process turns. `/health/ready`: it can do its work, or why not. `/metrics`: for Prometheus. */
+/** `/health/live`: the process answers. `/health/ready`: the service can work, or why not. `/metrics`: for Prometheus. */
 function addOperatorRoutes(app: FastifyInstance, { health, registry, logger }: HttpServerOptions): void {
   app.setErrorHandler(async (error: Error & { statusCode?: number }, request, reply) => {
     const statusCode = error.statusCode ?? 500
@@ -94,7 +94,7 @@ function addOperatorRoutes(app: FastifyInstance, { health, registry, logger }: H
       .code(statusCode)
       .send({ statusCode, error: 'Internal Server Error', message: 'The request failed; the log of the service says why.' })
   })
-  // Hidden from the API's description: they are for operators and probes.
+  // The description of the API leaves these routes out: they are for operators and probes.
   const schema: FastifySchema & { hide: true } = { hide: true }
   app.get('/health/live', { schema }, async (_, reply) => reply.header('cache-control', 'no-store').send({ status: 'live' }))
   app.get('/health/ready', { schema }, async (_, reply) => {
@@ -108,7 +108,7 @@ function addOperatorRoutes(app: FastifyInstance, { health, registry, logger }: H
   app.get('/metrics', { schema }, async (_, reply) => reply.type(registry.contentType).send(await registry.metrics()))
 }
 
-/** @param rawHeaders names and values in turns, as they came */
+/** How many headers have this name. @param rawHeaders names and values in turns */
 function countOf(name: string, rawHeaders: readonly string[]): number {
   let count = 0
   for (let i = 0; i < rawHeaders.length; i += 2) if (rawHeaders[i]?.toLowerCase() === name) count++
@@ -121,13 +121,13 @@ function addressError(error: NodeJS.ErrnoException, host: string, port: number):
     case 'EADDRINUSE':
       return ownError(
         'http/port-taken',
-        `port ${port} of ${host} is taken by another program: end that one, or set HTTP_PORT to another port (0: any free one)`,
+        `port ${port} of ${host} is taken by another program: end that program, or set HTTP_PORT to another port (0: any free one)`,
         { cause },
       )
     case 'EACCES':
       return ownError(
         'http/port-not-allowed',
-        `port ${port} of ${host} is not allowed to this user: set HTTP_PORT to a port above 1023 (0: any free one)`,
+        `this user may not use port ${port} of ${host}: set HTTP_PORT to a port above 1023 (0: any free one)`,
         { cause },
       )
     case 'EADDRNOTAVAIL':
@@ -136,7 +136,7 @@ function addressError(error: NodeJS.ErrnoException, host: string, port: number):
     case 'EINVAL':
       return ownError(
         'http/no-such-host',
-        `${host} is no address of this machine (${error.code}): correct HTTP_HOST (127.0.0.1: this machine alone; 0.0.0.0: every address)`,
+        `${host} is not an address of this machine (${error.code}): correct HTTP_HOST (127.0.0.1: this machine alone; 0.0.0.0: every address)`,
         { cause },
       )
     default:

@@ -1,4 +1,4 @@
-/** What every service needs once: configuration, logs, metrics, health, HTTP, shutdown and command line. */
+/** The parts that every service has: settings, log, metrics, health, HTTP server, shutdown and command line. */
 
 export * from './back-off.ts'
 export * from './clock.ts'

@@ -1,4 +1,4 @@
-/** The service's log: JSON lines for machines, one readable line each for people. */
+/** The service's log: JSON lines for machines, or readable lines for people. */
 import { type DestinationStream, destination, type Logger, type LoggerOptions, pino } from 'pino'
 import { printableJson, printableLines } from './foreign-text.ts'
 import { ServiceError } from './service-error.ts'
@@ -16,13 +16,13 @@ export interface CreateLoggerOptions {
   readonly service: string
   readonly level: LogLevel
   readonly format: LogFormat
-  /** Where lines go instead of the standard output. */
+  /** The destination of the lines, instead of the standard output. */
   readonly stream?: DestinationStream
 }
 
 /**
- * Lines are written before the call returns, so that the last words of a process are never lost. Where the reader of the standard output
- * is gone (EPIPE), they go nowhere, and the service goes on.
+ * Lines are written before the call returns, so that the last lines of a process are never lost. If the reader of the standard output has closed it
+ * (EPIPE), the lines are dropped, and the service continues.
  */
 export async function createLogger({ service, level, format, stream }: CreateLoggerOptions): Promise<Logger> {
   const options: LoggerOptions = {
@@ -31,35 +31,35 @@ export async function createLogger({ service, level, format, stream }: CreateLog
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label) => ({ level: label }) },
     serializers: { err: describeError },
-    // Lines of JSON are harmless in a terminal too, whatever they quote.
+    // Makes the lines harmless in a terminal, whatever they quote.
     hooks: { streamWrite: printableJson },
   }
   const inTerminal = process.stdout.isTTY === true
   if (format === 'json' || (format === 'auto' && !inTerminal)) return pino(options, stream ?? destination({ dest: 1, sync: true }))
-  // Loaded for people only: it costs whoever writes JSON nothing.
+  // Loaded only when it is needed, so that it costs a service that logs JSON nothing.
   const { default: pretty } = await import('pino-pretty')
   return pino(
     options,
     pretty({
       sync: true,
-      // What is collected has no colours.
+      // A log that another program collects has no colours.
       colorize: inTerminal && stream === undefined,
       destination: (stream as NodeJS.WritableStream | undefined) ?? 1,
       translateTime: 'SYS:HH:MM:ss',
-      // Messages say what the other fields say; but the stack of a mistake is nowhere else.
+      // The messages contain what the other fields say, except for the stack of a mistake in the program.
       include: 'time,level,msg,err',
       messageFormat: (line, message) => printableLines(String(line[message])),
     }),
   )
 }
 
-/** What a line has of an error besides its message: the code of an expected one, everything of any other. */
+/** The fields of an error besides its message: code and cause of an expected error, everything of any other. */
 export function logDetails(error: unknown): object {
   if (!(error instanceof ServiceError)) return { err: error }
   return error.cause instanceof Error ? { code: error.code, cause: error.cause.message } : { code: error.code }
 }
 
-/** An error that a service expects is its message and code; an unexpected one is a mistake in the program, and its stack is what helps. */
+/** The fields of an error in a line. Only an unexpected error, which is a mistake in the program, has a stack. */
 export function describeError(error: unknown): unknown {
   if (!(error instanceof Error)) return error
   const { name } = error

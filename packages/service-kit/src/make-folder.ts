@@ -1,12 +1,12 @@
-/** Makes a folder with those above it. */
+/** Creates a folder and its missing parents. */
 import { mkdirSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 
 /**
- * What `mkdirSync` with `recursive` is for, which never returns where a folder is there and can hold none, as `/proc`: it takes the ENOENT
- * of the one for a missing parent, finds the parent, and tries again, for ever.
- * @param mode of the folders that are made, which the process's umask narrows; 0o700 where nobody else is to look into them
- * @throws the system's error where it cannot be made, or is something else
+ * Replaces `mkdirSync` with `recursive`, which never returns in a folder such as `/proc`: creating a folder there fails with ENOENT, `mkdirSync` takes
+ * this for a missing parent, finds the parent, and tries again for ever.
+ * @param mode of the created folders, reduced by the process's umask; 0o700 if only this user may read them
+ * @throws the system's error if it cannot be created, or is not a folder
  */
 export function makeFolder(path: string, mode = 0o777): void {
   try {

@@ -1,4 +1,4 @@
-/** A registry of metrics for Prometheus, with those of the process in it. */
+/** A registry of metrics for Prometheus. */
 import { collectDefaultMetrics, Registry } from '@prometheus-io/client'
 
 export { Counter, Gauge, Histogram, Registry } from '@prometheus-io/client'
@@ -10,7 +10,7 @@ export function createRegistry(): Registry {
   return registry
 }
 
-/** Bucket bounds in seconds for work of this machine: from a tenth of a millisecond to some seconds. */
+/** Bucket bounds in seconds for work on this machine: from a tenth of a millisecond to some seconds. */
 export const LOCAL_SECONDS = [0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3]
 /** Bucket bounds in seconds for answers over a network: from a millisecond to half a minute. */
 export const NETWORK_SECONDS = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30]

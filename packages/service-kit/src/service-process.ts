@@ -1,4 +1,4 @@
-/** A service as a process: signals, one time budget for stopping, and the exit code. */
+/** Runs a service as a process: signals, one time budget for stopping, and the exit code. */
 import { ignoreClosedOutput } from './closed-output.ts'
 import { endProcess } from './end-process.ts'
 import { failureOf } from './failure.ts'
@@ -8,30 +8,29 @@ import { onStopSignals } from './stop-signals.ts'
 
 export interface ServiceProcessOptions {
   readonly logger: Logger
-  /** For how long the service may take to stop once it was asked to, in ms. */
+  /** How long the service may take to stop, in ms. */
   readonly shutdownTimeout: number
   /**
-   * Does the service's work. Resolves when it is done, or after it has stopped because the signal was aborted.
-   * @throws ServiceError where it cannot go on
+   * Does the service's work. Resolves when it is done, or when it has stopped because the signal was aborted.
+   * @throws ServiceError if it cannot continue
    */
   readonly start: (signal: AbortSignal) => Promise<void>
 }
 
 /**
- * Runs the service in this process. The first signal, or the end of the parent process that has a channel to this one, asks it to stop;
- * a second signal, or the end of the time budget, ends the process at once. To be called once, and to be followed by `endProcess`, which closes
- * whatever is still open.
- * @returns the exit code: 0 also after it was asked to stop and did so in time
+ * Runs the service in this process. The first signal asks it to stop, and so does the end of a parent process that has a channel to this one. A second
+ * signal, or the end of the time budget, ends the process at once. Call this function once, and then `endProcess`, which closes everything that is open.
+ * @returns the exit code: 0 also if the service stopped in time after it was asked to
  */
 export async function runServiceProcess({ logger, shutdownTimeout, start }: ServiceProcessOptions): Promise<number> {
   const stopping = new AbortController()
   const stop = (why: string, exitCode: number) => {
     if (stopping.signal.aborted) return
     logger.info(`${why}: stopping`)
-    // The timer also keeps the process alive, so that the log says that the service did not stop, instead of just ending.
+    // The timer also keeps the process alive, so that it does not end silently when the service does not stop.
     setTimeout(() => {
       logger.error(
-        `did not stop within SHUTDOWN_TIMEOUT (${shutdownTimeout / 1000} s): the process ends at once; what was committed is safe`,
+        `the service did not stop within SHUTDOWN_TIMEOUT (${shutdownTimeout / 1000} s): the process ends at once; all commits are safe`,
       )
       void endProcess(exitCode)
     }, shutdownTimeout)
@@ -47,7 +46,7 @@ export async function runServiceProcess({ logger, shutdownTimeout, start }: Serv
   })
   const onOrphaned = () => stop('the parent process has ended', EXIT.temporary)
   process.on('disconnect', onOrphaned)
-  // It may have ended already; a process that was started without a channel has no `send`.
+  // The parent process may have ended already. A process without a channel has no `send`.
   if (process.send !== undefined && !process.connected) onOrphaned()
 
   const fail = (error: unknown): number => {

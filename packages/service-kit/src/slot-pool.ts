@@ -1,6 +1,6 @@
 /** A bounded pool of slots that clients share fairly: a client that wants all of them takes none from a client that has fewer. */
 
-/** What occupies a slot. */
+/** An object that occupies a slot. */
 export interface SlotHolder {
   /** The client that it belongs to. */
   readonly client: string

@@ -1,4 +1,4 @@
-/** What every SQLite file of a service needs: transactions, pragmas, and a schema made by numbered SQL files. */
+/** Shared code for SQLite files: transactions, pragmas, and a schema that numbered SQL files create. */
 import { readdirSync, readFileSync } from 'node:fs'
 import type { DatabaseSync, SQLOutputValue, StatementSync } from 'node:sqlite'
 
@@ -20,13 +20,13 @@ export class SqliteTransactions {
 
   constructor(database: DatabaseSync) {
     this.#database = database
-    // A transaction that reads first and then wants to write could not wait for the lock, so a writing one takes it at the beginning.
+    // SQLite does not let a transaction wait for the write lock after its first read, so a writing transaction takes the lock when it begins.
     this.#begin = { write: database.prepare('BEGIN IMMEDIATE'), read: database.prepare('BEGIN DEFERRED') }
     this.#commit = database.prepare('COMMIT')
     this.#rollback = database.prepare('ROLLBACK')
   }
 
-  /** Commits everything that `work` changes. Where `work` or the commit throws, nothing is changed, and the error is thrown. */
+  /** Runs `work` in a transaction and commits it. If `work` or the commit throws, the transaction is rolled back and the error is thrown. */
   run<T>(purpose: 'write' | 'read', work: () => T): T {
     this.#begin[purpose].run()
     try {
@@ -34,7 +34,7 @@ export class SqliteTransactions {
       this.#commit.run()
       return result
     } catch (error) {
-      // SQLite itself ends the transaction when the disk is full.
+      // SQLite ends the transaction itself when the disk is full.
       if (this.#database.isOpen && this.#database.isTransaction) this.#rollback.run()
       throw error
     }
@@ -46,14 +46,14 @@ export function pragma(database: DatabaseSync, name: string): SQLOutputValue | u
   return Object.values(database.prepare(`PRAGMA ${name}`).get() ?? {})[0]
 }
 
-/** @returns how many migrations the file has had */
+/** @returns the number of the last migration of the file, 0 if none was run */
 export function schemaVersion(database: DatabaseSync): number {
   return Number(pragma(database, 'user_version'))
 }
 
 /**
- * Reads the migrations of a folder in order: `001-….sql` brings an empty database to version 1, and so on.
- * @throws Error where a number is missing
+ * Reads the migrations of a folder in order: `001-….sql` migrates an empty database to version 1, and so on.
+ * @throws Error if a number is missing
  */
 export function readMigrations(folder: URL): Migration[] {
   const names = readdirSync(folder)
@@ -66,7 +66,7 @@ export function readMigrations(folder: URL): Migration[] {
   })
 }
 
-/** Runs the migrations that the file has not had, in one transaction. Of many processes that try, one runs them and the others find them done. */
+/** Runs the missing migrations in one transaction. If several processes call this at once, one of them runs the migrations. */
 export function migrate(database: DatabaseSync, migrations: readonly Migration[]): void {
   new SqliteTransactions(database).run('write', () => {
     for (const { version, sql } of migrations) {

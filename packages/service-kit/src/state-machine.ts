@@ -1,4 +1,4 @@
-/** A state that changes only along the transitions that are drawn for it: a mistake shows where it is made, and not as a stall later. */
+/** A state that only allows declared transitions, so that a mistake is an error at once and not a stall later. */
 
 export class StateMachine<State extends string> {
   readonly #of: string
@@ -6,8 +6,8 @@ export class StateMachine<State extends string> {
   #state: State
 
   /**
-   * @param of whose state it is, for the message of an error
-   * @param transitions from each state, the states that may follow it
+   * @param of the object that has the state, for the message of an error
+   * @param transitions the states that may follow each state
    */
   constructor(of: string, transitions: Readonly<Record<State, readonly State[]>>, first: State) {
     this.#of = of
@@ -23,7 +23,7 @@ export class StateMachine<State extends string> {
     return states.includes(this.#state)
   }
 
-  /** @throws Error that names both states where the one may not follow the other */
+  /** @throws Error that names both states if this transition is not declared */
   enter(next: State): void {
     if (!this.#transitions[this.#state].includes(next)) throw new Error(`${this.#of} cannot go from "${this.#state}" to "${next}"`)
     this.#state = next

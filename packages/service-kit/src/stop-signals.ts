@@ -3,11 +3,11 @@ import { constants } from 'node:os'
 
 /** SIGHUP: the terminal was closed. */
 const STOP_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
-/** Ctrl-C reaches every process of the terminal, and npm passes it on once more: a signal within so many ms of the first one is the same. */
+/** Ctrl-C sends a signal to every process of the terminal, and npm sends it on once more. A signal this soon after the first one, in ms, is ignored. */
 const ONE_KEYSTROKE = 100
 
 export interface StopSignalListener {
-  /** The first signal: stop in order. @param exitCode what a shell reports for a process that this signal ended */
+  /** The first signal: stop gracefully. @param exitCode what a shell reports for a process that this signal ended */
   first(name: NodeJS.Signals, exitCode: number): void
   /** A later signal: end at once. */
   again(name: NodeJS.Signals, exitCode: number): void

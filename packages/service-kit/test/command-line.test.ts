@@ -145,7 +145,7 @@ test('--help behind the first words of several commands shows these', async () =
     out,
     'Usage: poke dead-letters list\n       poke dead-letters replay [id…]\n\n' +
       'Commands:\n  poke dead-letters list    Lists.\n  poke dead-letters replay  Replays.\n\n' +
-      '--help behind one of them shows its options; poke --help shows all commands and the settings.\n',
+      'Add --help to a command to see its options. poke --help shows all commands and the settings.\n',
   )
 })
 

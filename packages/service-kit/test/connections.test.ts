@@ -77,7 +77,7 @@ test('5,000 half-open requests of one client leave health to others; the log nam
   assert.ok((await sockets()) <= 301)
   const warnings = lines.filter((line) => line.includes('http/crowded'))
   assert.equal(warnings.length, 1, warnings.join(''))
-  assert.match(warnings[0] ?? '', /127\.0\.0\.2 holds 300 of at most 300 connections without a whole request/)
+  assert.match(warnings[0] ?? '', /127\.0\.0\.2 holds 300 of at most 300 connections without a complete request/)
   await held[Symbol.asyncDispose]()
   const deadline = performance.now() + 30_000
   while (!lines.some((line) => line.includes('every connection is accepted again'))) {
@@ -121,7 +121,7 @@ test('five hundred requests at once, each on a connection of its own, are all an
   assert.ok(answers.every(({ status }) => status === 200))
 })
 
-test('connections without a whole request are closed in time', async (t) => {
+test('connections without a complete request are closed in time', async (t) => {
   const { server, sockets } = await start(t)
   for (const text of ['', HALF, HALF_BODY]) {
     const socket = connect(server.port, '127.0.0.1')

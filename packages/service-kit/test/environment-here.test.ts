@@ -25,7 +25,7 @@ const running = (pid: number, settings: unknown = SETTINGS) => ({
 })
 
 test('an empty folder adds nothing', (t) => {
-  assert.deepEqual(environmentHere({ HOME: '/home' }, NAMES, folder(t)), { env: { HOME: '/home' }, said: null })
+  assert.deepEqual(environmentHere({ HOME: '/home' }, NAMES, folder(t)), { env: { HOME: '/home' }, notice: null })
 })
 
 test('.env is read; what the environment has wins, also where it is empty', (t) => {
@@ -50,7 +50,7 @@ test('a .env that is no text is refused, whichever setting it would have hidden'
     writeFileSync(join(dir, '.env'), content)
     assert.throws(() => environmentHere({}, NAMES, dir), {
       exitCode: 78,
-      message: /^the file \.env is no text in UTF-8: save it as UTF-8$/,
+      message: /^the file \.env is not text in UTF-8: save it as UTF-8$/,
     })
   }
 })
@@ -60,32 +60,32 @@ test('a folder that is called .env is left in peace', (t) => {
 })
 
 test('the settings of what runs here are taken, and that is said', (t) => {
-  const { env, said } = environmentHere({ LOG_LEVEL: 'warn' }, NAMES, folder(t, running(process.pid)))
+  const { env, notice } = environmentHere({ LOG_LEVEL: 'warn' }, NAMES, folder(t, running(process.pid)))
   assert.deepEqual(env, { LOG_LEVEL: 'warn', ...SETTINGS })
   assert.equal(
-    said,
-    `make start runs here (process ${process.pid}), and these are its settings: KAFKA_BROKERS=localhost:9093 STORE_URL=sqlite:data/dev/type-counts.db`,
+    notice,
+    `make start runs here (process ${process.pid}); its settings are used: KAFKA_BROKERS=localhost:9093 STORE_URL=sqlite:data/dev/type-counts.db`,
   )
   assert.deepEqual(environmentHere({}, ['KAFKA_BROKERS'], folder(t, running(process.pid))).env, { KAFKA_BROKERS: 'localhost:9093' })
 })
 
 test('who has set brokers or store gets none of them: counts belong to their Kafka', (t) => {
   for (const env of [{ KAFKA_BROKERS: 'a:1' }, { STORE_URL: 'sqlite:a' }]) {
-    assert.deepEqual(environmentHere(env, NAMES, folder(t, running(process.pid))), { env, said: null })
+    assert.deepEqual(environmentHere(env, NAMES, folder(t, running(process.pid))), { env, notice: null })
   }
   const dir = folder(t, { ...running(process.pid), '.env': 'KAFKA_BROKERS=a:1\n' })
-  assert.deepEqual(environmentHere({}, NAMES, dir), { env: { KAFKA_BROKERS: 'a:1' }, said: null })
+  assert.deepEqual(environmentHere({}, NAMES, dir), { env: { KAFKA_BROKERS: 'a:1' }, notice: null })
 })
 
 test('what .env sets for both, as topic or group, is no reason to leave the brokers and the store of what runs here alone', (t) => {
   const names = [...NAMES, 'KAFKA_TOPIC']
   const settings = { ...SETTINGS, KAFKA_TOPIC: 'pokemon' }
   const dir = folder(t, { ...running(process.pid, settings), '.env': 'KAFKA_TOPIC=pokemon\n' })
-  const { env, said } = environmentHere({}, names, dir)
+  const { env, notice } = environmentHere({}, names, dir)
   assert.deepEqual(env, settings)
-  assert.match(said ?? '', /^make start runs here /)
+  assert.match(notice ?? '', /^make start runs here /)
   const other = environmentHere({ KAFKA_TOPIC: 'other' }, names, dir)
-  assert.deepEqual(other, { env: { KAFKA_TOPIC: 'other' }, said: null })
+  assert.deepEqual(other, { env: { KAFKA_TOPIC: 'other' }, notice: null })
 })
 
 test('what a killed one left, half a file, and another program’s are nothing', (t) => {
@@ -96,5 +96,5 @@ test('what a killed one left, half a file, and another program’s are nothing',
     running(process.pid, { KAFKA_BROKERS: 1 }),
     running(process.pid, null),
   ])
-    assert.deepEqual(environmentHere({}, NAMES, folder(t, files)), { env: {}, said: null })
+    assert.deepEqual(environmentHere({}, NAMES, folder(t, files)), { env: {}, notice: null })
 })

@@ -130,7 +130,7 @@ test('a port that is taken ends with its number, its host and the setting to cha
     assert.deepEqual([error.code, error.exitCode, error.retriable], ['http/port-taken', 73, false])
     assert.equal(
       error.message,
-      `port ${port} of 127.0.0.1 is taken by another program: end that one, or set HTTP_PORT to another port (0: any free one)`,
+      `port ${port} of 127.0.0.1 is taken by another program: end that program, or set HTTP_PORT to another port (0: any free one)`,
     )
     return true
   })
@@ -139,7 +139,7 @@ test('a port that is taken ends with its number, its host and the setting to cha
 test('an address that is none of this machine ends with the setting to correct', async (t) => {
   await assert.rejects(start(t, { host: '192.0.2.1' }), (error: ServiceError) => {
     assert.equal(error.code, 'http/no-such-host')
-    assert.match(error.message, /^192\.0\.2\.1 is no address of this machine \(EADDRNOTAVAIL\): correct HTTP_HOST/)
+    assert.match(error.message, /^192\.0\.2\.1 is not an address of this machine \(EADDRNOTAVAIL\): correct HTTP_HOST/)
     return true
   })
 })

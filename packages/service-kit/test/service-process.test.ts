@@ -61,14 +61,14 @@ test('two signals of one keystroke are one: the time budget is what ends a servi
   process.kill(service.child.pid as number, 'SIGINT')
   process.kill(service.child.pid as number, 'SIGTERM')
   await service.ends()
-  assert.match(service.lines.at(-1)?.msg ?? '', /^did not stop within SHUTDOWN_TIMEOUT/)
+  assert.match(service.lines.at(-1)?.msg ?? '', /^the service did not stop within SHUTDOWN_TIMEOUT/)
 })
 
 test('stopping has a time budget; past it the process ends at once and says which setting is the budget', async (t) => {
   const service = await start(t, 'never stops', { shutdownTimeout: 300 })
   service.child.kill('SIGTERM')
   assert.equal(await service.ends(), 143)
-  assert.match(service.lines.at(-1)?.msg ?? '', /^did not stop within SHUTDOWN_TIMEOUT \(0\.3 s\): the process ends at once/)
+  assert.match(service.lines.at(-1)?.msg ?? '', /^the service did not stop within SHUTDOWN_TIMEOUT \(0\.3 s\): the process ends at once/)
 })
 
 test('a disk that does not answer does not keep it from ending', async (t) => {

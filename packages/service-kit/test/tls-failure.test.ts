@@ -7,29 +7,29 @@ const failed = (code: string, message = 'x') => tlsFailure([Object.assign(new Er
 
 describe('the reason', () => {
   for (const [code, words] of [
-    ['SELF_SIGNED_CERT_IN_CHAIN', /authority that is not known here .*: name the authority/],
+    ['SELF_SIGNED_CERT_IN_CHAIN', /authority that this service does not know .*: name the authority/],
     ['DEPTH_ZERO_SELF_SIGNED_CERT', /name the authority/],
     ['UNABLE_TO_VERIFY_LEAF_SIGNATURE', /name the authority/],
     ['UNABLE_TO_GET_ISSUER_CERT_LOCALLY', /name the authority/],
     ['ERR_TLS_CERT_ALTNAME_INVALID', /for another name/],
     ['CERT_HAS_EXPIRED', /has expired/],
     ['CERT_NOT_YET_VALID', /not valid yet .*clocks/],
-    ['ERR_SSL_WRONG_VERSION_NUMBER', /speaks no TLS on this port/],
-    ['ERR_SSL_PACKET_LENGTH_TOO_LONG', /speaks no TLS on this port/],
-    ['ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED', /asks for a client certificate/],
-    ['ERR_SSL_SSLV3_ALERT_BAD_CERTIFICATE', /asks for a client certificate/],
-    ['ERR_SSL_SSL/TLS_ALERT_BAD_CERTIFICATE', /asks for a client certificate/],
+    ['ERR_SSL_WRONG_VERSION_NUMBER', /does not speak TLS on this port/],
+    ['ERR_SSL_PACKET_LENGTH_TOO_LONG', /does not speak TLS on this port/],
+    ['ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED', /requires a client certificate/],
+    ['ERR_SSL_SSLV3_ALERT_BAD_CERTIFICATE', /requires a client certificate/],
+    ['ERR_SSL_SSL/TLS_ALERT_BAD_CERTIFICATE', /requires a client certificate/],
     // Of no group of its own.
-    ['CERT_REVOKED', /do not agree about TLS \(CERT_REVOKED/],
-    ['ERR_SSL_NO_SHARED_CIPHER', /do not agree about TLS/],
-    ['ERR_TLS_INVALID_PROTOCOL_VERSION', /do not agree about TLS/],
+    ['CERT_REVOKED', /could not agree on TLS \(CERT_REVOKED/],
+    ['ERR_SSL_NO_SHARED_CIPHER', /could not agree on TLS/],
+    ['ERR_TLS_INVALID_PROTOCOL_VERSION', /could not agree on TLS/],
   ] as const) {
     test(`of ${code}`, () => assert.match(failed(code) ?? 'none', words))
   }
 
   test('of a handshake that was cut off', () => {
     const words = failed('ECONNRESET', 'Client network socket disconnected before secure TLS connection was established')
-    assert.match(words ?? 'none', /see whether this port speaks TLS/)
+    assert.match(words ?? 'none', /check whether this port speaks TLS/)
   })
 
   test('is none where it was not TLS', () => {

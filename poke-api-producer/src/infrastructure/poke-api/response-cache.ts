@@ -7,7 +7,7 @@
 import { rmSync } from 'node:fs'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { Writable } from 'node:stream'
-import { keepPrivate } from '@poke-api-pipeline/service-kit'
+import { keepPrivate, pragma, SQLITE, SqliteTransactions, schemaVersion } from '@poke-api-pipeline/service-kit'
 import type { interceptors } from 'undici'
 import { PokeApiError } from '../../errors.ts'
 
@@ -50,12 +50,9 @@ const SCHEMA = `
   PRAGMA user_version = ${FORMAT};
 `
 
-/** Primary result codes: https://www.sqlite.org/rescode.html */
-const CORRUPT = 11
-const NOT_A_DATABASE = 26
-
 interface Database {
   readonly db: DatabaseSync
+  readonly transactions: SqliteTransactions
   readonly get: StatementSync
   readonly set: StatementSync
   readonly forget: StatementSync
@@ -147,21 +144,16 @@ export class ResponseCache implements CacheStore {
   }
 
   #write(): void {
-    const { db, set, prune } = this.#database
+    const { transactions, set, prune } = this.#database
     const now = this.#options.now()
-    db.exec('BEGIN')
-    try {
+    transactions.run('write', () => {
       for (const [name, { value, body }] of this.#unwritten) set.run(name, JSON.stringify(value), body, now)
       this.#sincePruned += this.#unwritten.size
       if (this.#sincePruned >= PRUNED_AFTER) {
         prune.run(this.#maxEntries)
         this.#sincePruned = 0
       }
-      db.exec('COMMIT')
-    } catch (error) {
-      if (db.isTransaction) db.exec('ROLLBACK')
-      throw error
-    }
+    })
     // Only a write shows that the cache works again: reading succeeds on a full disk too.
     this.#failing = false
   }
@@ -231,24 +223,25 @@ class UnusableFile extends Error {}
 
 function isDamage(error: Error & { errcode?: number }): boolean {
   if (error instanceof UnusableFile) return true
-  return error.errcode !== undefined && [CORRUPT, NOT_A_DATABASE].includes(error.errcode & 0xff)
+  return error.errcode !== undefined && [SQLITE.corrupt, SQLITE.notADatabase].includes((error.errcode & 0xff) as 11 | 26)
 }
 
 /** @throws UnusableFile, and what SQLite throws */
 function prepareFile(db: DatabaseSync): void {
   // No other process uses it, so it is locked once. Nothing is synced: a file that a power cut has damaged is replaced by an empty one.
   db.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF')
-  const damage = String(db.prepare('PRAGMA quick_check(1)').get()?.quick_check)
+  const damage = String(pragma(db, 'quick_check(1)'))
   if (damage !== 'ok') throw new UnusableFile(damage.replaceAll('\n', ' '))
   const empty = db.prepare('SELECT 1 FROM sqlite_schema').get() === undefined
   if (empty) db.exec(SCHEMA)
-  const format = Number(db.prepare('PRAGMA user_version').get()?.user_version)
+  const format = schemaVersion(db)
   if (format !== FORMAT) throw new UnusableFile(`its format is ${format}, and this version writes ${FORMAT}`)
 }
 
 function statementsOf(db: DatabaseSync): Database {
   return {
     db,
+    transactions: new SqliteTransactions(db),
     get: db.prepare('SELECT value, body FROM answer WHERE name = ?'),
     set: db.prepare(
       'INSERT INTO answer VALUES (?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value, body = excluded.body, stored_at = excluded.stored_at',

@@ -12,13 +12,13 @@ function run(command: string, ...args: string[]) {
 }
 
 for (const command of ['start.ts', 'sweep.ts']) {
-  test(`${command} --help shows how it is used, and starts nothing`, () => {
+  test(`${command} --help shows its usage and starts nothing`, () => {
     const { status, stdout, stderr } = run(command, '--help')
     assert.deepEqual([status, stderr], [0, ''])
     assert.match(stdout, /^Usage: make /m)
   })
 
-  test(`${command} with an option that it does not know: which, and how it is used; exit code 64`, () => {
+  test(`${command} names an unknown option, shows its usage, and ends with exit code 64`, () => {
     const { status, stdout, stderr } = run(command, '--dta', 'x')
     assert.deepEqual([status, stdout], [64, ''])
     assert.match(stderr, /^Unknown option '--dta'[^\n]*\n\n.*^Usage: make /ms)

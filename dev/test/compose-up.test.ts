@@ -58,7 +58,7 @@ test('refuses fewer ports than consumers, and says which would do', async () => 
   assert.match(err, /CONSUMER_PORTS=8090-8091 has 2 ports, and 3 consumers need one each: set CONSUMER_PORTS=8090-8092/)
 })
 
-test('refuses what is no range of ports', async () => {
+test('refuses a text that is not a range of ports', async () => {
   const { code, err } = await makeUp({ CONSUMERS: '2', CONSUMER_PORTS: '8090..8091' })
   assert.notEqual(code, 0)
   assert.match(err, /CONSUMER_PORTS is "8090\.\.8091": give a port, or a range of ports/)
@@ -78,7 +78,7 @@ async function asksPokeApi(content: string): Promise<boolean> {
   return (await readFile(join(folder, 'asked'), 'utf8')).includes('check-api')
 }
 
-test('a POKE_API_URL in .env is used and not asked about, in whichever form it is written', async () => {
+test('a POKE_API_URL in .env is used without a check, however it is written', async () => {
   for (const set of [
     'POKE_API_URL=http://a',
     '\ufeffPOKE_API_URL=http://a\r\n',

@@ -13,7 +13,7 @@ async function composeVariables(): Promise<Record<string, { default: string }>> 
   return Object.fromEntries(variables.map(([, name, text]) => [name, { default: text ?? '' }]))
 }
 
-test('.env.example names settings and variables of compose.yaml that there are, with their defaults', async () => {
+test('.env.example names only existing settings and variables of compose.yaml, with their defaults', async () => {
   const example = await read('.env.example')
   const given = [...example.matchAll(/^#?([A-Z_]+)=(.*)$/gm)].map(([, name, value]) => [name, value])
   const settings: Record<string, { default: string }> = { ...(await composeVariables()), ...PRODUCER, ...CONSUMER }

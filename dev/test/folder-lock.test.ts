@@ -20,7 +20,7 @@ function taken(folder: string, command: string): FolderLock {
   return result.lock
 }
 
-test('the second one is told who the first one is, and gets the lock after it', async (t) => {
+test('the second process learns who has the lock, and gets it after the first one', async (t) => {
   const dir = await folder(t)
   const first = taken(dir, 'make start')
   first.tell({ page: 'http://127.0.0.1:8080', processes: { kafka: 17 } })
@@ -34,7 +34,7 @@ test('the second one is told who the first one is, and gets the lock after it', 
   taken(dir, 'make sweep').release()
 })
 
-test('a lock ends with its process, however that ends', async (t) => {
+test('a lock is released when its process ends, however it ends', async (t) => {
   const dir = await folder(t)
   const module = new URL('../folder-lock.ts', import.meta.url)
   const script = `const { lockFolder } = await import(${JSON.stringify(module.href)}); lockFolder(${JSON.stringify(dir)}, 'make start'); console.log('locked'); setInterval(() => {}, 1000)`

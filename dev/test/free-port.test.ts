@@ -4,7 +4,7 @@ import { createServer } from 'node:net'
 import { test } from 'node:test'
 import { freePort, isPortFree } from '../free-port.ts'
 
-test('a port that somebody listens on is not free, and another one is named instead', async (t) => {
+test('a port that another program uses is not free, and another one is chosen', async (t) => {
   const port = await freePort()
   assert.ok(port >= 20_000 && port < 32_000)
   assert.equal(await isPortFree(port), true)
@@ -17,7 +17,7 @@ test('a port that somebody listens on is not free, and another one is named inst
   assert.ok(draws.length < 2)
 })
 
-test('that none is free is said, after a hundred attempts', async (t) => {
+test('after a hundred attempts it fails and says that no port is free', async (t) => {
   const port = await freePort()
   const server = createServer().listen(port, '127.0.0.1')
   t.after(() => server.close())

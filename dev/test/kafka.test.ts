@@ -25,7 +25,7 @@ async function folder(): Promise<string> {
 }
 
 describe('one broker', () => {
-  test('keeps its topics and records over a stop, a kill, and a start by somebody else', async (t) => {
+  test('keeps its topics and records after a stop, a kill, and a start by another process', async (t) => {
     const dir = await folder()
     const first = await startKafka({ dir })
     t.after(() => first.kill())
@@ -46,7 +46,7 @@ describe('one broker', () => {
     assert.equal(await endOf(second.brokers, 'kept'), 2)
   })
 
-  test('makes no topic that nobody asked for, and takes settings', async (t) => {
+  test('creates no topic by itself, and accepts settings', async (t) => {
     const dir = await folder()
     const kafka = await startKafka({ dir, config: { 'message.max.bytes': 4711 } })
     t.after(() => kafka.stop())
@@ -56,7 +56,7 @@ describe('one broker', () => {
     assert.match(settings, /^listeners=PLAINTEXT:\/\/127\.0\.0\.1:\d+,CONTROLLER:\/\/127\.0\.0\.1:\d+$/m)
   })
 
-  test('that cannot start says why, with the words of its log', async (t) => {
+  test('that cannot start says why, and quotes its log', async (t) => {
     const dir = await folder()
     const port = await freePort()
     const squatter = createServer().listen(port, '127.0.0.1')
@@ -72,14 +72,14 @@ describe('one broker', () => {
     })
   })
 
-  test('does not take another broker, which has its port, for itself', async (t) => {
+  test('does not mistake another broker on its port for itself', async (t) => {
     const first = await startKafka({ dir: await folder() })
     t.after(() => first.stop())
     await assert.rejects(startKafka({ dir: await folder(), port: first.port }), PortTaken)
     assert.equal(first.running, true)
   })
 
-  test('ends with the process that started it, even where that is killed', async () => {
+  test('ends with the process that started it, even if that is killed', async () => {
     const dir = await folder()
     const module = new URL('../kafka.ts', import.meta.url).href
     const script =
@@ -96,7 +96,7 @@ describe('one broker', () => {
   })
 })
 
-test('a cluster of three keeps a replicated topic when one broker is killed, and takes that one back', async (t) => {
+test('a cluster of three keeps a replicated topic when one broker is killed, and the broker can rejoin', async (t) => {
   const cluster = await startCluster(3, { dir: await folder() })
   t.after(() => cluster.stop())
   await createTopic(cluster.brokers, 'replicated', 1, 3)

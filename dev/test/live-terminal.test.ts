@@ -43,7 +43,7 @@ class FakeTerminal extends Writable {
 const open = (stream: FakeTerminal, env: NodeJS.ProcessEnv = {}) => new LiveTerminal(stream as unknown as NodeJS.WriteStream, env)
 
 describe('in a terminal', () => {
-  test('a picture takes the place of the last one, also a shorter one', () => {
+  test('a picture replaces the previous one, also if it is shorter', () => {
     const stream = new FakeTerminal(true)
     const terminal = open(stream)
     terminal.draw(['one', 'two', 'three'])
@@ -51,7 +51,7 @@ describe('in a terminal', () => {
     assert.deepEqual(stream.lines, ['four', 'five', ''])
   })
 
-  test('what is said stays above the picture', () => {
+  test('messages stay above the picture', () => {
     const stream = new FakeTerminal(true)
     const terminal = open(stream)
     terminal.say('Kafka runs')
@@ -61,7 +61,7 @@ describe('in a terminal', () => {
     assert.deepEqual(stream.lines, ['Kafka runs', 'The producer died:', ' | its last words', 'next picture', 'of two lines', ''])
   })
 
-  test('a picture that was left stays, and what comes next is below it', () => {
+  test('a finished picture stays, and later output is below it', () => {
     const stream = new FakeTerminal(true)
     const terminal = open(stream)
     terminal.draw(['last picture'])
@@ -70,14 +70,14 @@ describe('in a terminal', () => {
     assert.deepEqual(stream.lines, ['last picture', 'stopping', ''])
   })
 
-  test('a picture is cut to the height of the screen, whose top cannot be drawn over', () => {
+  test('a picture is cut to the height of the screen, because lines above it cannot be overwritten', () => {
     const stream = new FakeTerminal(true)
     stream.rows = 4
     open(stream).draw(['1', '2', '3', '4', '5'])
     assert.deepEqual(stream.lines, ['1', '2', '3', ''])
   })
 
-  test('lines that a narrower terminal has wrapped are drawn over as well', () => {
+  test('lines that a narrower terminal has wrapped are overwritten as well', () => {
     const stream = new FakeTerminal(true)
     const terminal = open(stream)
     terminal.draw(['x'.repeat(30), 'short'])
@@ -95,7 +95,7 @@ describe('without a terminal', () => {
     ['a pipe', new FakeTerminal(false), {}],
     ['a terminal that can do nothing', new FakeTerminal(true), { TERM: 'dumb' }],
   ] as const) {
-    test(`${name} gets lines alone, without colours`, () => {
+    test(`${name} gets only lines, without colours`, () => {
       const terminal = open(stream, env)
       terminal.draw(['picture'])
       terminal.say('said')

@@ -41,7 +41,7 @@ const places = [
 ] as const
 
 describe('the picture of make start', () => {
-  test('shows figures, counts as bars, and where the page is, last', () => {
+  test('shows figures, counts as bars, and at its end the address of the page', () => {
     const lines = drawScene({ reading: running, places }, plain)
     assert.deepEqual(lines, [
       '',
@@ -56,20 +56,20 @@ describe('the picture of make start', () => {
     ])
   })
 
-  test('says that there is nothing yet, and dashes for what nobody knows', () => {
+  test('says that nothing was counted yet, and shows dashes for unknown figures', () => {
     const lines = drawScene({ reading: nothing, places }, plain)
     assert.equal(lines[1], 'Since the first start: captured –  waiting to be sent –  lag –  counted –')
     assert.equal(lines[3], 'Nothing is counted yet.')
   })
 
-  test('shows duplicates and dead letters where there are any, and what is in the way', () => {
+  test('shows duplicates, dead letters and the reasons of services that are not ready', () => {
     const reading = { ...running, duplicates: 2, deadLetters: 1, problems: ['producer: kafka: no broker answers'] }
     const lines = drawScene({ reading, places }, { ...plain, columns: 120 })
     assert.match(lines[1] ?? '', /lag 0 {2}counted 82 {2}duplicates left out 2 {2}dead letters 1$/)
     assert.equal(lines[2], '! producer: kafka: no broker answers')
   })
 
-  test('takes a second line for figures that have no room, and tells apart what is held back', () => {
+  test('puts figures that do not fit on a second line, and shows held back records apart from the lag', () => {
     const reading = { ...running, captured: 2_000_000, counted: 1_999_990, lag: 9, heldBack: 4, duplicates: 0 }
     assert.deepEqual(drawScene({ reading, places }, plain).slice(1, 3), [
       'Since the first start: captured 2,000,000  waiting to be sent 1',
@@ -99,7 +99,7 @@ describe('the picture of make start', () => {
     }
   }
 
-  test('uses two columns on a usual terminal, so that all 18 types show', () => {
+  test('uses two columns on a common terminal, so that it shows all 18 types', () => {
     const lines = drawCounts(all, { ...plain, rows: 24 }, 12)
     assert.equal(lines.length, 9)
     assert.match(lines[0] ?? '', /^water {5}█+ {2}192 {3}bug {7}█+▋? +106$/)
@@ -110,13 +110,13 @@ describe('the picture of make start', () => {
       )
   })
 
-  test('says how many types do not show', () => {
+  test('says how many types it leaves out', () => {
     const lines = drawCounts(all, { ...plain, columns: 40 }, 5)
     assert.equal(lines.length, 5)
     assert.equal(lines[4], '… and 14 more')
   })
 
-  test('is one line where there is no terminal', () => {
+  test('is one line without a terminal', () => {
     assert.equal(
       sceneInALine({ reading: running, places }),
       'Since the first start: captured 83, waiting to be sent 1, lag 0, counted 82; of 3 types: water 12, bug 6, ice 1',
@@ -131,23 +131,23 @@ describe('the picture of make start', () => {
 describe('the picture of make sweep', () => {
   const sweeping = { ...running, captured: 450, lag: 10, duplicates: 8, sweep: { done: 450, total: 1351, leftOut: 0 } }
 
-  test('shows how far it is and how long it still takes', () => {
+  test('shows the progress and the remaining time', () => {
     const lines = drawSweep({ reading: sweeping, running: 10, doneAtFirst: 0 }, plain)
     assert.equal(lines[1], `▕${'█'.repeat(13)}▎${' '.repeat(26)}▏ 33 %  450 of 1,351  21 s left`)
     assert.deepEqual(lines.slice(2), ['captured 450  waiting to be sent 1  lag 10', 'In all sweeps here: types 19, duplicates left out 8'])
   })
 
-  test('tells what was left out', () => {
+  test('names how many Pokémon were left out', () => {
     const reading = { ...sweeping, sweep: { done: 450, total: 1351, leftOut: 2 } }
     assert.match(drawSweep({ reading, running: 10, doneAtFirst: 0 }, plain)[2] ?? '', /^captured 448 {2}left out 2 /)
     assert.match(sweepInALine({ reading, running: 10, doneAtFirst: 0 }), /^448 of 1351 captured, 2 left out, lag 10/)
   })
 
-  test('takes the pace of a continued sweep from what was done since it went on', () => {
+  test('measures the pace of a continued sweep from its continuation on', () => {
     assert.equal(sweepInALine({ reading: sweeping, running: 10, doneAtFirst: 350 }), '450 of 1351 captured, lag 10; 1 min 31 s left')
   })
 
-  test('promises nothing before there is a pace, and at the end', () => {
+  test('shows no remaining time before a pace is known, and none at the end', () => {
     assert.doesNotMatch(sweepInALine({ reading: sweeping, running: 0.5, doneAtFirst: 0 }), /left/)
     const done = { ...sweeping, sweep: { done: 1351, total: 1351, leftOut: 0 } }
     assert.doesNotMatch(sweepInALine({ reading: done, running: 30, doneAtFirst: 0 }), /left/)
@@ -165,7 +165,7 @@ describe('the picture of make sweep', () => {
 })
 
 describe('parts of pictures', () => {
-  test('a bar is never longer than its room, and never empty for something', () => {
+  test('a bar is never longer than its space, and never empty for a positive number', () => {
     assert.equal(bar(0, 10, 4), '    ')
     assert.equal(bar(1, 1000, 4), '▏   ')
     assert.equal(bar(5, 10, 4), '██  ')
@@ -186,7 +186,7 @@ describe('parts of pictures', () => {
   })
 })
 
-test('whatever a type is called, the picture has nothing in it that a terminal obeys', () => {
+test('the picture contains no control characters, whatever a type is called', () => {
   const counts = new Map([['\u001b[2J\u202ered\n', 3]])
   const shown = String.raw`\u001b[2J\u202ered\u000a`
   for (const text of [drawCounts(counts, plain, 5).join('|'), sceneInALine({ reading: { ...running, counts }, places })]) {

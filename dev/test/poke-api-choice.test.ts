@@ -6,7 +6,7 @@ import { type TestContext, test } from 'node:test'
 import { choosePokeApi } from '../poke-api-choice.ts'
 import { servePokeApi } from '../poke-api-server.ts'
 
-test('what the user says wins, unasked', async () => {
+test('the user’s setting is used without a check', async () => {
   const { url, kind, what } = await choosePokeApi('http://127.0.0.1:1/api/v2')
   assert.deepEqual(
     { url, kind, what },
@@ -14,7 +14,7 @@ test('what the user says wins, unasked', async () => {
   )
 })
 
-test('the live PokeAPI is used where it gives a real Pokémon', async (t) => {
+test('the live PokeAPI is used if it returns a real Pokémon', async (t) => {
   const live = await servePokeApi()
   t.after(() => live.close())
   const choice = await choosePokeApi(undefined, { live: live.url })
@@ -41,7 +41,7 @@ for (const [name, answer, why] of [
   ['an API without Pokémon', (_, response) => response.writeHead(404).end(), /answered with status 404/],
   ['a failing API', (_, response) => response.writeHead(503).end(), /answered with status 503/],
 ] as [string, RequestListener, RegExp][]) {
-  test(`${name} is not taken for PokeAPI: the bundled Pokédex is served instead`, async (t) => {
+  test(`${name} is not mistaken for PokeAPI: the bundled Pokédex is used instead`, async (t) => {
     const choice = await choosePokeApi(undefined, { live: await serve(t, answer) })
     t.after(() => choice.close())
     assert.equal(choice.kind, 'bundled')
@@ -52,13 +52,13 @@ for (const [name, answer, why] of [
   })
 }
 
-test('where nobody answers, that is the reason', async (t) => {
+test('if no server answers, the reason says so', async (t) => {
   const choice = await choosePokeApi(undefined, { live: 'http://127.0.0.1:1/api/v2' })
   t.after(() => choice.close())
   assert.match(choice.what, /^the bundled Pokédex at http:\/\/127\.0\.0\.1:\d+\/api\/v2 \(the live one /)
 })
 
-test('the live one is requested through the same proxy as the producer’s, and its refusal is the reason', async (t) => {
+test('the live PokeAPI is requested through the producer’s proxy, and the reason quotes a refusal of the proxy', async (t) => {
   const asked: (string | undefined)[] = []
   const proxy = await serve(t, (request, response) => {
     asked.push(request.url)

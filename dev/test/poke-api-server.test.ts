@@ -20,14 +20,14 @@ describe('with the bundled Pokédex', () => {
   })
   after(() => server.close())
 
-  test('a Pokémon is found by id and by name, with and without a slash at the end', async () => {
+  test('returns a Pokémon by id and by name, with and without a slash at the end', async () => {
     const bodies = []
     for (const path of ['25/', '25', 'pikachu/', 'pikachu']) bodies.push(await (await fetch(`${server.url}/pokemon/${path}`)).json())
     const pikachu = { id: 25, name: 'pikachu', types: [{ slot: 1, type: { name: 'electric', url: `${server.url}/type/13/` } }] }
     assert.deepEqual(bodies, [pikachu, pikachu, pikachu, pikachu])
   })
 
-  test('it may be kept for a day, is known again by its ETag, and says that it is bundled', async () => {
+  test('an answer can be cached for a day, can be confirmed by its ETag, and says that it is bundled', async () => {
     const first = await fetch(`${server.url}/pokemon/25/`)
     assert.equal(first.headers.get('cache-control'), 'public, max-age=86400')
     assert.equal(first.headers.get('x-poke-api-origin'), 'bundled')
@@ -41,7 +41,7 @@ describe('with the bundled Pokédex', () => {
     assert.equal(other.status, 200)
   })
 
-  test('the list has pages of 20 unless told otherwise, with links to those around', async () => {
+  test('the list has pages of 20 by default, with links to the previous and the next page', async () => {
     const first = (await (await fetch(`${server.url}/pokemon/`)).json()) as Page
     assert.deepEqual([first.count, first.results.length, first.previous], [1351, 20, null])
     assert.equal(first.next, `${server.url}/pokemon?offset=20&limit=20`)
@@ -51,13 +51,13 @@ describe('with the bundled Pokédex', () => {
     assert.equal(second.previous, `${server.url}/pokemon?offset=0&limit=20`)
   })
 
-  test('the list is whole when enough is asked for, and ids beyond 10000 are in it', async () => {
+  test('the list is complete if the limit allows it, and contains ids beyond 10000', async () => {
     const all = (await (await fetch(`${server.url}/pokemon?limit=100000&offset=0`)).json()) as Page
     assert.deepEqual([all.results.length, all.next, all.previous], [1351, null, null])
     assert.equal(all.results.at(-1)?.url, `${server.url}/pokemon/10326/`)
   })
 
-  test('following the links from page to page shows every Pokémon once', async () => {
+  test('following the links from page to page returns every Pokémon once', async () => {
     const names = []
     let next: string | null = `${server.url}/pokemon?limit=500`
     while (next !== null) {
@@ -76,7 +76,7 @@ describe('with the bundled Pokédex', () => {
     })
   }
 
-  test('nothing but GET and HEAD is allowed', async () => {
+  test('only GET and HEAD are allowed', async () => {
     assert.equal((await fetch(`${server.url}/pokemon/25`, { method: 'POST' })).status, 405)
     const head = await fetch(`${server.url}/pokemon/25`, { method: 'HEAD' })
     assert.deepEqual([head.status, await head.text()], [200, ''])
@@ -84,7 +84,7 @@ describe('with the bundled Pokédex', () => {
 })
 
 describe('with a folder of real bodies', () => {
-  test('they are served whole, with absolute URLs, and not as bundled', async (t) => {
+  test('they are served unchanged but for absolute URLs, and not marked as bundled', async (t) => {
     const folder = await mkdtemp(join(tmpdir(), 'bodies-'))
     t.after(() => rm(folder, { recursive: true }))
     await writeFile(join(folder, 'index.json'), JSON.stringify({ results: [{ name: 'ditto', url: '/api/v2/pokemon/132/' }] }))

@@ -18,7 +18,7 @@ describe('the bundled Pokédex', () => {
     assert.equal(new Set(pokedex.pokemon.map(([, name]) => name)).size, 1351)
   })
 
-  test('counts every type as often as PokeAPI does', () => {
+  test('has each type as often as PokeAPI', () => {
     const counts: Record<string, number> = {}
     for (const [, , types] of pokedex.pokemon) for (const type of types) counts[type] = (counts[type] ?? 0) + 1
     assert.deepEqual(Object.fromEntries(Object.entries(counts).sort()), COUNTS_OF_A_SWEEP)
@@ -33,7 +33,7 @@ describe('the bundled Pokédex', () => {
     assert.match(pokedex.license, /BSD 3-Clause/)
   })
 
-  test('is what make-pokedex.ts writes', () => {
+  test('is the output of make-pokedex.ts', () => {
     assert.equal(formatPokedex(pokedex), bundled)
   })
 })
@@ -46,7 +46,7 @@ describe('making a Pokédex from bodies', () => {
     types: types.map(([type, typeId], index) => ({ slot: index + 1, type: { name: type, url: `/api/v2/type/${typeId}/` } })),
   })
 
-  test('keeps ids, names and types, in the order of ids', async (t) => {
+  test('keeps ids, names and types, ordered by id', async (t) => {
     const folder = await mkdtemp(join(tmpdir(), 'pokedex-'))
     t.after(() => rm(folder, { recursive: true }))
     await writeFile(join(folder, 'index.json'), '{}')
@@ -60,7 +60,7 @@ describe('making a Pokédex from bodies', () => {
     assert.deepEqual(made.types, { poison: 4, grass: 12, electric: 13 })
   })
 
-  test('refuses a folder in which one body is no Pokémon', async (t) => {
+  test('refuses a folder with a body that is not a Pokémon', async (t) => {
     const folder = await mkdtemp(join(tmpdir(), 'pokedex-'))
     t.after(() => rm(folder, { recursive: true }))
     await writeFile(join(folder, '25.json'), '"OK"')

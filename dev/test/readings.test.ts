@@ -24,7 +24,7 @@ describe("Prometheus' text format", () => {
     ].join('\n'),
   )
 
-  test('gives samples with labels and values', () => {
+  test('is parsed into samples with labels and values', () => {
     assert.deepEqual(metrics.get('poke_lag_records'), [
       { labels: { partition: '0' }, value: 3 },
       { labels: { partition: '1' }, value: 450 },
@@ -34,7 +34,7 @@ describe("Prometheus' text format", () => {
     assert.equal(metrics.get('no'), undefined)
   })
 
-  test('sums over labels, and knows what is not there', () => {
+  test('is summed over labels, and a missing metric is unknown', () => {
     assert.deepEqual([sumOf(metrics, 'poke_lag_records'), sumOf(metrics, 'poke_outbox_depth_events')], [453, 7])
     assert.equal(sumOf(metrics, 'poke_captures_total'), null)
   })
@@ -79,14 +79,14 @@ describe('the services', () => {
     )
   })
 
-  test('that do not answer leave dashes and no error', async () => {
+  test('that do not answer result in dashes and no error', async () => {
     const away = { name: 'producer', url: 'http://127.0.0.1:1' }
     const readings = new Readings(away, { name: 'consumer', url: null }, join(tmpdir(), 'there-is-no-such-file'))
     const { captured, lag, problems, counts } = await readings.read()
     assert.deepEqual({ captured, lag, problems, counts }, { captured: null, lag: null, problems: [], counts: new Map() })
   })
 
-  test('what was counted stays while the consumer cannot be asked; what nobody can know then is not shown', async (t) => {
+  test('counts stay while the consumer does not answer, and unknown figures are not shown', async (t) => {
     const producer: Mutable = { name: 'producer', url: await serve(t, 'poke_outbox_captured_events 10\npoke_outbox_depth_events 1\n', []) }
     const group = { counted: 5, duplicates: 1, deadLetters: 0, lag: 3, heldBack: 0 }
     const consumer: Mutable = { name: 'consumer', url: await serve(t, '', [], group) }
@@ -108,7 +108,7 @@ describe('the services', () => {
     assert.deepEqual(await take(), { ...away, counted: 0, lag: 8 })
   })
 
-  test('what was counted is asked for before what was captured: an event may go all the way in between', async (t) => {
+  test('counts are read before captures, because an event can be counted between the two reads', async (t) => {
     const asked: string[] = []
     const hear = (name: string) => (url: string) => asked.push(`${name} ${url}`)
     const producer = { name: 'producer', url: await serve(t, '', [], null, hear('producer')) }
@@ -118,7 +118,7 @@ describe('the services', () => {
     assert.ok(asked.indexOf('consumer /api/partitions') < asked.indexOf('producer /metrics'), asked.join(', '))
   })
 
-  test('a file of counts that is none is an error', async (t) => {
+  test('a file that contains no counts is an error', async (t) => {
     const folder = await mkdtemp(join(tmpdir(), 'readings-'))
     t.after(() => rm(folder, { recursive: true }))
     await writeFile(join(folder, 'type-counts.json'), '{"types":')

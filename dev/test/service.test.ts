@@ -53,7 +53,7 @@ async function runService(t: TestContext, program: string, env: NodeJS.ProcessEn
 const LISTENS = "process.send({ type: 'listening', port: 4711 }); setInterval(() => {}, 1000)\n"
 
 describe('a service', () => {
-  test('tells its port, is asked to end, and ends', async (t) => {
+  test('reports its port, and ends when it is asked to', async (t) => {
     const { service, next } = await runService(t, `process.on('SIGTERM', () => process.exit(0)); ${LISTENS}`)
     assert.partialDeepStrictEqual(await next('listening'), { port: 4711 })
     assert.equal(service.url, 'http://127.0.0.1:4711')
@@ -62,7 +62,7 @@ describe('a service', () => {
     assert.deepEqual([service.pid, service.url], [null, null])
   })
 
-  test('that does not end when it is asked is ended', async (t) => {
+  test('that does not end when it is asked to is killed', async (t) => {
     const { service, next } = await runService(t, `process.on('SIGTERM', () => {}); ${LISTENS}`)
     await next('listening')
     await service.stop(50)
@@ -79,7 +79,7 @@ describe('a service', () => {
     assert.notEqual(service.pid, first)
   })
 
-  test('that fails again and again waits longer each time, and its last words of this time are told', async (t) => {
+  test('that fails repeatedly is started after growing pauses, and its last message of this start is reported', async (t) => {
     const words = '{"time":"2026-08-08T10:11:12.000Z","level":"fatal","msg":"the outbox\\\\u001b[31m is away"}'
     const { next } = await runService(t, `console.log('${words}'); process.exit(70)`)
     assert.partialDeepStrictEqual(await next('died'), {
@@ -90,19 +90,19 @@ describe('a service', () => {
     assert.partialDeepStrictEqual(await next('died'), { again: 500 })
   })
 
-  test('that cannot go on as it is set up is not started again', async (t) => {
+  test('that cannot run with its settings is not started again', async (t) => {
     const { service, next } = await runService(t, 'console.error(\'HTTP_PORT is "x"\'); process.exit(78)')
     assert.partialDeepStrictEqual(await next('fatal'), { exitCode: 78, lastLines: ['HTTP_PORT is "x"'] })
     assert.equal(service.pid, null)
   })
 
-  test('that cannot make its port or folder is tried once more', async (t) => {
+  test('that cannot open its port or create its folder is started once more', async (t) => {
     const { next } = await runService(t, 'process.exit(73)')
     await next('died')
     assert.partialDeepStrictEqual(await next('fatal'), { exitCode: 73 })
   })
 
-  test('that somebody else has asked to end starts again', async (t) => {
+  test('that another process has asked to end starts again', async (t) => {
     const { service, next } = await runService(t, `process.on('SIGTERM', () => process.exit(0)); ${LISTENS}`)
     await next('listening')
     process.kill(service.pid ?? 0, 'SIGTERM')
@@ -110,7 +110,7 @@ describe('a service', () => {
     await next('listening')
   })
 
-  test('that is done is not started again', async (t) => {
+  test('that has finished its work is not started again', async (t) => {
     const { next } = await runService(
       t,
       "process.send({ type: 'sweep-finished', captured: 1, types: { ice: 1 }, leftOut: { count: 0, lines: [] } }, () => process.exit(0))",
@@ -119,7 +119,7 @@ describe('a service', () => {
     await next('finished')
   })
 
-  test('that is done as far as it could be is not started again', async (t) => {
+  test('that has finished its work except for missing parts is not started again', async (t) => {
     const leftOut = { count: 1, lines: ['#7: types is empty'] }
     const message = JSON.stringify({ type: 'sweep-finished', captured: 1, types: { ice: 1 }, leftOut })
     const { next } = await runService(t, `process.send(${message}, () => process.exit(1))`)
@@ -127,7 +127,7 @@ describe('a service', () => {
     await next('finished')
   })
 
-  test('hears that its starter is gone', async (t) => {
+  test('notices that its parent process has ended', async (t) => {
     const dir = await mkdtemp(join(tmpdir(), 'service-'))
     t.after(() => rm(dir, { recursive: true }))
     const module = new URL('../service.ts', import.meta.url).href

@@ -5,15 +5,15 @@ import { differences, renderDifferences, rise, sum } from '../sweep-check.ts'
 
 const counts = (types: Record<string, number>) => new Map(Object.entries(types))
 
-test('counts rise by what is new, and also by less than nothing', () => {
+test('the rise of each type is its new count minus its old one, also where that is negative', () => {
   assert.deepEqual(rise(counts({ bug: 1, ice: 2, rock: 1 }), counts({ bug: 4, ice: 2, fire: 1 })), counts({ bug: 3, rock: -1, fire: 1 }))
 })
 
-test('equal counts differ in nothing, whatever their order', () => {
+test('equal counts have no differences, whatever their order', () => {
   assert.deepEqual(differences(counts({ bug: 1, ice: 2 }), counts({ ice: 2, bug: 1 })), [])
 })
 
-test('each type that differs is told with both numbers', () => {
+test('each type that differs is named with both numbers', () => {
   const rows = differences(counts({ bug: 3, ice: 2, fire: 10 }), counts({ bug: 3, ice: 3, water: 1, fire: 8 }))
   assert.deepEqual(rows, [
     { type: 'fire', captured: 10, counted: 8 },
@@ -31,7 +31,7 @@ test('each type that differs is told with both numbers', () => {
   )
 })
 
-test('a sum is over all types', () => {
+test('the sum includes all types', () => {
   assert.equal(sum(counts({ bug: 3, ice: 2 })), 5)
   assert.equal(sum(new Map()), 0)
 })

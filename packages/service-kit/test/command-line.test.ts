@@ -73,7 +73,7 @@ test('options reach their command, and the exit code is its own', async () => {
   assert.deepEqual([called[0]?.[0], called[0]?.[1].options], ['counts', { json: true }])
 })
 
-test('commands of several words, with arguments', async () => {
+test('commands can have several words, and arguments', async () => {
   assert.equal((await run('dead-letters', 'list')).called[0]?.[0], 'dead-letters list')
   const [name, { args }] = (await run('dead-letters', 'replay', '1', '2')).called[0] as [string, CommandInput]
   assert.deepEqual([name, args], ['dead-letters replay', ['1', '2']])
@@ -89,7 +89,7 @@ for (const [argv, why] of [
   [['dead-letters', 'list', '--json'], /Unknown option '--json'/],
   [['fail', 'usage'], /how\?/],
 ] as const) {
-  test(`${argv.join(' ')} is not understood: usage on the error output, exit code 64`, async () => {
+  test(`${argv.join(' ')} is refused with the usage on the error output and exit code 64`, async () => {
     const { exitCode, out, error } = await run(...argv)
     assert.equal(exitCode, 64)
     assert.equal(out, '')
@@ -121,11 +121,11 @@ test('--help shows commands, options and settings, and runs nothing', async () =
   }
 })
 
-test('an option that several commands have stands once in the help of them all', async () => {
+test('an option of several commands is listed once in the general help', async () => {
   assert.equal((await run('--help')).out.split('As JSON.').length, 2)
 })
 
-test('--help behind a command shows this command alone', async () => {
+test('--help after a command shows only this command', async () => {
   const { exitCode, out, called } = await run('counts', '--help')
   assert.deepEqual([exitCode, called], [0, []])
   assert.equal(
@@ -138,7 +138,7 @@ test('--help behind a command shows this command alone', async () => {
   )
 })
 
-test('--help behind the first words of several commands shows these', async () => {
+test('--help after the first words of several commands shows these commands', async () => {
   const { exitCode, out, error, called } = await run('dead-letters', '--help')
   assert.deepEqual([exitCode, error, called], [0, '', []])
   assert.equal(
@@ -153,12 +153,12 @@ test('--version shows name and version', async () => {
   assert.deepEqual([(await run('--version')).exitCode, (await run('--version')).out], [0, 'poke 1.2.3\n'])
 })
 
-test('an expected error is one message and its exit code', async () => {
+test('an expected error is printed as one message, and ends with its exit code', async () => {
   const { exitCode, error } = await run('fail', 'expected')
   assert.deepEqual([exitCode, error], [75, 'poke: the disk is full\n'])
 })
 
-test('a mistake in the program shows its stack, and is 70', async () => {
+test('a mistake in the program is printed with its stack, and ends with exit code 70', async () => {
   const { exitCode, error } = await run('fail', 'otherwise')
   assert.equal(exitCode, 70)
   assert.match(error, /^poke: a mistake in this program ends it: oh\nTypeError: oh\n {4}at /)

@@ -99,7 +99,7 @@ for (const [what, text] of Object.entries({
   })
 }
 
-test('a client that opens each connection anew that was closed does not keep its own address from health', async (t) => {
+test('a client that reopens each closed connection does not keep its own address from health', async (t) => {
   const { server } = await start(t)
   const held = hold(t, { port: server.port, from: '127.0.0.1', count: 400, text: HALF, again: true })
   await probeWhile(server, '127.0.0.1', held.opened(4000))
@@ -138,7 +138,7 @@ test('connections without a complete request are closed in time', async (t) => {
   }
 })
 
-test('a few requests sent ahead of their answers are all answered, and the connection has one place', async (t) => {
+test('a few pipelined requests are all answered, and their connection occupies one slot', async (t) => {
   const { server, sockets } = await start(t)
   const socket = connect(server.port, '127.0.0.1')
   socket.write('GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n'.repeat(4))
@@ -180,7 +180,7 @@ for (const [what, request, answer] of [
   })
 }
 
-test('a client is an IPv4 address, however it is written, or the first half of an IPv6 one', () => {
+test('a client is an IPv4 address, however it is written, or the first half of an IPv6 address', () => {
   assert.equal(clientOf('10.1.2.3'), '10.1.2.3')
   assert.equal(clientOf('::ffff:10.1.2.3'), '10.1.2.3')
   assert.equal(clientOf('::1'), '0:0:0:0::/64')

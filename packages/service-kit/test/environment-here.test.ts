@@ -28,13 +28,13 @@ test('an empty folder adds nothing', (t) => {
   assert.deepEqual(environmentHere({ HOME: '/home' }, NAMES, folder(t)), { env: { HOME: '/home' }, notice: null })
 })
 
-test('.env is read; what the environment has wins, also where it is empty', (t) => {
+test('.env is read, and a variable of the environment takes precedence, even if it is empty', (t) => {
   const dir = folder(t, { '.env': '# a comment\nLOG_LEVEL=debug\nSTORE_URL=sqlite:a\nKAFKA_BROKERS="a:1"\n' })
   const { env } = environmentHere({ STORE_URL: 'sqlite:b', LOG_LEVEL: '' }, NAMES, dir)
   assert.deepEqual(env, { LOG_LEVEL: '', STORE_URL: 'sqlite:b', KAFKA_BROKERS: 'a:1' })
 })
 
-test('.env may have been written by an editor or a shell of Windows: with a mark at its beginning, in UTF-16, with its ends of lines', (t) => {
+test('.env can have a byte order mark, UTF-16 and the line breaks of Windows', (t) => {
   const text = '\ufeffSTORE_URL="sqlite:a b"\r\nexport LOG_LEVEL=debug # ü\r\n'
   const big = Buffer.from(text, 'utf16le').swap16()
   for (const content of [Buffer.from(text), Buffer.from(text, 'utf16le'), big]) {
@@ -44,7 +44,7 @@ test('.env may have been written by an editor or a shell of Windows: with a mark
   }
 })
 
-test('a .env that is no text is refused, whichever setting it would have hidden', (t) => {
+test('a .env that is not text is refused', (t) => {
   const dir = folder(t)
   for (const content of [Buffer.from('A=\xe4\nSTORE_URL=sqlite:a', 'latin1'), Buffer.from([0xff, 0xfe, 0x41])]) {
     writeFileSync(join(dir, '.env'), content)
@@ -55,11 +55,11 @@ test('a .env that is no text is refused, whichever setting it would have hidden'
   }
 })
 
-test('a folder that is called .env is left in peace', (t) => {
+test('a folder that is called .env is ignored', (t) => {
   assert.deepEqual(environmentHere({}, NAMES, folder(t, { '.env/bin/python': '' })).env, {})
 })
 
-test('the settings of what runs here are taken, and that is said', (t) => {
+test('the settings of a pipeline that runs here are used, and a notice names them', (t) => {
   const { env, notice } = environmentHere({ LOG_LEVEL: 'warn' }, NAMES, folder(t, running(process.pid)))
   assert.deepEqual(env, { LOG_LEVEL: 'warn', ...SETTINGS })
   assert.equal(
@@ -69,7 +69,7 @@ test('the settings of what runs here are taken, and that is said', (t) => {
   assert.deepEqual(environmentHere({}, ['KAFKA_BROKERS'], folder(t, running(process.pid))).env, { KAFKA_BROKERS: 'localhost:9093' })
 })
 
-test('who has set brokers or store gets none of them: counts belong to their Kafka', (t) => {
+test('none of them is used if the user has set brokers or store, because a store belongs to one Kafka', (t) => {
   for (const env of [{ KAFKA_BROKERS: 'a:1' }, { STORE_URL: 'sqlite:a' }]) {
     assert.deepEqual(environmentHere(env, NAMES, folder(t, running(process.pid))), { env, notice: null })
   }
@@ -77,7 +77,7 @@ test('who has set brokers or store gets none of them: counts belong to their Kaf
   assert.deepEqual(environmentHere({}, NAMES, dir), { env: { KAFKA_BROKERS: 'a:1' }, notice: null })
 })
 
-test('what .env sets for both, as topic or group, is no reason to leave the brokers and the store of what runs here alone', (t) => {
+test('brokers and store of a pipeline that runs here are used although .env sets topic or group for both', (t) => {
   const names = [...NAMES, 'KAFKA_TOPIC']
   const settings = { ...SETTINGS, KAFKA_TOPIC: 'pokemon' }
   const dir = folder(t, { ...running(process.pid, settings), '.env': 'KAFKA_TOPIC=pokemon\n' })
@@ -88,7 +88,7 @@ test('what .env sets for both, as topic or group, is no reason to leave the brok
   assert.deepEqual(other, { env: { KAFKA_TOPIC: 'other' }, notice: null })
 })
 
-test('what a killed one left, half a file, and another program’s are nothing', (t) => {
+test('a file that a killed pipeline left, an incomplete one and another program’s are ignored', (t) => {
   const { pid } = spawnSync(process.execPath, ['--version'])
   for (const files of [
     running(pid),

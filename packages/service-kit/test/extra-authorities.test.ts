@@ -23,13 +23,13 @@ after(() => {
   rmSync(folder, { recursive: true })
 })
 
-test('where the process was started with the variable, or nobody has set it, nothing changes', () => {
+test('nothing changes if the process was started with the variable, or if it is not set', () => {
   for (const given of [{ NODE_EXTRA_CA_CERTS: '/nowhere' }, { NODE_EXTRA_CA_CERTS: '' }]) trustExtraAuthorities(given, given)
   trustExtraAuthorities({}, {})
   assert.deepEqual(trusted(), [fingerprintOf(first)])
 })
 
-test('a file without certificates, and none, are a wrong setting', () => {
+test('a file without certificates and a missing file are a wrong setting', () => {
   const file = join(folder, 'none.pem')
   writeFileSync(file, '-----BEGIN CERTIFICATE-----\nnone\n-----END CERTIFICATE-----\n')
   writeFileSync(join(folder, 'empty.pem'), '')
@@ -41,7 +41,7 @@ test('a file without certificates, and none, are a wrong setting', () => {
   assert.deepEqual(trusted(), [fingerprintOf(first)])
 })
 
-test('its authorities are trusted beside the others', () => {
+test('its authorities are trusted in addition to the others', () => {
   const file = join(folder, 'authority.pem')
   writeFileSync(file, `The authority of our proxy:\r\n${second}\n\n${third}\n`)
   trustExtraAuthorities({ NODE_EXTRA_CA_CERTS: file }, {})

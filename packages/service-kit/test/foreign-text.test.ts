@@ -16,20 +16,20 @@ const foreign = fc
 const HARMFUL = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u
 
 suite('text from outside', () => {
-  test('keeps letters of every script, and shows what cannot be printed by its number', () => {
+  test('keeps letters of every script, and escapes unprintable characters', () => {
     assert.equal(printable('Flabébé ポケモン 🐉'), 'Flabébé ポケモン 🐉')
     assert.equal(printable('\u001b[2Jred\r\n\u202emon\ud800'), String.raw`\u001b[2Jred\u000d\u000a\u202emon\ud800`)
     assert.equal(printable('\u{e0001}'), ['\\', 'u{e0001}'].join(''))
   })
 
-  test('is cut to so many characters, and says that it was', () => {
+  test('is cut to the given length, and ends with an ellipsis then', () => {
     assert.equal(printable('abcdef', 4), 'abc…')
     assert.equal(printable('abcd', 4), 'abcd')
     assert.equal(printable('🐉🐉🐉', 3), '🐉🐉🐉')
     assert.equal(printable('x'.repeat(1_000_000), 10), 'xxxxxxxxx…')
   })
 
-  test('has nothing harmful left, whatever it was, and is as long as asked at most', () => {
+  test('contains nothing harmful, whatever it was, and is not longer than asked', () => {
     fc.assert(
       fc.property(foreign, fc.integer({ min: 1, max: 200 }), (text, most) => {
         assert.ok(!HARMFUL.test(printable(text)))
@@ -40,7 +40,7 @@ suite('text from outside', () => {
     )
   })
 
-  test('in JSON means the same as before', () => {
+  test('in JSON keeps its meaning', () => {
     fc.assert(
       fc.property(foreign, (text) => {
         const json = printableJson(`${JSON.stringify([text])}\n`)

@@ -41,7 +41,7 @@ test('port 0 is any free port, and the server says which', async (t) => {
   assert.equal(server.url, `http://127.0.0.1:${server.port}`)
 })
 
-test('a sentence names the address of a server on this machine, and of one that listens everywhere the port alone', async (t) => {
+test('messages name the address of a server on this machine, and only the port of a server that listens on every address', async (t) => {
   const local = await start(t)
   assert.equal(local.shownAddress, local.url)
   const everywhere = await start(t, { host: '0.0.0.0' })
@@ -62,14 +62,14 @@ test('a request with two Host headers is refused, whichever they are', async (t)
   }
 })
 
-test('it is live as long as it answers', async (t) => {
+test('it is live while it answers', async (t) => {
   const health = new Health()
   health.add('kafka', () => 'away')
   const { status, text } = await get(await start(t, { health }), '/health/live')
   assert.deepEqual([status, JSON.parse(text)], [200, { status: 'live' }])
 })
 
-test('it is ready, or says why not, as things are now', async (t) => {
+test('it is ready, or says why not, at the time of the request', async (t) => {
   const health = new Health()
   let broker: string | null = null
   health.add('kafka', () => broker)
@@ -93,7 +93,7 @@ test('metrics come in the text format of Prometheus, with those of the process',
   assert.match(text, /^process_cpu_seconds_total /m)
 })
 
-test('two registries know nothing of each other', async () => {
+test('two registries are independent', async () => {
   const registry = createRegistry()
   new Counter({ name: 'poke_captures_total', help: 'Captures.', registers: [registry] })
   const other = createRegistry()
@@ -105,7 +105,7 @@ test('further routes can be registered', async (t) => {
   assert.equal((await get(server, '/api/hello')).text, '{"hello":"world"}')
 })
 
-test('a failing route answers 500 without its reason, which is logged', async (t) => {
+test('a failing route answers 500 and logs the reason, which the answer does not contain', async (t) => {
   const fail = async () => {
     throw new Error('the secret reason')
   }
@@ -116,11 +116,11 @@ test('a failing route answers 500 without its reason, which is logged', async (t
   assert.match(lines.at(-1) ?? '', /the secret reason/)
 })
 
-test('what does not exist answers 404', async (t) => {
+test('an unknown path answers 404', async (t) => {
   assert.equal((await get(await start(t), '/nothing')).status, 404)
 })
 
-test('a port that is taken ends with its number, its host and the setting to change', async (t) => {
+test('a taken port is an error that names port, host and the setting to change', async (t) => {
   const other = createServer().listen(0, '127.0.0.1')
   t.after(() => other.close())
   await new Promise((resolve) => other.once('listening', resolve))
@@ -136,7 +136,7 @@ test('a port that is taken ends with its number, its host and the setting to cha
   })
 })
 
-test('an address that is none of this machine ends with the setting to correct', async (t) => {
+test('an address that does not belong to this machine is an error that names the setting to correct', async (t) => {
   await assert.rejects(start(t, { host: '192.0.2.1' }), (error: ServiceError) => {
     assert.equal(error.code, 'http/no-such-host')
     assert.match(error.message, /^192\.0\.2\.1 is not an address of this machine \(EADDRNOTAVAIL\): correct HTTP_HOST/)
@@ -144,7 +144,7 @@ test('an address that is none of this machine ends with the setting to correct',
   })
 })
 
-test('a plugin that fails is the failure of the start', async () => {
+test('the start fails if a plugin fails', async () => {
   const failing = startHttpServer({
     host: '127.0.0.1',
     port: 0,
@@ -160,13 +160,13 @@ test('a plugin that fails is the failure of the start', async () => {
   await assert.rejects(failing, /no page here/)
 })
 
-test('headers are bounded', async (t) => {
+test('the size of headers is bounded', async (t) => {
   const server = await start(t)
   const response = await fetch(`${server.url}/health/live`, { headers: { 'x-long': 'x'.repeat(20_000) } })
   assert.equal(response.status, 431)
 })
 
-test('bodies are bounded', async (t) => {
+test('the size of bodies is bounded', async (t) => {
   const server = await start(t, { plugins: [async (app) => void app.post('/api/echo', async ({ body }) => body)] })
   const response = await fetch(`${server.url}/api/echo`, {
     method: 'POST',

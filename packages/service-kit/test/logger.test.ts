@@ -30,7 +30,7 @@ test('a line is JSON with time, level, service and message', async () => {
   assert.deepEqual({ ...line, time: '' }, { time: '', level: 'warn', service: 'poke-api-producer', id: 25, msg: 'hello' })
 })
 
-test('an expected error is logged by code, message and cause, without stacks', async () => {
+test('an expected error is logged with code, message and cause, without a stack', async () => {
   const error = new ServiceError('Kafka is away', {
     code: 'publish/unreachable',
     exitCode: 75,
@@ -46,7 +46,7 @@ test('an unexpected error is logged with its stack', async () => {
   assert.match((line.err as { stack: string }).stack, /TypeError: x is undefined\n {4}at /)
 })
 
-test('what is below the level is not written', async () => {
+test('lines below the level are not written', async () => {
   const { stream, lines } = memory()
   const logger = await createLogger({ service: 's', level: 'warn', format: 'json', stream })
   logger.info('hidden')
@@ -54,7 +54,7 @@ test('what is below the level is not written', async () => {
   assert.equal(lines().length, 1)
 })
 
-test('a readable line is for people, and has no colours where it is collected', async () => {
+test('a readable line has no colours if another program collects it', async () => {
   const { stream, lines } = memory()
   const logger = await createLogger({ service: 's', level: 'info', format: 'readable', stream })
   logger.info({ captured: 3 }, 'captured 3')

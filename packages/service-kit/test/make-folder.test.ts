@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { makeFolder } from '../src/make-folder.ts'
 
-test('a folder is made with those above it, and one that is there is left as it is', (t) => {
+test('a folder is created with its parents, and an existing one is left as it is', (t) => {
   const dir = mkdtempSync(join(tmpdir(), 'make-folder-'))
   t.after(() => rmSync(dir, { recursive: true }))
   const deep = join(dir, 'a', 'b', 'c')
@@ -16,7 +16,7 @@ test('a folder is made with those above it, and one that is there is left as it 
   makeFolder(`${deep}/`)
 })
 
-test('where a file stands in the way, the system’s error says so', (t) => {
+test('a file in the place of the folder is an error of the system', (t) => {
   const dir = mkdtempSync(join(tmpdir(), 'make-folder-'))
   t.after(() => rmSync(dir, { recursive: true }))
   writeFileSync(join(dir, 'file'), '')
@@ -24,6 +24,6 @@ test('where a file stands in the way, the system’s error says so', (t) => {
   assert.throws(() => makeFolder(join(dir, 'file', 'a', 'b')), { code: /^(ENOTDIR|EEXIST)$/ })
 })
 
-test('where no folder can be made at all, it ends instead of trying for ever', { skip: !existsSync('/proc/self') && 'no /proc' }, () => {
+test('a folder that cannot be created is an error, and not an endless loop', { skip: !existsSync('/proc/self') && 'no /proc' }, () => {
   assert.throws(() => makeFolder('/proc/no-such/folder'), { code: 'ENOENT' })
 })

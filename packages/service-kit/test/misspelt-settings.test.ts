@@ -27,10 +27,10 @@ for (const [given, meant] of [
   ['CAPTURE_MODUS', 'CAPTURE_MODE'],
   ['DATADIR', 'DATA_DIR'],
 ] as const) {
-  test(`${given} is taken for ${meant}`, () => assert.deepEqual(misspelt(SETTINGS, [given]), [[given, meant]]))
+  test(`${given} is reported as a misspelling of ${meant}`, () => assert.deepEqual(misspelt(SETTINGS, [given]), [[given, meant]]))
 }
 
-test('other variables are left in peace, also those of the other service and of other programs', () => {
+test('other variables are not reported, also those of the other service and of other programs', () => {
   const others = [
     'HTTP_PROXY',
     'HTTPS_PROXY',
@@ -47,6 +47,6 @@ test('other variables are left in peace, also those of the other service and of 
   assert.deepEqual(misspelt(SETTINGS, others), [])
 })
 
-test('a setting that is there in its right spelling is not missed', () => {
+test('a variable is not reported if the similar setting is set too', () => {
   assert.deepEqual(misspelt(SETTINGS, ['KAFKA_BROKER', 'KAFKA_BROKERS']), [])
 })

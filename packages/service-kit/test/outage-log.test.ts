@@ -18,7 +18,7 @@ function setUp() {
 
 const away = (port: number) => new ServiceError(`Kafka at ${port} is away`, { code: 'kafka/unreachable', exitCode: 75, retriable: true })
 
-test('a failure that repeats is said once, and its end with how long it took', () => {
+test('a repeated failure is logged once, and its end with the duration', () => {
   const { said, clock, outage } = setUp()
   assert.equal(outage.reason, null)
   outage.failed(away(1))
@@ -32,7 +32,7 @@ test('a failure that repeats is said once, and its end with how long it took', (
   assert.deepEqual(said, ['warn: Kafka at 1 is away', 'info: Kafka is back (2 times, 12 s)'])
 })
 
-test('while the service stops no end is said: what fails then is given up, and does not work', () => {
+test('no end is logged while the service stops, because abandoned work has not succeeded', () => {
   const { said, outage, stopping } = setUp()
   outage.failed(away(1))
   stopping.abort()
@@ -41,7 +41,7 @@ test('while the service stops no end is said: what fails then is given up, and d
   assert.deepEqual(said, ['warn: Kafka at 1 is away'])
 })
 
-test('another failure meanwhile is said, too', () => {
+test('a different failure during an outage is logged, too', () => {
   const { said, outage } = setUp()
   outage.failed(away(1))
   outage.failed(new Error('something else'))
@@ -50,7 +50,7 @@ test('another failure meanwhile is said, too', () => {
   assert.deepEqual(said, ['warn: Kafka at 1 is away', 'warn: something else (2 times, 0 s)'], 'each once, also when they take turns')
 })
 
-test('while it lasts it is said again once a minute', () => {
+test('a lasting outage is logged again once a minute', () => {
   const { said, clock, outage } = setUp()
   for (let second = 0; second <= 130; second++) {
     clock.ms = second * 1000
@@ -63,7 +63,7 @@ test('while it lasts it is said again once a minute', () => {
   ])
 })
 
-test('a new failure after the end is said anew', () => {
+test('a new failure after the end is logged again', () => {
   const { said, clock, outage } = setUp()
   outage.failed(away(1))
   outage.worked()
@@ -78,7 +78,7 @@ test('a new failure after the end is said anew', () => {
   ])
 })
 
-test('one that comes and goes is said once, and again when it stays', () => {
+test('a failure that comes and goes is logged once, and again when it lasts', () => {
   const { said, clock, outage } = setUp()
   for (let second = 0; second < 20; second++) {
     clock.ms = second * 1000

@@ -20,7 +20,7 @@ function modeOf(path: string): number {
   return statSync(path).mode & 0o777
 }
 
-test('a database that is made is for its user alone, and so are the files that SQLite puts beside it', unix, (t) => {
+test('a new database and its side files are readable only for their user', unix, (t) => {
   const path = join(folder(t), 'a.db')
   const umask = process.umask(0)
   t.after(() => process.umask(umask))
@@ -37,7 +37,7 @@ test('a database that is made is for its user alone, and so are the files that S
   other.close()
 })
 
-test('from what was there before, with its side files, the rights of all others are taken', unix, (t) => {
+test('an existing database and its side files lose the rights of all other users', unix, (t) => {
   const path = join(folder(t), 'a.db')
   for (const [suffix, mode] of [
     ['', 0o644],
@@ -55,7 +55,7 @@ test('from what was there before, with its side files, the rights of all others 
   assert.equal(modeOf(path), 0o400)
 })
 
-test('what is no file, and what cannot be made, is left to whoever opens it', unix, (t) => {
+test('a path that is not a file, or cannot be created, is left to SQLite', unix, (t) => {
   const dir = folder(t)
   const before = modeOf(dir)
   keepPrivate(dir)
@@ -66,7 +66,7 @@ test('what is no file, and what cannot be made, is left to whoever opens it', un
   assert.equal(modeOf(join(dir, 'behind.db')), 0o600)
 })
 
-test('folders are made with the mode that was asked for, those above them as well', unix, (t) => {
+test('folders and their parents are created with the given mode', unix, (t) => {
   const dir = folder(t)
   makeFolder(join(dir, 'a', 'b'), 0o700)
   assert.deepEqual([modeOf(join(dir, 'a')), modeOf(join(dir, 'a', 'b'))], [0o700, 0o700])

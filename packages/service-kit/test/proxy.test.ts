@@ -39,7 +39,7 @@ describe('the variables', () => {
     test(`${target} with ${JSON.stringify(env)}: ${proxy ?? 'straight'}`, () => assert.equal(proxyOf(target, { ...env }), proxy))
   }
 
-  test('a SOCKS proxy for everything is warned of where it would be the only one, and never shown', () => {
+  test('a SOCKS proxy is reported if it is the only proxy, and its URL is never shown', () => {
     const warnings = (target: string, env: Record<string, string>) =>
       proxyWarnings(env, target, readSettings(PROXY_SETTINGS, withProxyNames(env)).values)
     const [warning, ...more] = warnings(POKE_API, { ALL_PROXY: 'socks5://ash:pikachu@s:1080', HTTP_PROXY: 'http://p:1' })
@@ -60,7 +60,7 @@ describe('the variables', () => {
     assert.deepEqual(warnings('http://127.0.0.1:8082/', { ALL_PROXY: 'socks5://s:1' }), [])
   })
 
-  test('what is this machine goes to no proxy, however it is called', () => {
+  test('requests to this machine use no proxy, whichever of its names is used', () => {
     for (const host of ['localhost', 'LOCALHOST.', 'a.localhost', '127.0.0.1', '127.9.8.7', '[::1]', '127.1'])
       assert.equal(proxyOf(`http://${host}:8082/api/v2`, { HTTP_PROXY: 'http://p:1' }), null, host)
     for (const host of ['localhost.example', 'notlocalhost', '128.0.0.1', '[::2]', '127.example'])
@@ -84,7 +84,7 @@ describe('NO_PROXY', () => {
     )
   }
 
-  test('names hosts, and domains with all below them', () => {
+  test('excludes hosts, and domains with their subdomains', () => {
     for (const entries of [
       'pokeapi.co',
       '.co',
@@ -104,35 +104,35 @@ describe('NO_PROXY', () => {
     straight('https://b.example/', '.b.example')
   })
 
-  test('names ports, where an entry has one', () => {
+  test('excludes a single port if an entry has one', () => {
     for (const entries of ['pokeapi.co:443', '*:443']) straight(POKE_API, entries)
     for (const entries of ['pokeapi.co:80', 'pokeapi.co:4433', '*:80']) byProxy(POKE_API, entries)
     straight('http://10.1.2.3:8000/', '10.1.2.3:8000')
     byProxy('http://10.1.2.3:8001/', '10.1.2.3:8000')
   })
 
-  test('names addresses and networks', () => {
+  test('excludes addresses and networks', () => {
     for (const entries of ['10.1.2.3', '10.0.0.0/8', '10.1.2.0/24', '0.0.0.0/0']) straight('http://10.1.2.3/', entries)
     for (const entries of ['10.1.2.4', '10.2.0.0/16', '10.0.0.0/33', '10.0.0.0/x', 'fd00::/8']) byProxy('http://10.1.2.3/', entries)
     for (const entries of ['fd00::1', '[fd00::1]', 'fd00:0::1', 'fd00::/8', '[fd00::1]:80']) straight('http://[fd00::1]/', entries)
     for (const entries of ['fd00::2', '[fd00::1]:81', 'fe00::/16', '10.0.0.0/8']) byProxy('http://[fd00::1]/', entries)
   })
 
-  test('holds in small and in large letters together', () => {
+  test('applies in lower case and in upper case together', () => {
     const env = { HTTPS_PROXY: 'http://p:1', no_proxy: 'a.example', NO_PROXY: 'b.example' }
     assert.equal(proxyOf('https://a.example/', env), null)
     assert.equal(proxyOf('https://b.example/', env), null)
     assert.equal(proxyOf('https://c.example/', env), 'http://p:1/')
   })
 
-  test('may be anything', () => {
+  test('accepts any text without an error', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary' }), (noProxy) => void proxyOf(POKE_API, { HTTPS_PROXY: 'http://p:1', NO_PROXY: noProxy })),
     )
   })
 })
 
-describe('a proxy that is none', () => {
+describe('an invalid proxy', () => {
   const refusal = (value: string): string => {
     try {
       readSettings(PROXY_SETTINGS, withProxyNames({ HTTPS_PROXY: value }))
@@ -156,7 +156,7 @@ describe('a proxy that is none', () => {
     test(`${value}: exit code 78, and why`, () => assert.match(refusal(value), why))
   }
 
-  test('is never shown: a password may stand anywhere in it', () => {
+  test('is never shown, because it can contain a password anywhere', () => {
     const broken = fc.constantFrom(
       (pw: string) => `http://ash:${pw}@x@p:1`,
       (pw: string) => `"http://ash:${pw}@p:1"`,

@@ -56,7 +56,7 @@ for (const [signal, exitCode] of [
   })
 }
 
-test('two signals of one keystroke are one: the time budget is what ends a service that does not stop', async (t) => {
+test('two signals of one keystroke count as one, so the time budget ends a service that does not stop', async (t) => {
   const service = await start(t, 'never stops', { shutdownTimeout: 300 })
   process.kill(service.child.pid as number, 'SIGINT')
   process.kill(service.child.pid as number, 'SIGTERM')
@@ -64,7 +64,7 @@ test('two signals of one keystroke are one: the time budget is what ends a servi
   assert.match(service.lines.at(-1)?.msg ?? '', /^the service did not stop within SHUTDOWN_TIMEOUT/)
 })
 
-test('stopping has a time budget; past it the process ends at once and says which setting is the budget', async (t) => {
+test('after its time budget the process ends at once, and names the setting of the budget', async (t) => {
   const service = await start(t, 'never stops', { shutdownTimeout: 300 })
   service.child.kill('SIGTERM')
   assert.equal(await service.ends(), 143)
@@ -82,11 +82,11 @@ test('a disk that does not answer does not keep it from ending', async (t) => {
   assert.equal(service.lines.at(-1)?.msg, 'stopped')
 })
 
-test('when its work is done it ends by itself and answers 0', async (t) => {
+test('a service that has finished its work ends with exit code 0', async (t) => {
   assert.equal(await (await start(t, 'is done')).ends(), 0)
 })
 
-test('the reason of its own signal, thrown back, is no failure', async (t) => {
+test('the abort reason of its own signal is not a failure', async (t) => {
   const service = await start(t, 'throws the reason of its signal')
   service.child.kill('SIGTERM')
   assert.equal(await service.ends(), 0)
@@ -101,7 +101,7 @@ test('an expected error ends it with one message, its code and its exit code, wi
   assert.deepEqual([line?.code, line?.err], ['store/damaged', undefined])
 })
 
-test('a failure while it stops is said, too', async (t) => {
+test('a failure while it stops is logged, too', async (t) => {
   const service = await start(t, 'fails while it stops')
   service.child.kill('SIGTERM')
   assert.equal(await service.ends(), 75)
@@ -109,7 +109,7 @@ test('a failure while it stops is said, too', async (t) => {
 })
 
 for (const behaviour of ['has a mistake', 'leaves a rejection unhandled']) {
-  test(`a service that ${behaviour} ends with one line that has the stack, and answers 70`, async (t) => {
+  test(`a service that ${behaviour} logs one line with the stack, and ends with exit code 70`, async (t) => {
     const service = await start(t, behaviour)
     assert.equal(await service.ends(), 70)
     assert.equal(service.lines.length, 2)
@@ -120,20 +120,20 @@ for (const behaviour of ['has a mistake', 'leaves a rejection unhandled']) {
   })
 }
 
-test('an expected error that nobody caught keeps its exit code', async (t) => {
+test('an uncaught expected error keeps its exit code', async (t) => {
   const service = await start(t, 'throws where nobody can catch')
   assert.equal(await service.ends(), 75)
   assert.deepEqual([service.lines.at(-1)?.code, service.lines.at(-1)?.err], ['store/io', undefined])
 })
 
-test('the end of the process that started it is a request to stop', async (t) => {
+test('it stops when its parent process ends', async (t) => {
   const service = await start(t, 'stops when asked to', { channel: true })
   service.child.disconnect()
   assert.equal(await service.ends(), 0)
   assert.ok(await service.says(/^the parent process has ended: stopping$/))
 })
 
-test('a signal after that does not end it by force: whoever started it may have sent it on its way out', async (t) => {
+test('a signal after that does not end it by force, because its parent may have sent the signal while it ended', async (t) => {
   const service = await start(t, 'never stops', { shutdownTimeout: 1500, channel: true })
   service.child.disconnect()
   await service.says(/has ended: stopping/)
@@ -142,7 +142,7 @@ test('a signal after that does not end it by force: whoever started it may have 
   assert.match(service.lines.at(-1)?.msg ?? '', /SHUTDOWN_TIMEOUT/)
 })
 
-test('it goes on, and stops in order, when nobody reads its output any more', async (t) => {
+test('it continues, and stops gracefully, when the reader of its output is gone', async (t) => {
   const service = await start(t, 'writes when told to', { channel: true })
   service.child.stdout?.removeAllListeners('data').destroy()
   service.child.stderr?.destroy()

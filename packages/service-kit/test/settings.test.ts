@@ -53,22 +53,22 @@ function withFile(content: string, use: (file: string) => void): void {
 }
 
 suite('reading settings', () => {
-  test('takes the defaults where nothing is set', () => {
+  test('uses the default of a setting that is not set', () => {
     const { values, warnings } = readSettings(SETTINGS, {})
     assert.deepEqual(values, { PORT: 8080, INTERVAL: 60_000, BROKERS: ['localhost:9092'] })
     assert.deepEqual(warnings, [])
   })
 
-  test('takes what is set, without the spaces around it', () => {
+  test('uses the value of the environment without surrounding spaces', () => {
     const { values } = readSettings(SETTINGS, { PORT: ' 0 ', INTERVAL: '500ms', BROKERS: 'a:1, b:2' })
     assert.deepEqual(values, { PORT: 0, INTERVAL: 500, BROKERS: ['a:1', 'b:2'] })
   })
 
-  test('counts an empty variable as one that is not set', () => {
+  test('treats an empty variable as not set', () => {
     assert.equal(readSettings(SETTINGS, { PORT: '' }).values.PORT, 8080)
   })
 
-  test('tells everything that is wrong in one message: the setting, what was given, what is accepted', () => {
+  test('reports all wrong settings in one message: name, given value and accepted values', () => {
     const error = failureOf(() => readSettings(SETTINGS, { PORT: '65536', INTERVAL: '60', BROKERS: 'localhost' }))
     assert.equal(error.exitCode, 78)
     assert.equal(error.code, 'config/wrong')
@@ -84,7 +84,7 @@ suite('reading settings', () => {
     )
   })
 
-  test('tells of misspelt ones beside the wrong ones', () => {
+  test('reports misspelt settings together with the wrong ones', () => {
     assert.equal(
       failureOf(() => readSettings(SETTINGS, { PORT: '-1', BROKER: 'a:1' }))
         .message.split('\n')
@@ -93,11 +93,11 @@ suite('reading settings', () => {
     )
   })
 
-  test('tells of a single wrong setting in the singular', () => {
+  test('reports a single wrong setting in the singular', () => {
     assert.match(failureOf(() => readSettings(SETTINGS, { PORT: '-1' })).message, /^a setting is wrong:\n {2}PORT is "-1"/)
   })
 
-  test('asks the rules once every setting by itself is right, and tells all that they say', () => {
+  test('checks the rules once each setting is valid by itself, and reports all that are broken', () => {
     const rules = [() => 'PORT and INTERVAL do not go together', () => null, () => 'nor does BROKERS']
     assert.equal(
       failureOf(() => readSettings(SETTINGS, {}, rules)).message,
@@ -165,7 +165,7 @@ suite('kinds of settings', () => {
     refuses(kind, '1B', '2GiB', '4MB', '4M', '4', '')
   })
 
-  test('one of some words', () => {
+  test('one of the given words', () => {
     const kind = oneOf('random', 'sweep')
     assert.equal(kind.accepts, 'random or sweep')
     accepts(kind, 'sweep', 'sweep')
@@ -179,7 +179,7 @@ suite('kinds of settings', () => {
     refuses(kind, '', ',', 'localhost', 'localhost:', 'localhost:0', 'localhost:65536', 'kafka://localhost:9092', '::1:9092', 'a b:1')
   })
 
-  test('URLs of the web, without the slash at their end', () => {
+  test('HTTP URLs, without the slash at their end', () => {
     const kind = webUrl()
     accepts(kind, 'https://pokeapi.co/api/v2/', 'https://pokeapi.co/api/v2')
     accepts(kind, 'http://127.0.0.1:8000', 'http://127.0.0.1:8000')
@@ -244,7 +244,7 @@ suite('kinds of settings', () => {
       assert.match(whyNot(path('file'), bad), /path of a folder: add the name of a file/)
   })
 
-  test('optional ones are null where nothing is given', () => {
+  test('optional settings are null if they are empty', () => {
     accepts(optional(integer({ min: 0, max: 1 })), '', null)
     accepts(optional(integer({ min: 0, max: 1 })), '1', 1)
     refuses(optional(integer({ min: 0, max: 1 })), '2')
@@ -254,7 +254,7 @@ suite('kinds of settings', () => {
 suite('secrets', () => {
   const SECRET = { PASSWORD_FILE: setting(optional(secretFile()), '', 'A password.') }
 
-  test('are never shown: not even the path, for the password itself may stand there by mistake', () => {
+  test('are never shown, not even the path, because it can be the password by mistake', () => {
     const { message } = failureOf(() => readSettings(SECRET, { PASSWORD_FILE: 'hunter2' }))
     assert.equal(
       message,
@@ -281,7 +281,7 @@ suite('secrets', () => {
     assert.match(message, /API is "\*\*\*" \(it contains an @/)
   })
 
-  test('a character of a password that is not percent-encoded is told of', () => {
+  test('a character of a password that needs percent-encoding is reported', () => {
     for (const password of ['2026/Spring', '20#26', '20?26', 'a@b', '5%x'])
       assert.match(
         failureOf(() => readSettings({ STORE_URL: setting(STORE, 'sqlite:a', '') }, { STORE_URL: `postgres://poke:${password}@host/db` }))
@@ -290,18 +290,18 @@ suite('secrets', () => {
       )
   })
 
-  test('an accepted URL is shown with its user, hosts and database, and nothing else', () => {
+  test('an accepted URL is shown with its user, hosts and database only', () => {
     assert.equal(STORE.show?.('postgres://ash:hunter2@a:1,b:2/poke?sslpassword=hunter3'), 'postgres://ash@a:1,b:2/poke')
     assert.equal(STORE.show?.('sqlite:data/counts.db'), 'sqlite:data/counts.db')
   })
 
-  test('what cannot be a secret is shown, so that a slip is found', () => {
+  test('a refused text that cannot contain a secret is shown, so that the mistake is found', () => {
     for (const given of ['65536', 'localhost', 'pokeapi.co/api/v2', 'ftp://pokeapi.co', '"localhost:9092"', 'a:1,b'])
       assert.equal(shownRefused(given), given)
     assert.equal(shownRefused('a\u001b[2J'), String.raw`a\u001b[2J`)
   })
 
-  test('a file that vanishes is told of by its setting, not by its path', () => {
+  test('a secret’s file that disappears is reported by its setting, not by its path', () => {
     assert.throws(
       () => readSecret('/run/secrets/kafka-password', 'KAFKA_PASSWORD_FILE'),
       (error: ServiceError) => {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { StateMachine } from '../src/state-machine.ts'
 
-test('a state changes along the transitions that are given, and an invalid transition names both states', () => {
+test('a state allows the declared transitions only, and the error of another one names both states', () => {
   const door = new StateMachine('the door', { open: ['closed'], closed: ['open', 'locked'], locked: [] }, 'open')
   assert.throws(() => door.enter('locked'), { message: 'the door cannot go from "open" to "locked"' })
   assert.equal(door.state, 'open')

@@ -27,12 +27,12 @@ describe('the reason', () => {
     test(`of ${code}`, () => assert.match(failed(code) ?? 'none', words))
   }
 
-  test('of a handshake that was cut off', () => {
+  test('of a handshake that the server interrupted', () => {
     const words = failed('ECONNRESET', 'Client network socket disconnected before secure TLS connection was established')
     assert.match(words ?? 'none', /check whether this port speaks TLS/)
   })
 
-  test('is none where it was not TLS', () => {
+  test('is null if TLS was not the reason', () => {
     for (const code of ['ECONNREFUSED', 'ECONNRESET', 'ENOTFOUND', 'ETIMEDOUT', 'PLT_KFK_NETWORK', 'UND_ERR_SOCKET', 'ENOENT'])
       assert.equal(failed(code), null)
   })

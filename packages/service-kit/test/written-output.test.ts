@@ -17,7 +17,7 @@ function start() {
   return spawn(process.execPath, ['--input-type=module', '--eval', PROGRAM], { stdio: ['ignore', 'pipe', 'inherit', 'ipc'] })
 }
 
-test('who reads late gets everything', async () => {
+test('a slow reader gets all output', async () => {
   const child = start()
   // More than a pipe holds was written by then, and nothing of it was read.
   await once(child, 'message')
@@ -29,7 +29,7 @@ test('who reads late gets everything', async () => {
   assert.deepEqual([exitCode, read], [7, BYTES])
 })
 
-test('who has gone holds nobody up', async () => {
+test('a reader that has closed the pipe does not delay the end', async () => {
   const child = start()
   await once(child, 'message')
   child.stdout?.destroy()

@@ -225,7 +225,7 @@ describe('the reader of a topic', () => {
       'the log was truncated: it ends at offset 100, but was read up to 120 before',
     )
     await withAdmin((admin) => deleteTopic(admin, topic))
-    assert.equal(await reader.read(0, 60, 100, nothing, nothing), 'the topic was deleted while it was read')
+    assert.equal(await reader.read(0, 60, 100, nothing, nothing), 'the topic was deleted while it was being read')
   })
 
   test('waits for brokers that do not answer, but not for ever', async (t) => {

@@ -105,7 +105,7 @@ describe('both services say', () => {
   for (const [what, broker, env, words] of [
     ['an authority that they do not know', () => at('GOOD'), tls(stranger), /authority that this service does not know .*KAFKA_CA_FILE/],
     ['a certificate for another name', () => at('NAME'), tls(), /certificate for another name .*kafka\.example\.com/],
-    ['a certificate that has expired', () => at('EXPIRED'), tls(), /has expired \(CERT_HAS_EXPIRED\): renew it/],
+    ['a certificate that has expired', () => at('EXPIRED'), tls(), /has expired \(CERT_HAS_EXPIRED\): renew the certificate/],
     ['that a client certificate is asked for', () => at('CLIENT'), tls(), /requires a client certificate/],
     ['a port that speaks no TLS', () => kafka.brokers, tls(), /check whether this port speaks TLS/],
     ['a port that speaks TLS alone', () => at('GOOD'), {}, /wants TLS on this port, .*set KAFKA_SECURITY to tls/],

@@ -43,7 +43,7 @@ describe('a PostgreSQL URL', () => {
     )
   })
 
-  test('may name several hosts, each with its port: the one that can be written is wanted', () => {
+  test('can name several hosts with ports, of which the writable one is used', () => {
     const { hosts, name, writable } = parsePostgresUrl('postgresql://u@a:1,[::1]:2,c/db?connect_timeout=3')
     assert.deepEqual(hosts, [
       { host: 'a', port: 1 },
@@ -53,7 +53,7 @@ describe('a PostgreSQL URL', () => {
     assert.deepEqual([name, writable], ['postgres://a:1,[::1]:2,c/db', true])
   })
 
-  test('gives way to its parameters, as with PostgreSQL’s own client, and wins over the environment', () => {
+  test('is overridden by its parameters, as with PostgreSQL’s own client, and overrides the environment', () => {
     const given = 'postgres://ash:pikachu@a:1,b:2/kanto?host=c,d&user=misty&password=starmie&dbname=johto'
     const { hosts, user, password, database, name } = parsePostgresUrl(given)
     assert.deepEqual([user, password, database, name], ['misty', 'starmie', 'johto', 'postgres://c:1,d:2/johto'])
@@ -73,7 +73,7 @@ describe('a PostgreSQL URL', () => {
     assert.deepEqual([left.hosts, left.user, left.password, left.database], [[{ host: 'e', port: 5 }], 'e', 'e', 'e'])
   })
 
-  test('may name a folder of sockets with colons in it, and an address that needs a network card', () => {
+  test('can name a socket folder that contains colons, and an address with a zone', () => {
     const folder = '/cloudsql/poke:europe-west6:kanto'
     assert.deepEqual(parsePostgresUrl(`postgres://ash@/db?host=${folder}`).hosts, [{ host: folder, port: 5432 }])
     assert.deepEqual(parsePostgresUrl(`postgres://ash@${encodeURIComponent(folder)}/db`).hosts, [{ host: folder, port: 5432 }])
@@ -85,7 +85,7 @@ describe('a PostgreSQL URL', () => {
     )
   })
 
-  test('may name hosts and ports, and a folder of sockets, by parameters', () => {
+  test('can name hosts, ports and a socket folder by parameters', () => {
     assert.deepEqual(parsePostgresUrl('postgres:///db?host=a,b&port=1,2').hosts, [
       { host: 'a', port: 1 },
       { host: 'b', port: 2 },
@@ -94,7 +94,7 @@ describe('a PostgreSQL URL', () => {
     assert.deepEqual(parsePostgresUrl('postgres://%2Frun%2Fpostgresql/db').hosts, [{ host: '/run/postgresql', port: 5432 }])
   })
 
-  test('target_session_attrs: what a store can be written in; anything else is refused', () => {
+  test('target_session_attrs must select a writable server', () => {
     const writable = (attrs: string) => parsePostgresUrl(`postgres://u@a,b/db?target_session_attrs=${attrs}`).writable
     assert.deepEqual([writable('read-write'), writable('primary'), writable('any')], [true, true, false])
     assert.match(
@@ -103,7 +103,7 @@ describe('a PostgreSQL URL', () => {
     )
   })
 
-  test('options are settings of the session', () => {
+  test('options become settings of the session', () => {
     const options = encodeURIComponent('-c search_path=counting,public --synchronous-commit=remote_apply -cwork_mem=4\\ MB')
     assert.deepEqual(
       [...parsePostgresUrl(`postgres://u@a/db?options=${options}`).session],
@@ -122,7 +122,7 @@ describe('a PostgreSQL URL', () => {
     )
   })
 
-  test('what it leaves out stands in the variables of PostgreSQL’s own client', () => {
+  test('is completed by the variables of PostgreSQL’s own client', () => {
     const environment = {
       PGUSER: 'misty',
       PGPASSWORD: 'starmie',
@@ -135,7 +135,7 @@ describe('a PostgreSQL URL', () => {
     assert.equal(parsePostgresUrl('postgres://u@db/poke?sslmode=disable', environment).sslMode, 'disable')
   })
 
-  test('what is not known or would be left out in silence is refused, by name where the name is no secret', () => {
+  test('an unknown or unsupported parameter is refused, by name if the name cannot be a secret', () => {
     const of = (query: string) => refusal(() => parsePostgresUrl(`postgres://u:pw@a/db?${query}`))
     assert.match(of('uselibpqcompat=true'), /the parameter uselibpqcompat that this service does not know; known are host, port,/)
     assert.match(of('sslmode=no-verify'), /sslmode must be disable, allow, prefer, require, verify-ca, verify-full/)
@@ -145,7 +145,7 @@ describe('a PostgreSQL URL', () => {
     assert.doesNotMatch(of('sslmode=require&2026secret=1'), /2026secret/)
   })
 
-  test('of any broken form: a refusal that repeats nothing of the password', () => {
+  test('an invalid URL is refused without repeating any part of the password', () => {
     const password = fc.string({ minLength: 6, maxLength: 20 }).filter((text) => !/^[\s.,:]*$/.test(text))
     const forms = [
       (pw: string) => `postgres://poke:${pw}@host/db`,
@@ -187,7 +187,7 @@ describe('sslmode', () => {
     return { key, certificate }
   }
 
-  test('decides whether TLS is tried, and in which order', () => {
+  test('decides whether TLS is used, and in which order it is tried', () => {
     const kinds = (mode: string) => ways(`sslmode=${mode}`).map((way) => (way === false ? 'plain' : 'tls'))
     assert.deepEqual(Object.fromEntries(['disable', 'allow', 'prefer', 'require'].map((mode) => [mode, kinds(mode)])), {
       disable: ['plain'],
@@ -197,7 +197,7 @@ describe('sslmode', () => {
     })
   })
 
-  test('require verifies nothing, but with an authority it is verify-ca; verify-full looks at the host as well', () => {
+  test('require verifies nothing, but with an authority it is verify-ca; verify-full checks the host as well', () => {
     const { certificate } = authority()
     const look = (query: string) => {
       const [way] = ways(query)
@@ -211,7 +211,7 @@ describe('sslmode', () => {
     assert.deepEqual(look('sslrootcert=system'), { verifies: true, looksAtHost: true })
   })
 
-  test('what is missing or contradicts itself is a wrong setting', () => {
+  test('missing and contradictory parameters are wrong settings', () => {
     const { key, certificate } = authority()
     assert.match(
       refusal(() => ways('sslmode=verify-ca')),

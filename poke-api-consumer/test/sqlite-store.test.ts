@@ -96,7 +96,7 @@ describe('the SQLite file', () => {
     other.transaction(() => {})
   })
 
-  test('is read in one state, whatever is written meanwhile', async (t) => {
+  test('is read as one consistent snapshot, whatever is written meanwhile', async (t) => {
     const path = join(newFolder(t), 'store.db')
     const [one, other] = [await SqliteDatabase.open(path), await SqliteDatabase.open(path)]
     t.after(() => [one, other].forEach((each) => void each.close()))
@@ -122,7 +122,7 @@ describe('the SQLite file', () => {
     after.close()
   })
 
-  test('of the first version is brought up to date, and its dead letters are listed, published and counted on', async (t) => {
+  test('of the first version is migrated, and its dead letters are listed, published and counted', async (t) => {
     const path = join(newFolder(t), 'store.db')
     const before = new DatabaseSync(path)
     before.exec(storeMigrations('sqlite')[0]?.sql ?? '')
@@ -144,7 +144,7 @@ describe('the SQLite file', () => {
     assert.deepEqual(fs.readFileSync(path), before)
   })
 
-  test('that is no database is said to be none, and left as it is', async (t) => {
+  test('that is not a database is refused with this reason and left as it is', async (t) => {
     const path = join(newFolder(t), 'store.db')
     const noise = Buffer.alloc(100_000, 'noise')
     fs.writeFileSync(path, noise)
@@ -152,7 +152,7 @@ describe('the SQLite file', () => {
     assert.deepEqual(fs.readFileSync(path), noise)
   })
 
-  test('that was damaged is said to be so, at the latest when the damage is met', async (t) => {
+  test('that was damaged is reported as damaged, at the latest when the damaged part is read', async (t) => {
     const path = join(newFolder(t), 'store.db')
     const store = await open(path)
     const letters = Array.from({ length: 500 }, (_, i) => letterOf(i, { value: Buffer.alloc(500, 'x') }))
@@ -168,7 +168,7 @@ describe('the SQLite file', () => {
     assert.match(await rejects(read(), 'damaged'), /store\.db is damaged: put a backup in its place/)
   })
 
-  test('in a folder that cannot be made, or that is a folder, is said with its path', async (t) => {
+  test('in a folder that cannot be created, or that is a folder itself, is reported with its path', async (t) => {
     const folder = newFolder(t)
     fs.writeFileSync(join(folder, 'file'), '')
     assert.match(await rejects(open(join(folder, 'file', 'store.db')), 'unusable'), /file\/store\.db/)
@@ -177,7 +177,7 @@ describe('the SQLite file', () => {
     assert.match(await rejects(open(join(folder, 'a'.repeat(300))), 'unusable'), /cannot be opened: ENAMETOOLONG/)
   })
 
-  test('that is no file, or a link in a circle, is refused at once, and left as it is', {
+  test('that is not a file, or a circular link, is refused at once and left as it is', {
     skip: process.platform === 'win32',
   }, async (t) => {
     const folder = newFolder(t)
@@ -187,7 +187,7 @@ describe('the SQLite file', () => {
       assert.match(await rejects(open(device), 'unusable'), /is not a file: name another one in STORE_URL/)
   })
 
-  test('whose files cannot be looked at is an error that can be retried, and it works again', {
+  test('whose files cannot be examined is a temporary error, and works again later', {
     skip: process.platform === 'win32',
   }, async (t) => {
     const folder = join(newFolder(t), 'folder')
@@ -202,7 +202,9 @@ describe('the SQLite file', () => {
     assert.deepEqual(await store.partitions(), [])
   })
 
-  test('and what SQLite puts beside it are for their user alone, an older one too', { skip: process.platform === 'win32' }, async (t) => {
+  test('and its side files are readable only for their user, also if they existed before', {
+    skip: process.platform === 'win32',
+  }, async (t) => {
     const path = join(newFolder(t), 'data', 'type-counts.db')
     const umask = process.umask(0)
     t.after(() => process.umask(umask))
@@ -216,7 +218,7 @@ describe('the SQLite file', () => {
     await second.close()
   })
 
-  test('that its user may not write is said to be so, which no waiting mends', { skip: process.platform === 'win32' }, async (t) => {
+  test('that its user may not write is a permanent error that says so', { skip: process.platform === 'win32' }, async (t) => {
     const path = join(newFolder(t), 'type-counts.db')
     const store = await openStore(`sqlite:${path}`, { groupId: 'group' })
     await store.close()
@@ -238,7 +240,7 @@ describe('the SQLite file', () => {
     )
   })
 
-  test('whose lock another process holds: an error within a second, and it works again afterwards', async (t) => {
+  test('that another process has locked is an error within a second, and works again afterwards', async (t) => {
     const path = join(newFolder(t), 'store.db')
     const store = await open(path)
     t.after(() => store.close())
@@ -254,7 +256,7 @@ describe('the SQLite file', () => {
     await commitTo(store, P0, state, 10)
   })
 
-  test('on a disk that is full: a plain error that can be retried, nothing half done, and it works again once there is room', async (t) => {
+  test('on a full disk is a temporary error, commits nothing by half, and works again once space is free', async (t) => {
     const program = fileURLToPath(new URL('full-disk-process.ts', import.meta.url))
     const mounted = 'mount -t tmpfs -o size=2m tmpfs "$1" && exec "$2" "$3" "$1"'
     const folder = newFolder(t)
@@ -271,7 +273,7 @@ describe('the SQLite file', () => {
   })
 })
 
-describe('SQLite files that are not the opened ones any more', () => {
+describe('SQLite files that were removed or replaced after opening', () => {
   for (const [what, change] of [
     ['the database was removed', (path: string) => fs.rmSync(path)],
     ['the database was replaced by a copy', replaceByCopy],
@@ -281,7 +283,7 @@ describe('SQLite files that are not the opened ones any more', () => {
     ['log and index were removed', (path: string) => ['-wal', '-shm'].forEach((suffix) => void fs.rmSync(path + suffix))],
     ['the folder was moved away', (path: string) => fs.renameSync(dirname(path), `${dirname(path)}-moved`)],
   ] as const) {
-    test(`${what}: whatever is asked next is refused, and nothing more is written`, async (t) => {
+    test(`${what}: every later call is refused, and nothing more is written`, async (t) => {
       const folder = join(newFolder(t), 'data')
       const path = join(folder, 'store.db')
       const store = await open(path)
@@ -302,7 +304,7 @@ describe('SQLite files that are not the opened ones any more', () => {
     })
   }
 
-  test('the log of a new store is lost: the store is the same one', async (t) => {
+  test('a new store whose log was removed is still recognised', async (t) => {
     const path = join(newFolder(t), 'store.db')
     const before = await open(path)
     for (const suffix of ['-wal', '-shm']) fs.rmSync(path + suffix)
@@ -311,7 +313,7 @@ describe('SQLite files that are not the opened ones any more', () => {
     assert.equal(after.id, before.id)
   })
 
-  test('removed while something is committed: it is not said to be committed', async (t) => {
+  test('a store that is removed during a commit does not report the commit as done', async (t) => {
     const path = join(newFolder(t), 'store.db')
     const database = await SqliteDatabase.open(path)
     const insert = database.prepare("INSERT INTO topics (group_id, topic_id, topic) VALUES ('group', 'id', 'poke-topic')")
@@ -323,7 +325,7 @@ describe('SQLite files that are not the opened ones any more', () => {
     assert.throws(committing, (error) => error instanceof StoreError && error.kind === 'replaced')
   })
 
-  test('a symbolic link to the database: its target may stay where it is, a new target is another store', async (t) => {
+  test('a symbolic link to the database keeps working, and a link to a new target is another store', async (t) => {
     const folder = newFolder(t)
     const [real, link] = [join(folder, 'real', 'store.db'), join(folder, 'store.db')]
     await (await open(real)).close()
@@ -336,7 +338,7 @@ describe('SQLite files that are not the opened ones any more', () => {
     assert.match(await rejects(store.totals(), 'replaced'), /store\.db was replaced by another file/)
   })
 
-  test('a backup and another instance that comes and goes leave them in place', async (t) => {
+  test('a backup, and another instance that starts and stops, do not look like a replacement', async (t) => {
     const path = join(newFolder(t), 'store.db')
     const store = await open(path)
     t.after(() => store.close())
@@ -363,7 +365,7 @@ function contentOf(folder: string): Record<string, string> {
   return Object.fromEntries(names.map((name) => [name, hash('sha256', fs.readFileSync(join(folder, name)))]))
 }
 
-test('a STORE_URL that names nothing known is refused, without its password', async () => {
+test('a STORE_URL with an unknown scheme is refused without showing its password', async () => {
   for (const url of ['mysql://user:s3cret@localhost/x', 'postgres://user:s3cret@local host:port/x', 'sqlite:']) {
     assert.doesNotMatch(await rejects(openStore(url, { groupId: 'group' }), 'unusable'), /s3cret/)
   }
@@ -375,7 +377,7 @@ test('both databases have the same versions of the schema', () => {
   assert.ok(versions('sqlite').length > 0)
 })
 
-test('of very many dead letters a few are found, published and counted in the time of a few', async (t) => {
+test('a few of very many dead letters are found, published and counted as fast as if there were only a few', async (t) => {
   const { open, url } = await create(t)
   const p0 = partitionOf(0)
   const stores = { few: await open({ groupId: 'few' }), many: await open({ groupId: 'many' }) }

@@ -27,7 +27,7 @@ function setUp(failures: Error[]) {
   return { opening, store, events, stop }
 }
 
-test('it is tried until it opens, with growing pauses', async () => {
+test('opening is retried with growing pauses until it succeeds', async () => {
   const { opening, store, events, stop } = setUp(Array(6).fill(away))
   assert.equal(await opening.open(stop.signal), store)
   assert.deepEqual(
@@ -36,7 +36,7 @@ test('it is tried until it opens, with growing pauses', async () => {
   )
 })
 
-test('before it is open, reads fail and say so', async () => {
+test('reads fail with this reason before the store is open', async () => {
   const { opening, stop } = setUp([])
   await assert.rejects(opening.partitions(), /the store is not open yet/)
   await assert.rejects(opening.deadLetters(null, 1), StoreError)
@@ -45,20 +45,20 @@ test('before it is open, reads fail and say so', async () => {
   assert.deepEqual(await opening.partitions(), [])
 })
 
-test('what no waiting mends ends it', async () => {
+test('a permanent error ends the retries', async () => {
   const hopeless = new StoreError('newer-schema', 'a newer version wrote it')
   const { opening, events, stop } = setUp([away, hopeless])
   await assert.rejects(opening.open(stop.signal), hopeless)
   assert.deepEqual(events, ['the database is away', '250 ms'])
 })
 
-test('a service that is asked to stop meanwhile does not wait for it', async () => {
+test('a service that is asked to stop does not wait for the store', async () => {
   const { opening, stop } = setUp([away])
   stop.abort()
   assert.equal(await opening.open(stop.signal), null)
 })
 
-test('it is closed where it was opened', async () => {
+test('a store that was opened is closed', async () => {
   const { opening, events, stop } = setUp([])
   await opening.close()
   assert.deepEqual(events, [])

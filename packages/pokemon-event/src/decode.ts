@@ -1,23 +1,23 @@
-/** Reads a record's value, whoever wrote it: what can be counted is counted. */
+/** Decodes a record's value. It accepts every value that can be counted, also ones that this project's producer would not write. */
 import { isUtf8 } from 'node:buffer'
 import { isName, isObject, isPositiveInteger, type PokemonEvent } from './event.ts'
 import { MAX_TYPES, MAX_VALUE_BYTES, TYPE_NAME } from './limits.ts'
 
-/** Why a value cannot be counted, each looked for in this order. */
+/** Why a value cannot be counted, in the order in which the reasons are checked. */
 export type DecodeFailure = 'null-value' | 'empty-value' | 'too-large' | 'not-utf8' | 'not-json' | 'wrong-shape' | 'bad-type-name'
 
 export type DecodeResult = { readonly ok: true; readonly event: PokemonEvent } | { readonly ok: false; readonly reason: DecodeFailure }
 
 /**
- * Never throws. Counting needs the names of the types alone: where the value does not say the rest as the schema asks,
- * the id is 0, the name empty, and a slot the type's place in the list. Members that the event does not have are left out.
- * @param bytes the value, or null where the record has none; not kept
+ * Never throws. Only the names of the types are required. An id that does not match the schema becomes 0, a name the empty string, and a slot the
+ * position of the type in the list. Members that the schema does not have are left out.
+ * @param bytes the value, or null if the record has none; not kept
  */
 export function decodeValue(bytes: Buffer | null): DecodeResult {
   if (bytes === null) return failure('null-value')
   if (bytes.length === 0) return failure('empty-value')
   if (bytes.length > MAX_VALUE_BYTES) return failure('too-large')
-  // Buffer.toString would turn bad bytes into U+FFFD, and two different names into one.
+  // Buffer.toString would replace invalid bytes by U+FFFD, so that two different names could become the same.
   if (!isUtf8(bytes)) return failure('not-utf8')
   const text = bytes.toString()
   let value: unknown
@@ -30,7 +30,7 @@ export function decodeValue(bytes: Buffer | null): DecodeResult {
   return readEvent(value)
 }
 
-/** Built anew rather than passed on, so that what else was in the JSON (deep, large or named `__proto__`) goes no further. */
+/** Copies the known members, so that other members of the JSON (nested deeply, large or named `__proto__`) are dropped. */
 function readEvent(value: unknown): DecodeResult {
   if (!isObject(value)) return failure('wrong-shape')
   const { id, name, types } = value

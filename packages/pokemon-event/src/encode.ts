@@ -1,9 +1,9 @@
-/** Writes an event's key and value: the same event always as the same bytes. */
+/** Encodes an event's key and value. Equal events have equal bytes. */
 import { eventFault, type PokemonEvent } from './event.ts'
 
 /**
- * The value: compact JSON, members in the order of the schema, nothing but the facts of the contract.
- * @throws TypeError where the event is not what the schema says: what a producer writes, every consumer must be able to count
+ * The value: compact JSON with only the members of the schema, in its order.
+ * @throws TypeError if the event does not match the schema, because every consumer must be able to count it
  */
 export function encodeValue(event: PokemonEvent): Buffer {
   const fault = eventFault(event)

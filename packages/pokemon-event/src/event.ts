@@ -5,12 +5,12 @@ import type { PokemonEventSchema } from './schema.ts'
 
 export interface PokemonEvent extends Static<typeof PokemonEventSchema> {}
 
-/** Whether a value is an event as producers write it. Accepts exactly what the schema accepts. */
+/** Whether a value is a valid event. Accepts exactly the values that the schema accepts. */
 export function isPokemonEvent(value: unknown): value is PokemonEvent {
   return eventFault(value) === null
 }
 
-/** What keeps a value from being an event as producers write it, in words that follow "the event's …"; null where nothing does. */
+/** Why a value is not a valid event, as a text that follows "the event's …"; null if it is valid. */
 export function eventFault(value: unknown): string | null {
   if (!isObject(value)) return `value must be an object, but is ${show(value)}`
   const { id, name, types } = value
@@ -48,7 +48,7 @@ export function isName(value: unknown): value is string {
   return value.length <= MAX_NAME_LENGTH || (value.length <= 2 * MAX_NAME_LENGTH && [...value].length <= MAX_NAME_LENGTH)
 }
 
-/** A value for people: of any kind, and never long. */
+/** A short text for people, for a value of any kind. */
 function show(value: unknown): string {
   if (value === undefined) return 'missing'
   if (Array.isArray(value)) return `a list of ${value.length}`

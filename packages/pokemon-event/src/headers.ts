@@ -3,7 +3,7 @@
  * (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md).
  */
 
-/** The event and its version. A change that older consumers must not count as this one takes a new name. */
+/** The name of the event with its version. A change that older consumers must not count as this event needs a new name. */
 export const CE_TYPE = 'pokemon.captured.v1'
 export const SPEC_VERSION = '1.0'
 export const CONTENT_TYPE = 'application/json'
@@ -23,10 +23,10 @@ export const HEADER = {
 /** Longer sources are not recognised (rule C1). */
 export const MAX_SOURCE_BYTES = 256
 export const SEQUENCE_DIGITS = 16
-/** A sequence that is further above the last one of its source in its partition does not become the last one (rules C2 and P5). */
+/** A sequence that exceeds the last one of its source and partition by more than this does not become the last one (rules C2 and P5). */
 export const MAX_LEAP = 1_000_000_000_000
 
-/** How a record identifies the event (rule C1), for readers that look for its headers in a record's bytes. */
+/** The headers that identify an event (rule C1), for readers that search them in a record's bytes. */
 export const EVENT_IDENTITY = {
   typeHeader: HEADER.type,
   expectedType: CE_TYPE,
@@ -37,20 +37,20 @@ export const EVENT_IDENTITY = {
 } as const
 
 export interface EventHeaders {
-  /** One run of one producer; nobody else ever uses it (rule P1). 1 to 256 bytes in UTF-8, without NUL. */
+  /** The name of one run of one producer; no other run ever uses it (rule P1). 1 to 256 bytes in UTF-8, without NUL. */
   readonly source: string
   /** 0 to 2^53−1, rising with each event of the source. */
   readonly sequence: number
   /** RFC 3339. */
   readonly time: string
   readonly origin: 'live' | 'bundled'
-  /** W3C Trace Context, where the capture is traced. */
+  /** W3C Trace Context, if the capture is traced. */
   readonly traceparent?: string | undefined
 }
 
 /**
  * The headers of an event, in the order in which they are written.
- * @throws RangeError where consumers would not recognise the event by them (rule C1)
+ * @throws RangeError if consumers could not recognise the event by them (rule C1)
  */
 export function encodeHeaders({ source, sequence, time, origin, traceparent }: EventHeaders): [name: string, value: string][] {
   const bytes = Buffer.byteLength(source)
@@ -75,8 +75,8 @@ export function encodeHeaders({ source, sequence, time, origin, traceparent }: E
 }
 
 /**
- * A sequence as 16 digits, so that it sorts as text like it does as a number.
- * @throws RangeError where it is no integer from 0 to 2^53−1
+ * A sequence as 16 digits, so that texts sort like numbers.
+ * @throws RangeError if it is not an integer from 0 to 2^53−1
  */
 export function formatSequence(sequence: number): string {
   if (!Number.isSafeInteger(sequence) || sequence < 0) {

@@ -1,11 +1,11 @@
-/** Rule C1, to be read: what a record's headers say of the event and of who numbered it. Fast readers are tested against this one. */
+/** Rule C1 in its simplest form: reads from a record's headers whether it is this event, its source and its sequence. Fast readers are tested against it. */
 import { isUtf8 } from 'node:buffer'
 import { CE_TYPE, HEADER, MAX_SOURCE_BYTES, SEQUENCE_DIGITS } from './headers.ts'
 
 export interface Identity {
-  /** `ours`: by `ce_type` this event. `other`: there is no `ce_type`. `unknown`: it is somebody else's, and the record a dead letter. */
+  /** `ours`: `ce_type` names this event. `other`: there is no `ce_type`. `unknown`: `ce_type` names another event, so the record is a dead letter. */
   readonly kind: 'ours' | 'other' | 'unknown'
-  /** Null, with sequence −1: a record that cannot be recognised when it comes again; it is counted all the same, unless it is `unknown`. */
+  /** Null, with sequence −1, if the record has no identity: duplicates of it cannot be recognised. It is counted nevertheless, unless it is `unknown`. */
   readonly source: string | null
   readonly sequence: number
 }
@@ -13,10 +13,10 @@ export interface Identity {
 const SEQUENCE = new RegExp(`^[0-9]{${SEQUENCE_DIGITS}}$`)
 
 /**
- * There is an identity where our type, a source and a sequence are there exactly once each, and the latter two are well-formed.
- * A source is 1 to 256 bytes of UTF-8 without NUL: two that differ in a bad byte alone would become one text, and one's events the
- * other's duplicates.
- * @param headers in the record's order; repeated names repeated
+ * A record has an identity if it has this event's type, a source and a sequence exactly once each, and source and sequence are well-formed.
+ * A source is 1 to 256 bytes of UTF-8 without NUL: two sources that differ only in an invalid byte would become the same text, and events of one
+ * would be taken for duplicates of the other.
+ * @param headers in the record's order, with repeated names
  */
 export function readIdentity(headers: readonly (readonly [name: Buffer, value: Buffer | null])[]): Identity {
   const types = valuesOf(headers, HEADER.type)

@@ -1,4 +1,4 @@
-/** The contract between whoever captures Pokémon and whoever counts their types. Nothing here loads TypeBox (see `schema.ts`). */
+/** The contract between producers of captured Pokémon and consumers that count their types. Nothing here loads TypeBox (see `schema.ts`). */
 export { default as asyncApi } from '../asyncapi.json' with { type: 'json' }
 export { default as jsonSchema } from '../pokemon-event.schema.json' with { type: 'json' }
 export { type DecodeFailure, type DecodeResult, decodeValue } from './decode.ts'

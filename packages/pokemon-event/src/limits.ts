@@ -1,16 +1,16 @@
-/** How large the parts of an event may be. */
+/** Limits of the parts of an event. */
 
-/** Bytes of a value. Our own are about 120; what is longer is not parsed. */
+/** Most bytes of a value; a longer one is not parsed. This project's producer writes about 120. */
 export const MAX_VALUE_BYTES = 1024 * 1024
 
-/** Unicode characters (code points) of a Pokémon's name. PokeAPI's longest has 27. */
+/** Most Unicode characters (code points) of a Pokémon's name. PokeAPI's longest has 27. */
 export const MAX_NAME_LENGTH = 100
 
-/** Types of one Pokémon. Today's have one or two. */
+/** Most types of one Pokémon. PokeAPI's have one or two. */
 export const MAX_TYPES = 64
 
 /**
- * The name of a type. So narrow because type names become keys of databases, labels and JSON documents:
- * NUL, for one, is valid in JSON and refused by PostgreSQL.
+ * The name of a type. Few characters are allowed, because type names become keys of databases, labels and JSON documents. NUL, for example, is valid in
+ * JSON, but PostgreSQL refuses it.
  */
 export const TYPE_NAME = /^[a-z0-9-]{1,64}$/

@@ -1,9 +1,9 @@
-/** Takes from a PokeAPI body the facts that the event carries. */
+/** Picks the members of an event from a body of PokeAPI. */
 import { isObject, isPokemonEvent, type PokemonEvent } from './event.ts'
 
 /**
- * @param body a parsed answer of `/pokemon/{id}` (https://pokeapi.co/docs/v2#pokemon), of whose many members three are kept
- * @returns the event, its types by rising slot; null where the body is no Pokémon
+ * @param body a parsed answer of `/pokemon/{id}` (https://pokeapi.co/docs/v2#pokemon)
+ * @returns the event, with types in the order of their slots; null if the body is not a Pokémon
  */
 export function pickPokemon(body: unknown): PokemonEvent | null {
   if (!isObject(body) || !isPokemonEvent(body)) return null

@@ -1,8 +1,8 @@
 /**
- * The schema of the event, from which everything else follows: its type, the JSON Schema, the AsyncAPI document, and what validators accept.
+ * The schema of the event. The TypeScript type, the JSON Schema and the AsyncAPI document are derived from it.
  *
- * Running services import its type alone: loading TypeBox costs a quarter of a second of each start. `event.ts` and `decode.ts` check by
- * hand what is said here, and a test holds them to it. Tools that want the schema itself import `pokemon-event/schema`.
+ * Services import only its type, because loading TypeBox would take a quarter of a second at each start. `event.ts` and `decode.ts` contain the same
+ * checks written by hand, and a test compares them with the schema. Tools that need the schema import `pokemon-event/schema`.
  */
 import Type from 'typebox'
 import { CE_TYPE, CONTENT_TYPE, HEADER, MAX_SOURCE_BYTES, SEQUENCE_DIGITS, SPEC_VERSION } from './headers.ts'

@@ -1,4 +1,4 @@
-/** Where a value says its types: so that whoever counts needs to understand equal ends of values once, whatever Pokémon they are of. */
+/** Finds the part of a value behind id and name, so that a consumer has to decode equal lists of types only once. */
 import { MAX_NAME_LENGTH } from './limits.ts'
 
 /** `{"id":` as its first four bytes, little-endian, and the two after them. */
@@ -15,13 +15,13 @@ const NINE = 0x39
 const SAFE_DIGITS = 15
 
 /**
- * Where the head of a value ends that begins as `encodeValue` writes it: `{"id":25,"name":"pikachu`. What a JSON parser makes of the rest
- * depends on the rest alone, since every such head leaves it in the same place, and says nothing of types.
+ * The end of the head of a value that `encodeValue` wrote: `{"id":25,"name":"pikachu`. The types depend only on the rest of the value, because every
+ * such head leaves a JSON parser in the same state.
  * @param view of the same bytes
- * @returns the place of the quotation mark behind the name; −1 where bytes[start, end) begin in any other way
+ * @returns the position of the quotation mark behind the name; −1 if bytes[start, end) do not begin with such a head
  */
 export function endOfHead(bytes: Uint8Array, view: DataView, start: number, end: number): number {
-  // The shortest head, and more than is looked at below without asking again.
+  // No head is shorter, and the reads below that are not checked stay within this length.
   if (end - start < 17 || view.getInt32(start, true) !== ID_START || view.getUint16(start + 4, true) !== ID_END) return -1
   let at = start + 6
   // JSON knows no leading zeros.

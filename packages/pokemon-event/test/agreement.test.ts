@@ -41,7 +41,7 @@ test('every validator accepts and refuses the same values', () => {
   assert.ok(accepted > 500 && refused > 500, `a test of both needs both: ${accepted} accepted, ${refused} refused`)
 })
 
-test('what decodes is what the countable schema accepts', () => {
+test('exactly the values that the countable schema accepts are decoded', () => {
   let accepted = 0
   let refused = 0
   fc.assert(
@@ -56,7 +56,7 @@ test('what decodes is what the countable schema accepts', () => {
   assert.ok(accepted > 500 && refused > 500, `a test of both needs both: ${accepted} accepted, ${refused} refused`)
 })
 
-test('every event can be counted, and is read as it was written', () => {
+test('every event can be counted, and is decoded as it was written', () => {
   fc.assert(
     fc.property(pokemonEvents, (event) => {
       assert.deepEqual(decodeValue(encodeValue(event)), { ok: true, event })
@@ -65,7 +65,7 @@ test('every event can be counted, and is read as it was written', () => {
   )
 })
 
-test('what is no event is neither picked nor written', () => {
+test('an invalid event is neither picked nor written', () => {
   fc.assert(
     fc.property(nearlyEvents, (value) => {
       const event = isPokemonEvent(value)
@@ -77,7 +77,7 @@ test('what is no event is neither picked nor written', () => {
   )
 })
 
-test('the services do not load TypeBox, which would cost each start a quarter of a second', () => {
+test('the services do not load TypeBox, which would slow each start by a quarter of a second', () => {
   const script = `
     import { registerHooks } from 'node:module'
     registerHooks({

@@ -18,14 +18,14 @@ import vectors from '@poke-api-pipeline/pokemon-event/vectors.json' with { type:
 
 const text = readFileSync(new URL('../../../docs/contract.md', import.meta.url), 'utf8')
 
-test('every header is in its table, marked optional where it is', () => {
+test('every header is in the table of the document, marked if it is optional', () => {
   const { required } = asyncApi.components.messages.pokemonCaptured.headers
   const rows = rowsOf('header')
   assert.deepEqual(rows.map(([header]) => header).sort(), Object.values(HEADER).sort())
   for (const [header, , mark] of rows) assert.equal(mark === 'optional', !required.includes(header as string), `${header}`)
 })
 
-test('every reason of a dead letter is in its table, in the order in which they are looked for', () => {
+test('every reason of a dead letter is in the table of the document, in the order of the checks', () => {
   const reasons = [...new Set(vectors.read.map(({ reason }) => reason))].filter((reason) => reason !== undefined)
   assert.deepEqual(
     rowsOf('dead letter').map(([reason]) => reason),
@@ -33,7 +33,7 @@ test('every reason of a dead letter is in its table, in the order in which they 
   )
 })
 
-test('every member of the value is in its table, marked as needed where it is', () => {
+test('every member of the value is in the table of the document, marked if it is required', () => {
   const event = { id: 25, name: 'pikachu', types: [{ slot: 1, type: { name: 'electric' } }] }
   const without: Record<string, unknown> = {
     id: { ...event, id: undefined },
@@ -52,7 +52,7 @@ test('every member of the value is in its table, marked as needed where it is', 
   }
 })
 
-test('the event and the bounds are those of the code', () => {
+test('name and limits of the event in the document are those of the code', () => {
   const example = /```json\n(.+)\n```/.exec(text)?.[1] as string
   assert.equal(encodeValue(JSON.parse(example)).toString(), example)
   for (const said of [

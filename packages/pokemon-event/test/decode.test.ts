@@ -10,7 +10,7 @@ import { pokemonEvents } from './arbitrary-events.ts'
 
 const PIKACHU: PokemonEvent = { id: 25, name: 'pikachu', types: [{ slot: 1, type: { name: 'electric' } }] }
 
-test('what is nearly an event is read as JSON has it, or refused for the right reason', () => {
+test('a nearly valid event is decoded, or refused for the right reason', () => {
   const value = (id: string, name: string, ...types: [slot: string, name: string][]) =>
     `{"id":${id},"name":"${name}","types":[${types.map(([slot, type]) => `{"slot":${slot},"type":{"name":"${type}"}}`).join()}]}`
   const fire: [string, string] = ['1', 'fire']
@@ -58,7 +58,7 @@ test('what is nearly an event is read as JSON has it, or refused for the right r
   }
 })
 
-test('no byte string of any kind makes it throw', () => {
+test('decoding never throws, whatever the bytes are', () => {
   const pieces = fc.constantFrom(
     '{',
     '}',
@@ -93,7 +93,7 @@ test('no byte string of any kind makes it throw', () => {
   )
 })
 
-test('the deepest nesting that fits is read or refused, not a stack overflow', () => {
+test('the deepest nesting that fits is decoded or refused, without a stack overflow', () => {
   const depth = MAX_VALUE_BYTES / 2 - 50
   const types = '"types":[{"type":{"name":"fire"}}]'
   assert.deepEqual(decodeValue(Buffer.from(`{"deep":${'['.repeat(depth)}${']'.repeat(depth)},${types}}`)).ok, true)
@@ -101,7 +101,7 @@ test('the deepest nesting that fits is read or refused, not a stack overflow', (
   assert.deepEqual(decodeValue(Buffer.from('{"a":'.repeat(MAX_VALUE_BYTES / 5))), { ok: false, reason: 'not-json' })
 })
 
-test('nothing but the facts of the contract leaves it', () => {
+test('a decoded event contains only the members of the schema', () => {
   const text =
     '{"__proto__":{"polluted":1},"id":25,"constructor":{"prototype":{"polluted":1}},"name":"pikachu","types":[{"slot":1,"__proto__":{"polluted":1},"type":{"name":"electric","url":"x"}}]}'
   const decoded = decodeValue(Buffer.from(text))
@@ -109,7 +109,7 @@ test('nothing but the facts of the contract leaves it', () => {
   assert.equal(({} as Record<string, unknown>).polluted, undefined)
 })
 
-test('where a record does not say who it is, the id is 0, the name empty, and slots are places in the list', () => {
+test('a missing id becomes 0, a missing name the empty string, and missing slots the positions in the list', () => {
   const expected = {
     ok: true,
     event: {
@@ -128,7 +128,7 @@ test('where a record does not say who it is, the id is 0, the name empty, and sl
   assert.deepEqual(decodeValue(Buffer.from(JSON.stringify({ name: 'x'.repeat(101), types: JSON.parse(types) }))), expected)
 })
 
-test('the bytes are not kept: writing over them changes no event', () => {
+test('the bytes are not kept, so overwriting them does not change an event', () => {
   fc.assert(
     fc.property(pokemonEvents, (event) => {
       const bytes = encodeValue(event)

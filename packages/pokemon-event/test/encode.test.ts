@@ -11,7 +11,7 @@ test('the value is compact JSON in one order of members', () => {
   assert.deepEqual(encodeValue({ types: PIKACHU.types, name: 'pikachu', id: 25 }), encodeValue(PIKACHU))
 })
 
-test('members that the contract does not have are left out', () => {
+test('members that the schema does not have are left out', () => {
   const rich = { ...PIKACHU, height: 4, types: [{ slot: 1, type: { name: 'electric', url: '/api/v2/type/13/' } }] }
   assert.deepEqual(encodeValue(rich), encodeValue(PIKACHU))
 })
@@ -21,7 +21,7 @@ test('the key is the id in decimal', () => {
   assert.equal(encodeKey({ id: Number.MAX_SAFE_INTEGER }), '9007199254740991')
 })
 
-test('an event that is none is not written, and the message says what is wrong with it', () => {
+test('an invalid event is not written, and the message says what is wrong with it', () => {
   const type = (slot: unknown, name: unknown) => ({ ...PIKACHU, types: [{ slot, type: { name } }] })
   const cases: [unknown, string][] = [
     [null, 'value must be an object, but is null'],

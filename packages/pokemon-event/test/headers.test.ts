@@ -23,7 +23,7 @@ test('the headers are those of CloudEvents 1.0 in binary mode', () => {
   assert.deepEqual(encodeHeaders({ ...GIVEN, traceparent }), [...expected, ['traceparent', traceparent]])
 })
 
-test('a sequence sorts as text like it does as a number', () => {
+test('sequences sort as texts like numbers', () => {
   assert.equal(formatSequence(0), '0000000000000000')
   assert.equal(formatSequence(Number.MAX_SAFE_INTEGER), '9007199254740991')
   fc.assert(
@@ -33,7 +33,7 @@ test('a sequence sorts as text like it does as a number', () => {
   )
 })
 
-test('a sequence that is none is refused', () => {
+test('an invalid sequence is refused', () => {
   for (const sequence of [-1, 1.5, 2 ** 53, Number.NaN, Number.POSITIVE_INFINITY]) {
     assert.throws(() => formatSequence(sequence), { name: 'RangeError', message: new RegExp(`but is ${sequence}$`) })
   }
@@ -45,7 +45,7 @@ test('a source that consumers would not recognise is refused', () => {
   }
 })
 
-test('every event that can be written has the identity that it was written under', () => {
+test('every event that can be written is read with its identity', () => {
   fc.assert(
     fc.property(fc.string({ unit: 'binary', minLength: 1, maxLength: 100 }), fc.maxSafeNat(), (source, sequence) => {
       let headers: [string, string][]

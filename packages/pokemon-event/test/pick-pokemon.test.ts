@@ -29,17 +29,17 @@ const EVENT = {
   ],
 }
 
-test('id, name and present types are taken, and nothing else', () => {
+test('only id, name and current types are picked', () => {
   assert.deepEqual(pickPokemon(CHARIZARD), EVENT)
 })
 
-test('types are in the order of their slots, and the body is left as it was', () => {
+test('types have the order of their slots, and the body is not changed', () => {
   const types = [...CHARIZARD.types].reverse()
   assert.deepEqual(pickPokemon({ ...CHARIZARD, types }), EVENT)
   assert.equal(types[0]?.slot, 2)
 })
 
-test('a body that is no Pokémon gives none', () => {
+test('a body that is not a Pokémon results in null', () => {
   const bodies = [
     undefined,
     null,

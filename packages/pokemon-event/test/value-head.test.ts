@@ -16,7 +16,7 @@ function typesOf(bytes: Buffer): string[] | string {
   return decoded.ok ? decoded.event.types.map(({ type }) => type.name) : decoded.reason
 }
 
-test('behind any head the same rest has the same types, or is refused for the same reason', () => {
+test('the rest of a value has the same types, or the same reason of refusal, behind any head', () => {
   let heads = 0
   fc.assert(
     fc.property(nearlyCanonical, fc.constantFrom('{"id":7,"name":"', '{"id":123456,"name":"types:[{}]'), (bytes, head) => {
@@ -44,7 +44,7 @@ test('a head ends at the quotation mark behind the name, wherever the value lies
   }
 })
 
-test('whatever else a value begins with is no head', () => {
+test('any other beginning of a value is not a head', () => {
   const rest = '","types":[{"slot":1,"type":{"name":"fire"}}]}'
   for (const head of [
     ...['', '{', '{"id":', '{"id":,"name":"x', '{"id":01,"name":"x', '{"id":0,"name":"x', '{"id":-1,"name":"x', '{"id":1.5,"name":"x'],

@@ -60,7 +60,7 @@ describe('write vectors', () => {
       )
     })
 
-    test(`${name}: read back, it is the same event under the same identity`, () => {
+    test(`${name}: is decoded to the same event with the same identity`, () => {
       assert.deepEqual(decodeValue(bytesOf(record.value)), { ok: true, event })
       assert.deepEqual(readIdentity(record.headers.map((header) => [Buffer.from(header.name), bytesOf(header.value)])), {
         kind: 'ours',
@@ -90,7 +90,7 @@ describe('identity vectors', () => {
   }
 })
 
-test('every text in the vectors is the text of its bytes, so that either can be used', () => {
+test('text and bytes of a value in the vectors are the same, so that either can be used', () => {
   let texts = 0
   const look = (value: unknown): void => {
     if (typeof value !== 'object' || value === null) return
@@ -105,7 +105,7 @@ test('every text in the vectors is the text of its bytes, so that either can be 
   assert.ok(texts > 100, `only ${texts} texts were looked at`)
 })
 
-test('names of vectors are unique, so that a failure can be told by its name', () => {
+test('names of vectors are unique, so that a name identifies a failure', () => {
   for (const vectors of [write, read, identity]) {
     const names = vectors.map(({ name }) => name)
     assert.deepEqual(

@@ -1,4 +1,4 @@
-/** The command line of a service: commands, options, help, and what it answers to what it does not understand. */
+/** The command line of a service: commands, options, help, and its answers to invalid arguments. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type CommandInput, type CommandLine, runCommandLine, usageError } from '../src/command-line.ts'

@@ -1,4 +1,4 @@
-/** What clients that hold connections take from others: nothing. Over real sockets; on Linux all of 127.0.0.0/8 is this machine's. */
+/** Clients that hold connections do not keep others from the server. Over real sockets; on Linux all of 127.0.0.0/8 belongs to this machine. */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { connect, type Server } from 'node:net'

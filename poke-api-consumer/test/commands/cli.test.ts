@@ -19,7 +19,7 @@ test('docs/operations.md has every command with its options, and no other', () =
   assert.deepEqual(documented.sort(), commands.sort())
 })
 
-test('the help does not load the Kafka client, which takes longer to load than all the rest', () => {
+test('the help does not load the Kafka client, which takes longer to load than everything else', () => {
   const onLoad = "(url, context, next) => { if (url.includes('@platformatic/kafka')) throw new Error(url); return next(url, context) }"
   const hook = `import { registerHooks } from 'node:module'; registerHooks({ load: ${onLoad} })`
   execFileSync(process.execPath, [`--import=data:text/javascript,${encodeURIComponent(hook)}`, CLI, '--help'])

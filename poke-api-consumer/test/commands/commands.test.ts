@@ -57,7 +57,7 @@ async function refused(running: Promise<number>, exitCode: number, message: RegE
   })
 }
 
-test('counts: a table, or the document of the file', async (t) => {
+test('counts prints a table, or the document of the file', async (t) => {
   const { input } = await harness(t)
   const [table, json] = [new RecordingTerminal(), new RecordingTerminal()]
   assert.equal(await showCounts(input(), table), 0)
@@ -66,7 +66,7 @@ test('counts: a table, or the document of the file', async (t) => {
   assert.equal(json.output, '{"types":{"bug":2,"fire":1}}\n')
 })
 
-test('commands say on the error output which store they look at, without a password', async (t) => {
+test('commands name the store that they read on the error output, without a password', async (t) => {
   const { input } = await harness(t)
   const named = new RegExp(`^Store: ${input().env.STORE_URL}, group poke-api-consumer\n`)
   const options = { yes: true, 'from-beginning': true, state: 'kept', json: true }
@@ -82,7 +82,7 @@ test('commands say on the error output which store they look at, without a passw
   assert.equal(away.errors, 'Store: postgres://ash@127.0.0.1:1/poke, group poke-api-consumer\n')
 })
 
-test('where there is no store, those that make start and make sweep left in the folder are named', async (t) => {
+test('a missing store is reported with the stores that make start and make sweep left in the folder', async (t) => {
   const dir = mkdtempSync(join(tmpdir(), 'commands-'))
   const before = process.cwd()
   process.chdir(dir)
@@ -101,7 +101,7 @@ test('where there is no store, those that make start and make sweep left in the 
   )
 })
 
-test('no command makes a store where there is none', async (t) => {
+test('no command creates a missing store', async (t) => {
   const dir = mkdtempSync(join(tmpdir(), 'commands-'))
   t.after(() => rmSync(dir, { recursive: true }))
   const path = join(dir, 'store.db')
@@ -116,7 +116,7 @@ test('no command makes a store where there is none', async (t) => {
   assert.equal(existsSync(path), false)
 })
 
-test('dead-letters list: a table with what there is in all, or an object a line with all bytes', async (t) => {
+test('dead-letters list prints a table with the total, or one JSON object a line with all bytes', async (t) => {
   const { input } = await harness(t)
   const [all, some, json] = [new RecordingTerminal(), new RecordingTerminal(), new RecordingTerminal()]
   assert.equal(await listDeadLetters(input(), all), 0)
@@ -141,7 +141,7 @@ test('dead-letters list: a table with what there is in all, or an object a line 
   await refused(listDeadLetters(input({ limit: 'many' }), new RecordingTerminal()), 64, /^--limit is "many"; accepted: a whole number/)
 })
 
-test('dead-letters replay: what can be counted is, once, and the rest is told', async (t) => {
+test('dead-letters replay counts each countable dead letter once, and reports the others', async (t) => {
   const { store, input } = await harness(t)
   const [first, second] = [new RecordingTerminal(), new RecordingTerminal()]
   assert.equal(await replayDeadLetters(input(), first), 0)
@@ -151,7 +151,7 @@ test('dead-letters replay: what can be counted is, once, and the rest is told', 
   assert.equal((await store.totals()).counts.get('bug'), 3)
 })
 
-test('dead-letters purge: by state and age, after a yes', async (t) => {
+test('dead-letters purge selects by state and age, and asks for consent', async (t) => {
   const { store, input } = await harness(t)
   const kept = async () => (await store.deadLetters(null, 10)).length
   const purge = async (options: CommandInput['options'], answer: boolean | null = null) => {
@@ -185,13 +185,13 @@ test('dead-letters purge: by state and age, after a yes', async (t) => {
   }
 })
 
-test('a wrong setting is said before anything else', async (t) => {
+test('a wrong setting is reported before the command begins', async (t) => {
   const { input } = await harness(t)
   const wrong = { ...input(), env: { ...input().env, KAFKA_TOPIC: 'a/b' } }
   await refused(showCounts(wrong, new RecordingTerminal()), 78, /KAFKA_TOPIC/)
 })
 
-test('reset: only where it is meant, and asked', async (t) => {
+test('reset requires its option and consent', async (t) => {
   const { store, input } = await harness(t)
   await refused(resetCounts(input({ yes: true }), new RecordingTerminal()), 64, /^reset needs --from-beginning/)
   assert.equal((await store.totals()).counts.size, 2)

@@ -24,7 +24,7 @@ async function ids(store: Store): Promise<number[]> {
 
 export function testDeadLetterStore(name: string, create: CreateStore): void {
   describe(`${name}: dead letters`, () => {
-    test('come back byte for byte: NULs, nulls, emptiness, repeated header names', async (t) => {
+    test('are read back byte for byte: NULs, nulls, empty values, repeated header names', async (t) => {
       const store = await (await create(t)).open()
       const everyByte = Buffer.from(Array.from({ length: 256 }, (_, i) => i))
       const letters: DeadLetter[] = [
@@ -73,7 +73,7 @@ export function testDeadLetterStore(name: string, create: CreateStore): void {
       )
     })
 
-    test('come back with every number as it was, at the ends of its bits too', async (t) => {
+    test('are read back with every number unchanged, also the smallest and the largest', async (t) => {
       const store = await (await create(t)).open()
       const [least, most] = [-(2n ** 63n), 2n ** 63n - 1n]
       const timestamps = [least, least + 1n, -9_000_000_000_000_000_000n, -(2n ** 53n) - 1n, -1n, 0n, 2n ** 31n, 2n ** 53n + 1n]
@@ -108,7 +108,7 @@ export function testDeadLetterStore(name: string, create: CreateStore): void {
       assert.deepEqual(pages, [[6, 5], [2, 1], [0]])
     })
 
-    test('are listed as far as their bytes may be in memory at once, the first one always', async (t) => {
+    test('are listed until the limit of bytes is reached, and at least one', async (t) => {
       const store = await (await create(t)).open()
       const letters = [100, 100, 100, 5000].map((size, i) => letterOf(i, { value: Buffer.alloc(size) }))
       await commitTo(store, P0, await store.open(P0), 4, { deadLetters: letters })
@@ -132,7 +132,7 @@ export function testDeadLetterStore(name: string, create: CreateStore): void {
       )
     })
 
-    test('are counted by reason as they are, whatever becomes of them', async (t) => {
+    test('are counted by reason and state, also after replays and purges', async (t) => {
       const { open, query } = await create(t)
       const [store, other] = [await open(), await open({ groupId: 'other' })]
       await keep(other, [1, 2, 3], P1)
@@ -182,7 +182,7 @@ export function testDeadLetterStore(name: string, create: CreateStore): void {
       assert.deepEqual(await other.deadLetterReasons(), new Map([['not-json', 3]]))
     })
 
-    test('are published by offset, each until it is marked', async (t) => {
+    test('are read for publishing in the order of their offsets, until they are marked as published', async (t) => {
       const store = await (await create(t)).open()
       await keep(store, [3, 4, 9])
       await keep(store, [1], P1)
@@ -209,7 +209,7 @@ export function testDeadLetterStore(name: string, create: CreateStore): void {
       assert.deepEqual(await store.deadLetterReasons(), new Map([['not-json', 4]]), 'a published one is dead all the same')
     })
 
-    test('no more bytes than asked for are handed out at once, but always one', async (t) => {
+    test('are read for publishing until the limit of bytes is reached, and at least one', async (t) => {
       const store = await (await create(t)).open()
       await keep(store, [0, 1, 2, 3], P0, { key: Buffer.alloc(100), value: Buffer.alloc(900) })
       for (const [maxBytes, expected] of [
@@ -223,7 +223,7 @@ export function testDeadLetterStore(name: string, create: CreateStore): void {
       }
     })
 
-    test('a replay counts once, whoever tries, and moves neither position nor last sequences nor owner', async (t) => {
+    test('a replay counts once, however many processes try, and changes neither position nor last sequences nor owner', async (t) => {
       const { open } = await create(t)
       const [store, other] = [await open(), await open()]
       const state = await commitTo(store, P0, await store.open(P0), 10, {
@@ -260,7 +260,7 @@ export function testDeadLetterStore(name: string, create: CreateStore): void {
       assert.deepEqual((await store.open(P0)).lastSequences, new Map([['/a', 7]]))
     })
 
-    test('a replay that fails half way changes nothing, and the letter is replayed later', async (t) => {
+    test('a replay that fails half way changes nothing, and can be repeated', async (t) => {
       const store = await (await create(t)).open()
       await commitTo(store, P0, await store.open(P0), 10, { deadLetters: [letterOf(3)] })
       const before = await store.snapshot()
@@ -270,7 +270,7 @@ export function testDeadLetterStore(name: string, create: CreateStore): void {
       assert.equal(await store.replay(id, new Map([['bug', 1]])), true)
     })
 
-    test('a replay of another group’s letter changes nothing', async (t) => {
+    test('a replay of another group’s dead letter changes nothing', async (t) => {
       const { open } = await create(t)
       const [store, other] = [await open(), await open({ groupId: 'other' })]
       await keep(store, [1])
@@ -318,7 +318,7 @@ export function testDeadLetterStore(name: string, create: CreateStore): void {
       })
     })
 
-    test('a purge drops the bytes of those that are old enough, and leaves where they were, and why', async (t) => {
+    test('a purge deletes the bytes of old dead letters, and keeps their offsets and reasons', async (t) => {
       const { open, age, now } = await create(t)
       const store = await open()
       await keep(store, [1, 2, 3], P0, { key: Buffer.from('key'), value: Buffer.from('a secret') })
@@ -388,7 +388,7 @@ export function testDeadLetterStore(name: string, create: CreateStore): void {
       )
     })
 
-    test('after a reset they keep their bytes but are replayed only once they are met again', async (t) => {
+    test('after a reset they keep their bytes, and can be replayed once their records were read again', async (t) => {
       const { open, query } = await create(t)
       const store = await open()
       await keep(store, [1, 2, 3, 4], P0, { value: Buffer.from('bytes') })
@@ -413,7 +413,7 @@ export function testDeadLetterStore(name: string, create: CreateStore): void {
       assert.equal((await store.partitions())[0]?.deadLetters, 2)
     })
 
-    test('an offset that a truncated log used again is another letter', async (t) => {
+    test('an offset that a truncated log used again is another dead letter', async (t) => {
       const store = await (await create(t)).open()
       const state = await commitTo(store, P0, await store.open(P0), 10, { leaderEpoch: 1, deadLetters: [letterOf(8, { leaderEpoch: 1 })] })
       await store.recordGap({

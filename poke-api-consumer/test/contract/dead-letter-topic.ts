@@ -28,14 +28,14 @@ export function testDeadLetterTopic(name: string, open: (t: TestContext) => Prom
       assert.deepEqual(await published(1), [2, 5])
     })
 
-    test('contains a dead letter twice when it is published twice: whoever calls decides', async (t) => {
+    test('contains a dead letter twice when it is published twice, because the caller prevents repetitions', async (t) => {
       const { topic, published } = await open(t)
       await topic.publish([keptAt(1)])
       await topic.publish([keptAt(1), keptAt(2)])
       assert.deepEqual(await published(0), [1, 1, 2])
     })
 
-    test('says that it accepts dead letters, and contains none for that', async (t) => {
+    test('reports that it accepts dead letters without a test record', async (t) => {
       const { topic, published } = await open(t)
       assert.equal(await topic.refused(), null)
       await topic.publish([keptAt(7)])

@@ -68,7 +68,7 @@ function assertWhole(snapshot: PartitionSnapshot): void {
 
 export function testStoreProcesses(name: string, create: CreateStore): void {
   describe(`${name}: several processes`, () => {
-    test('a process killed in the middle of commits leaves whole ones, and the next one goes on', async (t) => {
+    test('a process that is killed during commits leaves only complete ones, and the next process continues', async (t) => {
       const { url, open } = await create(t)
       const store = await open()
       let answered = 0
@@ -87,7 +87,7 @@ export function testStoreProcesses(name: string, create: CreateStore): void {
       }
     })
 
-    test('several that start at once on an empty store and take each other’s partitions count exactly', async (t) => {
+    test('several processes that start at once on an empty store and take over each other’s partitions count exactly', async (t) => {
       const { url, open } = await create(t)
       const processes = Array.from({ length: 4 }, () => new CountingProcess(t, url, 2))
       await Promise.all(processes.map((counting) => counting.says('committed', 15)))
@@ -101,7 +101,7 @@ export function testStoreProcesses(name: string, create: CreateStore): void {
       assert.ok(fenced > 0, 'they never met')
     })
 
-    test('twenty instances may make the store at the same time; it is one store', async (t) => {
+    test('twenty instances that create the store at the same time share one store', async (t) => {
       const { open } = await create(t)
       const stores = await Promise.all(Array.from({ length: 20 }, () => open()))
       assert.equal(new Set(stores.map(({ id }) => id)).size, 1)

@@ -12,7 +12,7 @@ const README = new URL('../../../README.md', import.meta.url)
 
 export function testTallyStore(name: string, create: CreateStore): void {
   describe(`${name}: positions and counts`, () => {
-    test('a partition never read stands at its log’s start, without owner’s history', async (t) => {
+    test('a partition that was never read begins at the start of its log', async (t) => {
       const store = await (await create(t)).open()
       const { position, lastSequences, replacedTopicId, token } = await store.open(P0)
       assert.deepEqual(position, { offset: 'log-start', leaderEpoch: -1 })
@@ -58,7 +58,7 @@ export function testTallyStore(name: string, create: CreateStore): void {
       assert.equal((await store.deadLetters(null, 10)).length, 1)
     })
 
-    test('totals that are known are given back until something moves', async (t) => {
+    test('unchanged totals are not read again', async (t) => {
       const store = await (await create(t)).open()
       const state = await store.open(P0)
       const none = await store.totals()
@@ -71,7 +71,7 @@ export function testTallyStore(name: string, create: CreateStore): void {
       assert.equal((await store.totals(one)).counts.size, 0)
     })
 
-    test('the event counted last in a partition is kept, bounded, until another one is counted or all is reset', async (t) => {
+    test('the latest event of a partition is kept, bounded in size, until another one is counted or the group is reset', async (t) => {
       const { open } = await create(t)
       const store = await open()
       const event = { id: 25, name: 'pikachu', types: ['electric'], at: 1_700_000_000_000, origin: 'live' as const }
@@ -133,7 +133,7 @@ export function testTallyStore(name: string, create: CreateStore): void {
       await commitTo(successor, P0, fresh, 10, { counts: { bug: 1 } })
     })
 
-    test('a commit from another position than the store’s is fenced and changes nothing', async (t) => {
+    test('a commit that does not begin at the position of the store is fenced and changes nothing', async (t) => {
       const store = await (await create(t)).open()
       const opened = await store.open(P0)
       const state = await commitTo(store, P0, opened, 10, { counts: { bug: 1 } })
@@ -158,7 +158,7 @@ export function testTallyStore(name: string, create: CreateStore): void {
       assert.deepEqual((await store.totals()).counts, new Map([['bug', 1]]))
     })
 
-    test('a commit that does not lead beyond its position is fenced', async (t) => {
+    test('a commit that does not move the position forward is fenced', async (t) => {
       const store = await (await create(t)).open()
       const opened = await store.open(P0)
       assert.equal(await store.commit(changeOf(P0, opened, 5, { firstOffset: 5, counts: { bug: 1 } })), 'fenced')
@@ -192,7 +192,7 @@ export function testTallyStore(name: string, create: CreateStore): void {
       assert.deepEqual((await store.open(P0)).lastSequences, new Map([['/a', 1]]))
     })
 
-    test('what was committed is there after the store was closed and opened again', async (t) => {
+    test('commits are still there after the store was closed and opened again', async (t) => {
       const { open } = await create(t)
       const store = await open()
       await commitTo(store, P0, await store.open(P0), 10, { counts: { bug: 1 }, lastSequences: { '/a': 1 }, counted: 1 })
@@ -216,7 +216,7 @@ export function testTallyStore(name: string, create: CreateStore): void {
       assert.equal((await harness.open()).id, store.id)
     })
 
-    test('a closed store refuses, with an error that says so', async (t) => {
+    test('a closed store throws an error that says so', async (t) => {
       const store = await (await create(t)).open()
       const state = await store.open(P0)
       await store.close()
@@ -224,7 +224,7 @@ export function testTallyStore(name: string, create: CreateStore): void {
       await assert.rejects(store.totals(), { name: 'StoreError' })
     })
 
-    test('groups count apart', async (t) => {
+    test('groups count separately', async (t) => {
       const { open } = await create(t)
       const [a, b] = [await open({ groupId: 'a' }), await open({ groupId: 'b' })]
       await commitTo(a, P0, await a.open(P0), 10, { counts: { bug: 1 } })
@@ -237,7 +237,7 @@ export function testTallyStore(name: string, create: CreateStore): void {
       assert.equal(a.id, b.id)
     })
 
-    test('topics count apart, and together in the totals', async (t) => {
+    test('topics count separately, and are added up in the totals', async (t) => {
       const store = await (await create(t)).open()
       const other = partitionOf(0, OTHER_TOPIC_ID, 'another-topic')
       await commitTo(store, P0, await store.open(P0), 10, { counts: { bug: 1 } })
@@ -255,7 +255,7 @@ export function testTallyStore(name: string, create: CreateStore): void {
       assert.deepEqual((await store.totals()).counts, new Map([['bug', 3]]))
     })
 
-    test('a commit moves the partition of one topic alone, though others of the same number stand at the same place (rule S4)', async (t) => {
+    test('a commit moves the partition of one topic only, even if the same partition of another topic has the same position (rule S4)', async (t) => {
       const store = await (await create(t)).open()
       const other = partitionOf(0, OTHER_TOPIC_ID, 'another-topic')
       const [state, opened] = [await store.open(P0), await store.open(other)]
@@ -309,7 +309,7 @@ export function testTallyStore(name: string, create: CreateStore): void {
       assert.deepEqual([position.offset, lastSequences.get('/a')], [most, most])
     })
 
-    test('partitions are listed by topic and number, with who opened them last', async (t) => {
+    test('partitions are listed by topic and number, with the instance that opened them last', async (t) => {
       const { open } = await create(t)
       const [one, other] = [await open({ owner: 'one' }), await open({ owner: 'other' })]
       for (const partition of [10, 2, 0]) await one.open(partitionOf(partition))
@@ -326,7 +326,7 @@ export function testTallyStore(name: string, create: CreateStore): void {
   })
 
   describe(`${name}: last sequences`, () => {
-    test('the changed ones are written, the others stay, and each partition has its own', async (t) => {
+    test('changed ones are written, the others stay, and each partition has its own', async (t) => {
       const store = await (await create(t)).open()
       const first = await commitTo(store, P0, await store.open(P0), 10, { lastSequences: { '/a': 5, '/b': 6 } })
       await commitTo(store, P0, first, 20, { lastSequences: { '/b': 9, '/c': 0 } })
@@ -339,7 +339,7 @@ export function testTallyStore(name: string, create: CreateStore): void {
       assert.deepEqual(sorted((await store.open(P1)).lastSequences), [['/a', 1]])
     })
 
-    test('any source’s name comes back as it was', async (t) => {
+    test('the name of any source is read back unchanged', async (t) => {
       const store = await (await create(t)).open()
       const names = ['', ' ', 'a\0b', 'a\0c', 'A', 'a', '"quoted", {braced}\\', 'NULL', 'é\u{1f600}\ufffd', 'x'.repeat(256)]
       const lastSequences = Object.fromEntries(names.map((source, index) => [source, index]))
@@ -348,7 +348,7 @@ export function testTallyStore(name: string, create: CreateStore): void {
       assert.equal(state.position.offset, 10)
     })
 
-    test('a source is not silent because nobody has counted: it is kept until everything that waited is counted', async (t) => {
+    test('a source is kept while the partition has lag, because its events may not have been counted yet', async (t) => {
       const { open, age } = await create(t)
       const forgotten: unknown[] = []
       const store = await open({ sourceMaxAge: 60_000, onSourcesForgotten: (...all) => forgotten.push(all) })
@@ -368,7 +368,7 @@ export function testTallyStore(name: string, create: CreateStore): void {
       ])
     })
 
-    test('a source silent for too long is forgotten when a new one appears, in its partition alone', async (t) => {
+    test('a source that was silent for too long is forgotten when a new one appears, only in this partition', async (t) => {
       const { open, age, query } = await create(t)
       const forgotten: unknown[] = []
       const store = await open({ sourceMaxAge: 60_000, onSourcesForgotten: (...all) => forgotten.push(all) })
@@ -380,7 +380,7 @@ export function testTallyStore(name: string, create: CreateStore): void {
       assert.equal((await query('SELECT * FROM last_sequences')).length, 2)
     })
 
-    test('a silent source that speaks again in the commit that would forget it stays', async (t) => {
+    test('a silent source stays if the commit that would forget it has a new event of it', async (t) => {
       const { open, age } = await create(t)
       const store = await open({ sourceMaxAge: 60_000 })
       const state = await commitTo(store, P0, await store.open(P0), 10, { lastSequences: { '/back': 1 } })
@@ -392,7 +392,7 @@ export function testTallyStore(name: string, create: CreateStore): void {
       ])
     })
 
-    test('past the bound the longest silent ones are forgotten, and counted (rule C3)', async (t) => {
+    test('beyond the bound, the sources that were silent for longest are forgotten and reported (rule C3)', async (t) => {
       const { open, age } = await create(t)
       const forgotten: unknown[] = []
       const store = await open({ sourceMaxCount: 3, onSourcesForgotten: (...all) => forgotten.push(all) })
@@ -413,7 +413,7 @@ export function testTallyStore(name: string, create: CreateStore): void {
       ])
     })
 
-    test('a bound that was lowered holds from the next opening on', async (t) => {
+    test('a lowered bound applies from the next opening on', async (t) => {
       const { open } = await create(t)
       const store = await open()
       const lastSequences = Object.fromEntries(Array.from({ length: 50 }, (_, i) => [`/${i}`, i]))
@@ -424,7 +424,7 @@ export function testTallyStore(name: string, create: CreateStore): void {
       assert.deepEqual(forgotten, [[P0, 'too-many', 30]])
     })
 
-    test('a response with more new sources than the bound is kept whole, and trimmed by the next', async (t) => {
+    test('a commit with more new sources than the bound keeps all of them, and the next commit forgets the surplus', async (t) => {
       const { open, query } = await create(t)
       const store = await open({ sourceMaxCount: 10 })
       const many = Object.fromEntries(Array.from({ length: 25 }, (_, i) => [`/${i}`, i]))
@@ -439,7 +439,7 @@ export function testTallyStore(name: string, create: CreateStore): void {
     const again = partitionOf(0, OTHER_TOPIC_ID)
     const recreated: DataLoss = { kind: 'recreated', message: 'made again', from: null, to: null }
 
-    test('another id under a known name is told until its gap is recorded, whoever asks', async (t) => {
+    test('another id of a known topic is reported to every instance until its gap is recorded', async (t) => {
       const { open } = await create(t)
       const store = await open()
       await commitTo(store, P0, await store.open(P0), 10, { counts: { bug: 1 } })
@@ -450,7 +450,7 @@ export function testTallyStore(name: string, create: CreateStore): void {
       assert.equal((await (await open({ groupId: 'other' })).open(again)).replacedTopicId, null)
     })
 
-    test('once it is accepted, the new one starts at its log’s start, and the old one’s counts stay', async (t) => {
+    test('an accepted new topic begins at the start of its log, and the counts of the old one stay', async (t) => {
       const store = await (await create(t)).open()
       await commitTo(store, P0, await store.open(P0), 10, { counts: { bug: 1 } })
       const { token, position } = await store.open(again)
@@ -502,7 +502,7 @@ export function testTallyStore(name: string, create: CreateStore): void {
       assert.equal(snapshot?.firstOffset, 0)
     })
 
-    test('a gap may lead back: a truncated log goes on at the end of what is still the same', async (t) => {
+    test('a gap can move the position back: a truncated log continues at the end of its unchanged part', async (t) => {
       const store = await (await create(t)).open()
       const state = await commitTo(store, P0, await store.open(P0), 100, { leaderEpoch: 1 })
       const loss: DataLoss = { kind: 'truncated', message: 'cut at 60', from: 60, to: 60 }
@@ -527,7 +527,7 @@ export function testTallyStore(name: string, create: CreateStore): void {
   })
 
   describe(`${name}: reset`, () => {
-    test('counts, positions, last sequences and gaps begin anew, in one group alone; who was counting is fenced', async (t) => {
+    test('deletes counts, positions, last sequences and gaps of one group only, and fences running instances', async (t) => {
       const { open } = await create(t)
       const [store, other] = [await open(), await open({ groupId: 'other' })]
       const fill = async (filled: Store) => {
@@ -553,14 +553,14 @@ export function testTallyStore(name: string, create: CreateStore): void {
       assert.deepEqual(await other.snapshot(), untouched)
     })
 
-    test('a frozen instance that opened before anything was read is fenced too', async (t) => {
+    test('a frozen instance that opened its partition before the first commit is fenced too', async (t) => {
       const store = await (await create(t)).open()
       const frozen = await store.open(P0)
       await store.reset()
       assert.equal(await store.commit(changeOf(P0, frozen, 10, { counts: { bug: 1 } })), 'fenced')
     })
 
-    test('a topic that was made again is no loss any more', async (t) => {
+    test('a recreated topic is not reported as a loss any more', async (t) => {
       const store = await (await create(t)).open()
       await store.open(P0)
       assert.notEqual((await store.open(partitionOf(0, OTHER_TOPIC_ID))).replacedTopicId, null)

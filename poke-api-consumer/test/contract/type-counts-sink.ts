@@ -19,13 +19,13 @@ export interface SinkHarness {
 /** @param open gives a sink to which nothing was published yet; called for each test, which tells when it is over */
 export function testTypeCountsSink(name: string, open: (t: TestContext) => Promise<SinkHarness>): void {
   describe(`${name} as a sink of type counts`, () => {
-    test('nothing is published before the first write, and that matches no counts', async (t) => {
+    test('before the first write nothing is published, and no counts match', async (t) => {
       const { sink, published } = await open(t)
       assert.equal(await published(), null)
       assert.equal(await sink.matches(new Map()), false)
     })
 
-    test('publishes one line of JSON, types in the order of their letters', async (t) => {
+    test('publishes one line of JSON, with types in alphabetical order', async (t) => {
       const { sink, published } = await open(t)
       await sink.write(
         new Map([
@@ -43,7 +43,7 @@ export function testTypeCountsSink(name: string, open: (t: TestContext) => Promi
       assert.equal(await published(), '{"types":{}}\n')
     })
 
-    test('keeps the order where a type is named like a number', async (t) => {
+    test('keeps this order if the name of a type is a number', async (t) => {
       const { sink, published } = await open(t)
       await sink.write(
         new Map([
@@ -55,7 +55,7 @@ export function testTypeCountsSink(name: string, open: (t: TestContext) => Promi
       assert.equal(await published(), '{"types":{"-":3,"10":2,"a":1}}\n')
     })
 
-    test('a write replaces what was there, shorter or longer', async (t) => {
+    test('a write replaces the previous counts, shorter or longer', async (t) => {
       const { sink, published } = await open(t)
       await sink.write(
         new Map([
@@ -74,7 +74,7 @@ export function testTypeCountsSink(name: string, open: (t: TestContext) => Promi
       assert.equal(await published(), '{"types":{"bug":2,"electric":1000001}}\n')
     })
 
-    test('matches the counts that are published, in whichever order they come, and no others', async (t) => {
+    test('matches the published counts in any order, and no others', async (t) => {
       const { sink } = await open(t)
       await sink.write(
         new Map([
@@ -103,7 +103,7 @@ export function testTypeCountsSink(name: string, open: (t: TestContext) => Promi
       )
     })
 
-    test('notices what another instance published', async (t) => {
+    test('notices that another instance has published counts', async (t) => {
       const { sink, publishElsewhere, published } = await open(t)
       await sink.write(new Map([['bug', 2]]))
       await publishElsewhere(new Map([['bug', 1]]))
@@ -112,7 +112,7 @@ export function testTypeCountsSink(name: string, open: (t: TestContext) => Promi
       assert.equal(await published(), '{"types":{"bug":2}}\n')
     })
 
-    test('a write that fails leaves what was published, and the next one works', async (t) => {
+    test('a failed write leaves the published counts, and the next one works', async (t) => {
       const { sink, published, breakIt, mendIt } = await open(t)
       await sink.write(new Map([['bug', 1]]))
       await breakIt()

@@ -9,18 +9,18 @@ test('a line has a bar, a share and amounts', () => {
   assert.equal(renderProgress({ done: 2000, total: 2000 }, 'offsets', 50), '████████████████  100.0 %  2,000 of 2,000 offsets')
 })
 
-test('no line is as long as the terminal is wide', () => {
+test('each line is shorter than the terminal is wide', () => {
   for (let columns = 1; columns < 120; columns++) {
     const line = renderProgress({ done: 1_234_567, total: 9_876_543 }, 'offsets', columns)
     assert.ok(line.length < columns, `${line.length} in ${columns}`)
   }
 })
 
-test('nothing to do is done', () => {
+test('no work at all is shown as finished', () => {
   assert.match(renderProgress({ done: 0, total: 0 }, 'offsets', 80), /100\.0 % {2}0 of 0 offsets$/)
 })
 
-test('it is drawn now and then, and leaves an empty line', () => {
+test('it is drawn at intervals, and clears its line at the end', () => {
   let time = 0
   const parts: string[] = []
   const terminal = { error: (text: string) => void parts.push(text), watched: true, errorColumns: 50 }
@@ -32,7 +32,7 @@ test('it is drawn now and then, and leaves an empty line', () => {
   assert.ok(written.endsWith('\r\u001b[K'))
 })
 
-test('where nobody watches nothing is drawn', () => {
+test('nothing is drawn without a terminal', () => {
   const terminal = {
     error: () => assert.fail('drawn'),
     watched: false,

@@ -8,7 +8,7 @@ import { deadLetter } from '../kept-dead-letter.ts'
 
 const plain = { columns: 40, colours: false }
 
-test('counts are a table with bars, the most frequent first, equal ones by name', () => {
+test('counts are a table with bars, ordered by count and then by name', () => {
   const counts = new Map([
     ['bug', 500],
     ['water', 1000],
@@ -42,17 +42,17 @@ test('no line is longer than the terminal, and colours do not change the text', 
   }
 })
 
-test('no counts and no dead letters are said in words', () => {
+test('a sentence says that there are no counts, or no dead letters', () => {
   assert.equal(renderCounts(new Map(), 0, plain), 'No Pokémon has been counted yet.')
   assert.equal(renderDeadLetters([], plain), 'No dead letters.')
 })
 
-test('a record without a timestamp has none', () => {
+test('a record without a timestamp shows none', () => {
   const letter = deadLetter(1, { timestamp: -1n })
   assert.match(renderDeadLetters([viewDeadLetter(letter)], { columns: 1000, colours: false }), /at 10 +none +not-json/)
 })
 
-test('a value that is not kept whole says how much of it is', () => {
+test('a truncated value says how many of its bytes are kept', () => {
   const value = { bytes: 2_000_000, sha256: 'ab'.repeat(32) }
   const letter = deadLetter(1, { reason: 'too-large', value: Buffer.alloc(65_536, 'v'), cut: { value } })
   assert.match(
@@ -61,7 +61,7 @@ test('a value that is not kept whole says how much of it is', () => {
   )
 })
 
-test('dead letters are a table, cut at the edge, with nothing that a terminal obeys', () => {
+test('dead letters are a table, cut at the edge of the terminal, without control characters', () => {
   const letters = [
     deadLetter(12, { value: Buffer.from('\u001b[2Jnot json at all, and long enough to be cut somewhere along the line') }),
     deadLetter(3, { reason: 'null-value', value: null, timestamp: 2n ** 63n - 1n }),

@@ -20,7 +20,7 @@ for (const [answer, meaning] of [
   ['n', false],
   ['yesterday', false],
 ] as const) {
-  test(`"${answer}" is ${meaning ? 'a yes' : 'no yes'}`, async () => {
+  test(`"${answer}" ${meaning ? 'consents' : 'does not consent'}`, async () => {
     const { terminal, stdin, stdout, stderr } = processWith(true)
     const asked: string[] = []
     stderr.setEncoding('utf8').on('data', (part: string) => asked.push(part))
@@ -31,13 +31,13 @@ for (const [answer, meaning] of [
   })
 }
 
-test('an input that ends without an answer is no yes', async () => {
+test('an input that ends without an answer does not consent', async () => {
   const { terminal, stdin } = processWith(true)
   stdin.end()
   assert.equal(await terminal.ask('Go on?'), false)
 })
 
-test('without a terminal nobody is asked, lines may be of any length, and nothing is drawn over', async () => {
+test('without a terminal there is no question, lines are not cut, and nothing is overwritten', async () => {
   const { terminal, stdin } = processWith(false)
   stdin.write('y\n')
   assert.equal(await terminal.ask('Go on?'), null)
@@ -45,7 +45,7 @@ test('without a terminal nobody is asked, lines may be of any length, and nothin
   assert.deepEqual(terminal.look, { columns: Number.POSITIVE_INFINITY, colours: false })
 })
 
-test('in a terminal lines end at its edge', () => {
+test('lines are cut at the edge of the terminal', () => {
   const { terminal } = processWith(true)
   assert.deepEqual([terminal.look, terminal.watched, terminal.errorColumns], [{ columns: 72, colours: true }, true, 72])
 })

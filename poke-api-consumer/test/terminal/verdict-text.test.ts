@@ -10,7 +10,7 @@ const types = [
   { type: 'fire', store: 1300, recount: 7 },
 ]
 
-test('equal is a sentence', () => {
+test('equal counts are reported in a sentence', () => {
   assert.equal(
     renderVerdict({ outcome: 'equal', types: types.slice(0, 1), records: 1234, remarks: [] }, 'poke-topic', look),
     'verify: equal. 1,234 records of poke-topic were counted again, and 1 type agrees.',
@@ -21,7 +21,7 @@ test('equal is a sentence', () => {
   )
 })
 
-test('different is a table of what differs, and remarks', () => {
+test('different counts are reported as a table of the differences, with remarks', () => {
   assert.equal(
     renderVerdict({ outcome: 'different', types, records: 2000, remarks: ['partition 0: something'] }, 'poke-topic', look),
     [
@@ -37,7 +37,7 @@ test('different is a table of what differs, and remarks', () => {
   )
 })
 
-test('unknown says why, and what is equal all the same', () => {
+test('an inconclusive verdict says why, and which counts are equal nevertheless', () => {
   assert.equal(
     renderVerdict({ outcome: 'unknown', types: [], records: 0, remarks: ['partition 0: gone'] }, 'poke-topic', look),
     ['verify: inconclusive. poke-topic no longer contains everything that was counted, or should have been.', '', 'partition 0: gone'].join(
@@ -55,7 +55,7 @@ test('unknown says why, and what is equal all the same', () => {
   )
 })
 
-test('unread says that there is more, and that what was counted is right', () => {
+test('a verdict before the end says that records are unread, and that the counted ones are right', () => {
   assert.equal(
     renderVerdict({ outcome: 'unread', types: types.slice(0, 1), records: 1234, remarks: ['partition 2: unread'] }, 'poke-topic', look),
     [

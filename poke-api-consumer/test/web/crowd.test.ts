@@ -45,7 +45,7 @@ for (const [who, halfFrom, streamsFrom, visitor] of [
   ['a third client', '127.0.0.1', '127.0.0.2', '127.0.0.3'],
   ['a client with the same address', '127.0.0.1', '127.0.0.1', '127.0.0.1'],
 ] as const) {
-  test(`beside 5,000 half-open requests and 2,000 event streams, ${who} gets health and the page within a second`, { skip }, async (t) => {
+  test(`${who} gets health and the page within a second, beside 5,000 half-open requests and 2,000 event streams`, { skip }, async (t) => {
     const port = await serve(t)
     await using half = holdConnections({ port, from: halfFrom, count: 5000, text: HALF })
     await using streams = holdConnections({ port, from: streamsFrom, count: 2000, text: STREAM })

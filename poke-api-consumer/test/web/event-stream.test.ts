@@ -61,7 +61,7 @@ async function open(
   return { response, text: () => text, until }
 }
 
-test('a page gets the clock and the picture of now at once, and each new picture', async (t) => {
+test('a page gets the time and the current snapshot at once, and then each new snapshot', async (t) => {
   const { port, shown } = await serve(t)
   const page = await open(port)
   assert.equal(page.response.headers['content-type'], 'text/event-stream')
@@ -73,7 +73,7 @@ test('a page gets the clock and the picture of now at once, and each new picture
   await page.until('data: {"version":2}\n\n')
 })
 
-test('a picture is serialised once, however many watch', async (t) => {
+test('a snapshot is serialised once for all pages', async (t) => {
   const { port, shown } = await serve(t)
   const pages = await Promise.all(Array.from({ length: 8 }, () => open(port)))
   await Promise.all(pages.map((page) => page.until('{"version":1}')))
@@ -83,14 +83,14 @@ test('a picture is serialised once, however many watch', async (t) => {
   assert.equal(shown.serialised, 2)
 })
 
-test('while nothing changes there is a sign of life now and then', async (t) => {
+test('a heartbeat is sent while nothing changes', async (t) => {
   const { port } = await serve(t, { heartbeat: 20 })
   const page = await open(port)
   await page.until('{"version":1}')
   await page.until('{"version":1}\n\nevent: beat\ndata: 1234\n\n')
 })
 
-test('nothing ticks without a page', async (t) => {
+test('no timer runs without a page', async (t) => {
   const { port, stream, shown } = await serve(t)
   const page = await open(port)
   await page.until('{"version":1}')
@@ -118,7 +118,7 @@ async function freeze(port: number): Promise<Socket> {
 /** As one that a stream is refused gets it. */
 const PICTURE = /^retry: 5000\nevent: full\ndata: 5\n\nevent: beat\ndata: 1234\n\ndata: \{"version":1\}\n\n$/
 
-test('where all streams are taken, a page gets one picture and is asked to come back; one that leaves makes room', async (t) => {
+test('when all streams are taken, a page gets one snapshot and is asked to retry; a page that disconnects frees its stream', async (t) => {
   const { port, stream } = await serve(t, { maxClients: 2 })
   const [first] = [await open(port), await open(port)]
   const late = await open(port)
@@ -130,7 +130,9 @@ test('where all streams are taken, a page gets one picture and is asked to come 
   assert.equal(stream.clients, 2)
 })
 
-test('streams are shared among clients: one that has all of them gives some up, and no two take turns', { skip: onlyLinux }, async (t) => {
+test('streams are shared among clients: a client that has all of them loses some, and no two clients evict each other in turns', {
+  skip: onlyLinux,
+}, async (t) => {
   const { port, stream } = await serve(t, { maxClients: 4 })
   const many = []
   for (let i = 0; i < 4; i++) many.push(await open(port, '127.0.0.2'))
@@ -149,7 +151,7 @@ test('streams are shared among clients: one that has all of them gives some up, 
   assert.ok([...many.slice(2), ...others].every(({ response }) => !response.closed))
 })
 
-test('a page that stops reading is dropped, and the others go on', async (t) => {
+test('a page that stops reading is disconnected, and the others continue', async (t) => {
   const { port, stream, shown } = await serve(t, { noise: LARGE, interval: 1, patience: 50 })
   const frozen = await freeze(port)
   const page = await open(port)
@@ -171,7 +173,7 @@ test('a page that stops reading is dropped, and the others go on', async (t) => 
   frozen.destroy()
 })
 
-test('a slow page is kept, skips pictures that are old by the time it could have them, and gets the newest', async (t) => {
+test('a slow page stays connected, skips outdated snapshots, and gets the newest one', async (t) => {
   const { port, stream, shown } = await serve(t, { noise: LARGE, interval: 1, patience: 60_000 })
   const slow = await freeze(port)
   const page = await open(port)
@@ -190,7 +192,7 @@ test('a slow page is kept, skips pictures that are old by the time it could have
   assert.ok(text.split('data: {"version":').length < 300, 'not every picture')
 })
 
-test('pages that read nothing hold a bounded part of memory, however many come', async (t) => {
+test('pages that read nothing use a bounded part of memory, however many connect', async (t) => {
   const { port, stream, shown, unread } = await serve(t, { noise: LARGE, interval: 1, maxClients: 50, patience: 60_000 })
   const frozen = await Promise.all(Array.from({ length: 400 }, () => freeze(port)))
   assert.equal(stream.clients, 50)

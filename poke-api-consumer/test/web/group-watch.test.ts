@@ -7,7 +7,7 @@ import { watchGroup } from '../../src/infrastructure/web/group-watch.ts'
 import { LiveState } from '../../src/infrastructure/web/live-state.ts'
 import { partitionOf } from '../contract/store-harness.ts'
 
-test('dead letters are counted by reason for a twentieth of the time at most, however fast they come', async () => {
+test('counting dead letters by reason takes at most a twentieth of the time, however fast they arrive', async () => {
   const clock = { now: 0 }
   const times: number[] = []
   const stopping = new AbortController()

@@ -65,7 +65,7 @@ function setup() {
   }
 }
 
-test('nothing is said of the group before the store was read: a zero would be a figure', () => {
+test('figures of the group are unknown, and not zero, before the store was read', () => {
   const { state, progress, opened, counted, snapshot, looked } = setup()
   assert.equal(snapshot().group, null)
   opened(0)
@@ -82,7 +82,7 @@ test('nothing is said of the group before the store was read: a zero would be a 
   assert.equal(snapshot().group?.counted, 300)
 })
 
-test('types come in the order of their counts, equal ones by name, and rare ones beyond forty are left out and counted', () => {
+test('types are ordered by count and then by name, and types beyond forty are summed up', () => {
   const { state, group, looked } = setup()
   const counts = new Map([
     ['water', 3],
@@ -100,7 +100,7 @@ test('types come in the order of their counts, equal ones by name, and rare ones
   assert.equal(group().moreTypes, 5)
 })
 
-test('of any number of types the forty most frequent are shown', () => {
+test('the forty most frequent of any number of types are shown', () => {
   const { state, group, looked } = setup()
   looked([])
   let revision = 0
@@ -117,7 +117,7 @@ test('of any number of types the forty most frequent are shown', () => {
   )
 })
 
-test('figures of the group are those of all partitions, whoever reads them', () => {
+test('figures of the group include all partitions, whichever instance reads them', () => {
   const { state, progress, opened, counted, looked, group, snapshot } = setup()
   state.totals(NO_TOTALS)
   opened(0)
@@ -140,7 +140,7 @@ test('figures of the group are those of all partitions, whoever reads them', () 
   assert.equal(group().lag, null, 'the sum of what is not known is not known')
 })
 
-test('a partition that was taken away is not read here any more', () => {
+test('a revoked partition is not shown as read by this instance', () => {
   const { state, progress, opened, looked, group, snapshot } = setup()
   state.totals(NO_TOTALS)
   opened(0)
@@ -150,7 +150,7 @@ test('a partition that was taken away is not read here any more', () => {
   assert.equal(snapshot().instance.partitions, 0)
 })
 
-test('the rate is that of ten seconds, and of a minute where little happened', () => {
+test('the rate is measured over ten seconds, and over a minute if few events were counted', () => {
   const { state, clock, looked, group } = setup()
   state.totals(NO_TOTALS)
   looked([summary(0, 1000)])
@@ -166,7 +166,7 @@ test('the rate is that of ten seconds, and of a minute where little happened', (
   assert.equal(group().rateSeconds, 59)
 })
 
-test('the rate falls to what it is now when a burst is over, and is not known while the store is not read', () => {
+test('the rate falls after a burst, and is unknown while the store cannot be read', () => {
   const { state, clock, looked, group } = setup()
   state.totals(NO_TOTALS)
   for (let second = 0; second <= 10; second++) {
@@ -185,7 +185,7 @@ test('the rate falls to what it is now when a burst is over, and is not known wh
   assert.deepEqual([group().rate, group().rateSeconds], [null, null])
 })
 
-test('a store that counts less than before has no negative rate', () => {
+test('a store with lower counts than before does not result in a negative rate', () => {
   const { state, clock, looked, group } = setup()
   state.totals(NO_TOTALS)
   looked([summary(0, 1000)])
@@ -199,7 +199,7 @@ test('a store that counts less than before has no negative rate', () => {
 
 const bulbasaur = { id: 1, name: 'bulbasaur', types: ['grass', 'poison'] }
 
-test('what was counted last comes newest first, numbered, and at most twelve', () => {
+test('the latest events are listed newest first, numbered, and are at most twelve', () => {
   const { state, opened, counted, looked, group } = setup()
   state.totals(NO_TOTALS)
   opened(0)
@@ -214,7 +214,7 @@ test('what was counted last comes newest first, numbered, and at most twelve', (
   assert.equal(group().recent[0]?.seen, 22)
 })
 
-test('names of Pokémon and types are shown so that nothing in them moves or turns other text, and are cut', () => {
+test('names of Pokémon and types are escaped and cut, so that they cannot move or reverse other text', () => {
   const { state, opened, counted, looked, group } = setup()
   const foreign = '\u001b[2J\u202ered\n'
   state.totals({ ...NO_TOTALS, counts: new Map([[foreign, 1]]) })
@@ -228,7 +228,7 @@ test('names of Pokémon and types are shown so that nothing in them moves or tur
   assert.ok(group().recent[0]?.name.startsWith(shown))
 })
 
-test('what other instances have counted, and this one before its start, is shown as the store tells it, each once', () => {
+test('events that other instances counted, or this one before its start, are shown from the store, each once', () => {
   const { state, opened, counted, looked, group } = setup()
   state.totals(NO_TOTALS)
   const newest = (at: number, countedAt: number, pokemon = pikachu) => ({
@@ -255,7 +255,7 @@ test('what other instances have counted, and this one before its start, is shown
   assert.equal(group().newest?.at, 60)
 })
 
-test('the newest event is the one that was counted last, whichever partition it is in', () => {
+test('the newest event is the one that was counted last in any partition', () => {
   const { state, opened, counted, looked, group } = setup()
   state.totals(NO_TOTALS)
   for (const n of [0, 1]) opened(n)
@@ -266,7 +266,7 @@ test('the newest event is the one that was counted last, whichever partition it 
   assert.deepEqual(group().newest, { at: 1000, origin: 'bundled' })
 })
 
-test('a record that says to be of the future is of now, and not the newest for ever; one whose time no clock shows has none', () => {
+test('a timestamp in the future is shown as now, so that its record is not the newest for ever; an impossible one is not shown', () => {
   const { state, opened, counted, looked, group, clock } = setup()
   state.totals(NO_TOTALS)
   opened(0)
@@ -280,7 +280,7 @@ test('a record that says to be of the future is of now, and not the newest for e
   assert.deepEqual(group().newest, { at: null, origin: null })
 })
 
-test('what no instance reads is shown until it is read again', () => {
+test('partitions that no instance reads are shown until an instance reads them again', () => {
   const { state, snapshot } = setup()
   const before = state.version
   const view = { foreignMembers: 1, unread: [2], reasons: ['partition 2 of poke-topic is read by another program'] }
@@ -293,7 +293,7 @@ test('what no instance reads is shown until it is read again', () => {
   assert.deepEqual([snapshot().unread, state.version], [[], before + 2])
 })
 
-test('troubles of the store are shown until it answers', () => {
+test('a failure of the store is shown until the store answers', () => {
   const { state, snapshot, looked } = setup()
   state.storeFailed(new Error('disk full'))
   state.storeReadFailed(new Error('disk full'))
@@ -303,7 +303,7 @@ test('troubles of the store are shown until it answers', () => {
   assert.deepEqual(snapshot().troubles, [])
 })
 
-test('a stopped partition says why until it is opened again', () => {
+test('the reason of a stopped partition is shown until it is opened again', () => {
   const { state, opened, looked, group } = setup()
   state.totals(NO_TOTALS)
   opened(0)
@@ -314,7 +314,7 @@ test('a stopped partition says why until it is opened again', () => {
   assert.equal(group().partitions[0]?.stopped, null)
 })
 
-test('the version rises with what is shown and stands still with what is not', () => {
+test('the version rises only when something changes that the page shows', () => {
   const { state, clock, looked, opened, counted, progress } = setup()
   const rises = (what: string, change: () => void) => {
     const before = state.version

@@ -44,7 +44,7 @@ async function serve(t: { after: (close: () => Promise<void>) => void }, letters
 const get = (app: FastifyInstance, url: string, headers: Record<string, string> = {}) =>
   app.inject({ url, headers: { host: 'localhost:8080', ...headers } })
 
-test('everything that the page names is there, and comes from here', async (t) => {
+test('every file that the page refers to exists on this server', async (t) => {
   const { app } = await serve(t)
   const page = await get(app, '/')
   assert.equal(page.statusCode, 200)
@@ -62,14 +62,14 @@ test('everything that the page names is there, and comes from here', async (t) =
   }
 })
 
-test('nothing but the files of the page is served', async (t) => {
+test('only the files of the page are served', async (t) => {
   const { app } = await serve(t)
   for (const url of ['/page.ts', '/../page.ts', '/%2e%2e/page.ts', '/..%2fapi.ts', '/vendor/package.json', '/vendor/']) {
     assert.equal((await get(app, url)).statusCode, 404, url)
   }
 })
 
-test('the policy allows what comes from here and nothing inline', async (t) => {
+test('the security policy allows files of this server, and nothing inline', async (t) => {
   const { app } = await serve(t)
   for (const url of ['/', '/page.js', '/api/partitions']) {
     const { headers } = await get(app, url)
@@ -82,7 +82,7 @@ test('the policy allows what comes from here and nothing inline', async (t) => {
   }
 })
 
-test('the page is asked for anew each time, ECharts is kept', async (t) => {
+test('browsers revalidate the page each time, and cache ECharts', async (t) => {
   const { app } = await serve(t)
   const page = await get(app, '/page.js')
   assert.equal(page.headers['cache-control'], 'no-cache')
@@ -91,7 +91,7 @@ test('the page is asked for anew each time, ECharts is kept', async (t) => {
   assert.match(String((await get(app, echarts)).headers['cache-control']), /max-age=31536000, immutable/)
 })
 
-test('page and API refuse a foreign Host, probes do not', async (t) => {
+test('page and API refuse a foreign Host, and probes accept it', async (t) => {
   const { app } = await serve(t)
   for (const url of ['/', '/page.js', '/api/type-counts', '/api/events', '/api/openapi.json']) {
     const refused = await get(app, url, { host: 'evil.example' })
@@ -104,7 +104,7 @@ test('page and API refuse a foreign Host, probes do not', async (t) => {
   assert.equal((await get(app, '/health/live', { host: 'evil.example' })).body, 'alive')
 })
 
-test('/api/type-counts is the document, byte for byte, and answers 304 to whoever has it', async (t) => {
+test('/api/type-counts returns the document byte for byte, and 304 to a client that has it', async (t) => {
   const { app, state } = await serve(t)
   const early = await get(app, '/api/type-counts')
   assert.equal(early.statusCode, 503)
@@ -126,7 +126,7 @@ test('/api/type-counts is the document, byte for byte, and answers 304 to whoeve
   assert.equal((await get(app, '/api/type-counts', { 'if-none-match': etag })).statusCode, 200)
 })
 
-test('/api/dead-letters of a store that is away is 503, and a mistake 500', async (t) => {
+test('/api/dead-letters answers 503 while the store cannot be reached, and 500 after a mistake in the program', async (t) => {
   const { app } = await serve(t, [], new StoreError('unreachable', 'postgres://db is away'))
   const answer = await get(app, '/api/dead-letters')
   assert.deepEqual(
@@ -137,7 +137,7 @@ test('/api/dead-letters of a store that is away is 503, and a mistake 500', asyn
   assert.equal((await get(broken.app, '/api/dead-letters')).statusCode, 500)
 })
 
-test('/api/dead-letters goes through all of them, page by page, newest first, reading no more bytes at once than it may', async (t) => {
+test('/api/dead-letters returns all dead letters page by page, newest first, and bounds the bytes of a page', async (t) => {
   const letters = Array.from({ length: 25 }, (_, i) => deadLetter(i + 1))
   const { app, reads } = await serve(t, letters)
   const seen: number[] = []
@@ -153,7 +153,7 @@ test('/api/dead-letters goes through all of them, page by page, newest first, re
   assert.ok(Math.max(...reads) <= 16 * 1024 * 1024)
 })
 
-test('/api/dead-letters of large headers are fewer for one answer, and all of them on the pages that follow', async (t) => {
+test('/api/dead-letters puts fewer dead letters with large headers on a page, and the rest on later pages', async (t) => {
   const headers = headerBytes(...Array.from({ length: 32 }, (_, i) => [`header-${i}`, Buffer.alloc(1024).toString()] as const))
   const letters = Array.from({ length: 100 }, (_, i) => deadLetter(i + 1, { headers, key: Buffer.alloc(1024), value: Buffer.alloc(1024) }))
   const { app } = await serve(t, letters)
@@ -169,7 +169,7 @@ test('/api/dead-letters of large headers are fewer for one answer, and all of th
   assert.deepEqual(seen, letters.map(({ id }) => id).reverse())
 })
 
-test('a limit out of bounds is refused with a sentence', async (t) => {
+test('a limit out of bounds is refused with an explanation', async (t) => {
   const { app } = await serve(t)
   for (const query of ['limit=0', 'limit=101', 'limit=ten', 'before=0', 'before=1e300', 'before=9223372036854775807']) {
     const answer = await get(app, `/api/dead-letters?${query}`)
@@ -187,7 +187,7 @@ test('nothing can be changed through the API', async (t) => {
   }
 })
 
-test('a stream beyond the bound ends after one picture, and closing the server ends the open one', async (t) => {
+test('a stream beyond the bound ends after one snapshot, and closing the server ends the open streams', async (t) => {
   const { app } = await serve(t)
   const address = await app.listen({ port: 0, host: '127.0.0.1' })
   const open = await fetch(`${address}/api/events`)
@@ -201,7 +201,7 @@ test('a stream beyond the bound ends after one picture, and closing the server e
   assert.match(await text, /^retry: 1000\n/)
 })
 
-test('the description names every route, and the answers are as described', async (t) => {
+test('the description of the API has every route, and the answers match it', async (t) => {
   const { app, state, progress } = await serve(t, [
     deadLetter(1),
     deadLetter(2, { key: null, value: null, headers: headerBytes(['h', null]) }),

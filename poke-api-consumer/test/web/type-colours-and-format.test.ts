@@ -6,7 +6,7 @@ import { contrast, inkOn, styleOf } from '../../src/infrastructure/web/public/ty
 
 const TYPES = 'normal fire water electric grass ice fighting poison ground flying psychic bug rock ghost dragon dark steel fairy'.split(' ')
 
-test('every type has its colour, and ink that can be read on it', () => {
+test('every type has a colour, and text on it is readable', () => {
   for (const type of TYPES) {
     assert.ok(type in typeStyles, type)
     const { colour } = styleOf(typeStyles, type)
@@ -14,17 +14,17 @@ test('every type has its colour, and ink that can be read on it', () => {
   }
 })
 
-test('a type that nobody knows has a look too, whatever its name', () => {
+test('an unknown type has a colour too, whatever its name', () => {
   for (const type of ['constructor', 'toString', '__proto__', 'sound']) assert.match(styleOf(typeStyles, type).colour, /^#[0-9a-f]{6}$/)
 })
 
-test('contrast is that of WCAG', () => {
+test('the contrast is computed as WCAG defines it', () => {
   assert.equal(contrast('#000000', '#ffffff'), 21)
   assert.equal(contrast('#777777', '#777777'), 1)
   assert.equal(contrast('#767676', '#ffffff').toFixed(2), '4.54')
 })
 
-test('numbers, rates, ages and names read well', () => {
+test('numbers, rates, ages and names are formatted for people', () => {
   assert.equal(formatCount(1234567), '1,234,567')
   assert.equal(formatNumberOf(1, 'type'), '1 type')
   assert.equal(formatNumberOf(1000, 'type'), '1,000 types')

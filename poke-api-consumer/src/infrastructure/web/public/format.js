@@ -1,4 +1,4 @@
-/** Numbers and names as people read them. */
+/** Formats numbers and names for people. */
 
 const whole = new Intl.NumberFormat('en')
 const tenths = new Intl.NumberFormat('en', { maximumFractionDigits: 1 })
@@ -14,26 +14,26 @@ export const formatCount = (n) => whole.format(n)
 export const formatNumberOf = (n, thing) => `${whole.format(n)} ${thing}${n === 1 ? '' : 's'}`
 
 /**
- * A part of a whole as a percentage. The two may be a moment apart: a part is never more than all of it.
+ * A part of a whole as a percentage, at most 100 %. The part can be newer than the whole, and larger for a moment.
  * @param {number} part
  * @param {number} whole
  */
 export const formatShare = (part, whole) => `${(whole === 0 ? 0 : Math.min(100, (part * 100) / whole)).toFixed(1)} %`
 
 /**
- * A rate in the unit in which it is easiest to imagine.
+ * A rate in the unit that is easiest to read.
  * @param {number} perSecond
  * @returns {[figure: string, unit: string]}
  */
 export function formatRate(perSecond) {
   if (perSecond >= 100) return [whole.format(Math.round(perSecond)), 'a second']
-  // A capture a second, the usual pace, must not jump between two units.
+  // The usual pace is one capture a second. The limit is far enough from it that the unit does not change all the time.
   if (perSecond >= 2) return [tenths.format(perSecond), 'a second']
   return [perSecond * 60 >= 10 ? whole.format(Math.round(perSecond * 60)) : tenths.format(perSecond * 60), 'a minute']
 }
 
 /**
- * @param {number} ms may be a little below 0, where two clocks differ
+ * @param {number} ms can be slightly negative, because two clocks differ
  * @returns {[figure: string, unit: string]}
  */
 export function formatAge(ms) {

@@ -1,4 +1,4 @@
-/** The bar race, drawn by ECharts on a canvas: it only decorates, the table beside it has the numbers. */
+/** The bar race, drawn by ECharts on a canvas. It is a decoration: the table beside it has the same numbers. */
 import { formatCount, formatShare } from './format.js'
 import { inkOn, styleOf } from './type-colours.js'
 
@@ -10,14 +10,14 @@ import { inkOn, styleOf } from './type-colours.js'
 const ROW = 31
 const BAR = 20
 const ICON = 20
-/** Where names stand above their bars. */
+/** Heights for the narrow layout, in which names are above their bars. */
 const TALL_ROW = 42
 const THIN_BAR = 10
-/** Beside names and numbers, bars have at least so much of the width; otherwise these go above them. */
+/** The least part of the width for the bars. If names and numbers leave less, they are drawn above the bars. */
 const LEAST_FOR_BARS = 0.45
-/** Of the width, for the longest name. */
+/** The largest part of the width for a name. */
 const MOST_FOR_NAMES = 0.4
-/** ms in which a bar reaches its new length and place: about as long as the next news takes, so that the race never stands still. */
+/** Durations of an animation, in ms: about the time between two updates, so that the bars never stand still. */
 const SLOWEST = 900
 const FASTEST = 250
 
@@ -36,7 +36,7 @@ export class Race {
 
   /**
    * @param {typeof import('echarts')} echarts
-   * @param {HTMLElement} place where the canvas goes
+   * @param {HTMLElement} place the parent of the canvas
    * @param {TypeStyles} typeStyles
    */
   constructor(echarts, place, typeStyles) {
@@ -69,11 +69,11 @@ export class Race {
   #draw(duration) {
     const calm = this.#calm.matches
     const types = this.#types
-    // Where it is not shown it has no width; when it is again, it is drawn.
+    // A hidden chart has no width. It is drawn when it is shown again.
     const width = this.#place.clientWidth
     if (types.length === 0 || width === 0) return
     const counts = new Map(types.map(({ name, count }) => [name, count]))
-    // Where nothing may move, the axis is in the order of the counts instead.
+    // Without animations, the axis itself has the order of the counts.
     if (calm) this.#names = [...counts.keys()]
     else
       this.#names = [...this.#names.filter((name) => counts.has(name)), ...[...counts.keys()].filter((name) => !this.#names.includes(name))]
@@ -105,7 +105,7 @@ export class Race {
       xAxis: {
         max: /** @param {{ max: number }} range */ ({ max }) => Math.max(1, max),
         axisLabel: { show: false },
-        // Each bar has its number: lines without one would say nothing.
+        // Grid lines are not needed, because each bar has its number.
         splitLine: { show: false },
         axisLine: { show: false },
         axisTick: { show: false },
@@ -156,7 +156,7 @@ export class Race {
           emphasis: { focus: 'none', itemStyle: { borderColor: ink, borderWidth: 1.5 } },
         },
       ],
-      // Text drawn on the canvas: the other kind, HTML, needs style attributes, which the page's security policy forbids.
+      // Draws the text on the canvas, because HTML tooltips need style attributes, which the page's security policy forbids.
       tooltip: {
         trigger: 'item',
         renderMode: 'richText',
@@ -171,7 +171,7 @@ export class Race {
   }
 
   /**
-   * Where names, bars and numbers go: beside each other where there is room for that, otherwise name and number above the bar.
+   * The layout: name, bar and number in one row if they fit, otherwise name and number above the bar.
    * @param {number} width
    * @param {string} family
    */
@@ -261,7 +261,7 @@ function label({ value }) {
   return formatCount(Math.round(Number(value)))
 }
 
-/** @param {string} type letters, digits and hyphens: of these ECharts lets a style's name have all but the hyphen. */
+/** @param {string} type letters, digits and hyphens. ECharts does not allow hyphens in the name of a style. */
 function iconName(type) {
   return `icon_${type.replaceAll('-', '_')}`
 }

@@ -1,5 +1,5 @@
 /** The closed list of the consumer's errors: each kind has a code, says whether the service retries, and has the exit code if it ends the service. */
-import { type ErrorKind, EXIT, final, retried, ServiceError } from '@poke-api-pipeline/service-kit'
+import { type ErrorKind, EXIT, errorsOf, final, retried } from '@poke-api-pipeline/service-kit'
 
 /** The store failed to write or read counts and positions. Nothing is half done: records that were not committed are counted again. */
 export const STORE_ERRORS = {
@@ -44,14 +44,8 @@ export const STORE_ERRORS = {
 } as const satisfies Record<string, ErrorKind>
 export type StoreErrorKind = keyof typeof STORE_ERRORS
 
-export class StoreError extends ServiceError {
+export class StoreError extends errorsOf('store', STORE_ERRORS) {
   override readonly name = 'StoreError'
-  readonly kind: StoreErrorKind
-
-  constructor(kind: StoreErrorKind, message: string, options?: ErrorOptions) {
-    super(message, { ...options, ...STORE_ERRORS[kind], code: `store/${kind}` })
-    this.kind = kind
-  }
 }
 
 /** The file of counts could not be replaced. The counts themselves are safe in the store. */
@@ -71,12 +65,6 @@ export const OUTPUT_FILE_ERRORS = {
 } as const satisfies Record<string, ErrorKind>
 export type OutputFileErrorKind = keyof typeof OUTPUT_FILE_ERRORS
 
-export class OutputFileError extends ServiceError {
+export class OutputFileError extends errorsOf('output-file', OUTPUT_FILE_ERRORS) {
   override readonly name = 'OutputFileError'
-  readonly kind: OutputFileErrorKind
-
-  constructor(kind: OutputFileErrorKind, message: string, options?: ErrorOptions) {
-    super(message, { ...options, ...OUTPUT_FILE_ERRORS[kind], code: `output-file/${kind}` })
-    this.kind = kind
-  }
 }

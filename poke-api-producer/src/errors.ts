@@ -1,5 +1,5 @@
 /** The closed list of the producer's errors: each kind with its code, whether it is retried, and the exit code if it ends the service. */
-import { type ErrorKind, EXIT, final, printable, retried, ServiceError } from '@poke-api-pipeline/service-kit'
+import { type ErrorKind, EXIT, errorsOf, final, printable, retried } from '@poke-api-pipeline/service-kit'
 
 /** Failures of requests to PokeAPI. */
 export const POKE_API_ERRORS = {
@@ -36,15 +36,13 @@ export const POKE_API_ERRORS = {
 } as const satisfies Record<string, ErrorKind>
 export type PokeApiErrorKind = keyof typeof POKE_API_ERRORS
 
-export class PokeApiError extends ServiceError {
+export class PokeApiError extends errorsOf('poke-api', POKE_API_ERRORS) {
   override readonly name = 'PokeApiError'
-  readonly kind: PokeApiErrorKind
   /** What is wrong, in a few words and without the request: `types is empty`. */
   readonly reason: string
 
   constructor(kind: PokeApiErrorKind, message: string, { reason = message, ...options }: ErrorOptions & { readonly reason?: string } = {}) {
-    super(message, { ...options, ...POKE_API_ERRORS[kind], code: `poke-api/${kind}` })
-    this.kind = kind
+    super(kind, message, options)
     this.reason = printable(reason)
   }
 }
@@ -64,14 +62,8 @@ export const OUTBOX_ERRORS = {
 } as const satisfies Record<string, ErrorKind>
 export type OutboxErrorKind = keyof typeof OUTBOX_ERRORS
 
-export class OutboxError extends ServiceError {
+export class OutboxError extends errorsOf('outbox', OUTBOX_ERRORS) {
   override readonly name = 'OutboxError'
-  readonly kind: OutboxErrorKind
-
-  constructor(kind: OutboxErrorKind, message: string, options?: ErrorOptions) {
-    super(message, { ...options, ...OUTBOX_ERRORS[kind], code: `outbox/${kind}` })
-    this.kind = kind
-  }
 }
 
 /** Kafka did not acknowledge events. They stay in the outbox and are sent again. */
@@ -131,12 +123,6 @@ export const PUBLISH_ERRORS = {
 } as const satisfies Record<string, ErrorKind>
 export type PublishErrorKind = keyof typeof PUBLISH_ERRORS
 
-export class PublishError extends ServiceError {
+export class PublishError extends errorsOf('publish', PUBLISH_ERRORS) {
   override readonly name = 'PublishError'
-  readonly kind: PublishErrorKind
-
-  constructor(kind: PublishErrorKind, message: string, options?: ErrorOptions) {
-    super(message, { ...options, ...PUBLISH_ERRORS[kind], code: `publish/${kind}` })
-    this.kind = kind
-  }
 }

@@ -6,7 +6,7 @@ import { boundConnections } from './connections.ts'
 import type { Health } from './health.ts'
 import type { Logger } from './logger.ts'
 import type { Registry } from './metrics.ts'
-import { ownError } from './own-errors.ts'
+import { type OwnErrorCode, ownError } from './own-errors.ts'
 
 /** Limits of a request, in bytes and ms, so that no client holds a connection by sending slowly. */
 const MAX_HEADER_BYTES = 16 * 1024
@@ -116,28 +116,25 @@ function countOf(name: string, rawHeaders: readonly string[]): number {
 }
 
 function addressError(error: NodeJS.ErrnoException, host: string, port: number): Error {
-  const cause = error
+  const failed = (code: OwnErrorCode, message: string) => ownError(code, message, { cause: error })
   switch (error.code) {
     case 'EADDRINUSE':
-      return ownError(
+      return failed(
         'http/port-taken',
         `port ${port} of ${host} is taken by another program: end that program, or set HTTP_PORT to another port (0: any free one)`,
-        { cause },
       )
     case 'EACCES':
-      return ownError(
+      return failed(
         'http/port-not-allowed',
         `this user may not use port ${port} of ${host}: set HTTP_PORT to a port above 1023 (0: any free one)`,
-        { cause },
       )
     case 'EADDRNOTAVAIL':
     case 'ENOTFOUND':
     case 'EAI_AGAIN':
     case 'EINVAL':
-      return ownError(
+      return failed(
         'http/no-such-host',
         `${host} is not an address of this machine (${error.code}): correct HTTP_HOST (127.0.0.1: this machine alone; 0.0.0.0: every address)`,
-        { cause },
       )
     default:
       return error

@@ -67,3 +67,18 @@ export class ServiceError extends Error {
     this.retriable = options.retriable
   }
 }
+
+/**
+ * The class of an area's errors, each of one kind of its closed list, with the code `<area>/<kind>`.
+ * @param kinds the closed list
+ */
+export function errorsOf<Kind extends string>(area: string, kinds: Readonly<Record<Kind, ErrorKind>>) {
+  return class extends ServiceError {
+    readonly kind: Kind
+
+    constructor(kind: Kind, message: string, options?: ErrorOptions) {
+      super(message, { ...options, ...kinds[kind], code: `${area}/${kind}` })
+      this.kind = kind
+    }
+  }
+}

@@ -62,18 +62,18 @@ export class CountReport implements Partial<CountObserver>, Partial<ReaderObserv
   #deadLetters = 0
 
   constructor({ logger, health, topic, progress, now, stopping }: CountReportOptions) {
+    const outage = (over: string) => new OutageLog({ logger, now, stopping, over })
     this.#logger = logger
     this.#topic = topic
     this.#progress = progress
     this.#now = now
-    this.#store = new OutageLog({ logger, now, stopping, over: 'the store works again' })
-    this.#file = new OutageLog({ logger, now, stopping, over: 'the file of counts is written again' })
-    this.#deadLetterTopic = new OutageLog({ logger, now, stopping, over: 'dead letters are published again' })
-    this.#kafka = new OutageLog({ logger, now, stopping, over: 'Kafka answers again' })
-    this.#membership = new OutageLog({ logger, now, stopping, over: 'this instance is a member of the group again' })
-    const groupOver = 'this service reads every partition of the topic again, and no other program is in its group'
-    this.#group = new OutageLog({ logger, now, stopping, over: groupOver })
-    this.#quota = new OutageLog({ logger, now, stopping, over: 'Kafka no longer throttles this service' })
+    this.#store = outage('the store works again')
+    this.#file = outage('the file of counts is written again')
+    this.#deadLetterTopic = outage('dead letters are published again')
+    this.#kafka = outage('Kafka answers again')
+    this.#membership = outage('this instance is a member of the group again')
+    this.#group = outage('this service reads every partition of the topic again, and no other program is in its group')
+    this.#quota = outage('Kafka no longer throttles this service')
     this.#anomalous = new AnomalousSources(now)
     health.add('sources', () => (this.#anomalous.reasons.length === 0 ? null : severalOf(this.#anomalous.reasons)))
     health.add('kafka', () => this.#kafka.reason ?? this.#membership.reason ?? this.#waiting)

@@ -12,7 +12,7 @@ import {
   unreachableListener,
 } from '@poke-api-pipeline/kafka-common'
 import { DeadlinePassed, printable } from '@poke-api-pipeline/service-kit'
-import { PublishError } from '../../errors.ts'
+import { PublishError, type PublishErrorKind } from '../../errors.ts'
 
 /** Most characters that are quoted from others. */
 const MOST_DETAILS = 500
@@ -43,38 +43,38 @@ export function notAllowed(
 export function publishError(error: unknown, attempt: Attempt): PublishError {
   const cause = error as Error
   if (cause instanceof PublishError) return cause
+  const failed = (kind: PublishErrorKind, message: string) => new PublishError(kind, message, { cause })
   const kafka = `Kafka at ${attempt.brokers.join(', ')}`
   if (cause instanceof DeadlinePassed && attempt.throttle)
-    return new PublishError('quota', `${quotaText(attempt.brokers, attempt.throttle)}; ${cause.message}; this is retried`, { cause })
-  if (cause instanceof DeadlinePassed)
-    return new PublishError('deadline', `${kafka} did not answer in time: ${cause.message}; this is retried`, { cause })
+    return failed('quota', `${quotaText(attempt.brokers, attempt.throttle)}; ${cause.message}; this is retried`)
+  if (cause instanceof DeadlinePassed) return failed('deadline', `${kafka} did not answer in time: ${cause.message}; this is retried`)
   const errors = [...errorsIn(cause)]
   if (attempt.broken && isLost(errors)) errors.push(...errorsIn(attempt.broken))
   const details = printable((errors.at(-1) ?? cause).message, MOST_DETAILS)
   const password = missingPassword(errors, kafka)
-  if (password !== null) return new PublishError('no-password', `${password}; this is retried`, { cause })
+  if (password !== null) return failed('no-password', `${password}; this is retried`)
   const tls = kafkaTlsFailure(errors, kafka)
-  if (tls !== null) return new PublishError('tls', `${tls}; this is retried`, { cause })
+  if (tls !== null) return failed('tls', `${tls}; this is retried`)
   const isRefusedLogin = brokerErrors(errors).some(({ apiId }) => apiId.includes('SASL'))
   // The library reports a failed login also where the connection broke meanwhile.
   if (isRefusedLogin || (errors.some((e) => e instanceof AuthenticationError) && !isLost(errors))) {
-    return new PublishError('not-authorised', `${kafka} refused the login (${details}): check user and password`, { cause })
+    return failed('not-authorised', `${kafka} refused the login (${details}): check user and password`)
   }
   if (errors.some((e) => e instanceof UnsupportedApiError)) {
-    return new PublishError('unsupported-broker', `${kafka} is too old (${details}): use Kafka 3.1 or newer`, { cause })
+    return failed('unsupported-broker', `${kafka} is too old (${details}): use Kafka 3.1 or newer`)
   }
   const refused = brokerErrors(errors)[0]
   if (refused !== undefined) return refusal(refused, kafka, attempt, cause)
   if (!isLost(errors)) {
     // The library throws plain TypeErrors for unexpected answers, for example while a topic is being created.
-    return new PublishError('refused', `the Kafka client failed (${details}); this is retried`, { cause })
+    return failed('refused', `the Kafka client failed (${details}); this is retried`)
   }
   const named = namedAddress(errors, attempt.brokers)
   if (named !== null) {
     const listener = unreachableListener(attempt.brokers.join(', '), named, details)
-    return new PublishError('unreachable', `${listener}; this is retried`, { cause })
+    return failed('unreachable', `${listener}; this is retried`)
   }
-  return new PublishError('unreachable', `${kafka} cannot be reached (${details}); this is retried`, { cause })
+  return failed('unreachable', `${kafka} cannot be reached (${details}); this is retried`)
 }
 
 /** The broker's message where it refused the events because of a timestamp; else null. */
@@ -104,77 +104,52 @@ interface BrokerError extends Error {
 function refusal(broker: BrokerError, kafka: string, attempt: Attempt, cause: Error): PublishError {
   const { topic, events } = attempt
   const details = broker.serverErrorMessage ? `${broker.apiId}: ${printable(broker.serverErrorMessage, MOST_DETAILS)}` : broker.apiId
+  const failed = (kind: PublishErrorKind, message: string) => new PublishError(kind, message, { cause })
   switch (broker.apiId) {
     case 'TOPIC_AUTHORIZATION_FAILED':
     case 'CLUSTER_AUTHORIZATION_FAILED':
       return notAllowed([events === 0 ? 'Create' : 'Write'], attempt, { cause })
     case 'MESSAGE_TOO_LARGE':
     case 'RECORD_LIST_TOO_LARGE':
-      if (events > 1)
-        return new PublishError('too-large', `topic ${topic} does not accept ${events} events at once (${details}); fewer are sent`, {
-          cause,
-        })
-      return new PublishError(
-        'event-refused',
-        `an event is larger than topic ${topic} accepts (${details}): raise the topic's max.message.bytes`,
-        { cause },
-      )
+      if (events > 1) return failed('too-large', `topic ${topic} does not accept ${events} events at once (${details}); fewer are sent`)
+      return failed('event-refused', `an event is larger than topic ${topic} accepts (${details}): raise the topic's max.message.bytes`)
     case 'INVALID_TIMESTAMP':
-      return new PublishError(
+      return failed(
         'timestamp-refused',
         `topic ${topic} does not accept the times of these ${events} events as timestamps (${refusedTimestamp(cause)}; its message.timestamp.before.max.ms and message.timestamp.after.max.ms): the refused events are sent again with the time of sending, and ce_time keeps the time of the capture`,
-        { cause },
       )
     case 'INVALID_RECORD':
-      return new PublishError(
-        'event-refused',
-        `topic ${topic} does not accept the events of this service (${details}): check the topic's settings`,
-        { cause },
-      )
+      return failed('event-refused', `topic ${topic} does not accept the events of this service (${details}): check the topic's settings`)
     case 'INVALID_TOPIC_EXCEPTION':
     case 'INVALID_PARTITIONS':
     case 'INVALID_CONFIG':
     case 'POLICY_VIOLATION':
-      return new PublishError(
+      return failed(
         'topic-refused',
         `${kafka} does not create topic ${topic} (${details}): correct KAFKA_TOPIC or KAFKA_TOPIC_PARTITIONS, or create the topic by hand`,
-        { cause },
       )
     case 'UNSUPPORTED_VERSION':
-      return new PublishError('unsupported-broker', `${kafka} is too old (${details}): use Kafka 3.1 or newer`, { cause })
+      return failed('unsupported-broker', `${kafka} is too old (${details}): use Kafka 3.1 or newer`)
     case 'THROTTLING_QUOTA_EXCEEDED':
-      return new PublishError('quota', `${kafka} enforces a quota on creating topics (${details}); this is retried`, { cause })
+      return failed('quota', `${kafka} enforces a quota on creating topics (${details}); this is retried`)
     case 'INVALID_REPLICATION_FACTOR':
-      return new PublishError(
+      return failed(
         'not-enough-brokers',
         `${kafka} cannot create topic ${topic} (${details}): start more brokers, or lower KAFKA_TOPIC_REPLICATION; this is retried`,
-        { cause },
       )
     case 'NOT_ENOUGH_REPLICAS':
     case 'NOT_ENOUGH_REPLICAS_AFTER_APPEND':
-      return new PublishError(
-        'not-enough-brokers',
-        `topic ${topic} has too few replicas in sync (${details}): start more brokers; this is retried`,
-        { cause },
-      )
+      return failed('not-enough-brokers', `topic ${topic} has too few replicas in sync (${details}): start more brokers; this is retried`)
     case 'LEADER_NOT_AVAILABLE':
-      return new PublishError(
-        'no-leader',
-        `a partition of topic ${topic} has no leader: start the broker that has its replica; this is retried`,
-        {
-          cause,
-        },
-      )
+      return failed('no-leader', `a partition of topic ${topic} has no leader: start the broker that has its replica; this is retried`)
     case 'NOT_LEADER_OR_FOLLOWER':
     case 'FENCED_LEADER_EPOCH':
     case 'UNKNOWN_LEADER_EPOCH':
-      return new PublishError('no-leader', `the leaders of topic ${topic} are changing (${details}); this is retried`, { cause })
+      return failed('no-leader', `the leaders of topic ${topic} are changing (${details}); this is retried`)
     case 'UNKNOWN_TOPIC_OR_PARTITION':
-      return new PublishError('no-topic', `topic ${topic} was deleted from ${kafka} (${details}); it is created again`, { cause })
+      return failed('no-topic', `topic ${topic} was deleted from ${kafka} (${details}); it is created again`)
     default:
-      return new PublishError('refused', `${kafka} rejected ${events} events for topic ${topic} (${details}); this is retried`, {
-        cause,
-      })
+      return failed('refused', `${kafka} rejected ${events} events for topic ${topic} (${details}); this is retried`)
   }
 }
 

@@ -1,16 +1,16 @@
 /** Turns failures of the outbox's file into OutboxErrors: what went wrong, and whether retrying can help. */
 import { SQLITE } from '@poke-api-pipeline/service-kit'
-import { OutboxError } from '../../errors.ts'
+import { OutboxError, type OutboxErrorKind } from '../../errors.ts'
 
 /** @param error from SQLite or the file system; an OutboxError is returned unchanged */
 export function outboxError(error: unknown, dir: string): Error {
   if (error instanceof OutboxError) return error
   const cause = error as Error & { code?: string; errcode?: number; syscall?: string }
+  const failed = (kind: OutboxErrorKind, message: string) => new OutboxError(kind, message, { cause })
   if (cause.syscall !== undefined) {
-    return new OutboxError(
+    return failed(
       'unusable',
       `the outbox's folder ${dir} cannot be created (${cause.message}): make it writable, or set DATA_DIR to another folder`,
-      { cause },
     )
   }
   // Not an error of SQLite: a mistake in the program.
@@ -18,31 +18,27 @@ export function outboxError(error: unknown, dir: string): Error {
   switch (cause.errcode & 0xff) {
     case SQLITE.busy:
     case SQLITE.locked:
-      return new OutboxError(
+      return failed(
         'locked',
         `the outbox in ${dir} is in use by another process: end that process, or give this one another folder with DATA_DIR`,
-        { cause },
       )
     case SQLITE.corrupt:
     case SQLITE.notADatabase:
-      return new OutboxError('damaged', damaged(dir, cause.message), { cause })
+      return failed('damaged', damaged(dir, cause.message))
     case SQLITE.cannotOpen:
-      return new OutboxError(
+      return failed(
         'unusable',
         `the outbox in ${dir} cannot be opened (${cause.message}): make the folder writable, or set DATA_DIR to another folder`,
-        { cause },
       )
     case SQLITE.full:
-      return new OutboxError(
+      return failed(
         'full',
         `the outbox in ${dir} cannot store captures, because the disk is full: free some space; then capturing goes on by itself`,
-        { cause },
       )
     default:
-      return new OutboxError(
+      return failed(
         'io',
         `the outbox in ${dir} cannot be written (${cause.message}): check the disk; when it works, capturing goes on by itself`,
-        { cause },
       )
   }
 }

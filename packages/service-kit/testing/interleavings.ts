@@ -1,6 +1,6 @@
 /**
- * Interleavings of a service: its real controller under fast-check's scheduler, which decides at every await who goes on and who has died
- * there. `INTERLEAVINGS` sets how many schedules are tried (500), and `INTERLEAVINGS_SEED` repeats one run.
+ * Interleavings of a service: its real controller under fast-check's scheduler, which decides at every await which process continues and which one is
+ * killed there. `INTERLEAVINGS` sets how many schedules are tried (500), and `INTERLEAVINGS_SEED` repeats one run.
  */
 import { existsSync, mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -11,13 +11,13 @@ import fc from 'fast-check'
 export const SCHEDULES = Number(process.env.INTERLEAVINGS ?? 500)
 export const SCHEDULES_SEED = Number(process.env.INTERLEAVINGS_SEED ?? Math.floor(Math.random() * 2 ** 31))
 
-/** So many schedules reach everything, but for a miracle. */
+/** With this many schedules, every fault almost certainly happens at least once. */
 const LONG_RUN = 2000
 
 /** In ms: a schedule that takes longer waits for something that never comes. Generous, for a busy machine. */
 const LONGEST_SCHEDULE = 60_000
 
-/** Fails with the first schedule, made as small as it gets, that breaks the property. */
+/** Fails with the first schedule that breaks the property, shrunk as far as possible. */
 export async function assertEverySchedule<Ts>(property: fc.IAsyncProperty<Ts>): Promise<void> {
   await fc.assert(property, { numRuns: SCHEDULES, seed: SCHEDULES_SEED, timeout: LONGEST_SCHEDULE })
 }
@@ -32,7 +32,7 @@ export function schedulerWithTurns(): fc.Arbitrary<fc.Scheduler> {
   })
 }
 
-/** Which of these befalls the first calls of a kind, one after the other; `none` twice as likely as each other. */
+/** The faults of the first calls of a kind, in their order; `none` is twice as likely as each other one. */
 export function arbitraryFaults<K extends string>(...kinds: readonly K[]): fc.Arbitrary<(K | 'none')[]> {
   return fc.array(fc.constantFrom<K | 'none'>('none', 'none', ...kinds), { maxLength: 12 })
 }
@@ -55,7 +55,7 @@ export class Faults<K extends string> {
   }
 }
 
-/** What befell the schedules, counted: a fault that never hit proves nothing. */
+/** Counts the faults of all schedules, because a fault that never happened proves nothing. */
 export class Reached {
   readonly #times: Map<string, number>
 
@@ -94,7 +94,7 @@ export class Mortal {
     return this.#dying.signal.aborted
   }
 
-  /** Resolves when it dies. */
+  /** Resolves when the process is killed. */
   get death(): Promise<void> {
     return this.#death.promise
   }
@@ -125,7 +125,7 @@ export class Mortal {
   }
 }
 
-/** What happens in a schedule, step by step. */
+/** The steps of a schedule. */
 export interface Played<Step> {
   play(step: Step): void
   /** No more faults: everything comes to its end. */
@@ -134,7 +134,7 @@ export interface Played<Step> {
   assertNothingBroke(): void
 }
 
-/** Plays one schedule: its steps, each when the scheduler says so, to the end. */
+/** Runs all steps of one schedule, in the order that the scheduler decides. */
 export async function playOut<Step extends { readonly kind: string }>(
   scheduler: fc.Scheduler,
   steps: readonly Step[],

@@ -195,7 +195,7 @@ describe('the page on every screen', { timeout: 600_000 }, () => {
       assert.deepEqual(rows, ['host-1/4711 this instance stopped', 'host-2/4711', 'no instance of this service not counted'])
       assert.equal(await page.textContent('#instances'), '2 instances read 2 of 3 partitions of poke-topic.')
       const notices = await page.$$eval('.notice', (nodes) => nodes.map((node) => node.textContent ?? ''))
-      assert.match(notices[0] ?? '', /^Partition 2 of poke-topic is read by a program .*kcat.*\.$/)
+      assert.match(notices[0] ?? '', /^Partition 2 of poke-topic is read by another program .*kcat.*\.$/)
       assert.match(notices.at(-1) ?? '', /^poke-topic-0 is stopped\. Offsets 12 to/)
       const letter = (await page.textContent('#letters li:first-child')) ?? ''
       assert.match(letter, /125,829,120 bytes, of which the first 65,536 are kept/)

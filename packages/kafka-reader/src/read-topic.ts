@@ -1,10 +1,10 @@
 /**
- * The interface for people: records as objects, in batches that their own database takes together with the position after them, in one
- * transaction. Whoever needs more speed, or more than one transaction under way, implements `PartitionHandler` and runs a `GroupReader`.
+ * Reads a topic in batches of records as objects. The program stores each batch together with the position after it, in one transaction of its own
+ * database. For more speed, or more than one transaction at a time, implement `PartitionHandler` and run a `GroupReader`.
  *
- * What keeps it exact when a partition moves from one process to another: `save` changes the position in the database from `from` to `to`
- * and stores nothing where it is not `from` any more (compare-and-set). Of two processes that believe to have a partition, only one succeeds;
- * the other one loads the position again. So nobody has to trust clocks, sessions or the consumer group.
+ * Compare-and-set keeps it exact when a partition moves to another process: `save` changes the position from `from` to `to`, and stores nothing if
+ * the position is no longer `from`. If two processes read one partition, only one of them succeeds; the other one loads the position again. So the
+ * result depends on no clock, no session and not on the consumer group.
  */
 import { createHash } from 'node:crypto'
 import { hostname } from 'node:os'
@@ -13,17 +13,17 @@ import { GroupReader, type GroupReaderOptions, type ReaderObserver } from './gro
 import type { DataLoss, FetchedRecords, FetchPosition, PartitionHandler, PartitionSession, ReadOutcome, TopicPartition } from './ports.ts'
 import { recordsOf, type TopicRecord } from './records/topic-record.ts'
 
-/** A position as a database keeps it: two integers. */
+/** A position in a partition, as two integers for a database. */
 export interface SavedPosition {
   /** The offset of the next record to read. */
   readonly offset: number
-  /** Under which leader the record before it was written: by it a log that was cut and written anew is noticed. −1: not known. */
+  /** The leader epoch of the record before it, which shows whether the log was truncated and written again. −1: not known. */
   readonly leaderEpoch: number
 }
 
-/** What is to be stored in one transaction. Its bytes are only valid until `save` resolves. */
+/** Records and a position to store in one transaction. Their bytes are valid until `save` resolves. */
 export interface TopicBatch extends TopicPartition {
-  /** In the order of their offsets. May be empty: transaction markers move the position, too. */
+  /** In the order of their offsets. May be empty, because transaction markers also move the position. */
   readonly records: readonly TopicRecord[]
   /** The position that the database must still have; null: none. */
   readonly from: SavedPosition | null
@@ -32,17 +32,17 @@ export interface TopicBatch extends TopicPartition {
 }
 
 export interface BatchOptions {
-  /** Says where to go on with a partition, which the group has handed to this process; null: at the beginning. */
+  /** Returns the saved position of a partition that the group assigned to this process; null: none, so reading starts at the beginning of the log. */
   load(partition: TopicPartition): Promise<SavedPosition | null> | SavedPosition | null
   /**
-   * Stores the records and the new position in one transaction. Called for one batch of a partition at a time, in order; batches of different
-   * partitions may be under way together.
-   * @returns false where the position was not `from` any more, and nothing was stored: another process reads the partition
+   * Stores the records and the new position in one transaction. Batches of one partition are saved one after the other, in order; batches of
+   * different partitions may be saved at the same time.
+   * @returns false if the position was no longer `from`, so nothing was stored: another process reads the partition
    */
   save(batch: TopicBatch): Promise<boolean> | boolean
   /**
-   * Records are lost (`retention`, `truncated`, …). It may move the position in the database, and answer `reopen`; `stop` leaves the
-   * partition alone. Without this function, `readTopic` rejects with a `DataLostError`.
+   * Called if records were lost (`retention`, `truncated`, …). `reopen` loads the position again, which may have been moved before; `stop` reads no
+   * more of the partition. Without this function, `readTopic` rejects with a `DataLostError`.
    */
   dataLost?(partition: TopicPartition, loss: DataLoss): Promise<'reopen' | 'stop'> | 'reopen' | 'stop'
 }
@@ -50,11 +50,11 @@ export interface BatchOptions {
 export interface ReadTopicOptions
   extends BatchOptions,
     Pick<GroupReaderOptions, 'brokers' | 'topic' | 'groupId' | 'clientOptions' | 'sessionTimeout'> {
-  /** Says what goes wrong, and what is done about it: each is tried again. A sentence each. */
+  /** Called with a sentence for each failure; the reader retries by itself. */
   report?(message: string): void
   /** Names the database. Members of one group that name different ones refuse to run together. */
   readonly database?: string
-  /** Bytes of records asked for at a time, for all partitions of a broker. Default: 1 MiB. */
+  /** The most bytes of records in a response, for all partitions of a broker. Default: 1 MiB. */
   readonly maxBytes?: number
 }
 
@@ -77,8 +77,8 @@ const MAX_WAIT = 500
 
 /**
  * Reads a topic as a member of a group until the signal is aborted, through every failure of Kafka that can be retried.
- * @throws what `load`, `save` and `dataLost` throw, after the group was left; nothing of that batch is assumed to be stored. Also `KafkaError`
- *   where retrying is hopeless (`not-authorised`, `unsupported-broker`, …), and `DataLostError`.
+ * @throws what `load`, `save` and `dataLost` throw, after leaving the group; the batch is not assumed to be stored. Also `KafkaError` if retrying
+ *   cannot help (`not-authorised`, `unsupported-broker`, …), and `DataLostError`.
  */
 export async function readTopic(options: ReadTopicOptions, signal: AbortSignal): Promise<void> {
   const { brokers, topic, groupId, clientOptions, sessionTimeout, database, maxBytes = MAX_BYTES, report = () => {} } = options
@@ -98,10 +98,10 @@ export async function readTopic(options: ReadTopicOptions, signal: AbortSignal):
   await reader.run(new BatchHandler(options), signal)
 }
 
-/** Makes batches of what a `GroupReader` reads, for those who run one with options of their own. */
+/** Makes batches of the responses of a `GroupReader`, for programs that run one with options of their own. */
 export class BatchHandler implements PartitionHandler {
   readonly #options: BatchOptions
-  /** Where bytes of a partition could not be read, by partition: they are fetched once more before they count as lost (rule F5). */
+  /** By partition: the offset whose bytes were unreadable. They are fetched once more before they count as lost (rule F5). */
   readonly #unreadable = new Map<number, number>()
 
   constructor(options: BatchOptions) {
@@ -119,7 +119,7 @@ class BatchSession implements PartitionSession {
   readonly #unreadable: Map<number, number>
   #saved: SavedPosition | null
   #isOver = false
-  /** Resolves when the batch that is being saved is. */
+  /** Resolves when no batch is being saved. */
   #saving: Promise<unknown> = Promise.resolve()
 
   constructor(partition: TopicPartition, saved: SavedPosition | null, options: BatchOptions, unreadable: Map<number, number>) {
@@ -139,7 +139,7 @@ class BatchSession implements PartitionSession {
 
   async process({ cursor, fetchOffset }: FetchedRecords): Promise<ReadOutcome> {
     if (this.#isOver) return 'stop'
-    // Only the response that continues what was saved (rule S2).
+    // A response must begin at the saved position (rule S2).
     if (this.#saved !== null && fetchOffset !== this.#saved.offset) return this.#end('reopen')
     let reached = fetchOffset
     do {
@@ -173,7 +173,7 @@ class BatchSession implements PartitionSession {
     return outcome
   }
 
-  /** Bytes may be damaged on their way. */
+  /** Reopens the partition, because the network may have damaged the bytes; at the second time they are lost. */
   async #refetch(kind: DataLoss['kind'], why: string, from: number, end: number): Promise<ReadOutcome> {
     const { partition } = this.#partition
     if (this.#unreadable.get(partition) === from)
@@ -183,26 +183,26 @@ class BatchSession implements PartitionSession {
   }
 }
 
-/** Reports each sentence once, until another one is reported: what fails is tried again many times. */
+/** Leaves out repetitions of the last sentence: a failure is reported at each of many retries. */
 function reports(report: (message: string) => void): Partial<ReaderObserver> {
   let last = ''
-  const say = (message: string) => {
+  const reportOnce = (message: string) => {
     if (message !== last) report(message)
     last = message
   }
-  const sayError = ({ message }: Error) => say(message)
+  const reportError = ({ message }: Error) => reportOnce(message)
   return {
-    waitingForTopic: (topic) => say(`topic ${topic} does not exist yet; reading begins when it does`),
-    brokerAway: sayError,
-    brokerBack: () => say('Kafka answers again'),
-    throttled: sayError,
-    membershipLost: sayError,
+    waitingForTopic: (topic) => reportOnce(`topic ${topic} does not exist yet; reading begins when it does`),
+    brokerAway: reportError,
+    brokerBack: () => reportOnce('Kafka answers again'),
+    throttled: reportError,
+    membershipLost: reportError,
     mirrorDiffers: (partition, mirrored, position) =>
-      say(
+      reportOnce(
         `partition ${partition}: the group committed offset ${mirrored}, the database has ${position}; reading goes on from the database`,
       ),
     groupSeen: ({ reasons }) => {
-      if (reasons.length > 0) say(reasons.join('; '))
+      if (reasons.length > 0) reportOnce(reasons.join('; '))
     },
   }
 }

@@ -1,4 +1,4 @@
-/** Reads a topic anew for `verify`: from any offset to any other, apart from any group, with the cursor that counts. */
+/** Reads any range of a partition outside of any group, with the same cursor as a group reader, so that stored results can be verified. */
 
 import { BackOff } from '@poke-api-pipeline/service-kit/back-off'
 import type { Clock } from '@poke-api-pipeline/service-kit/clock'
@@ -16,16 +16,16 @@ export interface TopicReaderOptions extends ClusterOptions {
   readonly limits: FetchLimits
   /** How records identify events; without it no record has an identity. */
   readonly identity?: EventIdentity
-  /** For how long brokers may be away, in ms: somebody waits for the answer. */
+  /** Failures are retried for so many ms. Default: 30 s. */
   readonly patience?: number
   readonly clock: Clock
 }
 
 const PATIENCE = 30_000
-/** Rule F1 does not matter here: `verify` compares the epochs of the records themselves. */
+/** Requests carry no leader epoch (rule F1): the caller compares the epochs of the records. */
 const NO_EPOCH = -1
 
-interface Answer {
+interface PartitionResponse {
   readonly response: FetchResponse
   readonly part: FetchedPartition
 }
@@ -34,11 +34,11 @@ export class TopicReader {
   readonly #options: TopicReaderOptions
   readonly #cluster: Cluster
   readonly #cursor: BatchCursor
-  /** Told of offsets without a record. */
+  /** Called with each range of offsets without records. */
   #missing: (from: number, to: number) => void = () => {}
   readonly #closing = new AbortController()
   #topic: Topic | null = null
-  /** To the leader that was asked last. */
+  /** To the leader that got the last request. */
   #connection: LeaderConnection | null = null
 
   constructor(options: TopicReaderOptions) {
@@ -50,13 +50,13 @@ export class TopicReader {
     this.#cluster = new Cluster(options)
   }
 
-  /** @throws KafkaError where it does not exist, or brokers are away for longer than the patience lasts */
+  /** Returns which parts of the topic can be read now. @throws KafkaError if it does not exist, or brokers are unreachable for `patience` */
   async describe(): Promise<TopicDescription> {
-    return await this.#patiently(async () => {
-      const { topicId, partitions } = await this.#look()
+    return await this.#retrying(async () => {
+      const { topicId, partitions } = await this.#findTopic()
       const compacted = await this.#cluster.isCompacted()
       const ends = partitions.map(async (leader, partition) => {
-        // In this order: what is committed meanwhile must not end behind the end.
+        // In this order: otherwise records committed in between could put the readable end after the end.
         const readableEndOffset = await this.#cluster.readableEnd(partition, leader)
         const { start, end } = await this.#cluster.ends(partition, leader)
         return { logStartOffset: start, endOffset: end, readableEndOffset }
@@ -65,7 +65,13 @@ export class TopicReader {
     })
   }
 
-  /** @throws KafkaError where brokers are away for longer than the patience lasts */
+  /**
+   * Reads the records in [from, to) of a partition, in order. Control batches and aborted transactions are left out.
+   * @param progress called with the offset that was reached, after each response
+   * @param missing called with each range [from, to) whose records were removed, in order among the records; reading continues behind it
+   * @returns null; or, in a sentence, why the records cannot be read to the end: removed, or damaged
+   * @throws KafkaError if brokers are unreachable for `patience`
+   */
   async read(
     partition: number,
     from: number,
@@ -77,13 +83,13 @@ export class TopicReader {
     this.#missing = (from, end) => {
       if (from < to) missing(from, Math.min(end, to))
     }
-    const topicId = (this.#topic ?? (await this.#patiently(() => this.#look()))).topicId
+    const topicId = (this.#topic ?? (await this.#retrying(() => this.#findTopic()))).topicId
     let offset = from
-    let doubted = -1
+    let unreadable = -1
     while (offset < to) {
-      const answer = await this.#patiently(() => this.#fetch(topicId, partition, offset, to))
-      if (typeof answer === 'string') return answer
-      const { response, part } = answer
+      const fetched = await this.#retrying(() => this.#fetch(topicId, partition, offset, to))
+      if (typeof fetched === 'string') return fetched
+      const { response, part } = fetched
       const cursor = this.#cursor.reset(response.bytes, part.recordsStart, part.recordsEnd, offset, part.aborted, part.recordsMissing)
       do {
         while (cursor.next()) if (cursor.offset < to) each(cursor)
@@ -92,9 +98,9 @@ export class TopicReader {
       offset = cursor.nextOffset
       if (moved) progress(Math.min(offset, to))
       if (cursor.corrupt === null || offset >= to) continue
-      // Bytes may be damaged on their way: they are fetched once more (rule F5).
-      if (doubted === offset) return `the bytes at offset ${offset} cannot be read: ${cursor.corrupt}`
-      doubted = offset
+      // The network may have damaged them: they are fetched once more (rule F5).
+      if (unreadable === offset) return `the bytes at offset ${offset} cannot be read: ${cursor.corrupt}`
+      unreadable = offset
     }
     return null
   }
@@ -105,27 +111,27 @@ export class TopicReader {
     this.#cluster.disconnect()
   }
 
-  async #look(): Promise<Topic> {
+  async #findTopic(): Promise<Topic> {
     const { topic } = this.#options
     this.#topic = await this.#cluster.topic()
     if (this.#topic !== null) return this.#topic
     throw new KafkaError('no-topic', `Kafka at ${this.#options.brokers.join(', ')} has no topic ${topic}: correct KAFKA_TOPIC`)
   }
 
-  /** Asks until there is something at `offset`; or says why there will be nothing. */
-  async #fetch(topicId: string, partition: number, offset: number, to: number): Promise<Answer | string> {
+  /** Fetches from `offset`. @returns the response; or, in a sentence, why there are no records */
+  async #fetch(topicId: string, partition: number, offset: number, to: number): Promise<PartitionResponse | string> {
     const { topic } = this.#options
     const leader = await this.#leader(topicId, partition)
     if (typeof leader === 'string') return leader
-    const question = { partition, currentLeaderEpoch: leader.leaderEpoch, offset, lastEpoch: NO_EPOCH }
-    const response = await this.#connectionTo(leader.node).fetch(topicId, [question])
+    const request = { partition, currentLeaderEpoch: leader.leaderEpoch, offset, lastEpoch: NO_EPOCH }
+    const response = await this.#connectionTo(leader.node).fetch(topicId, [request])
     const part = response.topics.get(topicId)?.find((found) => found.partition === partition)
     const code = part === undefined || response.errorCode !== CODE.none ? response.errorCode : part.errorCode
-    if (code === CODE.offsetOutOfRange) return await this.#whyGone(partition, leader, offset, to)
+    if (code === CODE.offsetOutOfRange) return await this.#whyMissing(partition, leader, offset, to)
     if (code !== CODE.none) throw refusedBy(code, { brokers: [`broker ${leader.node}`], topic })
     if (part === undefined)
       throw new KafkaError('bad-response', `the response of broker ${leader.node} lacks partition ${partition}`, { retried: true })
-    if (part.highWatermark < to) return await this.#whyGone(partition, leader, offset, to)
+    if (part.highWatermark < to) return await this.#whyMissing(partition, leader, offset, to)
     if (part.recordsStart === part.recordsEnd)
       throw new KafkaError('bad-response', `broker ${leader.node} returned no records of partition ${partition} at offset ${offset}`, {
         retried: true,
@@ -149,10 +155,11 @@ export class TopicReader {
   }
 
   /**
-   * A new leader says too little at first, so that the log's ends are asked for: these it does not tell before it knows them (KIP-207).
-   * @throws KafkaError where nothing is gone
+   * Finds out why records are missing. The ends of the log are requested for it: the high watermark of a new leader is too low at first, but the
+   * leader reports the ends only when it knows them (KIP-207).
+   * @throws KafkaError if no records are missing
    */
-  async #whyGone(partition: number, leader: Leader, offset: number, to: number): Promise<string> {
+  async #whyMissing(partition: number, leader: Leader, offset: number, to: number): Promise<string> {
     const { start, end } = await this.#cluster.ends(partition, leader)
     if (offset < start) return `retention removed offsets ${offset} to ${start - 1} before they could be read again`
     if (end < to) return `the log was truncated: it ends at offset ${end}, but was read up to ${to} before`
@@ -172,8 +179,8 @@ export class TopicReader {
     this.#connection = null
   }
 
-  /** Tries again what can be tried again, asking anew who leads what, until the patience is over. */
-  async #patiently<T>(work: () => Promise<T>): Promise<T> {
+  /** Retries for `patience`, with new metadata each time. */
+  async #retrying<T>(work: () => Promise<T>): Promise<T> {
     const { brokers, topic, clock, patience = PATIENCE } = this.#options
     const retry = new BackOff({ first: 50, longest: 2000, clock })
     const until = clock.now() + patience

@@ -8,7 +8,7 @@ const FOLDER = join(import.meta.dirname, '..')
 const WORDS = ['pok[eé]mon', 'pikachu', 'tall(y|ies)', 'ce_', 'cloudevents?', 'type-counts', 'too-many-types']
 const HERE = join('test', 'general.test.ts')
 
-test('nothing in the package knows of any application: no names of its events, their headers, or what is done with them', () => {
+test('the package has no word of any application: no names of events, of their headers, or of processing', () => {
   const files = globSync('**/*.*', { cwd: FOLDER, exclude: ['node_modules/**'] }).filter((file) => file !== HERE)
   assert.ok(files.length > 50, `${files.length} files were searched`)
   const words = new RegExp(`(?<![a-z])(${WORDS.join('|')})`, 'i')

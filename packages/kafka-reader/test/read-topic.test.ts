@@ -128,7 +128,7 @@ test('closing waits for the batch that is being saved, and saves nothing more', 
   assert.deepEqual([await processing, await session.process(fetched(1, [{ value: 'b' }]))], ['stop', 'stop'])
 })
 
-test('an error of the database is the reader’s', async () => {
+test('an error of the database rejects the call', async () => {
   const save = () => {
     throw new Error('the disk is full')
   }

@@ -1,4 +1,4 @@
-/** The reader of `verify` over a broker that a test has scripted: bytes that are damaged once, and for good (rule F5). */
+/** The reader outside of any group, with a scripted broker: bytes that are damaged once, and always (rule F5). */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Writer } from '@platformatic/kafka'
@@ -16,9 +16,9 @@ const DAMAGED = Buffer.from(RECORDS)
 DAMAGED.writeUInt8(DAMAGED.readUInt8(DAMAGED.length - 2) ^ 1, DAMAGED.length - 2)
 
 for (const { what, answers, why, offsets } of [
-  { what: 'that were damaged on their way are fetched once more', answers: [DAMAGED, RECORDS], why: null, offsets: [0, 1] },
+  { what: 'that were damaged once are fetched again and read', answers: [DAMAGED, RECORDS], why: null, offsets: [0, 1] },
   {
-    what: 'that stay damaged are said to be unreadable, after being fetched twice',
+    what: 'that are damaged both times are reported as unreadable',
     answers: [DAMAGED, DAMAGED],
     why: /^the bytes at offset 0 cannot be read: /,
     offsets: [],

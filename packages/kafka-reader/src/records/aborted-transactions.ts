@@ -1,9 +1,9 @@
 /**
- * Knows, batch by batch, which producers' transactional records are of aborted transactions (KIP-98): the broker names the aborted
- * transactions that reach into a response, each by its producer and first offset, and its producer's abort marker ends it. Rule F4.
+ * Finds the batches that belong to aborted transactions (KIP-98, rule F4). The broker lists the aborted transactions of a response, each with its
+ * producer and first offset. A transaction ends at the abort marker of its producer.
  */
 
-/** Producer ids have 64 bits: two halves, because a number would not tell all of them apart. */
+/** A producer id has 64 bits. It is kept as two halves, because a number cannot represent all of them exactly. */
 interface Transaction {
   readonly producerHigh: number
   readonly producerLow: number
@@ -13,23 +13,23 @@ interface Transaction {
 export class AbortedTransactions {
   /** By first offset. */
   readonly #transactions: readonly Transaction[]
-  /** How many of them began at or before the batch seen last. */
+  /** The number of transactions that began at or before the last batch. */
   #begun = 0
-  /** The producers whose transaction began and whose abort marker was not seen yet, by both halves: there may be very many. */
+  /** Producers with an open aborted transaction, by both halves of their ids: sets, because there may be very many. */
   readonly #open = new Map<number, Set<number>>()
 
   constructor(transactions: readonly Transaction[] = []) {
     this.#transactions = transactions.toSorted((a, b) => a.firstOffset - b.firstOffset)
   }
 
-  /** Begins the walk anew. */
+  /** Prepares for another walk from the first batch. */
   restart(): this {
     this.#begun = 0
     if (this.#open.size > 0) this.#open.clear()
     return this
   }
 
-  /** Goes on to the batch that ends at `lastOffset`; whether its producer has an aborted transaction open. */
+  /** Moves to the batch that ends at `lastOffset`. @returns whether its producer has an open aborted transaction */
   covers(producerHigh: number, producerLow: number, lastOffset: number): boolean {
     while (this.#begun < this.#transactions.length) {
       const { producerHigh: high, producerLow: low, firstOffset } = this.#transactions[this.#begun] as Transaction
@@ -42,7 +42,7 @@ export class AbortedTransactions {
     return this.#open.get(producerHigh)?.has(producerLow) === true
   }
 
-  /** The producer's abort marker was met. */
+  /** Call this at the producer's abort marker. */
   end(producerHigh: number, producerLow: number): void {
     this.#open.get(producerHigh)?.delete(producerLow)
   }

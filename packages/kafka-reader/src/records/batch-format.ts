@@ -1,6 +1,6 @@
-/** How a record batch begins (https://kafka.apache.org/documentation/#recordbatch), and what its head alone says. */
+/** The header of a record batch (https://kafka.apache.org/documentation/#recordbatch). */
 
-// Where the fields stand, from the batch's first byte on.
+// Positions of the fields, counted from the batch's first byte.
 export const LENGTH = 8
 export const LEADER_EPOCH = 12
 export const MAGIC = 16
@@ -12,7 +12,7 @@ export const MAX_TIMESTAMP = 35
 export const PRODUCER_ID = 43
 export const RECORD_COUNT = 57
 export const RECORDS = 61
-/** Base offset and length, which the length does not count. */
+/** Bytes of base offset and length: the length field does not include them. */
 export const LOG_OVERHEAD = 12
 
 // Bits of the attributes.
@@ -26,7 +26,7 @@ export function int64(view: DataView, at: number): number {
   return view.getInt32(at) * 0x1_0000_0000 + view.getUint32(at + 4)
 }
 
-/** Where a walk over the batches in [start, end) will end, as far as their heads tell: what to ask for next, before the records are read (rule F2). */
+/** The position after the batches in [start, end), by their headers alone: so the next request can be sent before the records are read (rule F2). */
 export function endOfBatches(
   view: DataView,
   start: number,

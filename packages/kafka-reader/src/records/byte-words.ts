@@ -1,4 +1,4 @@
-/** Compares bytes in place, four at a time: for names that are looked at in many records. */
+/** Compares bytes in place, four at a time: for names that are compared in every record. */
 
 /** A copy of some bytes. */
 export class ByteWords {
@@ -18,7 +18,7 @@ export class ByteWords {
     return length === this.length && this.at(view, start)
   }
 
-  /** Whether these bytes stand at `start`, behind which `view` has at least as many. */
+  /** Whether these bytes are at `start`. `view` must have at least `length` bytes from there on. */
   at(view: DataView, start: number): boolean {
     const words = this.#words
     for (let i = 0, at = start; i < words.length; i++, at += 4) if (words[i] !== view.getInt32(at, true)) return false
@@ -26,7 +26,7 @@ export class ByteWords {
   }
 }
 
-/** The last four bytes, which may overlap the word before; all of them where they are fewer. */
+/** The last four bytes, which may overlap the previous word; all bytes if there are fewer than four. */
 export function lastWord(view: DataView, start: number, end: number): number {
   if (end - start >= 4) return view.getInt32(end - 4, true)
   let word = 0

@@ -1,23 +1,23 @@
-/** Where LZ4 and Snappy decode to: one growing buffer, used again for every batch, and the two kinds of copy that both formats are made of. */
+/** The output of LZ4 and Snappy: one growing buffer that every batch reuses, and the two kinds of copies of which both formats consist. */
 
-/** What is wrong with records that decompress to more bytes than are allowed. */
+/** The reason to refuse records that decompress to more bytes than are allowed. */
 export const TOO_LARGE = 'too large'
 
-/** Copies run ahead of their end by at most this many bytes, so that they can go word by word. */
+/** Copies write at most so many bytes beyond their end, because they copy whole words. */
 const SLACK = 16
-/** A buffer that had to grow beyond this is let go after use. */
+/** A buffer larger than this is released after use. */
 const LARGEST_KEPT = 8 * 1024 * 1024
 
 export class CodecOutput {
   bytes: Buffer = Buffer.alloc(0)
   view: DataView = new DataView(new ArrayBuffer(0))
 
-  /** Makes room for `capacity` bytes and for copies that run ahead. */
+  /** Makes room for `capacity` bytes and `SLACK`. */
   begin(capacity: number): void {
     if (this.bytes.length < capacity + SLACK) this.#use(Buffer.allocUnsafeSlow(capacity + SLACK))
   }
 
-  /** The first `length` bytes, in a buffer of their own: a copy, or, where these are many, the buffer that they were decoded to. */
+  /** The first `length` bytes in a buffer of their own: a copy, or the output buffer itself if it is released anyway. */
   end(length: number): Buffer {
     const { bytes } = this
     const isLarge = bytes.length > LARGEST_KEPT
@@ -34,7 +34,7 @@ export class CodecOutput {
   }
 }
 
-/** Copies source[from, from + length), which lies within the source, to `to`, behind which there is room for it and `SLACK`. */
+/** Copies source[from, from + length) to `to`. The range must lie within the source, and the output must have room for it and `SLACK`. */
 export function copyLiteral(output: CodecOutput, to: number, source: Buffer, view: DataView, from: number, length: number): void {
   if (length > 64 || from + length + SLACK > source.length) {
     source.copy(output.bytes, to, from, from + length)
@@ -47,7 +47,7 @@ export function copyLiteral(output: CodecOutput, to: number, source: Buffer, vie
   }
 }
 
-/** Writes `length` bytes at `to` that repeat those from `distance` (1 to `to`) bytes back on; they may overlap what is being written. */
+/** Copies `length` bytes to `to` from `distance` bytes (1 to `to`) before it. The two ranges may overlap. */
 export function copyMatch(output: CodecOutput, to: number, distance: number, length: number): void {
   let from = to - distance
   if (distance < 8) {

@@ -1,4 +1,4 @@
-/** Decompresses the records of a batch, with every codec of Kafka, to at most so many bytes. */
+/** Decompresses the records of a batch with any codec of Kafka, up to a limit. */
 import { gunzipSync, zstdDecompressSync } from 'node:zlib'
 import { CodecOutput, TOO_LARGE } from './codec-output.ts'
 import { decodeLz4 } from './lz4.ts'
@@ -7,30 +7,30 @@ import { decodeSnappy } from './snappy.ts'
 export { TOO_LARGE }
 
 const CODECS = ['none', 'gzip', 'snappy', 'lz4', 'zstd']
-/** The first guess at how many times larger records are than their compressed bytes. */
+/** The first estimate of decompressed size divided by compressed size. */
 const FIRST_RATIO = 8
 
 /**
- * gzip and zstd are Node's own. LZ4 and Snappy are decoded here: of the packages that were tried, the WebAssembly ones are up to 1.5 times
- * faster, but one malformed input leaves them broken for all later ones, and the native ones are slower, having no way to write into
- * memory that is there already; neither can be told a bound.
+ * gzip and zstd are Node's own. LZ4 and Snappy are decoded here. Of the packages that were tried, the WebAssembly ones are up to 1.5 times
+ * faster, but a malformed input breaks them for all later inputs. The native ones are slower, because they cannot write into existing memory.
+ * Neither accepts a limit.
  */
 export class Decompressor {
-  /** What the records of a batch may have at most, compressed or not. */
+  /** The most bytes that the records of a batch may have, compressed or not. */
   readonly maxBytes: number
   readonly #output = new CodecOutput()
-  /** Output of gzip and zstd comes in pieces of a size that must be chosen beforehand: one piece is fastest. */
+  /** gzip and zstd return output in chunks, whose size is chosen beforehand: one chunk is fastest. */
   #ratio = FIRST_RATIO
 
-  /** @param maxBytes what a batch may decompress to at most: more is refused, so that a bomb cannot take the memory */
+  /** @param maxBytes more decompressed bytes are refused, so that a small batch cannot use up the memory */
   constructor(maxBytes: number) {
     this.maxBytes = maxBytes
   }
 
   /**
-   * @throws where this process has no memory left: that says nothing of the bytes, and no record may be skipped for it
    * @param codec 1 to 7, the low bits of a batch's attributes
-   * @returns the records in a buffer of their own, or what is wrong: `TOO_LARGE` where they are more than is allowed
+   * @returns the records in a buffer of their own, or why there are none: `TOO_LARGE` if they have more bytes than are allowed
+   * @throws if this process is out of memory: the bytes may be valid, so no record may be skipped because of it
    */
   decompress(codec: number, bytes: Buffer): Buffer | string {
     if (codec === 2 || codec === 3) {
@@ -52,7 +52,7 @@ export class Decompressor {
   }
 }
 
-/** Codes of zlib, zstd and Node for an allocation that failed; V8 has a RangeError without any, while Node's own bounds have one. */
+/** Codes of failed allocations in zlib, zstd and Node. V8 throws a RangeError without a code; Node's own RangeErrors have one. */
 const OUT_OF_MEMORY = new Set([
   'ERR_MEMORY_ALLOCATION_FAILED',
   'ERR_ZLIB_INITIALIZATION_FAILED',

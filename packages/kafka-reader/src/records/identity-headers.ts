@@ -3,7 +3,7 @@ import type { EventIdentity } from '../ports.ts'
 import { type ByteWords, wordsOf } from './byte-words.ts'
 import { SourceTable } from './source-table.ts'
 
-// What a header is for.
+// Roles of headers.
 export const NO_HEADER = 0
 export const TYPE_HEADER = 1
 export const SOURCE_HEADER = 2
@@ -11,7 +11,7 @@ export const SEQUENCE_HEADER = 3
 
 const NO_BYTES = Buffer.alloc(0)
 
-/** Of a reader without an identity: no header has a role. */
+/** For a reader without an identity, in which no header has a role. */
 const NONE: EventIdentity = {
   typeHeader: 'type',
   expectedType: '',
@@ -79,7 +79,7 @@ export class IdentityHeaders {
     this.sources = new SourceTable(maxSourceBytes)
   }
 
-  /** What the header whose name stands at `at` is for. */
+  /** The role of the header whose name is at `at`. */
   roleOf(view: DataView, at: number, length: number): number {
     if (this.#isEmpty) return NO_HEADER
     if (this.#sequence.equals(view, at, length)) return SEQUENCE_HEADER
@@ -88,7 +88,7 @@ export class IdentityHeaders {
     return NO_HEADER
   }
 
-  /** Whether the type header's value that stands at `at` is the expected type. */
+  /** Whether the value at `at`, of the type header, is the expected type. */
   isExpected(view: DataView, at: number, length: number): boolean {
     return this.#expectedType.equals(view, at, length)
   }

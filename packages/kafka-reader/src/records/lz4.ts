@@ -1,19 +1,19 @@
-/** Decodes LZ4 frames (https://github.com/lz4/lz4/blob/dev/doc/lz4_Frame_format.md), as far as Kafka's clients write them. */
+/** Decodes LZ4 frames (https://github.com/lz4/lz4/blob/dev/doc/lz4_Frame_format.md), with the features that Kafka's clients use. */
 import { type CodecOutput, copyLiteral, copyMatch, TOO_LARGE } from './codec-output.ts'
 
 const MAGIC = 0x184d2204
 /** Largest size of a decoded block, by the frame descriptor's block size number. */
 const BLOCK_SIZES = [0, 0, 0, 0, 64 << 10, 256 << 10, 1 << 20, 4 << 20]
-/** A byte of a long match's length stands for so many bytes; no other stands for more. */
+/** The most output bytes for one input byte: those of a byte in the length of a long match. */
 const MOST_FROM_A_BYTE = 255
 
-// What takes the place of a number of bytes.
+// Returned instead of a number of bytes.
 const MALFORMED = -1
 const BEYOND = -2
 
 /**
- * Decodes one frame; whatever follows it is ignored, as the reference client does. Checksums are left alone: the batch has one of its own.
- * @returns how many bytes were written, or what is wrong: `TOO_LARGE` where they are more than `maxBytes`
+ * Decodes one frame. Bytes after it are ignored, as in the reference client. Checksums are not verified, because the batch has its own.
+ * @returns the number of bytes written, or why the frame is refused: `TOO_LARGE` if they are more than `maxBytes`
  */
 export function decodeLz4(frame: Buffer, output: CodecOutput, maxBytes: number): number | string {
   if (frame.length < 11) return 'an LZ4 frame that ends before its first block'
@@ -49,8 +49,8 @@ export function decodeLz4(frame: Buffer, output: CodecOutput, maxBytes: number):
 }
 
 /**
- * How many bytes the frame can decode to at most; −1 where its blocks do not fit into it. Its blocks may be far from full: a producer that flushes
- * often writes small ones under a large block size.
+ * The most bytes that the frame can decode to; −1 if its blocks do not fit into it. The block size alone would be far too high: a producer that
+ * flushes often writes small blocks under a large block size.
  */
 function boundOf(view: DataView, firstBlock: number, blockSize: number, blockChecksum: number): number {
   let bound = 0
@@ -64,7 +64,7 @@ function boundOf(view: DataView, firstBlock: number, blockSize: number, blockChe
   return -1
 }
 
-/** Decodes block[start, end) to `to`; gives the place behind what it wrote, or MALFORMED, or BEYOND where that is behind `limit`. */
+/** Decodes block[start, end) to `to`. @returns the end of the output; or MALFORMED, or BEYOND if the end would be after `limit` */
 function decodeBlock(block: Buffer, view: DataView, start: number, end: number, output: CodecOutput, to: number, limit: number): number {
   let at = start
   while (at < end) {

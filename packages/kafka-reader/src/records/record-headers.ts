@@ -1,12 +1,12 @@
-/** Reads a record's headers out of its bytes, for the few records that are kept or looked at whole. */
+/** Decodes the headers of a record, for the few records of which all headers are needed. */
 
 /**
- * Of a record with more headers than this none is taken apart as a whole: a batch of two kilobytes may hold a record with thirty million empty
- * ones, each of which would be objects here.
+ * The headers of a record with more than this are never decoded as a whole: a batch of two kilobytes may hold a record with thirty million empty
+ * headers, and each would become objects.
  */
 export const MAX_HEADERS = 10_000
 
-/** How many headers there are. @param bytes as `copyHeaders` takes them */
+/** The number of headers. @param bytes as for `copyHeaders` */
 export function countHeaders(bytes: Buffer): number {
   let value = 0
   for (let at = 0, shift = 0; ; at++, shift += 7) {
@@ -19,10 +19,10 @@ export function countHeaders(bytes: Buffer): number {
 /**
  * @param bytes the headers in the record format v2: a count, then for each a length-prefixed key and value, all numbers zigzag varints
  *   (https://kafka.apache.org/documentation/#recordheader)
- * @param most so many of them, the first ones
- * @param isCut whether the end of the bytes is missing: then the headers that are there whole are given
- * @returns copies, in the record's order
- * @throws RangeError where they end too early, which a cursor rules out beforehand
+ * @param most only the first `most` headers are decoded
+ * @param isCut whether the end of the bytes is missing: then the complete headers before it are returned
+ * @returns copies, in the order of the record
+ * @throws RangeError if the bytes end too early, which cannot happen with the bytes of a cursor
  */
 export function copyHeaders(bytes: Buffer, most: number, isCut = false): (readonly [key: Buffer, value: Buffer | null])[] {
   const end = bytes.length

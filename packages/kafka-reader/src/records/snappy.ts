@@ -8,7 +8,7 @@ const XERIAL = Buffer.from([0x82, 0x53, 0x4e, 0x41, 0x50, 0x50, 0x59, 0x00])
 /** Magic, version and compatible version. */
 const XERIAL_HEADER = 16
 
-/** @returns how many bytes were written, or what is wrong: `TOO_LARGE` where they would be more than `maxBytes` */
+/** @returns the number of bytes written, or why the data is refused: `TOO_LARGE` if they would be more than `maxBytes` */
 export function decodeSnappy(bytes: Buffer, output: CodecOutput, maxBytes: number): number | string {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   const xerial = bytes.length >= XERIAL_HEADER && bytes.compare(XERIAL, 0, XERIAL.length, 0, XERIAL.length) === 0
@@ -28,7 +28,7 @@ export function decodeSnappy(bytes: Buffer, output: CodecOutput, maxBytes: numbe
   return written < 0 ? 'a malformed Snappy block' : written
 }
 
-/** How many bytes all blocks say that they decode to; −1 where they do not fit into the bytes. */
+/** The sum of the decoded lengths that the blocks declare; −1 if the blocks do not fit into the bytes. */
 function totalOf(bytes: Buffer, view: DataView): number {
   let total = 0
   for (let at = XERIAL_HEADER; at < bytes.length; ) {
@@ -43,7 +43,7 @@ function totalOf(bytes: Buffer, view: DataView): number {
   return total
 }
 
-/** The length that a block begins with: an unsigned varint of at most five bytes; −1 where there is none. */
+/** The decoded length, with which a block begins: an unsigned varint of at most five bytes; −1 if it is missing. */
 function lengthAt(bytes: Buffer, start: number, end: number): number {
   let length = 0
   for (let i = 0; i < 5 && start + i < end; i++) {
@@ -54,7 +54,7 @@ function lengthAt(bytes: Buffer, start: number, end: number): number {
   return -1
 }
 
-/** Decodes bytes[start, end) to `to`; gives the place behind what it wrote, or −1 where that is not what the block says, or it is malformed. */
+/** Decodes bytes[start, end) to `to`. @returns the end of the output; −1 if the block is malformed or has another length than it declares */
 function decodeBlock(bytes: Buffer, view: DataView, start: number, end: number, output: CodecOutput, to: number): number {
   const limit = to + lengthAt(bytes, start, end)
   let at = start

@@ -1,8 +1,8 @@
 /**
- * Gives each event source one object, found by the bytes of its name, so that no name is decoded or compared as text for each record.
+ * Finds the object of an event source by the bytes of its name, so that names are not decoded for every record.
  *
- * A two-way table without chains, bounded: a name that is not in it any more is decoded again, and becomes a new object with the same
- * name. A collision is such a miss; it is never taken for another source, because all bytes are compared.
+ * A two-way table of fixed size, without chains. A name that was replaced is decoded again and gets a new object with the same name. A hash
+ * collision has the same effect; it never returns another source, because all bytes are compared.
  */
 import { isUtf8 } from 'node:buffer'
 import type { EventSource } from '../ports.ts'
@@ -16,7 +16,7 @@ interface Slot {
   readonly source: EventSource | null
 }
 
-/** Found by no bytes at all, which name no source either. */
+/** The slot of the empty name, which names no source. */
 const EMPTY: Slot = { name: wordsOf(''), source: null }
 
 export class SourceTable {
@@ -30,8 +30,8 @@ export class SourceTable {
   }
 
   /**
-   * The source that bytes[start, end) name, or null where they name none: a name is UTF-8 without NUL, because two sources whose names differ
-   * only in what a text column cannot keep would become one.
+   * The source that bytes[start, end) name; null if they name none. A name is UTF-8 without NUL: text columns cannot store other bytes, so two
+   * sources whose names differ only in these would become one.
    * @param view over the same bytes
    */
   find(bytes: Buffer, view: DataView, start: number, end: number): EventSource | null {
@@ -58,7 +58,7 @@ function named(bytes: Buffer, start: number, end: number): EventSource | null {
   return name.length === 0 || name.includes(0) || !isUtf8(name) ? null : { name: name.toString() }
 }
 
-/** Mixes the length and every word. */
+/** A hash of the length and every word. */
 function hashOf(view: DataView, start: number, end: number): number {
   let h = end - start
   for (let at = start; at + 4 <= end; at += 4) h = Math.imul(h ^ (h >>> 15) ^ view.getInt32(at, true), 0x9e3779b1)

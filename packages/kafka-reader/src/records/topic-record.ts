@@ -17,11 +17,11 @@ export class TopicRecord {
   readonly #valueEnd: number
   readonly #headersStart: number
   readonly #headersEnd: number
-  /** Only of a timestamp that a number cannot hold. */
+  /** Set only for a timestamp that a number cannot represent. */
   readonly #exactTimestamp: bigint | null
   #headers: readonly (readonly [name: string, value: Buffer | null])[] | null = null
 
-  /** @param view the record as it lies in the response; it may move to another record afterwards */
+  /** @param view the record in the response; it may move to another record afterwards */
   constructor(view: RecordView) {
     this.offset = view.offset
     this.timestamp = view.timestamp
@@ -56,7 +56,7 @@ export class TopicRecord {
   }
 
   /**
-   * In the record's order, repeated names repeated. Values are copies.
+   * In the order of the record. A name can occur more than once. Values are copies.
    * @throws RangeError if there are more than 10,000: a batch of two kilobytes can hold thirty million empty ones
    */
   get headers(): readonly (readonly [name: string, value: Buffer | null])[] {
@@ -76,7 +76,7 @@ export class TopicRecord {
 }
 
 /**
- * The records behind the cursor, each as an object of its own. Ends where `cursor.next()` ends: look at `paused` and `corrupt` then.
+ * The records that the cursor has not passed yet, each as an object. Ends when `cursor.next()` returns false: check `paused` and `corrupt` then.
  *
  *   for (const record of recordsOf(fetched.cursor)) rows.push([record.offset, record.value?.toString()])
  */

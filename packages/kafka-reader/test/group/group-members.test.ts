@@ -37,7 +37,7 @@ const newer = (memberId: string, ...partitions: number[]): GroupMember => {
 }
 const STABLE = { kind: 'classic', protocolType: 'consumer', protocol: 'roundrobin', isStable: true } as const
 
-/** A topic of three partitions, looked at every three seconds by the member `me`. */
+/** A topic of three partitions, polled every three seconds by the member `me`. */
 function watch() {
   const seen: GroupView[] = []
   const group = { now: { ...STABLE, members: [] as readonly GroupMember[] } as DescribedGroup, claims: new Map<number, string>() }
@@ -61,45 +61,48 @@ function watch() {
     observer: { groupSeen: (view) => seen.push(view) },
     clock: { ...systemClock(), now: () => time, wait: async () => {} },
   })
-  const look = async (described: Partial<DescribedGroup>, later = 3000) => {
+  const pollWith = async (described: Partial<DescribedGroup>, later = 3000) => {
     time += later
     group.now = { ...STABLE, members: [], ...described }
     await members.poll()
     return seen.at(-1)
   }
-  return { look, seen, group }
+  return { pollWith, seen, group }
 }
-const WELL: GroupView = { foreignMembers: 0, unread: [], reasons: [] }
+const NOTHING_WRONG: GroupView = { foreignMembers: 0, unread: [], reasons: [] }
 
 describe('a classic group', () => {
-  test('of instances alone is well, whatever their clients are called and whichever store of ours they say', async () => {
-    const { look } = watch()
-    assert.deepEqual(await look({ members: [classic('me', [0, 2]), classic('m2', [1])] }), WELL)
-    assert.deepEqual(await look({ members: [classic('me', [0, 1, 2]), classic('m2', [], '0123456789abcdef0123456789abcdef')] }), WELL)
+  test('without other programs has nothing to report, whatever the client ids of its instances are', async () => {
+    const { pollWith } = watch()
+    assert.deepEqual(await pollWith({ members: [classic('me', [0, 2]), classic('m2', [1])] }), NOTHING_WRONG)
+    assert.deepEqual(
+      await pollWith({ members: [classic('me', [0, 1, 2]), classic('m2', [], '0123456789abcdef0123456789abcdef')] }),
+      NOTHING_WRONG,
+    )
   })
 
-  test('names another program at once, with what it reads, and is well again when that has gone', async () => {
-    const { look } = watch()
-    const view = await look({ members: [classic('me', [0]), classic('kcat', [1, 2], null)] })
+  test('with another program is reported at once, with the partitions that it reads, until it leaves', async () => {
+    const { pollWith } = watch()
+    const view = await pollWith({ members: [classic('me', [0]), classic('kcat', [1, 2], null)] })
     assert.deepEqual([view?.foreignMembers, view?.unread], [1, [1, 2]])
     assert.deepEqual(view?.reasons, [
       'partitions 1, 2 of t are read by another program in group g, client client-kcat at 10.0.0.7; records that it reads are not counted: stop it, or give it a consumer group of its own',
     ])
-    assert.deepEqual(await look({ members: [classic('me', [0, 1, 2])] }), WELL)
+    assert.deepEqual(await pollWith({ members: [classic('me', [0, 1, 2])] }), NOTHING_WRONG)
   })
 
-  test('names another program that has no partition', async () => {
-    const { look } = watch()
-    const view = await look({ members: [classic('me', [0, 1, 2]), { ...classic('x', []), metadata: Buffer.from('?') }] })
+  test('with another program that reads no partition is reported', async () => {
+    const { pollWith } = watch()
+    const view = await pollWith({ members: [classic('me', [0, 1, 2]), { ...classic('x', []), metadata: Buffer.from('?') }] })
     assert.deepEqual([view?.foreignMembers, view?.unread], [1, []])
     assert.match(view?.reasons[0] ?? '', /^another program is a member of group g, client client-x at 10\.0\.0\.7/)
   })
 
-  test('names whoever reads as an instance of another store, or as none of ours by an id of its own, for longer than a session', async () => {
-    const { look } = watch()
+  test('in which a member with another store reads partitions for longer than a session is reported', async () => {
+    const { pollWith } = watch()
     const members = [classic('me', [0]), classic('m2', [1, 2], '0123456789abcdef0123456789abcdef')]
-    for (const at of [0, 3000, 3000, 3000]) assert.deepEqual(await look({ members }, at), WELL)
-    const view = await look({ members })
+    for (const at of [0, 3000, 3000, 3000]) assert.deepEqual(await pollWith({ members }, at), NOTHING_WRONG)
+    const view = await pollWith({ members })
     assert.deepEqual([view?.foreignMembers, view?.unread], [1, [1, 2]])
     assert.match(
       view?.reasons[0] ?? '',
@@ -107,62 +110,62 @@ describe('a classic group', () => {
     )
   })
 
-  test('says that partitions are kept from it because others count into another store', async () => {
-    const { look } = watch()
+  test('that assigns no partitions to this instance because of members with another store is reported, with what to set', async () => {
+    const { pollWith } = watch()
     const members = [classic('me', []), classic('m2', [], '0123456789abcdef0123456789abcdef')]
-    for (let i = 0; i < 4; i++) await look({ members })
-    const view = await look({ members })
+    for (let i = 0; i < 4; i++) await pollWith({ members })
+    const view = await pollWith({ members })
     assert.match(
       view?.reasons.join() ?? '',
       /to no member; it has members that count into another store \(client client-m2 at 10\.0\.0\.7\), .*STORE_URL on all instances, or give this one a KAFKA_GROUP_ID/,
     )
   })
 
-  test('names a partition that nobody has had for longer than a session, and not before', async () => {
-    const { look } = watch()
+  test('with a partition without reader is reported after a session, and not before', async () => {
+    const { pollWith } = watch()
     const members = [classic('me', [0, 1])]
-    for (const at of [0, 3000, 3000, 3000]) assert.deepEqual(await look({ members }, at), WELL)
-    const view = await look({ members })
+    for (const at of [0, 3000, 3000, 3000]) assert.deepEqual(await pollWith({ members }, at), NOTHING_WRONG)
+    const view = await pollWith({ members })
     assert.deepEqual([view?.foreignMembers, view?.unread], [0, [2]])
     assert.match(view?.reasons[0] ?? '', /^partition 2 of t has had no reader for longer than 10000 ms/)
-    assert.deepEqual(await look({ members: [classic('me', [0, 1, 2])] }), WELL)
-    assert.deepEqual(await look({ members }), WELL)
+    assert.deepEqual(await pollWith({ members: [classic('me', [0, 1, 2])] }), NOTHING_WRONG)
+    assert.deepEqual(await pollWith({ members }), NOTHING_WRONG)
   })
 
   const silent = (memberId: string, clientId = `client-${memberId}`) => {
     return { ...classic(memberId, []), clientId, metadata: Buffer.alloc(0), assignment: Buffer.alloc(0) }
   }
 
-  test('says nothing while it hands out its partitions', async () => {
-    const { look, seen } = watch()
-    await look({ members: [silent('me')], isStable: false })
+  test('that rebalances is not reported at first', async () => {
+    const { pollWith, seen } = watch()
+    await pollWith({ members: [silent('me')], isStable: false })
     assert.deepEqual(seen, [])
   })
 
-  test('names whom it waits for when it hands out its partitions for longer than a session, and is well when it has settled', async () => {
-    const { look, seen } = watch()
+  test('that rebalances for longer than a session is reported with the members that it waits for, until the rebalance is complete', async () => {
+    const { pollWith, seen } = watch()
     const settled = [classic('me', [0, 2]), classic('m2', [1])]
-    await look({ members: settled })
+    await pollWith({ members: settled })
     // One of ours has joined since: it has told nobody yet who it is.
     const members = [silent('me'), silent('m2'), silent('m3', 'poke-api-consumer'), silent('java')]
-    for (let i = 0; i < 4; i++) assert.deepEqual(await look({ members, isStable: false }), WELL)
-    const view = await look({ members, isStable: false })
+    for (let i = 0; i < 4; i++) assert.deepEqual(await pollWith({ members, isStable: false }), NOTHING_WRONG)
+    const view = await pollWith({ members, isStable: false })
     assert.deepEqual(view?.reasons, [
       'group g has been rebalancing for longer than 10000 ms, most likely because it waits for client client-java at 10.0.0.7: stop or restart the member that hangs; nothing is counted until the rebalance is complete',
     ])
-    const alone = await look({ members: [silent('me'), silent('m3', 'poke-api-consumer')], isStable: false })
+    const alone = await pollWith({ members: [silent('me'), silent('m3', 'poke-api-consumer')], isStable: false })
     assert.match(alone?.reasons[0] ?? '', /waits for client poke-api-consumer at 10\.0\.0\.7: stop/)
-    assert.match((await look({ members: [silent('me')], isStable: false }))?.reasons[0] ?? '', /waits for a member: stop/)
-    assert.deepEqual(await look({ members: settled }), WELL)
+    assert.match((await pollWith({ members: [silent('me')], isStable: false }))?.reasons[0] ?? '', /waits for a member: stop/)
+    assert.deepEqual(await pollWith({ members: settled }), NOTHING_WRONG)
     const told = seen.length
-    await look({ members, isStable: false })
+    await pollWith({ members, isStable: false })
     assert.equal(seen.length, told)
   })
 
-  test('has names that move nothing on a terminal, and as many sentences as can be read', async () => {
-    const { look } = watch()
+  test('is reported without control characters of client ids, in ten sentences at most', async () => {
+    const { pollWith } = watch()
     const members = Array.from({ length: 1000 }, (_, i) => ({ ...classic(`x${i}`, [], null), clientId: `a\u001b[31m\n${'x'.repeat(500)}` }))
-    const view = await look({ members: [classic('me', [0, 1, 2]), ...members] })
+    const view = await pollWith({ members: [classic('me', [0, 1, 2]), ...members] })
     assert.equal(view?.foreignMembers, 1000)
     assert.equal(view?.reasons.length, 11)
     assert.equal(view?.reasons.at(-1), 'and 990 more')
@@ -171,25 +174,26 @@ describe('a classic group', () => {
 })
 
 describe('a group of the newer protocol', () => {
-  test('is well where each partition is this instance’s, or its reader has committed who it is', async () => {
-    const { look, group } = watch()
+  test('in which each reader is this instance, or has committed the id of the store, has nothing to report', async () => {
+    const { pollWith, group } = watch()
     group.claims.set(2, 'm2')
-    for (let i = 0; i < 10; i++) assert.deepEqual(await look({ kind: 'consumer', members: [newer('me', 0, 1), newer('m2', 2)] }), WELL)
+    for (let i = 0; i < 10; i++)
+      assert.deepEqual(await pollWith({ kind: 'consumer', members: [newer('me', 0, 1), newer('m2', 2)] }), NOTHING_WRONG)
   })
 
-  test('names whoever has read a partition for longer than a session without saying who it is', async () => {
-    const { look, group } = watch()
+  test('in which a member reads a partition for longer than a session without such a commit is reported', async () => {
+    const { pollWith, group } = watch()
     group.claims.set(2, 'me')
     const members = [newer('me', 0), newer('java', 1, 2)]
-    for (const at of [0, 3000, 3000, 3000]) assert.deepEqual(await look({ kind: 'consumer', members }, at), WELL)
-    const view = await look({ kind: 'consumer', members })
+    for (const at of [0, 3000, 3000, 3000]) assert.deepEqual(await pollWith({ kind: 'consumer', members }, at), NOTHING_WRONG)
+    const view = await pollWith({ kind: 'consumer', members })
     assert.deepEqual([view?.foreignMembers, view?.unread], [1, [1, 2]])
     assert.match(view?.reasons[0] ?? '', /^partitions 1, 2 of t are read by another program in group g, client client-java at 10\.0\.0\.7/)
-    assert.deepEqual(await look({ kind: 'consumer', members: [newer('me', 0, 1, 2)] }), WELL)
+    assert.deepEqual(await pollWith({ kind: 'consumer', members: [newer('me', 0, 1, 2)] }), NOTHING_WRONG)
   })
 })
 
-test('who keeps this service out of a group is said by the group’s kind, protocol and members', () => {
+test('the reason why this service cannot join a group has the kind, protocol and members of the group', () => {
   const range = { ...STABLE, protocol: 'range', members: [classic('java', [0], null)] }
   assert.equal(
     usersOf(range),
@@ -206,15 +210,15 @@ test('who keeps this service out of a group is said by the group’s kind, proto
   assert.equal(usersOf({ ...STABLE, members: [] }), null)
 })
 
-describe('what members say', () => {
-  test('is read as it was written', () => {
+describe('the metadata of members', () => {
+  test('is decoded to the user data and partitions that were encoded', () => {
     assert.deepEqual(userDataOf(subscription(STORE)), Buffer.from(STORE))
     assert.equal(userDataOf(subscription(null)), null)
     assert.deepEqual(partitionsOf(assignment(['o', [1]], ['t', [4, 5]]), 't'), [4, 5])
     assert.deepEqual(partitionsOf(assignment(), 't'), [])
   })
 
-  test('may be any bytes at all', () => {
+  test('can be any bytes: none make decoding throw', () => {
     const cut = fc.oneof(
       fc.uint8Array({ maxLength: 100 }),
       fc.nat(60).map((end) => assignment(['t', [1, 2, 3]], ['u', [4]]).subarray(0, end)),

@@ -194,21 +194,25 @@ function member(
 const LIMIT = { timeout: 30_000 }
 
 describe('a member', () => {
-  test('joins for ten seconds of session and of rebalance, says its store (rule S5), and is handed what there is', LIMIT, async (t) => {
-    const group = await groupOf(t)
-    const { assigned, membership } = member(t, group)
-    await group.until(() => assigned.length === 1)
-    assert.deepEqual(assigned, [[0, 1]])
-    assert.deepEqual(group.joins, [{ sessionTimeout: 10_000, rebalanceTimeout: 10_000, memberId: '', saysStore: true }])
-    assert.deepEqual(membership.member, { groupId: 'group', memberId: 'member-1', generationId: 1 })
-  })
+  test(
+    'joins with session and rebalance time-outs of ten seconds and the id of its store (rule S5), and gets all partitions if it is alone',
+    LIMIT,
+    async (t) => {
+      const group = await groupOf(t)
+      const { assigned, membership } = member(t, group)
+      await group.until(() => assigned.length === 1)
+      assert.deepEqual(assigned, [[0, 1]])
+      assert.deepEqual(group.joins, [{ sessionTimeout: 10_000, rebalanceTimeout: 10_000, memberId: '', saysStore: true }])
+      assert.deepEqual(membership.member, { groupId: 'group', memberId: 'member-1', generationId: 1 })
+    },
+  )
 
   for (const [what, bytes] of [
     ['of no protocol', Buffer.from('hello')],
     ['with a forged length', Buffer.from('00007fffffff0001', 'hex')],
     ['that break off', Buffer.from('000000000001000a706f6b65', 'hex')],
   ] as const) {
-    test(`that is handed bytes ${what} has no partition, and goes on`, LIMIT, async (t) => {
+    test(`whose assignment has bytes ${what} has no partition, and goes on`, LIMIT, async (t) => {
       const group = await groupOf(t)
       group.group.handsOut = bytes
       const heartbeats = [REBALANCE_IN_PROGRESS]
@@ -221,7 +225,7 @@ describe('a member', () => {
       assert.deepEqual([assigned, lost], [[[], [0, 1]], []])
     })
 
-    test(`that leads another one, which says bytes ${what}, hands that one nothing`, LIMIT, async (t) => {
+    test(`that leads another one whose subscription has bytes ${what} assigns it nothing`, LIMIT, async (t) => {
       const group = await groupOf(t)
       group.group.others = [bytes]
       const { assigned, lost } = member(t, group)
@@ -240,7 +244,7 @@ describe('a member', () => {
       }
   })
 
-  test('cannot be run twice at the same time: there is one client at most', LIMIT, async (t) => {
+  test('cannot be run twice at the same time, so it has one client at most', LIMIT, async (t) => {
     const group = await groupOf(t)
     const { membership, assigned } = member(t, group)
     await group.until(() => assigned.length === 1)
@@ -252,7 +256,7 @@ describe('a member', () => {
     assert.equal(membership.state, 'member')
   })
 
-  test('is known by its id and the generation of now', LIMIT, async (t) => {
+  test('has its id and its present generation', LIMIT, async (t) => {
     const group = await groupOf(t)
     const heartbeats = [REBALANCE_IN_PROGRESS]
     group.broker.answers.set(HEARTBEAT, () => answer(heartbeats.shift() ?? 0).appendTaggedFields())
@@ -266,7 +270,7 @@ describe('a member', () => {
     assert.deepEqual(membership.member, { groupId: 'group', memberId: 'member-1', generationId: 2 })
   })
 
-  test('joins again when it leads the group and the topic has more partitions than the group was told of', LIMIT, async (t) => {
+  test('joins again if it leads the group and the topic got more partitions', LIMIT, async (t) => {
     const group = await groupOf(t)
     const { assigned, membership } = member(t, group)
     await group.until(() => assigned.length === 1)
@@ -276,7 +280,7 @@ describe('a member', () => {
     assert.equal(group.joins.length, 2)
   })
 
-  test('leaves that to the leader where it is another one', LIMIT, async (t) => {
+  test('does not join again because of more partitions if another member leads', LIMIT, async (t) => {
     const group = await groupOf(t)
     const heartbeats = [REBALANCE_IN_PROGRESS]
     group.broker.answers.set(HEARTBEAT, () => answer(heartbeats.shift() ?? 0).appendTaggedFields())
@@ -288,7 +292,7 @@ describe('a member', () => {
     assert.equal(group.joins.length, 2)
   })
 
-  test('that slept for longer than heartbeats are apart is confirmed by the next one (rule M2)', LIMIT, async (t) => {
+  test('that was frozen for longer than the heartbeat interval is confirmed by the next heartbeat (rule M2)', LIMIT, async (t) => {
     const group = await groupOf(t)
     const clock = { ms: 0 }
     const { assigned, membership, lost } = member(t, group, { sessionTimeout: 600, clock: { now: () => clock.ms } })
@@ -306,7 +310,7 @@ describe('a member', () => {
     assert.deepEqual(lost, [])
   })
 
-  test('whose client cannot join again is lost at once, not when its session would be over', LIMIT, async (t) => {
+  test('whose client cannot join again loses its membership at once, not at the end of its session', LIMIT, async (t) => {
     const group = await groupOf(t)
     const join = group.broker.answers.get(JOIN)
     const heartbeats = [REBALANCE_IN_PROGRESS]
@@ -320,23 +324,27 @@ describe('a member', () => {
     await group.until(() => assigned.at(-1)?.length === 2)
   })
 
-  test('whose coordinator falls silent drops its partitions and joins as a new one, each time more slowly (rule M1)', LIMIT, async (t) => {
-    const group = await groupOf(t)
-    group.broker.answers.set(HEARTBEAT, () => null)
-    // One that does not answer takes nobody's leave either, so that a client that is used again would still know who it was.
-    group.broker.answers.set(LEAVE, () => null)
-    const { assigned, lost, waits } = member(t, group, { sessionTimeout: 300 })
-    await group.until(() => assigned.length >= 3)
-    assert.deepEqual(assigned.slice(0, 3), [[0, 1], [], [0, 1]])
-    assert.match(lost[0] ?? '', /the coordinator of group group was not heard of for 300 ms/)
-    assert.deepEqual(
-      group.joins.map(({ memberId }) => memberId),
-      group.joins.map(() => ''),
-    )
-    assert.ok(waits.includes(100), `waits: ${waits}`)
-  })
+  test(
+    'whose coordinator stops answering drops its partitions and joins as a new member, with a longer delay each time (rule M1)',
+    LIMIT,
+    async (t) => {
+      const group = await groupOf(t)
+      group.broker.answers.set(HEARTBEAT, () => null)
+      // One that does not answer takes nobody's leave either, so that a client that is used again would still know who it was.
+      group.broker.answers.set(LEAVE, () => null)
+      const { assigned, lost, waits } = member(t, group, { sessionTimeout: 300 })
+      await group.until(() => assigned.length >= 3)
+      assert.deepEqual(assigned.slice(0, 3), [[0, 1], [], [0, 1]])
+      assert.match(lost[0] ?? '', /the coordinator of group group was not heard of for 300 ms/)
+      assert.deepEqual(
+        group.joins.map(({ memberId }) => memberId),
+        group.joins.map(() => ''),
+      )
+      assert.ok(waits.includes(100), `waits: ${waits}`)
+    },
+  )
 
-  test('whose join is not answered asks again two seconds after the rebalance would be over, as the same client', LIMIT, async (t) => {
+  test('whose join is not answered joins again through the same client, two seconds after the rebalance time-out', LIMIT, async (t) => {
     const group = await groupOf(t)
     const join = group.broker.answers.get(JOIN)
     let asked = 0
@@ -347,7 +355,7 @@ describe('a member', () => {
     assert.deepEqual([assigned, lost, asked], [[[0, 1]], [], 2])
   })
 
-  test('that leaves keeps no connection', { timeout: 10_000 }, async (t) => {
+  test('that leaves closes its connections', { timeout: 10_000 }, async (t) => {
     const group = await groupOf(t)
     const { assigned, leave } = member(t, group)
     await group.until(() => assigned.length === 1)
@@ -355,7 +363,7 @@ describe('a member', () => {
     while (group.broker.open > 0) await new Promise(setImmediate)
   })
 
-  test('that is refused joins again through a new client for as long as it takes, the more slowly the more often', LIMIT, async (t) => {
+  test('that is refused retries through a new client without end, with a longer delay each time', LIMIT, async (t) => {
     const group = await groupOf(t)
     const join = group.broker.answers.get(JOIN)
     let refusals = 0

@@ -39,7 +39,7 @@ function mirrorOf(
   return { mirror, written, told }
 }
 
-test('what moved is written, with the member’s id and generation', async () => {
+test('positions that moved are committed, with the id and generation of the member', async () => {
   const { mirror, written } = mirrorOf(() => true)
   assert.equal(await mirror.write(at(5, 7)), true)
   assert.equal(await mirror.write(at(5, 8)), true)
@@ -53,7 +53,7 @@ test('what moved is written, with the member’s id and generation', async () =>
   )
 })
 
-test('what the group did not take is written again', async () => {
+test('positions that the group refused are committed again', async () => {
   let answer = () => false
   const { mirror, written } = mirrorOf(() => answer())
   assert.equal(await mirror.write(at(5)), false)
@@ -66,7 +66,7 @@ test('what the group did not take is written again', async () => {
   assert.equal(written.length, 3)
 })
 
-test('each position says whose it is, and again in another place in the group, or where somebody else had the partition meanwhile', async () => {
+test('each position is committed with the claim of this member, and again after the member or the owner of the partition changed', async () => {
   let place = self
   const { mirror, written } = mirrorOf(
     () => true,
@@ -84,7 +84,7 @@ test('each position says whose it is, and again in another place in the group, o
   )
 })
 
-test('who is no member writes nothing', async () => {
+test('an instance that is not a member commits nothing', async () => {
   const { mirror, written } = mirrorOf(
     () => true,
     () => null,
@@ -93,7 +93,7 @@ test('who is no member writes nothing', async () => {
   assert.deepEqual(written, [])
 })
 
-test('rule S5: a group that is ahead of the store is reported, once, and written over', async () => {
+test('rule S5: a group offset ahead of the store is reported once, and overwritten', async () => {
   const { mirror, written, told } = mirrorOf(
     () => true,
     () => self,
@@ -108,7 +108,7 @@ test('rule S5: a group that is ahead of the store is reported, once, and written
   assert.equal(written.length, 2)
 })
 
-test('rule S5: it is compared with where the partition was opened, however much was counted since', async () => {
+test('rule S5: the group offset is compared with the position at which the partition was opened, however much was processed since', async () => {
   const { mirror, told } = mirrorOf(
     () => true,
     () => self,
@@ -119,7 +119,7 @@ test('rule S5: it is compared with where the partition was opened, however much 
   assert.deepEqual(told, ['0: 600 > 0'])
 })
 
-test('an offset that another program has set further back is reported, and written over; one of this service is not: it may have died before', async () => {
+test('an offset behind the store is overwritten, and reported only if another program committed it', async () => {
   const claim = claimMetadata({ ...STORE, memberId: 'm' })[0] as string
   for (const [metadata, expected] of [
     [null, ['0: 0 > 600']],

@@ -1,4 +1,4 @@
-/** Rule S5: who leads the group sees the store of each member, and hands out partitions to members of one store alone. */
+/** Rule S5: the leader of the group knows the store of each member, and assigns partitions to members of one store only. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { ClusterMetadata, ExtendedGroupProtocolSubscription } from '@platformatic/kafka'
@@ -39,11 +39,11 @@ test('members that count into one store share the partitions', () => {
   assert.deepEqual(assign(false, A, A), { refused: [], partitions: [[0, 2], [1]] })
 })
 
-test('a leader that was there first hands out nothing to who came with another store, and goes on', () => {
+test('a leader that joined first assigns no partitions to members that joined later with another store, and goes on', () => {
   assert.deepEqual(assign(true, A, B, A, B), { refused: [], partitions: [[0, 2], [], [1], []] })
 })
 
-test('a leader that came last leaves all partitions to the others, and ends with what to do', () => {
+test('a leader that joined last with another store assigns all partitions to the others, and ends with a message that says what to do', () => {
   const { refused, partitions } = assign(false, B, A, A)
   assert.deepEqual(partitions, [[], [0, 2], [1]])
   assert.equal(refused.length, 1)
@@ -52,12 +52,12 @@ test('a leader that came last leaves all partitions to the others, and ends with
   assert.match(error.message, /2 other members of group group count into another store .* same STORE_URL/)
 })
 
-test('what another program says of itself is no store: it has its share', () => {
+test('another program gets its share of the partitions, whatever its metadata is', () => {
   assert.deepEqual(assign(true, A, 'cooperative', null), { refused: [], partitions: [[0], [1], [2]] })
   assert.deepEqual(assign(true, A, 'cooperative', B), { refused: [], partitions: [[0, 2], [1], []] })
 })
 
-test('whatever members subscribe to, each partition of it goes to one of them that does, in equal shares where all do', () => {
+test('each partition of each topic goes to exactly one member that subscribes to the topic, in equal shares', () => {
   const topic = fc.constantFrom('poke-topic', 'other', 'more', 'missing')
   const subscriptions = fc.array(fc.uniqueArray(topic, { maxLength: 4 }), { minLength: 1, maxLength: 6 })
   const counts = fc.record({ 'poke-topic': fc.nat(12), other: fc.nat(5), more: fc.nat(5), missing: fc.constant(0) })

@@ -1,4 +1,4 @@
-/** Rule S5: what committed offsets say of the store that they are of, and who is refused by it. */
+/** Rule S5: committed offsets name the store of their group, and instances with another store are refused. */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { FailureTracker } from '@poke-api-pipeline/service-kit'
@@ -14,15 +14,15 @@ const by = (claim: StoreClaim | null) => ({
   metadata: claim === null ? null : (claimMetadata(claim)[0] as string),
 })
 
-describe('what a committed offset says', () => {
-  test('is read as it was written, and a shortened one still has the id', () => {
+describe('the claim in the metadata of a committed offset', () => {
+  test('is decoded as it was written, and its shorter form still has the id of the store', () => {
     const [whole, short, none] = claimMetadata(A)
     assert.deepEqual(claimOf(whole ?? ''), A)
     assert.deepEqual(claimOf(short ?? ''), { id: A.id, name: '', instance: '', memberId: '' })
     assert.equal(claimOf(none ?? ''), null)
   })
 
-  test('is short enough for a broker of default settings, whatever store and host are called', () => {
+  test('is short enough for a broker with default settings, however long the names of store and host are', () => {
     const [whole = ''] = claimMetadata({
       ...A,
       name: `sqlite:${'家'.repeat(5000)}`,
@@ -33,7 +33,7 @@ describe('what a committed offset says', () => {
     assert.equal(claimOf(whole)?.id, A.id)
   })
 
-  test('is nobody’s where another program or an older version wrote it', () => {
+  test('is null if another program or an older version wrote the metadata', () => {
     for (const metadata of [
       null,
       '',
@@ -49,13 +49,13 @@ describe('what a committed offset says', () => {
       assert.equal(claimOf(metadata), null, String(metadata))
   })
 
-  test('forges no lines: whoever may commit may write it', () => {
+  test('cannot forge lines of the log, because control characters are escaped', () => {
     const claim = claimOf(JSON.stringify({ store: A.id, name: 'a\n\u001b[31mb\u202ec', instance: ['x'], member: 1 }))
     assert.deepEqual(claim, { id: A.id, name: 'a\\u000a\\u001b[31mb\\u202ec', instance: '', memberId: '' })
   })
 })
 
-test('of several stores the group’s is the one that the first partition names', () => {
+test('the store of a group is the one that its first partition names', () => {
   const offsets = new Map([
     [3, by(B)],
     [10, by(B)],
@@ -66,7 +66,7 @@ test('of several stores the group’s is the one that the first partition names'
   assert.equal(storeOfGroup(new Map([[0, by(null)]])), null)
 })
 
-test('who is refused hears both stores, who counts into the other, and what to do', () => {
+test('a refused instance reports both stores, the instance that uses the other one, and what to do', () => {
   const { message, kind } = anotherStore('group', A, B)
   assert.equal(kind, 'two-stores')
   assert.equal(
@@ -101,7 +101,7 @@ describe('the store of the group', () => {
   }
   const isRefused = (error: unknown) => error instanceof KafkaError && error.kind === 'two-stores' && !error.retriable
 
-  test('is this one, another one, or nobody’s yet', async () => {
+  test('is confirmed if the group names it or no store, and refused if the group names another one', async () => {
     const { signal } = new AbortController()
     const own = storeOf(() => A)
     assert.equal(await own.checking.check(signal), true)
@@ -112,7 +112,7 @@ describe('the store of the group', () => {
     await assert.rejects(storeOf(() => B).checking.check(signal), isRefused)
   })
 
-  test('is asked for until there is an answer, and a moment without one is not worth a word', async () => {
+  test('is requested until Kafka answers; failures of the first seconds are not reported', async () => {
     const { checking, told, asked } = storeOf((attempt) => {
       if (attempt < 4) throw new KafkaError('refused', 'COORDINATOR_NOT_AVAILABLE')
       return A
@@ -121,7 +121,7 @@ describe('the store of the group', () => {
     assert.deepEqual([told, asked()], [['known'], 4])
   })
 
-  test('is told of as a trouble where there is no answer for long', async () => {
+  test('is reported as a failure while Kafka does not answer for long', async () => {
     const { checking, told } = storeOf((attempt) => {
       if (attempt < 20) throw new KafkaError('refused', 'away')
       return A
@@ -130,7 +130,7 @@ describe('the store of the group', () => {
     assert.deepEqual(new Set(told), new Set(['away', 'over', 'known']))
   })
 
-  test('that turns out to be another one while this instance runs ends it', async () => {
+  test('ends this instance if the group names another store while it runs', async () => {
     const { checking, stop, asked } = storeOf((attempt) => (attempt < 3 ? A : B))
     await assert.rejects(checking.run(stop.signal), isRefused)
     assert.equal(asked(), 3)

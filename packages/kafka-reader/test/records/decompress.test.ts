@@ -38,7 +38,7 @@ describe('decompression', () => {
   for (const codec of CODECS.slice(1)) {
     const number = CODECS.indexOf(codec)
 
-    test(`${codec}: what was compressed comes back`, () => {
+    test(`${codec}: compressed bytes are decompressed to the original ones`, () => {
       fc.assert(
         fc.property(compressible, (bytes) => {
           const back = decompressor.decompress(number, compress(codec, bytes))
@@ -48,7 +48,7 @@ describe('decompression', () => {
       )
     })
 
-    test(`${codec}: malformed bytes are told, never thrown, and harm nothing that comes after them`, () => {
+    test(`${codec}: malformed bytes are reported, never thrown, and later batches are decompressed as before`, () => {
       const text = Buffer.from('electric, poison, grass, electric, fire; '.repeat(200))
       const good = compress(codec, text)
       const change = fc.record({ at: fc.nat(good.length - 1), byte: fc.nat(255) })
@@ -64,14 +64,14 @@ describe('decompression', () => {
       )
     })
 
-    test(`${codec}: a bomb is refused`, () => {
+    test(`${codec}: a small batch that decompresses to very many bytes is refused`, () => {
       const bomb = compress(codec, Buffer.alloc(64 << 20))
       assert.equal(decompressor.decompress(number, bomb), TOO_LARGE)
     })
   }
 
   for (const codec of CODECS.slice(1)) {
-    test(`${codec}: exactly as much as is allowed is read, and a byte more is not`, () => {
+    test(`${codec}: records of exactly the limit are read, and one byte more is refused`, () => {
       fc.assert(
         fc.property(compressible, fc.integer({ min: -3, max: 3 }), (bytes, more) => {
           const bound = Math.max(bytes.length - more, 64)
@@ -83,7 +83,7 @@ describe('decompression', () => {
     })
   }
 
-  test('an lz4 frame counts for what it decodes to, not for what its blocks could hold', () => {
+  test('the limit applies to the bytes that an lz4 frame decodes to, not to the size of its blocks', () => {
     const text = Buffer.from('a snorlax is in the way')
     // A producer that flushes after each record, under the largest size of a block.
     const block = Buffer.alloc(4)
@@ -100,7 +100,7 @@ describe('decompression', () => {
     assert.equal(new Decompressor(whole.length - 1).decompress(3, frame), TOO_LARGE)
   })
 
-  test('snappy comes in the reference client’s blocks too', () => {
+  test('snappy in the blocks of the reference client is read', () => {
     fc.assert(
       fc.property(compressible, fc.integer({ min: 1, max: 40_000 }), (bytes, blockSize) => {
         assert.deepEqual(decompressor.decompress(2, xerial(bytes, blockSize)), Buffer.from(bytes))
@@ -117,7 +117,7 @@ describe('decompression', () => {
     assert.match(String(decompressor.decompress(2, good.subarray(0, 18))), /ends in the middle of a block/)
   })
 
-  test('lz4 blocks may be stored, checked by themselves, and depend on each other', () => {
+  test('lz4 blocks that are stored, have checksums, or depend on each other are read', () => {
     const frame = (flags: number, ...blocks: [stored: boolean, block: Buffer][]) => {
       const parts: Buffer[] = [Buffer.from([0x04, 0x22, 0x4d, 0x18, flags, 0x40, 0])]
       for (const [stored, block] of blocks) {

@@ -116,7 +116,7 @@ function logOf(batches: readonly (typeof batch extends fc.Arbitrary<infer T> ? T
 
 const logs = fc.array(batch, { minLength: 1, maxLength: 5 }).map(logOf)
 
-test('what was written is what is seen', () => {
+test('every record that was written is read, with the same content', () => {
   const cursor = newCursor()
   fc.assert(
     fc.property(logs, fc.nat(20), ({ bytes, records, nextOffset }, from) => {
@@ -146,7 +146,7 @@ function holesOf(taken: ReadonlySet<number>, ends: ReadonlySet<number>, from: nu
   return holes
 }
 
-test('offsets without a record are told, all of them and no others: a walk ends in front of each, or goes on behind it', () => {
+test('exactly the offsets without records are reported', () => {
   const passed: [number, number][] = []
   const stopping = newCursor(1 << 20, 64, null)
   const passing = newCursor(1 << 20, 64, (from, to) => passed.push([from, to]))
@@ -254,7 +254,7 @@ test('damage never shows a record that was not written, never throws and never h
   )
 })
 
-test('damage under a right checksum is found, or is a record all the same, but never throws and never hangs', () => {
+test('damage under a valid checksum is found, or read as a record, but never throws and never hangs', () => {
   const cursor = newCursor()
   const change = fc.record({ at: fc.nat(), byte: fc.nat(255) })
   fc.assert(
@@ -277,7 +277,7 @@ function skipTo(bytes: Buffer, offset: number): Buffer {
   return bytes.subarray(at)
 }
 
-test('numbers at their extremes are read, or told as damage; and what is asked for next can be asked for', () => {
+test('numbers at their extremes are read or reported as damage, and the next fetch offset is valid', () => {
   const cursor = newCursor()
   const head = fc.constantFrom(...[8, 12, 17].map((at) => ({ at, bytes: 4 })), { at: 0, bytes: 8 }, { at: 16, bytes: 1 })
   const nonsense = fc.option(fc.record({ head, value: fc.constantFrom(0x00, 0x7f, 0x80, 0xff) }))

@@ -39,10 +39,8 @@ interface OpenPartition {
 }
 
 export class CountReport implements Partial<CountObserver>, Partial<ReaderObserver> {
+  readonly #options: CountReportOptions
   readonly #logger: Logger
-  readonly #topic: string
-  readonly #progress: Pick<GroupProgress, 'lagOf'>
-  readonly #now: () => number
   readonly #store: OutageLog
   readonly #file: OutageLog
   readonly #deadLetterTopic: OutageLog
@@ -61,12 +59,11 @@ export class CountReport implements Partial<CountObserver>, Partial<ReaderObserv
   #duplicates = 0
   #deadLetters = 0
 
-  constructor({ logger, health, topic, progress, now, stopping }: CountReportOptions) {
+  constructor(options: CountReportOptions) {
+    const { logger, health, now, stopping } = options
+    this.#options = options
     const outage = (over: string) => new OutageLog({ logger, now, stopping, over })
     this.#logger = logger
-    this.#topic = topic
-    this.#progress = progress
-    this.#now = now
     this.#store = outage('the store works again')
     this.#file = outage('the file of counts is written again')
     this.#deadLetterTopic = outage('dead letters are published again')
@@ -93,17 +90,17 @@ export class CountReport implements Partial<CountObserver>, Partial<ReaderObserv
   /** All topics of a group go into the same counts. That is rarely meant: often KAFKA_TOPIC was changed, and KAFKA_GROUP_ID was not. */
   partitionsSeen(partitions: readonly PartitionSummary[]): void {
     for (const { topic, counted } of partitions) {
-      if (topic === this.#topic || counted === 0 || this.#otherTopics.has(topic)) continue
+      if (topic === this.#options.topic || counted === 0 || this.#otherTopics.has(topic)) continue
       this.#otherTopics.add(topic)
       this.#logger.warn(
         { topic },
-        `this group has counted topic ${topic} too, so the file has the counts of both topics. If that is not meant, set another KAFKA_GROUP_ID for ${this.#topic}`,
+        `this group has counted topic ${topic} too, so the file has the counts of both topics. If that is not meant, set another KAFKA_GROUP_ID for ${this.#options.topic}`,
       )
     }
   }
 
   opened(at: TopicPartition): void {
-    this.#open.set(partitionKey(at), newlyOpen(at, this.#now()))
+    this.#open.set(partitionKey(at), newlyOpen(at, this.#options.now()))
   }
 
   counted(at: TopicPartition, response: CountedResponse): void {
@@ -119,8 +116,8 @@ export class CountReport implements Partial<CountObserver>, Partial<ReaderObserv
   /** The ends of the logs were read, or could not be. Notes which partitions have moved. Call it after `GroupProgress.logEnds`. */
   logEnds(): void {
     for (const open of this.#open.values()) {
-      const now = this.#now()
-      const lag = this.#progress.lagOf(open.at)
+      const now = this.#options.now()
+      const lag = this.#options.progress.lagOf(open.at)
       if (lag === null) open.progressAt += now - open.lookedAt
       open.lookedAt = now
       if (lag === null) continue
@@ -140,7 +137,7 @@ export class CountReport implements Partial<CountObserver>, Partial<ReaderObserv
   }
 
   stopped(at: TopicPartition, loss: StopReason): void {
-    const open = this.#open.get(partitionKey(at)) ?? newlyOpen(at, this.#now())
+    const open = this.#open.get(partitionKey(at)) ?? newlyOpen(at, this.#options.now())
     open.loss = loss
     this.#open.set(partitionKey(at), open)
     this.#logger.error(
@@ -247,7 +244,7 @@ export class CountReport implements Partial<CountObserver>, Partial<ReaderObserv
   /** Logs the amounts since the last call, unless all are 0. */
   summarise(): void {
     if (this.#counted + this.#duplicates + this.#deadLetters === 0) return
-    const lags = [...this.#open.values()].map(({ at }) => this.#progress.lagOf(at)).filter((lag) => lag !== null)
+    const lags = [...this.#open.values()].map(({ at }) => this.#options.progress.lagOf(at)).filter((lag) => lag !== null)
     const behind = lags.reduce((sum, { records }) => sum + records, 0)
     const heldBack = lags.reduce((sum, lag) => sum + lag.heldBack, 0)
     const parts = [`counted ${this.#counted} records`]
@@ -271,15 +268,15 @@ export class CountReport implements Partial<CountObserver>, Partial<ReaderObserv
   #progressReason(): string | null {
     const reasons: string[] = []
     for (const { at, loss, progressAt, knownAt, heldBack } of this.#open.values()) {
-      const lag = this.#progress.lagOf(at)
+      const lag = this.#options.progress.lagOf(at)
       if (loss !== null) continue
       if (lag === null) {
-        const silent = this.#now() - knownAt
+        const silent = this.#options.now() - knownAt
         if (silent > MAX_TIME_WITHOUT_PROGRESS && !this.#isAway)
           reasons.push(`the leader of partition ${at.partition} has not told for ${Math.round(silent / 1000)} s where its log ends`)
         continue
       }
-      const [still, held] = [this.#now() - progressAt, this.#now() - (heldBack?.since ?? this.#now())]
+      const [still, held] = [this.#options.now() - progressAt, this.#options.now() - (heldBack?.since ?? this.#options.now())]
       if (lag.records > lag.heldBack && still > MAX_TIME_WITHOUT_PROGRESS) {
         reasons.push(
           `partition ${at.partition} is ${lag.records - lag.heldBack} records behind and has not moved for ${Math.round(still / 1000)} s`,

@@ -98,9 +98,7 @@ export function addApi(app: FastifyInstance, { state, store, stream, document }:
       serializerCompiler: () => String,
     },
     (request, reply) => {
-      if (state.counts === null) {
-        return refuse(reply, 503, 'Service Unavailable', NOT_READ_YET)
-      }
+      if (state.counts === null) return refuse(reply, 503, 'Service Unavailable', NOT_READ_YET)
       const body = document(state.counts)
       const etag = `"${createHash('sha256').update(body).digest('base64url').slice(0, 22)}"`
       reply.header('etag', etag).header('cache-control', 'no-cache')

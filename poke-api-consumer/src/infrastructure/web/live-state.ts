@@ -42,9 +42,7 @@ export interface LiveStateOptions {
 
 export class LiveState implements Partial<CountObserver> {
   readonly instance: string
-  readonly #monotonic: () => number
-  readonly #timeOfDay: () => number
-  readonly #progress: GroupProgress
+  readonly #options: LiveStateOptions
   /** The types that were shown last, and the counts that they were made from. */
   #shown: { readonly counts: TypeCounts | null; readonly types: Group['types'] } = { counts: null, types: [] }
   /** The partitions that this instance reads, with the reason why one is stopped; null where it is not stopped. */
@@ -65,15 +63,13 @@ export class LiveState implements Partial<CountObserver> {
 
   constructor(options: LiveStateOptions) {
     this.instance = options.instance
-    this.#progress = options.progress
-    this.#monotonic = options.monotonic
-    this.#timeOfDay = options.timeOfDay
+    this.#options = options
   }
 
   /** Rises when the snapshot changes. */
   get version(): number {
     this.#forgetOldRate()
-    return this.#version + this.#progress.version
+    return this.#version + this.#options.progress.version
   }
 
   /** The counts of the group, as they were last published; null before the first poll. */
@@ -83,8 +79,8 @@ export class LiveState implements Partial<CountObserver> {
 
   /** A poll has succeeded, and the group's progress has its partitions. @param reasons dead letters by reason */
   storeRead(reasons: ReadonlyMap<string, number>): void {
-    const at = this.#monotonic()
-    const counted = sum(this.#progress.partitions() ?? [], 'counted')
+    const at = this.#options.monotonic()
+    const counted = sum(this.#options.progress.partitions() ?? [], 'counted')
     const before = this.#rate()
     // A store with fewer counts than before was reset or restored from a backup: the difference is not a rate.
     if (counted < (this.#samples.at(-1)?.counted ?? 0)) this.#samples.length = 0
@@ -150,7 +146,7 @@ export class LiveState implements Partial<CountObserver> {
 
   /** All partitions of the group, with lag and state of those that this instance reads; null before the first poll. */
   partitions(): PartitionRow[] | null {
-    const partitions = this.#progress.partitions()
+    const partitions = this.#options.progress.partitions()
     if (partitions === null) return null
     return partitions.map(({ topic, topicId, partition, position, counted, duplicates, deadLetters, owner, here, lag }) => ({
       topic,
@@ -164,16 +160,16 @@ export class LiveState implements Partial<CountObserver> {
       here,
       lag: lag?.records ?? null,
       heldBack: lag?.heldBack ?? null,
-      unread: !here && topicId === this.#progress.topicId && this.#unread.partitions.has(partition),
+      unread: !here && topicId === this.#options.progress.topicId && this.#unread.partitions.has(partition),
       stopped: (here ? this.#own.get(partitionKey({ topicId, partition })) : null) ?? null,
     }))
   }
 
   /** The sums of all partitions; null before the first poll. */
   sums(): Sums | null {
-    const partitions = this.#progress.partitions()
+    const partitions = this.#options.progress.partitions()
     if (partitions === null) return null
-    const lag = this.#progress.totalLag()
+    const lag = this.#options.progress.totalLag()
     return {
       counted: sum(partitions, 'counted'),
       duplicates: sum(partitions, 'duplicates'),
@@ -237,12 +233,14 @@ export class LiveState implements Partial<CountObserver> {
     const event = this.#newestEvents().at(-1)?.newest.event
     if (event === undefined) return null
     // A record may have any timestamp: one in the future counts as now.
-    return { at: event.at === null ? null : Math.min(event.at, this.#timeOfDay()), origin: event.origin }
+    return { at: event.at === null ? null : Math.min(event.at, this.#options.timeOfDay()), origin: event.origin }
   }
 
   /** The partitions in which an event was counted, sorted by the time of the last one. */
   #newestEvents() {
-    const partitions = (this.#progress.partitions() ?? []).flatMap(({ newest, ...partition }) => (newest ? [{ ...partition, newest }] : []))
+    const partitions = (this.#options.progress.partitions() ?? []).flatMap(({ newest, ...partition }) =>
+      newest ? [{ ...partition, newest }] : [],
+    )
     return partitions.sort((a, b) => (a.newest.countedAt < b.newest.countedAt ? -1 : 1))
   }
 
@@ -283,7 +281,7 @@ export class LiveState implements Partial<CountObserver> {
   /** While polls fail, the rate is not known. */
   #forgetOldRate(): void {
     const last = this.#samples.at(-1)
-    if (last === undefined || this.#monotonic() - last.at <= MAX_POLL_AGE) return
+    if (last === undefined || this.#options.monotonic() - last.at <= MAX_POLL_AGE) return
     this.#samples.length = 0
     this.#version++
   }

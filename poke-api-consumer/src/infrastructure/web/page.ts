@@ -3,12 +3,11 @@ import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import helmet from '@fastify/helmet'
 import serveFiles from '@fastify/static'
 import swagger from '@fastify/swagger'
-import { printable, printableJson } from '@poke-api-pipeline/service-kit'
+import { pause, printable, printableJson } from '@poke-api-pipeline/service-kit'
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import type { TypeCounts } from '../../entities/tally.ts'
 import type { GroupProgress } from '../group-progress.ts'
@@ -99,7 +98,7 @@ export function webPage(options: WebPageOptions): FastifyPluginAsync {
     const closing = new AbortController()
     let watching = Promise.resolve()
     app.addHook('onReady', async () => {
-      watching = watchGroup(store, progress, state, closing.signal, wait, () => performance.now())
+      watching = watchGroup(store, progress, state, closing.signal, pause, () => performance.now())
     })
     // Before the server waits for its connections: a stream does not end by itself.
     app.addHook('preClose', async () => {
@@ -136,8 +135,4 @@ function hashOf(folders: readonly string[]): string {
   const hash = createHash('sha256')
   for (const folder of folders) for (const name of readdirSync(folder).sort()) hash.update(name).update(readFileSync(`${folder}/${name}`))
   return hash.digest('base64url').slice(0, 12)
-}
-
-async function wait(ms: number, signal: AbortSignal): Promise<void> {
-  await sleep(ms, undefined, { signal }).catch(() => {})
 }

@@ -4,23 +4,23 @@ import { Type } from 'typebox'
 const count = (description: string) => Type.Integer({ minimum: 0, description })
 const orNull = <T extends Parameters<typeof Type.Union>[0][number]>(schema: T, description: string) =>
   Type.Union([schema, Type.Null()], { description })
+const countOrNull = (description: string) => orNull(Type.Integer({ minimum: 0 }), description)
 
 export const PartitionSchema = Type.Object(
   {
     topic: Type.String(),
     topicId: Type.String({ description: "The topic's id: a topic made again under the same name has another one." }),
     partition: Type.Integer({ minimum: 0 }),
-    position: orNull(Type.Integer({ minimum: 0 }), 'The next offset to read; null where nothing was read yet.'),
+    position: countOrNull('The next offset to read; null where nothing was read yet.'),
     counted: count('Records counted.'),
     duplicates: count('Records recognised as sent before, and not counted again.'),
     deadLetters: count('Records that could not be counted.'),
     owner: orNull(Type.String(), 'The instance that opened it last; null where it is not known.'),
     here: Type.Boolean({ description: 'Whether this instance reads it.' }),
-    lag: orNull(
-      Type.Integer({ minimum: 0 }),
+    lag: countOrNull(
       "Offsets from the group's position to the high watermark, whoever reads it: records not counted yet; null while that is not known.",
     ),
-    heldBack: orNull(Type.Integer({ minimum: 0 }), 'The part of `lag` that open transactions of producers hold back.'),
+    heldBack: countOrNull('The part of `lag` that open transactions of producers hold back.'),
     stopped: orNull(Type.String(), 'Why this instance does not read on; null while it reads.'),
     unread: Type.Boolean({ description: 'Whether no instance of this service reads it, as far as the group tells.' }),
   },
@@ -34,11 +34,8 @@ export const SumsSchema = Type.Object(
     counted: count('Records counted.'),
     duplicates: count('Records recognised as sent before, and not counted again.'),
     deadLetters: count('Records that could not be counted, and were not replayed.'),
-    lag: orNull(
-      Type.Integer({ minimum: 0 }),
-      'Records of the topic that the group has not counted yet; null while that is not known of each of its partitions.',
-    ),
-    heldBack: orNull(Type.Integer({ minimum: 0 }), 'The part of `lag` that open transactions of producers hold back.'),
+    lag: countOrNull('Records of the topic that the group has not counted yet; null while that is not known of each of its partitions.'),
+    heldBack: countOrNull('The part of `lag` that open transactions of producers hold back.'),
   },
   { title: 'Sums', description: 'Of all partitions: since the group began to count, or was reset.' },
 )
@@ -52,16 +49,15 @@ export const SnapshotSchema = Type.Object(
         counted: count('Records counted by the whole group.'),
         duplicates: count('Duplicates recognised by the whole group.'),
         deadLetters: count('Dead letters of the whole group that were neither replayed nor purged.'),
-        lag: orNull(
-          Type.Integer({ minimum: 0 }),
+        lag: countOrNull(
           'Records of the topic that the group has not counted yet, whoever reads them, as the brokers tell; null while that is not known.',
         ),
-        heldBack: orNull(Type.Integer({ minimum: 0 }), 'The part of `lag` that open transactions of producers hold back.'),
+        heldBack: countOrNull('The part of `lag` that open transactions of producers hold back.'),
         rate: orNull(
           Type.Number({ minimum: 0 }),
           'Records counted a second, on average of the last `rateSeconds`; null where the store was not read twice lately.',
         ),
-        rateSeconds: orNull(Type.Integer({ minimum: 0 }), 'How long that is, in seconds: about 10, and up to 60 where little is counted.'),
+        rateSeconds: countOrNull('How long that is, in seconds: about 10, and up to 60 where little is counted.'),
         reasons: Type.Array(Type.Object({ reason: Type.String(), count: count('Dead letters with this reason.') })),
         types: Type.Array(Type.Object({ name: Type.String(), count: count('Captured Pokémon that have the type.') }), {
           description: 'The most frequent types, in descending order.',

@@ -119,7 +119,8 @@ export class OneMachine implements Stoppable {
 
   /** The store, as it may be shown. */
   get store(): string {
-    return shownStore(String(this.consumerEnv().STORE_URL))
+    const url = String(this.consumerEnv().STORE_URL)
+    return CONSUMER_SETTINGS.STORE_URL.kind.show?.(url) ?? url
   }
 
   /** The settings by which other commands find store and topic; none where the URL of the store has a secret in it. */
@@ -306,10 +307,6 @@ export class OneMachine implements Stoppable {
   #given(): NodeJS.ProcessEnv {
     return Object.fromEntries(Object.entries(this.#env).filter(([, value]) => value !== ''))
   }
-}
-
-function shownStore(url: string): string {
-  return CONSUMER_SETTINGS.STORE_URL.kind.show?.(url) ?? url
 }
 
 async function usualPort(port: number): Promise<number> {

@@ -23,10 +23,7 @@ export class SweepProgress {
 
   /** @param captured everything is captured; the producer, which would report that, has ended */
   async during<T>(work: Promise<T>, captured = false): Promise<T> {
-    const over = work.then(
-      () => true,
-      () => true,
-    )
+    const over = Promise.allSettled([work]).then(() => true)
     do await this.#draw(captured)
     while (!(await Promise.race([over, pause(POLL_INTERVAL, false)])))
     await this.#draw(captured)

@@ -71,6 +71,15 @@ const FOREIGN = 2
 const NO_BYTES = Buffer.alloc(0)
 const NO_VIEW = viewOf(NO_BYTES)
 
+/**
+ * `reset` gives the cursor a response; `next` moves it to the next record and returns true, or returns false where the walk stops.
+ *
+ *   reset ──▶ before a batch ◀──last record shown── on a record ──enough work──▶ paused (the next `next` goes on)
+ *                 ├──batch checked and read through──▶ on its first record
+ *                 ├──enough work──▶ paused
+ *                 ├──no whole batch left──▶ at the end (the response is released)
+ *                 └──batch damaged, too large, or offsets missing──▶ corrupt (`corrupt` says why; only `reset` leaves this state)
+ */
 export class BatchCursor implements RecordCursor {
   // V8 lays out a field by its first value. Those that may be beyond 32 bits begin as NaN: were the first one an integer, the first large one would
   // change the layout, and all code that was optimised by then, over the first tens of thousands of records, would be thrown away.
@@ -226,10 +235,12 @@ export class BatchCursor implements RecordCursor {
   }
 
   exactTimestamp(): bigint {
-    const view = this.#responseView
-    if (this.#hasAppendTime) return view.getBigInt64(this.#batch + MAX_TIMESTAMP)
-    // 64 bits and no more, as the reference client adds them.
-    return BigInt.asIntN(64, view.getBigInt64(this.#batch + BASE_TIMESTAMP) + varlong(this.bytes, this.#bodyAt))
+    return this.#hasAppendTime ? this.#responseView.getBigInt64(this.#batch + MAX_TIMESTAMP) : this.#createTime(this.#bodyAt)
+  }
+
+  /** The exact time of the record whose timestamp delta stands at `body`: 64 bits and no more, as the reference client adds them. */
+  #createTime(body: number): bigint {
+    return BigInt.asIntN(64, this.#responseView.getBigInt64(this.#batch + BASE_TIMESTAMP) + varlong(this.bytes, body))
   }
 
   get #bodyAt(): number {
@@ -537,6 +548,7 @@ export class BatchCursor implements RecordCursor {
     const appendTime = this.#appendTime
     const hasAppendTime = this.#hasAppendTime
     const isDense = this.#isDense
+    const isBaseWide = Math.abs(baseTimestamp) >= 2 ** 52
     const identity = this.#identity
     const { sequenceDigits, isUsual, typeLength, typeTail, sourceLength: sourceNameLength, sourceTail } = identity
     const { sequenceLength: sequenceNameLength, sequenceHead, sequenceBody, sequenceTail } = identity
@@ -564,6 +576,7 @@ export class BatchCursor implements RecordCursor {
       const end = at + length
       if (length < SMALLEST_RECORD || end > recordsEnd) return false
       const body = ++at
+      let isTimeWide = isBaseWide
       let timestampDelta = bytes[at++] as number
       byte = timestampDelta > 0x7f ? (bytes[at++] as number) : 0
       if (byte < 0x80) {
@@ -572,6 +585,7 @@ export class BatchCursor implements RecordCursor {
       } else {
         timestampDelta = this.#longVarlong(at - 2)
         at = this.#at
+        isTimeWide ||= Math.abs(timestampDelta) >= 2 ** 52
       }
       let offsetDelta = bytes[at++] as number
       if (offsetDelta > 0x7f) {
@@ -732,11 +746,16 @@ export class BatchCursor implements RecordCursor {
       places[place + HEADERS_END] = end
       places[place + OFFSET_DELTA] = offsetDelta
       places[place + EVENT_TYPE] = types === 0 ? ABSENT : types === expectedTypes ? EXPECTED : FOREIGN
-      numbers[row * NUMBERS + TIMESTAMP] = hasAppendTime ? appendTime : baseTimestamp + timestampDelta
+      let timestamp = hasAppendTime ? appendTime : baseTimestamp + timestampDelta
+      // The sum of two numbers that are not exact may be a small one that is wrong.
+      if (isTimeWide && !hasAppendTime && Math.abs(timestamp) <= 2 ** 54) timestamp = Number(this.#createTime(body))
+      numbers[row * NUMBERS + TIMESTAMP] = timestamp
       numbers[row * NUMBERS + SEQUENCE] = identified ? sequence : -1
       rowSources[row] = identified ? source : null
       row++
     }
+    // Deltas rise, so the last one is the highest.
+    if (lastDelta > lastOffsetDelta) return false
     this.#at = at
     this.#lastDelta = lastDelta
     this.#left -= count

@@ -694,6 +694,17 @@ describe('rule F5', () => {
     }
   })
 
+  test('a record behind the last offset of its batch refuses it, so that no offset is shown twice', () => {
+    for (const [lastOffsetDelta, offsetDelta] of [
+      [0, 0],
+      [2, 2],
+    ] as const) {
+      const seen = walk(batchOf({ records: [{ value: 'a', offsetDelta }, { value: 'b' }], lastOffsetDelta }))
+      assert.deepEqual(seen.records, [])
+      assert.match(seen.corrupt ?? '', /a malformed record among its 2/)
+    }
+  })
+
   test('what brokers take without a look is read as the reference client reads it: lengths below zero are null, and places are offsets', () => {
     const body = (...parts: Buffer[]) => {
       const bytes = Buffer.concat([Buffer.from([0xff]), varint(0), ...parts])

@@ -47,6 +47,19 @@ test('a timestamp beyond 2^53 is exact as a bigint', () => {
   }
 })
 
+test('a timestamp below 2^53 is exact, although the batch says it as a sum of numbers beyond 2^53', () => {
+  const sums = [
+    [(1n << 53n) + 1n, -2n],
+    [(1n << 53n) + 1n, -(1n << 53n)],
+    [-(1n << 60n) - 3n, (1n << 60n) + 8n],
+  ] as const
+  for (const [baseTimestamp, timestampDelta] of sums) {
+    const [record] = recordsOf(cursorOver(batchOf({ baseTimestamp, records: [{ value: 'v', timestampDelta }] })))
+    const time = baseTimestamp + timestampDelta
+    assert.deepEqual([record?.timestamp, record?.exactTimestamp], [Number(time), time])
+  }
+})
+
 test('a record with more than 10,000 headers has a value, and throws if its headers are read', () => {
   const headers = Array.from({ length: 10_001 }, () => ['', ''] as const)
   const [record] = recordsOf(cursorOver(batchOf({ records: [], recordBytes: recordBytes({ value: 'v', headers }), recordCount: 1 })))

@@ -1,5 +1,7 @@
-/** The interfaces between the controller and the outside. Each names its duties and what is not its job; one contract suite of test/contract/ runs against each implementation, doubles of tests included. */
-
+/**
+ * The interfaces between the controller and the outside. Each names its duties and what is not its job. One contract suite of test/contract/ runs against
+ * each implementation, doubles of tests included; only the reader of interleavings.test.ts runs none, because it dies and hands over stale responses on purpose.
+ */
 import type { DataLoss, FetchPosition, TopicPartition } from '@poke-api-pipeline/kafka-reader'
 import type { ServiceError } from '@poke-api-pipeline/service-kit'
 import type { DeadLetter } from '../entities/dead-letter.ts'

@@ -10,10 +10,9 @@ import { readTopic } from '@poke-api-pipeline/kafka-reader'
 
 const [brokers = 'localhost:9092', topic = 'my-topic', file = 'counts.db'] = process.argv.slice(2)
 
-const db = new DatabaseSync(file)
+const db = new DatabaseSync(file, { timeout: 5000 })
 db.exec(`
   PRAGMA journal_mode = WAL;
-  PRAGMA busy_timeout = 5000;
   CREATE TABLE IF NOT EXISTS counts (key TEXT PRIMARY KEY, count INTEGER NOT NULL);
   CREATE TABLE IF NOT EXISTS positions (
     topic_id TEXT, partition INTEGER, next_offset INTEGER, leader_epoch INTEGER,
@@ -22,9 +21,9 @@ db.exec(`
 `)
 const addPosition = db.prepare('INSERT INTO positions (topic_id, partition) VALUES (?, ?) ON CONFLICT DO NOTHING')
 const getPosition = db.prepare('SELECT next_offset, leader_epoch FROM positions WHERE topic_id = ? AND partition = ?')
-// Only from where this process believes it to be: another one may read the partition by now.
+// Only from where this process believes it to be: another one may read the partition by now, or the log may be another one.
 const movePosition = db.prepare(`
-  UPDATE positions SET next_offset = ?, leader_epoch = ? WHERE topic_id = ? AND partition = ? AND next_offset IS ?
+  UPDATE positions SET next_offset = ?, leader_epoch = ? WHERE topic_id = ? AND partition = ? AND next_offset IS ? AND leader_epoch IS ?
 `)
 const count = db.prepare('INSERT INTO counts VALUES (?, 1) ON CONFLICT DO UPDATE SET count = count + 1')
 
@@ -45,7 +44,8 @@ await readTopic(
     },
     save: ({ topicId, partition, records, from, to }) => {
       db.exec('BEGIN IMMEDIATE')
-      const moved = movePosition.run(to.offset, to.leaderEpoch, topicId, partition, from?.offset ?? null).changes === 1
+      const { changes } = movePosition.run(to.offset, to.leaderEpoch, topicId, partition, from?.offset ?? null, from?.leaderEpoch ?? null)
+      const moved = changes === 1
       if (moved) for (const { key } of records) count.run(key === null ? '(no key)' : key.toString())
       db.exec(moved ? 'COMMIT' : 'ROLLBACK')
       return moved

@@ -18,9 +18,9 @@ const TABLES = `
   )`
 const ADD_POSITION = 'INSERT INTO order_positions (topic_id, partition) VALUES ($1, $2) ON CONFLICT DO NOTHING'
 const GET_POSITION = 'SELECT next_offset, leader_epoch FROM order_positions WHERE topic_id = $1 AND partition = $2'
-// Only from where this process believes it to be: another one may read the partition by now. Until the commit, that one waits here.
-const MOVE_POSITION = `UPDATE order_positions SET next_offset = $4, leader_epoch = $5
-  WHERE topic_id = $1 AND partition = $2 AND next_offset IS NOT DISTINCT FROM $3`
+// Only from where this process believes it to be: another one may read the partition by now, or the log may be another one. Until the commit, it waits.
+const MOVE_POSITION = `UPDATE order_positions SET next_offset = $3, leader_epoch = $4
+  WHERE topic_id = $1 AND partition = $2 AND (next_offset, leader_epoch) IS NOT DISTINCT FROM ($5::bigint, $6::integer)`
 const ADD_ORDERS = 'INSERT INTO orders SELECT * FROM unnest($1::text[], $2::text[], $3::integer[])'
 
 const pool = new pg.Pool({ connectionString: url })
@@ -44,7 +44,8 @@ await readTopic(
       const orders = records.map(({ key, value }) => ({ customer: key?.toString(), ...JSON.parse(value?.toString() ?? '') }))
       const client = await pool.connect()
       await client.query('BEGIN')
-      const moved = await client.query(MOVE_POSITION, [topicId, partition, from?.offset ?? null, to.offset, to.leaderEpoch])
+      const before = [from?.offset ?? null, from?.leaderEpoch ?? null]
+      const moved = await client.query(MOVE_POSITION, [topicId, partition, to.offset, to.leaderEpoch, ...before])
       const column = (/** @type {string} */ name) => orders.map((order) => order[name])
       if (moved.rowCount === 1) await client.query(ADD_ORDERS, [column('customer'), column('item'), column('quantity')])
       await client.query(moved.rowCount === 1 ? 'COMMIT' : 'ROLLBACK')

@@ -51,7 +51,7 @@ export const FETCH_TRANSITIONS: Readonly<Record<FetchState, readonly FetchState[
 
 const FIRST_RETRY = 50
 const LONGEST_RETRY = 5000
-/** A leader that is behind for a moment says so a few times at most. */
+/** A new leader may refuse a valid offset for a moment. If it does so more often than this in a row, the log is not the one that was read: data loss. */
 const MOST_CONTRADICTIONS = 4
 
 /**
@@ -69,7 +69,7 @@ const MOST_CONTRADICTIONS = 4
  *               ▼
  *            closed            (`closed` follows every state)
  *
- * - opening: the handler opens a session and says where reading starts. A `reopen` from any state comes back here, after a growing pause.
+ * - opening: the handler opens a session and says where reading starts. A `reopen` from any state comes back here, after a pause that grows while no response can be processed.
  * - fetching: the partition is part of each request to its leader.
  * - holding: a response must be examined before the next request: it begins with bytes that may be damaged, or the offset is out of range.
  * - backing-off: the leader refused the request; the same request is sent again after a growing pause.
@@ -101,11 +101,11 @@ export class PartitionFetcher {
   #lastEpoch = -1
   /** Where reading began in this session. */
   #openedOffset = -1
-  /** The last empty response that the reader was given: the same ends of the log are not reported twice. */
+  /** The last empty response that the session was given, so that the next one with the same log ends is not handed over. */
   #lastReported: FetchedPartition | null = null
   /** Where the broker itself found its log damaged. */
   #damagedAt = -1
-  /** How often in a row an offset was refused as out of range that is within the log. */
+  /** How often in a row the leader refused an offset that lies within its log. */
   #contradictions = 0
 
   constructor(topicPartition: TopicPartition, context: FetchContext) {
@@ -271,7 +271,7 @@ export class PartitionFetcher {
   async #reportLoss(loss: DataLoss): Promise<void> {
     const session = this.#session
     const outcome = await (this.#reader as PartitionSession).dataLost(loss)
-    // Whatever was decided, the store has the position. A loss that is still there is found again after the back-off.
+    // If a gap was recorded, the store's position is behind it already. If not, the loss is found again after the pause.
     if (this.#session === session) this.#endSession(outcome === 'stop' ? 'stop' : 'reopen')
   }
 

@@ -37,14 +37,16 @@ export interface BatchOptions {
   /**
    * Stores the records and the new position in one transaction. Batches of one partition are saved one after the other, in order; batches of
    * different partitions may be saved at the same time.
-   * @returns false if the position was no longer `from`, so nothing was stored: another process reads the partition
+   * @returns false if the position was no longer `from`, offset and leader epoch, so nothing was stored: another process reads the partition. After a
+   *   log was truncated, the same offset can be another record.
    */
   save(batch: TopicBatch): Promise<boolean> | boolean
   /**
-   * Called if records were lost (`retention`, `truncated`, …). `reopen` loads the position again, which may have been moved before; `stop` reads no
-   * more of the partition. Without this function, `readTopic` rejects with a `DataLostError`.
+   * Called if records were lost (`retention`, `truncated`, …). `reopen` loads the position again, which may have been moved before: only from `from`,
+   * because another process may read the partition by now. `stop` reads no more of the partition. Without this function, `readTopic` rejects with a
+   * `DataLostError`.
    */
-  dataLost?(partition: TopicPartition, loss: DataLoss): Promise<'reopen' | 'stop'> | 'reopen' | 'stop'
+  dataLost?(partition: TopicPartition, loss: DataLoss, from: SavedPosition | null): Promise<'reopen' | 'stop'> | 'reopen' | 'stop'
 }
 
 export interface ReadTopicOptions
@@ -160,7 +162,7 @@ class BatchSession implements PartitionSession {
     if (this.#isOver) return 'stop'
     this.#isOver = true
     if (this.#options.dataLost === undefined) throw new DataLostError(this.#partition, loss)
-    return await this.#options.dataLost(this.#partition, loss)
+    return await this.#options.dataLost(this.#partition, loss, this.#saved)
   }
 
   async close(): Promise<void> {

@@ -104,7 +104,9 @@ test('lost records end the reading with an error, unless the program decides oth
   const database = new Database()
   const session = await opened(database)
   await assert.rejects(session.dataLost(GONE), (error) => error instanceof DataLostError && error.loss === GONE)
-  const skip = (_: unknown, { to }: DataLoss) => {
+  database.position = { offset: 2, leaderEpoch: 7 }
+  const skip = (_: unknown, { to }: DataLoss, from: SavedPosition | null) => {
+    assert.deepEqual(from, { offset: 2, leaderEpoch: 7 }, 'what the position is to be moved from')
     database.position = { offset: to as number, leaderEpoch: -1 }
     return 'reopen' as const
   }

@@ -236,7 +236,7 @@ export interface CountObserver {
   /** The counts of the whole group were read. */
   totals(totals: Totals): void
   opened(partition: TopicPartition, position: FetchPosition): void
-  /** A response was counted and committed, or it was empty. */
+  /** A response, or a part of a large one, was counted and committed; or an empty response came. */
   counted(partition: TopicPartition, response: CountedResponse): void
   committed(partition: TopicPartition, seconds: number): void
   fenced(partition: TopicPartition): void
@@ -257,11 +257,11 @@ export interface CountObserver {
   fileFailed(error: Error): void
 }
 
-/** A response after it was counted. */
+/** A response, or a part of a large one, after it was counted. */
 export interface CountedResponse extends CountSummary {
-  /** Bytes of records. */
+  /** Bytes of records of the whole response; 0 in every part but its last. */
   readonly bytes: number
-  /** The position after this response. */
+  /** The position after it. */
   readonly position: number
   readonly highWatermark: number
   readonly lastStableOffset: number

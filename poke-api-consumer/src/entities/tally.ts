@@ -46,7 +46,7 @@ export interface CountSummary {
   readonly anomalies?: SourceAnomalies
 }
 
-/** Records whose sequences show that a source does not number its events as it should. */
+/** Records whose sequences may show that a source does not number its events as it should. Sources with ordinary duplicates are among them. */
 export interface SourceAnomalies {
   /** Records whose sequence leaps (rule C2). */
   readonly leaps: number
@@ -236,6 +236,7 @@ export class PartitionTally {
     try {
       this.#addAll(cursor, maxSize)
       const endedBy = this.#lacksRoom ? 'new-type' : this.#size >= maxSize ? 'size' : 'cursor'
+      // The summary first: draining empties it.
       return { summary: this.#summary(), delta: this.#drain(), endedBy }
     } catch (error) {
       // The counter is shared: without this the next partition's delta would have these counts.
@@ -259,7 +260,7 @@ export class PartitionTally {
     let state: SourceState | null = null
     if (source !== null) {
       state = source === this.#lastSource ? (this.#lastState as SourceState) : this.#stateOf(source)
-      // A duplicate (rule C2): the producer sent it again.
+      // A duplicate (rule C2): the producer sent it again, or it is late.
       if (record.sequence <= state.last) {
         this.#duplicates++
         if (record.sequence > state.repeated || state.repeatsOf !== state.last) this.#repeat(state, record.sequence)
@@ -269,6 +270,7 @@ export class PartitionTally {
     const value = this.#counter.count(record)
     if (value === NO_ROOM) {
       this.#lacksRoom = true
+      // Ends the loop of `#addAll`.
       this.#size = Number.MAX_SAFE_INTEGER
       return
     }

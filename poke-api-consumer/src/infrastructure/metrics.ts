@@ -148,7 +148,7 @@ function makeMetrics(
     ),
     fences: counter(
       'poke_fences_total',
-      'Commits that the store refused because another instance has taken over the partition. No count is lost by this.',
+      'Commits that the store refused because another instance, or a reset, has moved the partition. No count is lost by this.',
     ),
     commits: counter('poke_commits_total', 'Transactions that stored a position together with its counts.'),
     commitSeconds: histogram('poke_commit_seconds', 'Duration of one commit, in seconds.', LOCAL_SECONDS),

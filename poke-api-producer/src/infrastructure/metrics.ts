@@ -73,7 +73,7 @@ function makeMetrics({ counter, gauge, histogram }: ReturnType<typeof metricsIn>
   return {
     captures: counter(
       'poke_captures_total',
-      'Pokémon captured and stored in the outbox, by the source of their bodies: `live` or `bundled`.',
+      'Pokémon captured and stored in the outbox, by where their bodies came from: `live` or `bundled`.',
       'origin',
     ),
     missing: counter('poke_captures_missing_total', 'Pokémon that do not exist: PokeAPI answered 404.'),

@@ -92,15 +92,23 @@ async function killAgainAndAgain(t: TestContext, { example, topic, database, pro
   }
   const running: ChildProcess[] = Array.from({ length: processes }, start)
   t.after(() => running.map((each) => each.kill('SIGKILL')))
+  const assertRunning = () => {
+    for (const { exitCode } of running) assert.equal(exitCode, null, `${example} ended by itself`)
+  }
   const enough = new AbortController()
+  // Where an assertion fails, too: the process would not end otherwise.
+  t.after(() => enough.abort())
   const sending = sendRecords(topic, enough.signal)
   for (let kill = 0; kill < KILLS; kill++) {
     // Every fourth one while it starts or joins, the others while it reads.
     const before = await read()
-    while (kill % 4 !== 3 && (await read()) === before) await sleep(10)
+    while (kill % 4 !== 3 && (await read()) === before) {
+      assertRunning()
+      await sleep(10)
+    }
     await sleep(Math.random() * 500)
+    assertRunning()
     const victim = running[kill % processes] as ChildProcess
-    assert.equal(victim.exitCode, null, `${example} ended by itself`)
     victim.kill('SIGKILL')
     await once(victim, 'exit')
     running[kill % processes] = start()
@@ -108,7 +116,10 @@ async function killAgainAndAgain(t: TestContext, { example, topic, database, pro
   enough.abort()
   await sending
   const records = (await readTopic(kafka.brokers, topic)).flat()
-  while ((await read()) < records.length) await sleep(50)
+  while ((await read()) < records.length) {
+    assertRunning()
+    await sleep(50)
+  }
   t.diagnostic(`${records.length} records`)
   return records
 }

@@ -85,9 +85,10 @@ describe('the packed reader', LIMIT, () => {
     const env = { PATH: process.env.PATH }
     const child = spawn(program, args, { cwd: installed, env, stdio: ['ignore', 'ignore', 'inherit'] })
     t.after(() => child.kill('SIGKILL'))
+    const exit = once(child, 'exit')
     while (!condition() && child.exitCode === null) await sleep(50)
     child.kill('SIGTERM')
-    assert.deepEqual(await once(child, 'exit'), [0, null])
+    assert.deepEqual(await exit, [0, null])
   }
 })
 

@@ -1,12 +1,10 @@
 /** A real nginx in front of the page, for tests: Debian's package, or any other one on the PATH. */
-import { spawn, spawnSync } from 'node:child_process'
-import { once } from 'node:events'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { connect } from 'node:net'
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { freePort } from '@poke-api-pipeline/dev/free-port'
+import { startListening } from './listening-program.ts'
 
 export interface Nginx {
   /** `http://host:port` */
@@ -37,35 +35,6 @@ export async function startNginx(locations: string): Promise<Nginx> {
       `http { access_log off; ${temporary.join(' ')} server { listen 127.0.0.1:${port}; ${locations} } }`,
     ].join('\n'),
   )
-  const child = spawn('nginx', ['-p', folder, '-c', file], { env: ENV, stdio: ['ignore', 'ignore', 'pipe'] })
-  let log = ''
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    log += text
-  })
-  const ended = once(child, 'exit')
-  while (!(await accepts(port))) {
-    if (child.exitCode !== null) {
-      rmSync(folder, { recursive: true, force: true })
-      throw new Error(`nginx did not start:\n${log}`)
-    }
-    await sleep(10)
-  }
-  return {
-    url: `http://127.0.0.1:${port}`,
-    stop: async () => {
-      child.kill('SIGTERM')
-      await ended
-      rmSync(folder, { recursive: true, force: true })
-    },
-  }
-}
-
-function accepts(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(port, '127.0.0.1', () => {
-      socket.destroy()
-      resolve(true)
-    })
-    socket.on('error', () => resolve(false))
-  })
+  const stop = await startListening({ command: 'nginx', args: ['-p', folder, '-c', file], options: { env: ENV }, port, folder })
+  return { url: `http://127.0.0.1:${port}`, stop: () => stop('SIGTERM') }
 }

@@ -1,12 +1,10 @@
 /** A real pgbouncer in front of a PostgreSQL, for tests: Debian's package, or any other one on the PATH. */
-import { execFileSync, spawn, spawnSync } from 'node:child_process'
-import { once } from 'node:events'
-import { chmodSync, chownSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { connect } from 'node:net'
+import { execFileSync, spawnSync } from 'node:child_process'
+import { chmodSync, chownSync, mkdtempSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { freePort } from '@poke-api-pipeline/dev/free-port'
+import { startListening } from './listening-program.ts'
 
 export interface Pgbouncer {
   /** The same URL, through this pooler. */
@@ -45,31 +43,15 @@ export async function startPgbouncer(behind: string, settings: Readonly<Record<s
   const lines = Object.entries(all).map(([name, value]) => `${name} = ${value}`)
   writeFileSync(file, ['[databases]', `* = host=${hostname} port=${serverPort}`, '[pgbouncer]', ...lines, ''].join('\n'))
   chmodSync(folder, 0o755)
-  const child = spawn('pgbouncer', [file], { env: { ...process.env, PATH: PATH() }, stdio: ['ignore', 'ignore', 'pipe'], ...nobody(users) })
-  let log = ''
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    log += text
-  })
-  const ended = once(child, 'exit')
-  while (!(await accepts(port))) {
-    if (child.exitCode !== null) {
-      rmSync(folder, { recursive: true, force: true })
-      throw new Error(`pgbouncer did not start:\n${log}`)
-    }
-    await sleep(10)
-  }
+  const options = { env: { ...process.env, PATH: PATH() }, ...nobody(users) }
+  const stop = await startListening({ command: 'pgbouncer', args: [file], options, port, folder })
   return {
     urlOf: (url) => {
       const pooled = new URL(url)
       pooled.port = String(port)
       return pooled.href
     },
-    stop: async () => {
-      child.kill('SIGINT')
-      child.kill('SIGTERM')
-      await ended
-      rmSync(folder, { recursive: true, force: true })
-    },
+    stop: () => stop('SIGINT', 'SIGTERM'),
   }
 }
 
@@ -79,14 +61,4 @@ function nobody(file: string): { uid?: number; gid?: number } {
   const [uid, gid] = ['-u', '-g'].map((which) => Number(execFileSync('id', [which, 'nobody'], { encoding: 'utf8' }))) as [number, number]
   chownSync(file, uid, gid)
   return { uid, gid }
-}
-
-function accepts(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(port, '127.0.0.1', () => {
-      socket.destroy()
-      resolve(true)
-    })
-    socket.on('error', () => resolve(false))
-  })
 }

@@ -68,19 +68,7 @@ async function withCursor(): Promise<void> {
     }
   }
   const failed = ({ message }: Error) => console.error(message)
-  const nothing = () => {}
-  const observer = {
-    waitingForTopic: nothing,
-    brokerAway: failed,
-    brokerBack: nothing,
-    throttled: failed,
-    notThrottled: nothing,
-    membershipLost: failed,
-    rebalanced: nothing,
-    mirrorDiffers: nothing,
-    groupSeen: nothing,
-    logEnds: nothing,
-  }
+  const observer = { brokerAway: failed, throttled: failed, membershipLost: failed }
   const store = { id: randomUUID(), name: 'nothing', instance: String(process.pid) }
   const limits = { maxBytes, maxWait: 500 }
   const reader = new GroupReader({ brokers: [broker], topic, groupId, clientId: groupId, store, limits, observer, clock: systemClock() })

@@ -263,6 +263,6 @@ describe('the commit queue of a partition', () => {
     await count()
     await answer()
     await commits.flush()
-    await assert.rejects(count(), /a commit queue cannot go from broken to waiting/)
+    await assert.rejects(count(), /a commit queue cannot go from "broken" to "waiting"/)
   })
 })

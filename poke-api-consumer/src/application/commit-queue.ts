@@ -9,9 +9,8 @@
  * committed at once.
  */
 
-import assert from 'node:assert/strict'
 import type { FetchPosition, TopicPartition } from '@poke-api-pipeline/kafka-reader'
-import type { Clock, FailureTracker } from '@poke-api-pipeline/service-kit'
+import { type Clock, type FailureTracker, StateMachine } from '@poke-api-pipeline/service-kit'
 import type { CountDelta } from '../entities/tally.ts'
 import type { CrashHook } from './crash-points.ts'
 import { newestOf } from './newest-event.ts'
@@ -57,7 +56,7 @@ export class CommitQueue {
   readonly #context: CommitContext
   readonly #token: number
   #position: FetchPosition
-  #state: State = 'idle'
+  readonly #states = new StateMachine<State>('a commit queue', TRANSITIONS, 'idle')
   #queued: CountedBatch | null = null
   /** Resolves when the queued batch has been handed to the store, or dropped because a commit failed. */
   #batchTaken = Promise.withResolvers<void>()
@@ -84,12 +83,12 @@ export class CommitQueue {
 
   /** Whether nothing is queued or being committed, so that `position` is the store's position unless somebody else moved it. */
   get isIdle(): boolean {
-    return this.#state === 'idle'
+    return this.#states.is('idle')
   }
 
   /** Whether a commit was fenced or failed. What was queued behind it was dropped; the partition must be opened again. */
   get isBroken(): boolean {
-    return this.#state === 'broken'
+    return this.#states.is('broken')
   }
 
   /** Under this name its failures are tracked, apart from those of opening the partition: a store may open partitions and take no commits. */
@@ -109,8 +108,9 @@ export class CommitQueue {
   /** Adds a response. Call `waitForCapacity` first. A broken queue takes none. */
   enqueue(counted: CountedBatch): void {
     this.#queued = this.#queued === null ? counted : merge(this.#queued, counted)
+    // A broken queue has no way to `waiting`: this throws.
     if (this.isIdle || this.isBroken) {
-      this.#enter('waiting')
+      this.#states.enter('waiting')
       this.#running = this.#run()
     } else if (isDue(this.#queued)) this.#wake.abort()
   }
@@ -133,11 +133,11 @@ export class CommitQueue {
         await clock.wait(early, this.#wake.signal)
       }
       const batch = this.#queued
-      this.#enter('committing')
+      this.#states.enter('committing')
       this.#clear()
       const isCommitted = await this.#commit(batch)
       if (!isCommitted) this.#clear()
-      else this.#enter(this.#queued === null ? 'idle' : 'waiting')
+      else this.#states.enter(this.#queued === null ? 'idle' : 'waiting')
     }
   }
 
@@ -146,11 +146,6 @@ export class CommitQueue {
     this.#flushRequested = false
     this.#batchTaken.resolve()
     this.#batchTaken = Promise.withResolvers()
-  }
-
-  #enter(state: State): void {
-    assert.ok(TRANSITIONS[this.#state].includes(state), `a commit queue cannot go from ${this.#state} to ${state}`)
-    this.#state = state
   }
 
   /** @returns false where the commit was fenced or failed. Then the store alone knows the position, so the queue is broken. */
@@ -185,7 +180,7 @@ export class CommitQueue {
     } catch (error) {
       storeFailures.failed(this.name, error as Error)
     }
-    this.#enter('broken')
+    this.#states.enter('broken')
     return false
   }
 }

@@ -1,33 +1,11 @@
 /** Settings of the connection to Kafka, and that no setting shows a secret, however broken it is. */
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { writeFileSync } from 'node:fs'
 import { suite, test } from 'node:test'
-import { processSettings, readSettings, ServiceError, type Setting, setting, url, webUrl } from '@poke-api-pipeline/service-kit'
+import { processSettings, readSettings, type Setting, setting, url, webUrl } from '@poke-api-pipeline/service-kit'
+import { failureOf, withFile } from '@poke-api-pipeline/service-kit/testing'
 import fc from 'fast-check'
 import { CONNECTION_RULES, connectionWarnings, KAFKA_SETTINGS, kafkaSecurity } from '../src/connection-settings.ts'
-
-function failureOf(read: () => unknown): ServiceError {
-  try {
-    read()
-  } catch (error) {
-    assert.ok(error instanceof ServiceError, `it threw ${error}`)
-    return error
-  }
-  assert.fail('nothing was thrown')
-}
-
-function withFile(content: string, use: (file: string) => void): void {
-  const folder = mkdtempSync(join(tmpdir(), 'settings-'))
-  try {
-    const file = join(folder, 'secret')
-    writeFileSync(file, content)
-    use(file)
-  } finally {
-    rmSync(folder, { recursive: true })
-  }
-}
 
 suite('secrets', () => {
   const STORE = url({ file: ['sqlite'], server: ['postgres'], passwordSetting: 'PASSWORD_FILE' }, 'sqlite:<file> or postgres://…')

@@ -1,10 +1,7 @@
 /** Settings: what is read, and that everything wrong is told at once, kindly and without secrets. */
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { suite, test } from 'node:test'
-import { ServiceError } from '../src/service-error.ts'
+import type { ServiceError } from '../src/service-error.ts'
 import {
   duration,
   integer,
@@ -24,32 +21,12 @@ import {
 } from '../src/setting-kinds.ts'
 import { readSettings, setting } from '../src/settings.ts'
 import { shownRefused } from '../src/shown-setting.ts'
+import { failureOf, withFile } from '../testing/index.ts'
 
 const SETTINGS = {
   PORT: setting(integer({ min: 0, max: 65_535 }), '8080', 'The port.'),
   INTERVAL: setting(duration({ min: '1ms', max: '7d' }), '60s', 'The interval.'),
   BROKERS: setting(servers(), 'localhost:9092', 'The brokers.'),
-}
-
-function failureOf(read: () => unknown): ServiceError {
-  try {
-    read()
-  } catch (error) {
-    assert.ok(error instanceof ServiceError, `it threw ${error}`)
-    return error
-  }
-  assert.fail('nothing was thrown')
-}
-
-function withFile(content: string, use: (file: string) => void): void {
-  const folder = mkdtempSync(join(tmpdir(), 'settings-'))
-  try {
-    const file = join(folder, 'secret')
-    writeFileSync(file, content)
-    use(file)
-  } finally {
-    rmSync(folder, { recursive: true })
-  }
 }
 
 suite('reading settings', () => {

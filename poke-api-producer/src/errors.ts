@@ -1,4 +1,5 @@
 /** The closed list of the producer's errors: each kind with its code, whether it is retried, and the exit code if it ends the service. */
+import { KAFKA_TLS_ERROR } from '@poke-api-pipeline/kafka-common/kafka-connecting'
 import { type ErrorKind, EXIT, errorsOf, final, printable, retried } from '@poke-api-pipeline/service-kit'
 
 /** Failures of requests to PokeAPI. */
@@ -112,13 +113,7 @@ export const PUBLISH_ERRORS = {
     'Kafka rejected the login, or does not allow this user to use the topic.',
     'Check user and password, and grant the rights that the message names.',
   ),
-  tls: {
-    ...retried(
-      'TLS with a broker failed, for the reason in the message.',
-      'Do what the message says. The service notices a correction at the broker by itself; after a correction of its own settings it has to be restarted.',
-    ),
-    exitCode: EXIT.config,
-  },
+  tls: KAFKA_TLS_ERROR,
   'unsupported-broker': final(EXIT.config, 'The broker is too old.', 'Use Kafka 3.1 or newer.'),
 } as const satisfies Record<string, ErrorKind>
 export type PublishErrorKind = keyof typeof PUBLISH_ERRORS

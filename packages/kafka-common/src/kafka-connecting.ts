@@ -1,5 +1,5 @@
 /** What every service says of Kafka connections: of the brokers' addresses, TLS, the password's file, and quotas. */
-import { ServiceError } from '@poke-api-pipeline/service-kit/service-error'
+import { EXIT, retried, ServiceError } from '@poke-api-pipeline/service-kit/service-error'
 import { tlsFailure } from '@poke-api-pipeline/service-kit/tls-failure'
 
 /** The error and everything inside it, the root cause last. */
@@ -8,6 +8,15 @@ export function* errorsIn(error: unknown): Generator<Error> {
   yield error
   if (error instanceof AggregateError) for (const inner of error.errors) yield* errorsIn(inner)
   yield* errorsIn(error.cause)
+}
+
+/** The kind of error that both services have of it. */
+export const KAFKA_TLS_ERROR = {
+  ...retried(
+    'TLS with a broker failed, for the reason in the message.',
+    'Do what the message says. The service notices a correction at the broker by itself; after a correction of its own settings it has to be restarted.',
+  ),
+  exitCode: EXIT.config,
 }
 
 /**

@@ -1,4 +1,5 @@
 /** The kinds of failures of Kafka. */
+import { KAFKA_TLS_ERROR } from '@poke-api-pipeline/kafka-common/kafka-connecting'
 import { type ErrorKind, EXIT, final, retried, ServiceError } from '@poke-api-pipeline/service-kit/service-error'
 
 /** Reading records failed, or membership of the group. */
@@ -48,13 +49,7 @@ export const KAFKA_ERRORS = {
     'Kafka does not allow this user to use the dead-letter topic.',
     'Grant the rights that the message names. Dead letters stay in the store until they can be published.',
   ),
-  tls: {
-    ...retried(
-      'TLS with a broker failed, for the reason in the message.',
-      'Do what the message says. The service notices a correction at the broker by itself; after a correction of its own settings it has to be restarted.',
-    ),
-    exitCode: EXIT.config,
-  },
+  tls: KAFKA_TLS_ERROR,
   'unsupported-broker': final(EXIT.config, 'The broker is too old for topic ids.', 'Use Kafka 3.1 or newer.'),
 } as const satisfies Record<string, ErrorKind>
 export type KafkaErrorKind = keyof typeof KAFKA_ERRORS

@@ -69,7 +69,7 @@ const MOST_CONTRADICTIONS = 4
  *               ▼
  *            closed            (`closed` follows every state)
  *
- * - opening: the handler opens a session and says where reading starts. A `reopen` from any state comes back here, after a pause that grows while no response can be processed.
+ * - opening: the handler opens a session and says where reading starts. A `reopen` from any state comes back here, after a pause that grows until a commit succeeds.
  * - fetching: the partition is part of each request to its leader.
  * - holding: a response must be examined before the next request: it begins with bytes that may be damaged, or the offset is out of range.
  * - backing-off: the leader refused the request; the same request is sent again after a growing pause.
@@ -84,10 +84,10 @@ export class PartitionFetcher {
   readonly #openings: BackOff
   readonly #refusals: BackOff
   readonly #states: StateMachine<FetchState>
-  #reader: PartitionSession | null = null
+  #session: PartitionSession | null = null
   /** Replaced when a session ends, so that work of an ended one is recognised. */
-  #session: object = {}
-  /** Everything that is done with the reader, one thing after the other. */
+  #sessionMark: object = {}
+  /** Everything that is done with the session, one thing after the other. */
   #work: Promise<void> = Promise.resolve()
   /** Ends an opening that waits. */
   readonly #closing = new AbortController()
@@ -123,7 +123,7 @@ export class PartitionFetcher {
 
   /** The store's position, or where reading begins where nothing was read yet; null before the partition is opened. */
   get position(): { readonly offset: number; readonly leaderEpoch: number } | null {
-    const position = this.#reader?.position
+    const position = this.#session?.position
     if (position === undefined) return null
     if (position.offset !== 'log-start') return { offset: position.offset, leaderEpoch: position.leaderEpoch }
     return this.#openedOffset < 0 ? null : { offset: this.#openedOffset, leaderEpoch: -1 }
@@ -185,8 +185,8 @@ export class PartitionFetcher {
     }
     const end = endOfBatches(response.view, part.recordsStart, part.recordsEnd, offset, request.lastEpoch)
     const empty = part.recordsEnd === part.recordsStart
-    if (empty && this.#isReported(part) && this.#reader?.state !== 'stale') return async () => {}
-    // After records an empty response is reported in any case: only then does the reader learn that their commit failed.
+    if (empty && this.#isReported(part) && this.#session?.state !== 'stale') return async () => {}
+    // After records an empty response is reported in any case: only then does the session say that their commit failed.
     this.#lastReported = empty ? part : null
     this.#nextOffset = end.offset
     this.#lastEpoch = end.leaderEpoch
@@ -205,12 +205,12 @@ export class PartitionFetcher {
   async close(): Promise<void> {
     this.#states.enter('closed')
     this.#closing.abort()
-    this.#session = {}
+    this.#sessionMark = {}
     this.#request = null
     this.#context.failures.worked(this.#name)
     // A session that opens late must be closed before the partition is opened here again.
     await this.#opening
-    await this.#reader?.close()
+    await this.#session?.close()
   }
 
   get #name(): string {
@@ -222,14 +222,14 @@ export class PartitionFetcher {
     // A process that was frozen would take the partition from the member that has it by now (rule M2).
     await confirmed()
     if (this.#isClosed) return
-    const opening = this.#openReader(handler)
+    const opening = this.#openSession(handler)
     this.#opening = opening.then(ignore, ignore)
-    const reader = await opening
-    if (reader === null) return
-    this.#reader = reader
-    if (this.#isClosed) return await reader.close()
+    const session = await opening
+    if (session === null) return
+    this.#session = session
+    if (this.#isClosed) return await session.close()
     this.#lastReported = null
-    const { position, state } = reader
+    const { position, state } = session
     if (state === 'stopped') this.#states.enter('stopped')
     else if (isCompacted()) await this.#reportLoss(compacted(this.topicPartition.topic))
     // A partition that was never read is requested from offset 0. Where its log begins later, the broker says so.
@@ -237,10 +237,10 @@ export class PartitionFetcher {
   }
 
   /** @returns null where the partition was closed meanwhile */
-  async #openReader(handler: PartitionHandler): Promise<PartitionSession | null> {
-    const reader = await handler.open(this.topicPartition, this.#closing.signal)
-    if (!this.#isClosed) return reader
-    await reader.close()
+  async #openSession(handler: PartitionHandler): Promise<PartitionSession | null> {
+    const session = await handler.open(this.topicPartition, this.#closing.signal)
+    if (!this.#isClosed) return session
+    await session.close()
     return null
   }
 
@@ -254,29 +254,29 @@ export class PartitionFetcher {
 
   async #process(fetchOffset: number, part: FetchedPartition, response: FetchResponse): Promise<void> {
     const { recordsStart, recordsEnd, recordsMissing, highWatermark, lastStableOffset, aborted } = part
-    const session = this.#session
+    const mark = this.#sessionMark
     const cursor = this.#cursor.reset(response.bytes, recordsStart, recordsEnd, fetchOffset, aborted, recordsMissing)
     const bytes = recordsEnd - recordsStart
-    const reader = this.#reader as PartitionSession
-    const outcome = await reader.process({ fetchOffset, cursor, bytes, highWatermark, lastStableOffset })
-    if (this.#session !== session) return
-    const { position } = reader
-    // A commit succeeded, so the next reopening need not be delayed by the failures before it.
-    if (position.offset !== 'log-start' && position.offset > fetchOffset) this.#openings.reset()
+    const session = this.#session as PartitionSession
+    const outcome = await session.process({ fetchOffset, cursor, bytes, highWatermark, lastStableOffset })
+    if (this.#sessionMark !== mark) return
+    const { position } = session
+    // A commit succeeded in this session, so the next reopening need not be delayed by the failures before it. That a response was processed does not
+    // show it: the handler may commit later, and fail.
+    if (position.offset !== 'log-start' && position.offset > this.#openedOffset) this.#openings.reset()
     if (outcome !== 'next') this.#endSession(outcome)
-    else if (cursor.nextOffset > fetchOffset) this.#openings.reset()
-    else if (bytes > 0) await this.#backOff()
+    else if (cursor.nextOffset <= fetchOffset && bytes > 0) await this.#backOff()
   }
 
   async #reportLoss(loss: DataLoss): Promise<void> {
-    const session = this.#session
-    const outcome = await (this.#reader as PartitionSession).dataLost(loss)
+    const mark = this.#sessionMark
+    const outcome = await (this.#session as PartitionSession).dataLost(loss)
     // If a gap was recorded, the store's position is behind it already. If not, the loss is found again after the pause.
-    if (this.#session === session) this.#endSession(outcome === 'stop' ? 'stop' : 'reopen')
+    if (this.#sessionMark === mark) this.#endSession(outcome === 'stop' ? 'stop' : 'reopen')
   }
 
   #endSession(outcome: Exclude<ReadOutcome, 'next'>): void {
-    this.#session = {}
+    this.#sessionMark = {}
     this.#request = null
     this.#states.enter(outcome === 'stop' ? 'stopped' : 'opening')
     if (outcome === 'stop') return
@@ -305,9 +305,9 @@ export class PartitionFetcher {
     const ends = await this.#logEnds()
     if (ends === null || this.#isClosed) return
     const { start, end } = ends
-    const reader = this.#reader as PartitionSession
+    const session = this.#session as PartitionSession
     // Never read, so no loss: the log begins later by now. But records may have been processed whose commit is still under way.
-    if (reader.position.offset === 'log-start' && offset === this.#openedOffset && start !== offset) this.#fetchFrom(start, -1)
+    if (session.position.offset === 'log-start' && offset === this.#openedOffset && start !== offset) this.#fetchFrom(start, -1)
     else if (offset < start) await this.#reportLoss(retention(offset, start))
     else if (offset > end) await this.#reportLoss(truncation(offset, end))
     else if (lastEpoch >= 0 && ++this.#contradictions > MOST_CONTRADICTIONS) await this.#reportLoss(unknownEpoch(offset, lastEpoch))
@@ -345,18 +345,18 @@ export class PartitionFetcher {
   }
 
   async #backOff(): Promise<void> {
-    const session = this.#session
+    const mark = this.#sessionMark
     if (this.#states.is('holding')) this.#states.enter('backing-off')
     await this.#pause(this.#refusals)
-    if (this.#session !== session || !this.#states.is('backing-off')) return
+    if (this.#sessionMark !== mark || !this.#states.is('backing-off')) return
     this.#states.enter('fetching')
     this.#context.onRequestable()
   }
 
   /** @returns queues the work, which is dropped if the session has ended when its turn comes */
   #inSession(work: () => Promise<void>): () => Promise<void> {
-    const session = this.#session
-    return () => this.#enqueue(async () => (this.#session === session ? await work() : undefined))
+    const mark = this.#sessionMark
+    return () => this.#enqueue(async () => (this.#sessionMark === mark ? await work() : undefined))
   }
 
   #enqueue(work: () => Promise<void>): Promise<void> {

@@ -120,7 +120,8 @@ class BatchSession implements PartitionSession {
   readonly #options: BatchOptions
   readonly #unreadable: Map<number, number>
   #saved: SavedPosition | null
-  #isOver = false
+  /** Set when nothing more is saved here. */
+  #ended: 'reopen' | 'stop' | null = null
   /** Resolves when no batch is being saved. */
   #saving: Promise<unknown> = Promise.resolve()
 
@@ -131,8 +132,9 @@ class BatchSession implements PartitionSession {
     this.#unreadable = unreadable
   }
 
-  get state(): 'active' | 'stopped' {
-    return this.#isOver ? 'stopped' : 'active'
+  get state(): 'active' | 'stale' | 'stopped' {
+    if (this.#ended === null) return 'active'
+    return this.#ended === 'stop' ? 'stopped' : 'stale'
   }
 
   get position(): FetchPosition {
@@ -140,7 +142,7 @@ class BatchSession implements PartitionSession {
   }
 
   async process({ cursor, fetchOffset }: FetchedRecords): Promise<ReadOutcome> {
-    if (this.#isOver) return 'stop'
+    if (this.#ended !== null) return this.#ended
     // A response must begin at the saved position (rule S2).
     if (this.#saved !== null && fetchOffset !== this.#saved.offset) return this.#end('reopen')
     let reached = fetchOffset
@@ -153,26 +155,30 @@ class BatchSession implements PartitionSession {
       if (!(await saving)) return this.#end('reopen')
       this.#saved = to
       reached = to.offset
-      if (this.#isOver) return 'stop'
+      // It was closed while the batch was being saved.
+      if (this.#ended !== null) return this.#ended
     } while (cursor.paused)
     return cursor.corrupt === null ? 'next' : await this.#refetch(cursor.corruptKind, cursor.corrupt, reached, cursor.corruptEnd)
   }
 
   async dataLost(loss: DataLoss): Promise<ReadOutcome> {
-    if (this.#isOver) return 'stop'
-    this.#isOver = true
-    if (this.#options.dataLost === undefined) throw new DataLostError(this.#partition, loss)
-    return await this.#options.dataLost(this.#partition, loss, this.#saved)
+    if (this.#ended !== null) return this.#ended
+    if (this.#options.dataLost === undefined) {
+      this.#ended = 'stop'
+      throw new DataLostError(this.#partition, loss)
+    }
+    return this.#end(await this.#options.dataLost(this.#partition, loss, this.#saved))
   }
 
   async close(): Promise<void> {
-    this.#isOver = true
+    this.#ended = 'stop'
     await this.#saving
   }
 
-  #end(outcome: ReadOutcome): ReadOutcome {
-    this.#isOver = true
-    return outcome
+  /** @returns `stop` where the session was closed meanwhile */
+  #end(outcome: 'reopen' | 'stop'): ReadOutcome {
+    this.#ended ??= outcome
+    return this.#ended
   }
 
   /** Reopens the partition, because the network may have damaged the bytes; at the second time they are lost. */

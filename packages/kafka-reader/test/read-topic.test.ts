@@ -72,7 +72,8 @@ test('a process that lost the partition to another one stores nothing, and loads
   const [frozen, other] = [await opened(database), await opened(database)]
   assert.equal(await other.process(fetched(0, [{ value: 'a' }, { value: 'b' }])), 'next')
   assert.equal(await frozen.process(fetched(0, [{ value: 'a' }])), 'reopen')
-  assert.equal(frozen.state, 'stopped')
+  assert.equal(frozen.state, 'stale')
+  assert.equal(await frozen.process(fetched(0, [{ value: 'a' }])), 'reopen', 'a session that has ended saves nothing more')
   assert.equal(database.batches.length, 1)
   assert.deepEqual((await opened(database)).position, { offset: 2, leaderEpoch: 3 })
 })
@@ -95,7 +96,8 @@ test('bytes that cannot be read are fetched once more, and are lost if they cann
   const damaged = () => fetched(0, [{ value: 'a' }], (bytes) => bytes.fill(0xff, bytes.length - 1))
   assert.equal(await (await handler.open(P0)).process(damaged()), 'reopen')
   assert.equal(losses.length, 0)
-  assert.equal(await (await handler.open(P0)).process(damaged()), 'stop')
+  const second = await handler.open(P0)
+  assert.deepEqual([await second.process(damaged()), second.state], ['stop', 'stopped'])
   assert.deepEqual([losses[0]?.kind, losses[0]?.from, losses[0]?.to], ['corrupt', 0, 1])
   assert.deepEqual(database.batches, [])
 })
@@ -111,23 +113,26 @@ test('lost records end the reading with an error, unless the program decides oth
     return 'reopen' as const
   }
   const options = { load: database.load, save: database.save, dataLost: skip }
-  assert.equal(await (await opened(options)).dataLost(GONE), 'reopen')
+  const skipping = await opened(options)
+  assert.deepEqual([await skipping.dataLost(GONE), skipping.state], ['reopen', 'stale'])
   assert.deepEqual((await opened(options)).position, { offset: 5, leaderEpoch: -1 })
 })
 
-test('closing waits for the batch that is being saved, and saves nothing more', async () => {
-  const saved = Promise.withResolvers<boolean>()
-  const session = await opened({ load: () => null, save: () => saved.promise })
-  const processing = session.process(fetched(0, [{ value: 'a' }]))
-  let closed = false
-  const closing = session.close().then(() => {
-    closed = true
-  })
-  await new Promise(setImmediate)
-  assert.equal(closed, false)
-  saved.resolve(true)
-  await closing
-  assert.deepEqual([await processing, await session.process(fetched(1, [{ value: 'b' }]))], ['stop', 'stop'])
+test('closing waits for the batch that is being saved, and saves nothing more, whether that one is saved or not', async () => {
+  for (const isSaved of [true, false]) {
+    const saved = Promise.withResolvers<boolean>()
+    const session = await opened({ load: () => null, save: () => saved.promise })
+    const processing = session.process(fetched(0, [{ value: 'a' }]))
+    let closed = false
+    const closing = session.close().then(() => {
+      closed = true
+    })
+    await new Promise(setImmediate)
+    assert.equal(closed, false)
+    saved.resolve(isSaved)
+    await closing
+    assert.deepEqual([await processing, await session.process(fetched(1, [{ value: 'b' }])), session.state], ['stop', 'stop', 'stopped'])
+  }
 })
 
 test('an error of the database rejects the call', async () => {

@@ -15,8 +15,8 @@ import {
 import type { KafkaSecurity } from './kafka-security.ts'
 
 /**
- * Names of topics (https://kafka.apache.org/43/configuration/topic-configs/), without Kafka's own topics: they are compacted, and the advice that
- * the service gives about a compacted topic would harm the whole cluster there.
+ * Names of topics (https://kafka.apache.org/43/configuration/topic-configs/) except Kafka's own. Those are compacted, and whoever followed the
+ * service's advice about a compacted topic for one of them would harm the whole cluster.
  */
 const TOPIC_NAME = /^(?!\.{1,2}$|__(?:consumer_offsets|transaction_state|share_group_state|cluster_metadata)$)[A-Za-z0-9._-]{1,249}$/
 
@@ -43,7 +43,7 @@ export const KAFKA_SETTINGS = {
   KAFKA_PASSWORD_FILE: setting(optional(secretFile()), '', 'A file that contains the password of `KAFKA_USERNAME`.'),
 }
 
-/** User, password and mechanism belong together. */
+/** Mechanism, user and password are set together or not at all. */
 export const loginRule: SettingRule<typeof KAFKA_SETTINGS> = ({ KAFKA_SASL_MECHANISM, KAFKA_USERNAME, KAFKA_PASSWORD_FILE }) => {
   const login = KAFKA_USERNAME !== null && KAFKA_PASSWORD_FILE !== null
   if (KAFKA_SASL_MECHANISM !== 'none')
@@ -53,11 +53,11 @@ export const loginRule: SettingRule<typeof KAFKA_SETTINGS> = ({ KAFKA_SASL_MECHA
     : 'KAFKA_USERNAME or KAFKA_PASSWORD_FILE is set, and KAFKA_SASL_MECHANISM is "none": set it to PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512'
 }
 
-/** Certificates without encryption would be silently unused. */
+/** Certificates are refused without TLS, because they would have no effect. */
 export const certificateRule: SettingRule<typeof KAFKA_SETTINGS> = ({ KAFKA_SECURITY, KAFKA_CA_FILE }) =>
   KAFKA_CA_FILE !== null && KAFKA_SECURITY === 'plaintext' ? 'KAFKA_CA_FILE is set, and KAFKA_SECURITY is "plaintext": set it to tls' : null
 
-/** PLAIN sends the password as it is. */
+/** PLAIN sends the password in clear text, so it is refused without TLS unless that is allowed. */
 export const plainPasswordRule: SettingRule<typeof KAFKA_SETTINGS> = ({ KAFKA_SECURITY, KAFKA_SASL_MECHANISM, KAFKA_PLAIN_WITHOUT_TLS }) =>
   KAFKA_SASL_MECHANISM === 'PLAIN' && KAFKA_SECURITY === 'plaintext' && KAFKA_PLAIN_WITHOUT_TLS === 'refused'
     ? 'KAFKA_SASL_MECHANISM is PLAIN, and KAFKA_SECURITY is "plaintext": the password would cross the network in clear text; set KAFKA_SECURITY to tls, KAFKA_SASL_MECHANISM to a SCRAM one, or KAFKA_PLAIN_WITHOUT_TLS to allowed'
@@ -66,7 +66,7 @@ export const plainPasswordRule: SettingRule<typeof KAFKA_SETTINGS> = ({ KAFKA_SE
 /** The rules that connect these settings; every service that uses Kafka checks them. */
 export const CONNECTION_RULES = [loginRule, certificateRule, plainPasswordRule] as const
 
-/** Warns of settings that are allowed but insecure. @returns one sentence for the log for each */
+/** Warnings about settings that are allowed but insecure. @returns a sentence for the log for each */
 export function connectionWarnings({ KAFKA_SECURITY, KAFKA_SASL_MECHANISM }: SettingValues<typeof KAFKA_SETTINGS>): string[] {
   if (KAFKA_SASL_MECHANISM === 'none' || KAFKA_SECURITY === 'tls') return []
   const risk =
@@ -76,12 +76,13 @@ export function connectionWarnings({ KAFKA_SECURITY, KAFKA_SASL_MECHANISM }: Set
   return [`the login to Kafka (${KAFKA_SASL_MECHANISM}) is not encrypted: ${risk}; set KAFKA_SECURITY to tls`]
 }
 
+/** How to connect and log in by these settings. The password's file is read at each login, so the password can be changed while the service runs. */
 export function kafkaSecurity(values: SettingValues<typeof KAFKA_SETTINGS>): KafkaSecurity {
   const { KAFKA_BROKERS, KAFKA_SECURITY, KAFKA_CA_FILE, KAFKA_SASL_MECHANISM, KAFKA_USERNAME, KAFKA_PASSWORD_FILE } = values
   const security: { -readonly [K in keyof KafkaSecurity]: KafkaSecurity[K] } = {}
   if (KAFKA_SECURITY === 'tls') {
     security.tls = KAFKA_CA_FILE === null ? {} : { ca: KAFKA_CA_FILE }
-    // TLS does not allow an IP address as the server's name (RFC 6066, 3), and Node throws for one.
+    // TLS does not allow an IP address as a server name (RFC 6066, section 3), and Node throws for one.
     security.tlsServerName = KAFKA_BROKERS.every((server) => isIP(hostOf(server)) === 0)
   }
   if (KAFKA_SASL_MECHANISM !== 'none' && KAFKA_USERNAME !== null && KAFKA_PASSWORD_FILE !== null) {

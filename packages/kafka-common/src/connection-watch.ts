@@ -1,9 +1,9 @@
-/** What clients of the Kafka library learn from their connections and do not tell: what broke one, and that brokers enforce a quota. */
+/** Finds out what the Kafka library's clients do not tell about their connections: why one broke, and whether brokers enforce a quota. */
 
 type Parser = (...answer: never[]) => unknown
 type Send = (apiKey: number, apiVersion: number, createPayload: unknown, parse: Parser, ...more: never[]) => unknown
 
-/** What of a client of `@platformatic/kafka` is used. */
+/** The part of a client of `@platformatic/kafka` that is used here. */
 export interface WatchedClient {
   readonly connections: { on(event: 'connecting', listener: (what: { readonly connection: object }) => void): unknown }
 }
@@ -14,20 +14,20 @@ export class ConnectionWatch {
   #throttle = 0
 
   /**
-   * @param client that has no connection yet
-   * @param throttled told with each answer for how long its broker answers nothing more: ms, mostly 0
+   * @param client one that has no connection yet
+   * @param throttled called with each answer: for how many ms its broker delays the next one because of a quota, mostly 0
    */
   constructor(client: WatchedClient, throttled: (ms: number) => void = () => {}) {
     this.#throttled = throttled
     client.connections.on('connecting', ({ connection }) => this.#watch(connection as { send: Send } & NodeJS.EventEmitter))
   }
 
-  /** Why the first connection that broke did so; null where none did. Whoever waited for an answer was told only that it is closed. */
+  /** The error of the first connection that broke; null if none did. The library rejects requests only with "closed". */
   get broken(): Error | null {
     return this.#broken
   }
 
-  /** For how long a broker may be silent before it begins with the next answer, by its last one, in ms. */
+  /** The delay that the last answer announced because of a quota, in ms. */
   get throttle(): number {
     return this.#throttle
   }
@@ -38,24 +38,24 @@ export class ConnectionWatch {
     })
     const send = connection.send.bind(connection)
     connection.send = (apiKey, apiVersion, createPayload, parse, ...more) =>
-      send(apiKey, apiVersion, createPayload, this.#listening(parse), ...more)
+      send(apiKey, apiVersion, createPayload, this.#notingThrottle(parse), ...more)
   }
 
-  /** @returns reads an answer as `parse` does, and looks whether it speaks of a quota; one that has errors is thrown */
-  #listening(parse: Parser): Parser {
+  /** @returns a parser that returns or throws what `parse` does, and notes the delay of a quota in the answer */
+  #notingThrottle(parse: Parser): Parser {
     return (...answer) => {
       try {
         const parsed = parse(...answer)
-        this.#heard(parsed)
+        this.#noteThrottle(parsed)
         return parsed
       } catch (error) {
-        this.#heard((error as { readonly response?: unknown }).response)
+        this.#noteThrottle((error as { readonly response?: unknown }).response)
         throw error
       }
     }
   }
 
-  #heard(answer: unknown): void {
+  #noteThrottle(answer: unknown): void {
     const { throttleTimeMs } = (answer ?? {}) as { readonly throttleTimeMs?: unknown }
     if (typeof throttleTimeMs !== 'number') return
     this.#throttle = Math.max(0, throttleTimeMs)

@@ -1,8 +1,8 @@
-/** What every service says of Kafka connections: of the brokers' addresses, TLS, the password's file, and quotas. */
+/** Messages about connections to Kafka that every service shares: addresses of brokers, TLS, the password's file, quotas. */
 import { EXIT, retried, ServiceError } from '@poke-api-pipeline/service-kit/service-error'
 import { tlsFailure } from '@poke-api-pipeline/service-kit/tls-failure'
 
-/** The error and everything inside it, the root cause last. */
+/** The error and all errors inside it, the root cause last. */
 export function* errorsIn(error: unknown): Generator<Error> {
   if (!(error instanceof Error)) return
   yield error
@@ -10,7 +10,7 @@ export function* errorsIn(error: unknown): Generator<Error> {
   yield* errorsIn(error.cause)
 }
 
-/** The kind of error that both services have of it. */
+/** Both services' kind of error for TLS that failed. */
 export const KAFKA_TLS_ERROR = {
   ...retried(
     'TLS with a broker failed, for the reason in the message.',
@@ -20,27 +20,27 @@ export const KAFKA_TLS_ERROR = {
 }
 
 /**
- * What of TLS went wrong between this service and Kafka.
- * @param kafka a name for the broker, which begins the sentence
- * @returns null where it was not TLS
+ * Explains why TLS between this service and Kafka failed.
+ * @param kafka the name of the broker, which begins the sentence
+ * @returns null if TLS is not the reason
  */
 export function kafkaTlsFailure(errors: readonly Error[], kafka: string): string | null {
-  // The client library's word for a first answer that is TLS.
+  // The client library's message if the broker's first answer is TLS.
   if (errors.some(({ message }) => message === 'Broker requires TLS.'))
     return `${kafka} wants TLS on this port, and this service connects without: set KAFKA_SECURITY to tls, or name a port without TLS`
   const failure = tlsFailure(errors, 'set KAFKA_CA_FILE to the certificate of that authority')
   return failure && `${kafka} ${failure}`
 }
 
-/** The file of the password is not to be had; null where that was not the reason. */
+/** Explains that the file of the password cannot be read. @returns null if that is not the reason */
 export function missingPassword(errors: readonly Error[], kafka: string): string | null {
   const secret = errors.find((error) => error instanceof ServiceError && error.code === 'config/secret-unreadable')
   return secret === undefined ? null : `logging in to ${kafka} needs a password, and ${secret.message}`
 }
 
 /**
- * The address that could not be connected to, where it is none of those that were asked for: brokers have named it.
- * @param errors of a client of the Kafka library, whose words are looked at
+ * The address that could not be connected to, if it is none of the configured ones, so that a broker must have named it.
+ * @param errors of a client of the Kafka library; their messages are parsed
  */
 export function namedAddress(errors: readonly Error[], brokers: readonly string[]): string | null {
   for (const { message } of errors) {
@@ -50,18 +50,18 @@ export function namedAddress(errors: readonly Error[], brokers: readonly string[
   return null
 }
 
-/** A broker answered and named an address at which none can be reached. @param details the system's words */
+/** Explains that a broker answered, but named an address that cannot be reached. @param details the system's error message */
 export function unreachableListener(answered: string, named: string, details: string): string {
   return `Kafka at ${answered} answers, and names ${named} as the address of a broker, which cannot be reached from here (${details}): start that broker; where it runs, correct its advertised.listeners to an address that this machine reaches`
 }
 
 /**
- * Brokers that enforce quotas delay clients a little all the time; a delay from so many ms on is reported. A quota on the time of requests never
- * delays for longer than `quota.window.size.seconds`, 1 s by default, although a client may get no answer at all because of it.
+ * The shortest delay of a quota that is reported, in ms: brokers that enforce quotas delay clients a little all the time. A quota on the time of
+ * requests never delays for longer than `quota.window.size.seconds`, 1 s by default, although a client may get no answer at all because of it.
  */
 export const NOTABLE_THROTTLE = 500
 
-/** Brokers enforce a quota on this client. @param ms for which they answer nothing more */
+/** Explains that brokers enforce a quota on this client. @param ms the delay of the next answer */
 export function quotaText(brokers: readonly string[], ms: number): string {
   return `Kafka at ${brokers.join(', ')} enforces a quota on this service and makes it wait ${(ms / 1000).toFixed(1)} s: raise the quota of its user or client id (kafka-configs.sh --describe --entity-type users --entity-type clients shows it), or leave it: nothing is lost`
 }

@@ -1,5 +1,5 @@
 /** How a Kafka client connects and logs in, in the words of Node's TLS and of SASL. */
 import type { BaseOptions } from '@platformatic/kafka'
 
-/** `tlsServerName`: each broker is told by which name it was called (SNI); brokers that share an address need it. */
+/** `tlsServerName`: the server name that TLS sends (SNI), or true for each broker's own, which brokers behind a shared address need. */
 export type KafkaSecurity = Pick<BaseOptions, 'tls' | 'tlsServerName' | 'sasl'>

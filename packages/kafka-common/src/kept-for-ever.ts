@@ -1,6 +1,6 @@
 /**
- * Settings of the topics that these services make: every record is kept for ever, whatever the brokers do by default. A default of
- * `log.cleanup.policy=compact` or `log.retention.bytes` would remove records otherwise.
+ * Settings of the topics that these services create: the brokers keep every record for ever. Without them, a broker's default of
+ * `log.cleanup.policy=compact` or `log.retention.bytes` would remove records.
  */
 export const KEPT_FOR_EVER = [
   { name: 'cleanup.policy', value: 'delete' },

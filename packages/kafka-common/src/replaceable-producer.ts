@@ -1,4 +1,4 @@
-/** A Kafka producer that is replaced after a failure: whether its last send arrived is unknown, and so is its own state. */
+/** A Kafka producer that is replaced after a failure, because then neither the result of its last send nor its own state is known. */
 import { type BaseOptions, Producer } from '@platformatic/kafka'
 import { withDeadline } from '@poke-api-pipeline/service-kit/deadline'
 import { closeByForce } from './close-by-force.ts'
@@ -11,9 +11,9 @@ export interface ReplaceableProducerOptions {
   readonly clientId: string
   /** How to connect: TLS, SASL. */
   readonly clientOptions?: KafkaSecurity
-  /** How long `within` waits, besides the delay of a quota, in ms. */
+  /** The longest wait in `within`, in ms; the delay of a quota is added. */
   readonly deadline: number
-  /** Called with each answer: for how many ms a quota delays the next one, mostly 0. */
+  /** Called with each answer: for how many ms its broker delays the next one because of a quota, mostly 0. */
   readonly throttled?: (ms: number) => void
 }
 
@@ -21,8 +21,8 @@ export interface ReplaceableProducerOptions {
 const LONGEST_TIMER = 2 ** 31 - 1
 
 /**
- * The library's retries are off, because they have no end. Its idempotent mode is off, because after a failure it silently takes a new producer id,
- * so it would promise nothing.
+ * The library's retries are off, because they never end. Its idempotent mode is off, because it takes a new producer id after a failure without
+ * telling, and then no longer prevents duplicates.
  */
 export class ReplaceableProducer<Key, Value, HeaderKey, HeaderValue> {
   readonly #options: ReplaceableProducerOptions
@@ -34,7 +34,7 @@ export class ReplaceableProducer<Key, Value, HeaderKey, HeaderValue> {
     this.#options = options
   }
 
-  /** @returns the producer in use, or a new one; and what is known of its connections */
+  /** @returns the present producer, or a new one, with the watch over its connections */
   connect(): { readonly producer: Producer<Key, Value, HeaderKey, HeaderValue>; readonly watch: ConnectionWatch } {
     if (this.#client !== null) return this.#client
     const producer = new Producer<Key, Value, HeaderKey, HeaderValue>({
@@ -47,7 +47,7 @@ export class ReplaceableProducer<Key, Value, HeaderKey, HeaderValue> {
   }
 
   /**
-   * Settles as `promise` does, or rejects after the deadline. The delay of a quota is not the brokers' silence, so it is added.
+   * Settles as `promise` does, or rejects after the deadline. The delay of a quota is added to the deadline.
    * @throws DeadlinePassed naming `what`; the signal's reason once it is aborted
    */
   within<T>(promise: Promise<T>, what: string, signal?: AbortSignal): Promise<T> {
@@ -63,7 +63,7 @@ export class ReplaceableProducer<Key, Value, HeaderKey, HeaderValue> {
     if (client !== null) await closeByForce(client.producer)
   }
 
-  /** Options of another client beside the producer, which asks the same broker first. */
+  /** Options for another client, which connects to the same broker first as the producer does. */
   clientOptions(): BaseOptions {
     const { brokers, clientId, clientOptions, deadline } = this.#options
     const first = this.#replaced % brokers.length

@@ -1,31 +1,31 @@
-/** What Kafka must allow to a service: which rights are missing, and the commands that grant them. */
+/** The rights that a service needs in Kafka: which are missing, and the commands that grant them. */
 import type { KafkaSecurity } from './kafka-security.ts'
 
-/** Numbers of operations, which are also their bits in what brokers say that a client may do (KIP-430). */
+/** Numbers of operations. They are also the bits of the authorized operations in an answer (KIP-430). */
 const OPERATIONS = { Read: 3, Write: 4, Create: 5, Describe: 8, DescribeConfigs: 10 } as const
 export type Operation = keyof typeof OPERATIONS
 
-/** What of one topic or group is not allowed. */
+/** The operations on one topic or group that are not allowed. */
 export interface MissingRights {
   readonly resource: 'topic' | 'group'
   readonly name: string
   readonly operations: readonly Operation[]
 }
 
-/** What a broker allows that does not even let a client see what it asks for. */
+/** Stands for the answer of a broker that does not even allow Describe: no other operation is allowed. */
 export const NOTHING_ALLOWED = 1 << OPERATIONS.Describe
 
 /**
- * Which of some operations a broker does not allow.
- * @param allowed `authorized_operations` of an answer. Whoever is answered may describe what was asked for: without that bit the broker does
- * not say what it allows, and nothing is taken for missing
+ * The operations that a broker does not allow.
+ * @param allowed `authorized_operations` of an answer. A client that gets an answer may Describe: without that bit the broker does not tell what it
+ * allows, and no operation is called missing
  */
 export function missingOperations(allowed: number, wanted: readonly Operation[]): Operation[] {
   const isSaid = (allowed & (1 << OPERATIONS.Describe)) !== 0
   return isSaid ? wanted.filter((operation) => (allowed & (1 << OPERATIONS[operation])) === 0) : []
 }
 
-/** Whom a broker takes a client for, unless its operator maps names to others. @param username of the login; undefined where there is none */
+/** The principal of a client, unless the broker maps names to other principals. @param username of the login; undefined without a login */
 export function principalOf(username: unknown): string {
   return typeof username === 'string' ? `User:${username}` : 'User:ANONYMOUS'
 }
@@ -52,7 +52,7 @@ export function missingRightsMessage(missing: readonly MissingRights[], brokers:
   return `Kafka at ${brokers.join(', ')} allows too little: ${text}`
 }
 
-/** As a shell takes it for one word. */
+/** Quotes a word for a shell, if it needs that. */
 function quoted(word: string): string {
   return /^[\w.:@/-]+$/.test(word) ? word : `'${word.replaceAll("'", String.raw`'\''`)}'`
 }

@@ -1,4 +1,4 @@
-/** Finds the topic with a leader for every partition, and makes it where it is missing. */
+/** Finds a topic, tells which rights on it are missing, and creates it. */
 import { setTimeout as wait } from 'node:timers/promises'
 import {
   Admin,
@@ -21,21 +21,21 @@ import { UNSETTLED_TOPIC } from './unsettled-topic.ts'
 
 export interface TopicSettings {
   readonly topic: string
-  /** Partitions and replicas of the topic where it has to be made. */
+  /** The numbers of partitions and replicas of a new topic. */
   readonly partitions: number
   readonly replication: number
 }
 
-/** Between two looks at a topic that was just made, in ms. */
-const LOOK_AGAIN = 100
+/** The delay between two checks of a new topic, in ms. */
+const CHECK_INTERVAL = 100
 /** https://kafka.apache.org/protocol#protocol_error_codes */
 const UNKNOWN_TOPIC = 3
 const TOPIC_AUTHORIZATION_FAILED = 29
 
 /**
- * The topic as the client knows it, at most its `metadataMaxAge` (5 s) old.
- * @returns null where there is no such topic
- * @throws what the Kafka client throws, also where a partition has no leader
+ * Finds a topic in the client's metadata, which is at most `metadataMaxAge` (5 s) old.
+ * @returns null if there is no such topic
+ * @throws the Kafka client's errors, one of which is that a partition has no leader
  */
 export async function findTopic(client: Base, topic: string): Promise<ClusterTopicMetadata | null> {
   try {
@@ -47,14 +47,14 @@ export async function findTopic(client: Base, topic: string): Promise<ClusterTop
 }
 
 /**
- * Which rights on the topic are missing, found out without using them; none where brokers do not say.
- * @throws what the Kafka client throws
+ * The rights on the topic that are missing to write to it, or to create it first. None if brokers do not tell.
+ * @throws the Kafka client's errors
  */
 export async function missingOn(client: Base, topic: string): Promise<Operation[]> {
   const api = await new Promise<API<unknown[], unknown>>((resolve, reject) =>
     client[kGetApi]('Metadata', (error, found) => (error ? reject(error) : resolve(found as API<unknown[], unknown>))),
   )
-  // Older versions of the request are laid out in other ways, and these brokers are not worth them.
+  // Older brokers know only older versions of the request, which have other layouts: their rights are not looked at.
   if (api.version !== metadataV12.api.version) return []
   const connection = await new Promise<Connection>((resolve, reject) =>
     client[kGetBootstrapConnection]((error, found) => (error ? reject(error) : resolve(found as Connection))),
@@ -73,16 +73,16 @@ export async function missingOn(client: Base, topic: string): Promise<Operation[
 }
 
 /**
- * Makes the topic and waits until it can be written: before that a send is refused, and has hung or thrown inside the library.
+ * Creates the topic and waits until it can be written to. A send before that is refused, and has hung or thrown inside the library.
  * @param signal ends the waiting
- * @throws what the Kafka client throws
+ * @throws the Kafka client's errors; an AbortError once the signal is aborted
  */
 export async function createTopic(options: BaseOptions, settings: TopicSettings, signal: AbortSignal): Promise<void> {
   const { topic, partitions, replication } = settings
   const admin = new Admin(options)
   try {
     await requestTopic(admin, topic, partitions, replication)
-    while (!(await leadersAnswer(admin, topic))) await wait(LOOK_AGAIN, undefined, { signal })
+    while (!(await leadersAnswer(admin, topic))) await wait(CHECK_INTERVAL, undefined, { signal })
   } finally {
     await closeByForce(admin)
   }
@@ -90,15 +90,14 @@ export async function createTopic(options: BaseOptions, settings: TopicSettings,
 
 async function requestTopic(admin: Admin, topic: string, partitions: number, replicas: number): Promise<void> {
   try {
-    // The topic is the record of what happened.
     await admin.createTopics({ topics: [topic], partitions, replicas, configs: KEPT_FOR_EVER })
   } catch (error) {
-    // Another producer was faster.
+    // Another instance has created it meanwhile.
     if (!says(error, 'TOPIC_ALREADY_EXISTS')) throw error
   }
 }
 
-/** Asked for the ends of their logs, because the brokers' metadata names leaders that do not know it yet. */
+/** Whether every leader returns the end of its log. The metadata alone is not enough: it names leaders that do not know the topic yet. */
 async function leadersAnswer(admin: Admin, topic: string): Promise<boolean> {
   try {
     const found = await findTopic(admin, topic)
@@ -116,7 +115,7 @@ function says(error: unknown, code: string): boolean {
   return findErrorBy(error as Error, 'apiId', code) !== null
 }
 
-/** The library words the broker's UNKNOWN_TOPIC_OR_PARTITION anew and keeps no code of it. */
+/** The library replaces the broker's UNKNOWN_TOPIC_OR_PARTITION by a message of its own, without the code. */
 function isUnknownTopic(error: unknown): boolean {
   return error instanceof Error && error.message.startsWith('Unknown topic ')
 }

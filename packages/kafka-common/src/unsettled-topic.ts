@@ -1,4 +1,4 @@
-/** What brokers answer of a topic that was just made, or whose leaders are being chosen: it passes within a moment (https://kafka.apache.org/protocol#protocol_error_codes). */
+/** Codes that brokers return for a moment after a topic was created, or while its leaders are elected (https://kafka.apache.org/protocol#protocol_error_codes). */
 export const UNSETTLED_TOPIC = [
   'UNKNOWN_TOPIC_OR_PARTITION',
   'LEADER_NOT_AVAILABLE',

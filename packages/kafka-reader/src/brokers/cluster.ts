@@ -1,4 +1,4 @@
-/** What is asked of the brokers besides records and membership: the topic and its leaders, the ends of its logs, versions; and offsets to be mirrored. */
+/** Requests to brokers, except for fetching and membership: topic and leaders, ends of logs, rights, versions, committed offsets, members. */
 
 import {
   type API,
@@ -29,11 +29,11 @@ export interface ClusterOptions {
   readonly clientId: string
   /** How to connect: TLS, SASL. */
   readonly clientOptions?: KafkaSecurity
-  /** For how long connecting, and each answer, may take, in ms. */
+  /** The longest time for connecting and for each answer, in ms. */
   readonly requestTimeout?: number
 }
 
-/** One incarnation of the topic. */
+/** The topic as it exists now. A topic that was deleted and created again has another id. */
 export interface Topic {
   readonly topicId: string
   readonly partitions: readonly Leader[]
@@ -41,33 +41,33 @@ export interface Topic {
 
 /** What a client may do with a topic. */
 export interface TopicRights {
-  /** Whether there is one that this client may see. */
+  /** Whether the topic exists and this client may describe it. */
   readonly exists: boolean
-  /** A bit for each operation, as brokers say it (KIP-430). */
+  /** The allowed operations, a bit for each (KIP-430). */
   readonly allowed: number
 }
 
-/** Who leads a partition. */
+/** The leader of a partition. */
 export interface Leader {
-  /** −1: nobody. */
+  /** The id of the broker; −1: the partition has no leader. */
   readonly node: number
   readonly leaderEpoch: number
 }
 
 /** Where a partition's log begins and ends. */
 export interface LogEnds {
-  /** First offset. */
+  /** The first offset. */
   readonly start: number
-  /** The high watermark: the one after the last that all in-sync replicas have. */
+  /** The high watermark: the offset after the last record that all in-sync replicas have. */
   readonly end: number
 }
 
 export interface LogBounds extends LogEnds {
-  /** The last stable offset: from here on, open transactions hold records back. */
+  /** The last stable offset: the first offset of an open transaction, or the high watermark. */
   readonly stableEnd: number
 }
 
-/** A place in a generation of the group. */
+/** A member of the group in one generation. */
 export interface Member {
   readonly groupId: string
   readonly memberId: string
@@ -78,28 +78,28 @@ export interface GroupMember {
   readonly memberId: string
   readonly clientId: string
   readonly host: string
-  /** What a member of a classic group says of itself, in the group's protocol; null in others. */
+  /** The metadata that a member of a classic group sends, in the group's protocol; null in other groups. */
   readonly metadata: Buffer | null
-  /** What the leader of a classic group handed it; null in others. */
+  /** The assignment by the leader of a classic group; null in other groups. */
   readonly assignment: Buffer | null
-  /** What the coordinator handed it of the topic; empty in classic groups. */
+  /** The partitions of the topic that the coordinator assigned; empty in classic groups. */
   readonly partitions: readonly number[]
 }
 
-/** A group as its coordinator knows it. */
+/** A group as its coordinator describes it. */
 export interface DescribedGroup {
-  /** `classic`: the leader hands out partitions; `consumer`: the coordinator does (KIP-848); `other`: it has no consumers, but for instance shares. */
+  /** `classic`: the leader assigns the partitions; `consumer`: the coordinator does (KIP-848); `other`: for example a share group. */
   readonly kind: 'classic' | 'consumer' | 'other'
-  /** What members of a classic group are: `consumer`, `connect`; empty where nobody is there. */
+  /** The protocol type of a classic group: `consumer`, `connect`; empty if the group has no members. */
   readonly protocolType: string
-  /** By what a classic group hands out partitions; of others the coordinator's word for it. */
+  /** The assignor of the group, as the coordinator names it. */
   readonly protocol: string
-  /** Nobody is being handed anything just now. */
+  /** The group is not rebalancing. */
   readonly isStable: boolean
   readonly members: readonly GroupMember[]
 }
 
-/** Who commits for a group that has no members. */
+/** The member as which offsets of a group without members are committed. */
 export function nobodyOf(groupId: string): Member {
   return { groupId, memberId: '', generationId: -1 }
 }
@@ -113,24 +113,24 @@ const TOPIC_RESOURCE = 2 as const
 const GROUP_COORDINATOR = 0
 const EARLIEST = -2n
 const LATEST = -1n
-/** Isolation levels: with the second one, LATEST is the last stable offset. */
+// Isolation levels. With READ_COMMITTED, LATEST is the last stable offset.
 const READ_UNCOMMITTED = 0
 const READ_COMMITTED = 1
-/** Whichever broker answers. */
+/** In place of a node: any broker. */
 const ANY = -1
 
 export class Cluster {
   readonly #options: ClusterOptions
   readonly #bootstrap: readonly BrokerAddress[]
   readonly #timeout: number
-  /** By node; a connection is thrown away after any failure. */
+  /** Connections by node. A connection is discarded after any failure. */
   readonly #connections = new Map<number, Promise<BrokerConnection>>()
   #addresses: ReadonlyMap<number, BrokerAddress> = new Map()
-  /** Looking for any broker begins with another one each time. */
+  /** Rises with each search for a broker, so that each search begins with another one. */
   #turn = 0
   #answering: BrokerAddress
   #coordinator: number | null = null
-  /** Aborted and replaced when all connections are closed, those that are being made too. */
+  /** Aborted, to end connection attempts too, and replaced whenever all connections are closed. */
   #connected = new AbortController()
 
   constructor(options: ClusterOptions) {
@@ -141,8 +141,8 @@ export class Cluster {
   }
 
   /**
-   * The topic as some broker knows it now.
-   * @returns null where it does not exist
+   * Asks a broker for the topic.
+   * @returns null if the topic does not exist
    * @throws KafkaError
    */
   async topic(): Promise<Topic | null> {
@@ -152,20 +152,20 @@ export class Cluster {
     const topic = answer.topics.find((found) => found.name === name)
     if (topic === undefined || topic.errorCode === CODE.unknownTopicOrPartition) return null
     if (topic.errorCode !== CODE.none) throw refusedBy(topic.errorCode, this.#options)
-    // A partition may have an error of its own: it has no leader then, which keeps nobody from reading the others.
+    // A partition with an error of its own has no leader. The other partitions can be read.
     const partitions: Leader[] = []
     for (const { partitionIndex, leaderId, leaderEpoch } of topic.partitions) partitions[partitionIndex] = { node: leaderId, leaderEpoch }
     return { topicId: topic.topicId, partitions: Array.from(partitions, (leader) => leader ?? { node: -1, leaderEpoch: -1 }) }
   }
 
-  /** How many partitions topics have, by name; those that do not exist, or may not be looked at, are missing. @throws KafkaError */
+  /** The numbers of partitions of topics, by name. Topics that do not exist, or that this client may not describe, are left out. @throws KafkaError */
   async partitionsOf(names: readonly string[]): Promise<ReadonlyMap<string, number>> {
     const { topics } = await this.#ask(ANY, metadataV12.api, 'looking for what others subscribe to', [...names], false, false)
     const found = topics.filter(({ errorCode }) => errorCode === CODE.none)
     return new Map(found.map(({ name, partitions }) => [name ?? '', partitions.length]))
   }
 
-  /** What this client may do with some topics, by name. @throws KafkaError */
+  /** The rights of this client on some topics, by name. @throws KafkaError */
   async topicRights(names: readonly string[]): Promise<ReadonlyMap<string, TopicRights>> {
     const answer = await this.#ask(ANY, metadataV12.api, 'asking what is allowed of topics', [...names], false, true)
     return new Map(
@@ -179,7 +179,7 @@ export class Cluster {
     )
   }
 
-  /** What this client may do with the group, a bit for each operation; 0 where brokers do not say. @throws KafkaError */
+  /** The rights of this client on the group, a bit for each operation; 0 if brokers do not tell. @throws KafkaError */
   async groupRights(groupId: string): Promise<number> {
     if ((await this.#lookForCoordinator(groupId)).errorCode === CODE.groupAuthorizationFailed) return NOTHING_ALLOWED
     return await this.#askCoordinator(groupId, async (coordinator) => {
@@ -189,14 +189,14 @@ export class Cluster {
       const { groups } = await this.#ask(coordinator, api, 'asking what is allowed of the group', [groupId], true)
       const code = groups[0]?.errorCode ?? CODE.none
       if (code === CODE.groupAuthorizationFailed) return NOTHING_ALLOWED
-      // A group that this request is not made for (KIP-848): nothing is known of it.
+      // This request does not know groups of the newer protocol (KIP-848), so the rights are unknown.
       if (code === CODE.groupIdNotFound) return 0
       if (code !== CODE.none) throw refusedBy(code, this.#options)
       return groups[0]?.authorizedOperations ?? 0
     })
   }
 
-  /** Whether this client may make a topic: asks for it, without its being made. @throws KafkaError */
+  /** Whether this client may create a topic: sends the request with `validateOnly`, so that no topic is created. @throws KafkaError */
   async mayCreate(name: string): Promise<boolean> {
     const { api } = createTopicsV7
     const topic = { name, numPartitions: 1, replicationFactor: -1, assignments: [], configs: [] }
@@ -204,17 +204,17 @@ export class Cluster {
     return topics[0]?.errorCode !== CODE.topicAuthorizationFailed
   }
 
-  /** The brokers that the cluster named last. */
+  /** The brokers in the newest metadata, by node. */
   get addresses(): ReadonlyMap<number, BrokerAddress> {
     return this.#addresses
   }
 
-  /** The broker that answered last when any of them was looked for. */
+  /** The broker that the last search for any broker connected to. */
   get answering(): BrokerAddress {
     return this.#answering
   }
 
-  /** Where a broker is. @throws KafkaError where the cluster does not name it */
+  /** The address of a broker. @throws KafkaError if the metadata does not have it */
   address(node: number): BrokerAddress {
     const address = this.#addresses.get(node)
     if (address === undefined) throw new KafkaError('no-leader', `broker ${node} is not in the metadata of the cluster`, { retried: true })
@@ -222,9 +222,9 @@ export class Cluster {
   }
 
   /**
-   * The newest version of Fetch that both a broker and this service know.
+   * The newest version of Fetch that both a broker and this package support.
    * @param node null: any broker
-   * @throws KafkaError `unsupported-broker` where it does not know topic ids
+   * @throws KafkaError `unsupported-broker` if there is none; versions without topic ids are not supported
    */
   async fetchVersion(node: number | null): Promise<number> {
     const [min, max] = (await this.#connection(node ?? ANY)).versions(FETCH) ?? [0, 0]
@@ -235,15 +235,15 @@ export class Cluster {
     )
   }
 
-  /** Both ends of a partition's log, as its leader has them. @throws KafkaError */
+  /** Asks the leader of a partition for both ends of its log. @throws KafkaError */
   async ends(partition: number, leader: Leader): Promise<LogEnds> {
     const [start, end] = await Promise.all([this.#offset(partition, leader, EARLIEST), this.#offset(partition, leader, LATEST)])
     return { start, end }
   }
 
   /**
-   * The ends of the logs of partitions that a broker leads; those that it refuses to tell are missing.
-   * @throws KafkaError where it does not answer
+   * Asks a broker for the ends of the logs that it leads. Partitions for which it returns an error are left out.
+   * @throws KafkaError if it does not answer
    */
   async endsOf(node: number, leaders: ReadonlyMap<number, Leader>): Promise<ReadonlyMap<number, LogBounds>> {
     const [starts, ends, stableEnds] = await Promise.all([
@@ -261,12 +261,12 @@ export class Cluster {
     return known
   }
 
-  /** The end of a partition's log for whoever reads what is committed: the first offset of an open transaction, where there is one. @throws KafkaError */
+  /** The last stable offset of a partition, at which reading of committed records ends. @throws KafkaError */
   async readableEnd(partition: number, leader: Leader): Promise<number> {
     return await this.#offset(partition, leader, LATEST, READ_COMMITTED)
   }
 
-  /** Whether old records of the topic are replaced by newer ones of the same key (rule S6). @throws KafkaError */
+  /** Whether the topic is compacted (rule S6). @throws KafkaError */
   async isCompacted(): Promise<boolean> {
     const { topic } = this.#options
     const resource = { resourceType: TOPIC_RESOURCE, resourceName: topic, configurationKeys: ['cleanup.policy'] }
@@ -284,9 +284,9 @@ export class Cluster {
   }
 
   /**
-   * Writes positions to the group, for tools that show lag by them.
-   * @param metadata goes with each of them: the first of these texts that the broker does not find too long
-   * @returns false where the group is at another generation by now, or has members and this is none
+   * Commits positions to the group, for tools that show lag.
+   * @param metadata texts to commit with each position, in order of preference; the first one that is not too long for the broker is used
+   * @returns false if the group is in another generation by now, or has members and this is not one of them
    * @throws KafkaError
    */
   async commitOffsets(member: Member, positions: Positions, metadata: readonly string[]): Promise<boolean> {
@@ -315,7 +315,7 @@ export class Cluster {
   }
 
   /**
-   * What the group has committed of these partitions, by partition; those that it has nothing of are missing.
+   * The committed offsets of the group, by partition. Partitions without a committed offset are left out.
    * @throws KafkaError
    */
   async committedOffsets(groupId: string, partitions: readonly number[]): Promise<ReadonlyMap<number, GroupOffset>> {
@@ -324,7 +324,7 @@ export class Cluster {
     return await this.#askCoordinator(groupId, async (coordinator) => {
       const answer = await this.#ask(coordinator, offsetFetchV8.api, 'asking for committed offsets', request, false)
       const found = answer.groups.flatMap((group) => group.topics).flatMap((topic) => topic.partitions)
-      // A group of another kind has no such offsets.
+      // A group of another kind has no committed offsets.
       if (answer.groups.some(({ errorCode }) => errorCode === CODE.groupIdNotFound)) return new Map()
       const refused = [...answer.groups, ...found].find(({ errorCode }) => errorCode !== CODE.none)
       if (refused !== undefined) throw refusedBy(refused.errorCode, this.#options)
@@ -335,7 +335,7 @@ export class Cluster {
     })
   }
 
-  /** Who is in the group, and how it hands out partitions. @throws KafkaError */
+  /** The members of the group, and how it assigns partitions. @throws KafkaError */
   async describeGroup(groupId: string): Promise<DescribedGroup> {
     return await this.#askCoordinator(groupId, async (coordinator) => {
       const answer = await this.#ask(coordinator, describeGroupsV5.api, 'looking at the group', [groupId], false)
@@ -343,7 +343,7 @@ export class Cluster {
       if (group === undefined)
         throw new KafkaError('bad-response', `the response of Kafka does not describe group ${groupId}`, { retried: true })
       if (group.errorCode !== CODE.none) throw refusedBy(group.errorCode, this.#options)
-      // Of a group of another kind this request says that it is dead, as of one that does not exist.
+      // This request calls a group of another kind dead, like a group that does not exist.
       if (group.groupState === 'Dead') return await this.#describeNewer(coordinator, groupId)
       return {
         kind: 'classic',
@@ -387,14 +387,14 @@ export class Cluster {
     return { ...nobody, kind: 'other', protocol: listed.groupType }
   }
 
-  /** Closes every connection at once: whoever waits for an answer gets an error. */
+  /** Closes every connection at once. Requests under way reject. */
   disconnect(): void {
     this.#connected.abort()
     this.#connected = new AbortController()
     for (const node of [...this.#connections.keys()]) this.#forget(node)
   }
 
-  /** @throws KafkaError where the leader does not tell it */
+  /** @throws KafkaError if the leader returns an error for the partition */
   async #offset(partition: number, leader: Leader, timestamp: bigint, isolation = READ_UNCOMMITTED): Promise<number> {
     const found = (await this.#offsets(leader.node, new Map([[partition, leader]]), timestamp, isolation)).get(partition)
     if (found === undefined || found.errorCode !== CODE.none)
@@ -413,7 +413,7 @@ export class Cluster {
     return new Map(answer.topics.flatMap((topic) => topic.partitions).map((found) => [found.partitionIndex, found]))
   }
 
-  /** Looks for the coordinator where it is not known; after any failure it is looked for again. */
+  /** Asks the coordinator of the group, and finds it first if it is unknown. After any failure it is unknown again. */
   async #askCoordinator<Answer>(groupId: string, ask: (coordinator: number) => Promise<Answer>): Promise<Answer> {
     try {
       this.#coordinator ??= await this.#findCoordinator(groupId)
@@ -465,12 +465,12 @@ export class Cluster {
         if (this.#connections.get(node) === opening) this.#connections.delete(node)
         throw error
       }
-      // It broke since it was used last, or an answer was too late.
+      // The connection broke since its last use, or an answer came too late.
       if (this.#connections.get(node) === opening) this.#forget(node)
     }
   }
 
-  /** Tries one broker after the other, the given ones first. */
+  /** Tries one broker after the other, the configured ones first. */
   async #openAny(): Promise<BrokerConnection> {
     const first = this.#turn++ % this.#bootstrap.length
     const addresses = [...this.#bootstrap.slice(first), ...this.#bootstrap.slice(0, first), ...this.#addresses.values()]
@@ -490,7 +490,7 @@ export class Cluster {
     throw failure ?? new KafkaError('unreachable', 'all connections to Kafka were closed')
   }
 
-  /** At an address that brokers have named, and perhaps nobody else. */
+  /** Connects to an address that a broker has advertised. If it cannot be reached, the error says so: such an address is often configured wrongly. */
   async #openNamed(address: BrokerAddress): Promise<BrokerConnection> {
     try {
       return await this.#open(address)
@@ -513,13 +513,13 @@ export class Cluster {
     this.#connections.delete(node)
     opening?.then(
       (connection) => connection.destroy(),
-      // Whoever waited for it was told.
+      // The caller that opened it has got the error.
       () => {},
     )
   }
 }
 
-/** In the words of whoever said it first. */
+/** The message of the innermost error that has one. */
 function rootCause(error: Error): string {
   return [...errorsIn(error)].findLast(({ message }) => message !== '')?.message ?? error.message
 }

@@ -1,8 +1,8 @@
 /**
- * A connection to one broker whose answers are received where they are counted.
+ * A connection to one broker for fetching, which receives each answer into one buffer.
  *
- * The client library's own connection puts every chunk of a socket into memory of its own and joins them afterwards, which takes more time
- * than all of the counting. Here the system writes into one of two buffers that take turns: while one answer is counted, the next one arrives.
+ * The client library's connection allocates a buffer for each chunk of a socket and joins them afterwards, which takes more time than processing
+ * the records. Here the system writes straight into one of two buffers: while one answer is processed, the next one arrives in the other buffer.
  * The login is the library's.
  */
 
@@ -26,16 +26,16 @@ export interface FetchConnectionOptions {
   readonly clientId: string
   /** How to connect: TLS, SASL. */
   readonly clientOptions?: KafkaSecurity
-  /** Bytes of an answer, without its few bytes around the records, that are common; buffers that grew beyond are let go again. */
+  /** The usual size of the records in an answer, in bytes. A buffer that grew beyond it is freed after use. */
   readonly commonBytes: number
-  /** Of a longer answer only its beginning is kept, as much as is common. Default: as long as any answer can be. */
+  /** The largest answer to keep whole, in bytes. Of a larger one only the beginning is kept, about `commonBytes` long. Default: no limit. */
   readonly mostBytes?: number
 }
 
 const FIRST_BUFFER = 64 * 1024
-/** What a Fetch response says besides records: dozens of bytes for each partition. */
+/** Room for the bytes of a Fetch response beside the records: dozens for each partition. */
 const AROUND_RECORDS = 64 * 1024
-/** Brokers send the first batch whole, however large it is; the largest that any can be configured to take is below 2 GiB. */
+/** Brokers send the first batch whole, however large it is, and the largest batch that a broker can be configured to accept is below 2 GiB. */
 const LARGEST_ANSWER = 2 ** 31 - 1
 const SIZE_BYTES = 4
 const CORRELATION_BYTES = 4
@@ -52,21 +52,21 @@ export class FetchConnection {
   readonly #name: string
   readonly #socket: Socket
   readonly #connected = Promise.withResolvers<void>()
-  /** Why nothing more can be asked. */
+  /** Why the connection cannot be used any more. */
   #failure: Error | null = null
   #pending: Pending | null = null
   #correlation = 0
-  /** Aborted when the login is due again; null: it never is. */
+  /** Aborted when the login must be renewed; null: it does not expire. */
   #login: AbortSignal | null = null
 
-  // The answer that arrives: in #receiving up to #at. The other buffer has the answer before.
+  // The answer that is being received fills #receiving up to #at. The other buffer has the previous answer.
   #receiving = Buffer.allocUnsafeSlow(FIRST_BUFFER)
   #previous = Buffer.allocUnsafeSlow(FIRST_BUFFER)
   #at = 0
   #total = 0
-  /** Without the four bytes that say it; −1: these are not there yet. */
+  /** The size of the answer without its own four bytes; −1: they have not arrived yet. */
   #size = -1
-  /** Where the bytes go that are not kept, and how many of this answer and of the one before did. */
+  /** Receives the bytes that are not kept. #dropped counts them for this answer, #missing for the previous one. */
   #scrap = Buffer.alloc(0)
   #dropped = 0
   #missing = 0
@@ -123,31 +123,32 @@ export class FetchConnection {
   }
 
   /**
-   * Sends a request and waits for the answer: one at a time.
+   * Sends a request and waits for the answer. Only one request can be under way.
    * @returns the answer without its head. The bytes are valid until the answer after the next one arrives
-   * @throws NetworkError where the connection is or gets lost; KafkaError `bad-response` where what arrives is no answer. Neither can be used again then
+   * @throws NetworkError if the connection is closed or breaks; KafkaError `bad-response` if the bytes are not an answer to the request. After
+   * either the connection cannot be used again
    */
   async ask(apiKey: number, apiVersion: number, request: Writer): Promise<Buffer> {
     if (this.#login?.aborted) await this.#logIn()
     return await this.#ask(apiKey, apiVersion, request, true, true)
   }
 
-  /** Whether nothing can be asked any more. */
+  /** Whether the connection cannot be used any more. */
   get closed(): boolean {
     return this.#failure !== null
   }
 
-  /** How many bytes have arrived so far: whether anything does while an answer is waited for. */
+  /** The number of bytes received so far. It tells whether an answer that takes long is still arriving. */
   get received(): number {
     return this.#total
   }
 
-  /** How many bytes at the end of the answer that came last were thrown away, because it is longer than is taken. */
+  /** The number of bytes dropped from the end of the last answer because it was too large. */
   get missing(): number {
     return this.#missing
   }
 
-  /** At once; a request under way is rejected. */
+  /** Closes the connection at once. A request under way rejects. */
   close(): void {
     this.#fail(new NetworkError(`Connection to ${this.#name} is closed.`))
   }
@@ -168,7 +169,7 @@ export class FetchConnection {
     this.#pending = { correlation, answered }
     this.#socket.write(head.appendFrom(request).prependLength().buffer)
     const answer = await answered.promise
-    // Nobody sends tags in this head yet: they are none, in one byte.
+    // No broker sends tags in this head yet, so they take one byte, which says 0.
     return answer.subarray(CORRELATION_BYTES + (taggedAnswer ? 1 : 0))
   }
 
@@ -198,7 +199,7 @@ export class FetchConnection {
     }
   }
 
-  /** What the library's calls ask of a connection is this one method. */
+  /** The library's login functions use only this one method of a connection. */
   #asLibraryConnection(): Connection {
     const send: Connection['send'] = (apiKey, apiVersion, createPayload, parse, taggedRequest, taggedAnswer, callback) => {
       const answer = this.#ask(apiKey, apiVersion, createPayload() as Writer, taggedRequest, taggedAnswer)

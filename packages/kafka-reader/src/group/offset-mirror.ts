@@ -1,6 +1,6 @@
 /**
- * Copies the store's positions to the Kafka group, so that every tool that shows lag works. Nobody here goes on from them again; but with each
- * of them goes which store they are of, which every newcomer reads (rule S5).
+ * Copies the store's positions to the Kafka group, so that tools that show lag work. Reading never continues from these copies. Each one also names
+ * the store, and every new member reads that name (rule S5).
  */
 import type { Clock } from '@poke-api-pipeline/service-kit/clock'
 import type { Cluster, Member, Positions } from '../brokers/cluster.ts'
@@ -8,9 +8,9 @@ import { claimMetadata, claimOf, type GroupOffset, type StoreIdentity } from './
 
 export interface OffsetMirrorObserver {
   /**
-   * When the partition was opened, the group's offset was ahead of the store's position: the store was replaced by an older or an empty one,
-   * on purpose or not (rule S5). Or another program had set it further back, as operators do who want records counted again. Counting goes on
-   * from the store.
+   * The group's offset differs from the position at which the partition was opened. If it is ahead, the store was replaced by an older or an empty
+   * one, on purpose or not (rule S5). If it is behind, another program set it back, as operators do to have records read again. Reading continues
+   * from the store's position.
    */
   mirrorDiffers(partition: number, mirrored: number, position: number): void
 }
@@ -20,21 +20,21 @@ export interface OffsetMirrorOptions {
   readonly groupId: string
   readonly store: StoreIdentity
   readonly observer: OffsetMirrorObserver
-  /** Brokers take offsets from members alone. */
+  /** This member; null while it is not one. Brokers accept offsets only from members of the group. */
   readonly member: () => Member | null
   readonly positions: () => Positions
-  /** The store's position when a partition was opened; by the first comparison it may have caught up. */
+  /** The store's position when a partition was opened. The present position can have passed the group's offset before they are compared. */
   readonly openedOffset: (partition: number) => number | null
   readonly crashPoint?: (point: 'mirrored') => void
   readonly clock: Clock
 }
 
-/** In ms. */
+/** Time between two commits, in ms. */
 const INTERVAL = 1000
 
 export class OffsetMirror {
   readonly #options: OffsetMirrorOptions
-  /** What the group has, as far as this member wrote it: of each partition that is read here the offset, and the place in the group it is of. */
+  /** The offsets that this instance committed, and as which member, by partition. */
   readonly #mirrored = new Map<number, { readonly offset: number; readonly memberId: string }>()
   readonly #compared = new Set<number>()
 
@@ -42,7 +42,7 @@ export class OffsetMirror {
     this.#options = options
   }
 
-  /** Mirrors what moved, until the signal is aborted. */
+  /** Commits the positions that have moved, once a second, until the signal is aborted. */
   async run(signal: AbortSignal): Promise<void> {
     const { clock, positions } = this.#options
     while (!signal.aborted) {
@@ -52,13 +52,13 @@ export class OffsetMirror {
   }
 
   /**
-   * Fire and forget: what keeps Kafka from answering is told by those who need the answer, and a second later there is another attempt.
+   * Commits the positions that have moved. A failure is not reported: `run` tries again a second later, and the parts that depend on Kafka report it.
    * @returns whether the group has all of these positions now
    */
   async write(positions: Positions): Promise<boolean> {
     const { cluster, member, store } = this.#options
     await this.#compare(positions)
-    // Whoever reads a partition meanwhile says so in its place.
+    // A partition that is not read here any more is committed by its new reader.
     for (const partition of this.#mirrored.keys()) if (!positions.has(partition)) this.#mirrored.delete(partition)
     const self = member()
     const moved = new Map([...positions].filter(([partition, { offset }]) => !this.#isMirrored(partition, offset, self)))
@@ -79,7 +79,7 @@ export class OffsetMirror {
     return mirrored?.offset === offset && (self === null || mirrored.memberId === self.memberId)
   }
 
-  /** Looks once at what the group has of each partition, before the first of its positions is written over it. */
+  /** Compares the group's offset of each partition once, before it is overwritten for the first time. */
   async #compare(positions: Positions): Promise<void> {
     const { cluster, groupId, observer, openedOffset } = this.#options
     const unknown = [...positions.keys()].filter((partition) => !this.#compared.has(partition))
@@ -88,7 +88,7 @@ export class OffsetMirror {
     try {
       mirrored = await cluster.committedOffsets(groupId, unknown)
     } catch {
-      // A report, not a duty: whoever needs Kafka says that it is away.
+      // The comparison is made with the next write. The parts that depend on Kafka report that it does not answer.
       return
     }
     for (const partition of unknown) {
@@ -96,7 +96,7 @@ export class OffsetMirror {
       const offset = openedOffset(partition) ?? positions.get(partition)?.offset ?? 0
       const found = mirrored.get(partition)
       if (found === undefined || found.offset === offset) continue
-      // This service itself may have died before it mirrored what it had counted.
+      // An offset behind the position is normal if this program committed it: it can have ended between storing and mirroring.
       if (found.offset > offset || claimOf(found.metadata) === null) observer.mirrorDiffers(partition, found.offset, offset)
     }
   }

@@ -1,12 +1,12 @@
 /**
- * Walks the record batches of one partition's part of a Fetch response where they lie.
+ * Reads the record batches of one partition in place, in the buffer of the Fetch response.
  *
- * A batch shows all of its records or none: before its first record is shown, its checksum is compared and every record is read through
- * to its last header. What was found on the way is kept in columns, a row of numbers for each record, so that bytes are read once and
- * nothing is allocated for a record.
+ * The cursor shows all records of a batch or none of them: before it shows the first one, it compares the checksum and parses every record up to
+ * its last header. It keeps what it finds in columns, a row of numbers for each record, so each byte is read once and nothing is allocated for a
+ * record.
  *
- * Formats: https://kafka.apache.org/documentation/#recordbatch, #record, #recordheader, #controlbatch. Offset and leader epoch of a batch
- * stand outside its checksum; there is nothing to hold them against but their order.
+ * Formats: https://kafka.apache.org/documentation/#recordbatch, #record, #recordheader, #controlbatch. The checksum does not cover the offset and
+ * the leader epoch of a batch; the only check of them is that offsets rise from batch to batch.
  */
 import { crc32c } from '@node-rs/crc32'
 import type { EventSource, RecordCursor, UnreadableKind } from '../ports.ts'
@@ -33,21 +33,21 @@ import {
 import { type Decompressor, TOO_LARGE } from './decompress.ts'
 import { type IdentityHeaders, NO_HEADER, SEQUENCE_HEADER, SOURCE_HEADER } from './identity-headers.ts'
 
-/** Type of the control record that ends a transaction which is not to be seen. */
+/** The type of a control record that aborts its transaction. */
 const ABORT = 0
 
-/** Attributes, two deltas, two lengths and a count of headers, a byte each. */
+/** The bytes of the smallest record: attributes, two deltas, two lengths and the number of headers take one byte each. */
 const SMALLEST_RECORD = 6
-/** Rows are kept for so many records at a time. A larger batch is read through once to be sure of it, and then again in pieces. */
+/** The most records that have a row at the same time. A larger batch is parsed once to check it, and then again in pieces. */
 const MOST_ROWS = 16_384
 const FIRST_ROWS = 1024
-/** A walk pauses after so much work: about a quarter of a second of it where everything is at its most tedious. */
+/** The cursor pauses after this much work, which takes a quarter of a second at the slowest. */
 const WORK_BETWEEN_PAUSES = 16 * 1024 * 1024
-/** Work is bytes of records, and so many of them for each record. */
+/** The unit of work is a byte of records; each record counts as this many more. */
 const WORK_OF_RECORD = 64
 
-// A row of places: where a record's parts stand.
-/** Its timestamp, behind which offset and key follow: few ask for these. */
+// The columns of places: where the parts of a record begin and end in the bytes.
+/** The timestamp. Offset and key follow it, and are parsed only when they are asked for. */
 const BODY = 0
 const VALUE_START = 1
 const VALUE_END = 2
@@ -55,9 +55,9 @@ const HEADERS_START = 3
 const HEADERS_END = 4
 const OFFSET_DELTA = 5
 const EVENT_TYPE = 6
-/** A power of two. */
+/** The places of a row, a power of two. */
 const PLACES = 8
-// A row of numbers that may have 53 bits.
+// The columns of numbers that need up to 53 bits.
 const TIMESTAMP = 0
 const SEQUENCE = 1
 const NUMBERS = 2
@@ -67,7 +67,7 @@ const ABSENT = 0
 const EXPECTED = 1
 const FOREIGN = 2
 
-/** What a cursor has in hand when it does not stand on a record. */
+/** The bytes of a cursor that is not on a record. */
 const NO_BYTES = Buffer.alloc(0)
 const NO_VIEW = viewOf(NO_BYTES)
 
@@ -81,8 +81,8 @@ const NO_VIEW = viewOf(NO_BYTES)
  *                 └──batch damaged, too large, or offsets missing──▶ corrupt (`corrupt` says why; only `reset` leaves this state)
  */
 export class BatchCursor implements RecordCursor {
-  // V8 lays out a field by its first value. Those that may be beyond 32 bits begin as NaN: were the first one an integer, the first large one would
-  // change the layout, and all code that was optimised by then, over the first tens of thousands of records, would be thrown away.
+  // V8 chooses the layout of a field by its first value. A field that can need more than 32 bits begins as NaN: if it began as a small integer, the
+  // first large one would change the layout, and V8 would discard all code that it had optimised by then.
   offset = Number.NaN
   leaderEpoch = -1
   timestamp = Number.NaN
@@ -107,7 +107,7 @@ export class BatchCursor implements RecordCursor {
   readonly #workBetweenPauses: number
   readonly #onHole: ((from: number, to: number) => void) | null
 
-  // The response: this partition's part ends at #end, and the batch to enter next begins at #nextBatch.
+  // The response: the batches of this partition end at #end, and the next one to enter begins at #nextBatch.
   #response: Buffer = this.bytes
   #responseView: DataView = this.view
   #nextBatch = 0
@@ -116,39 +116,40 @@ export class BatchCursor implements RecordCursor {
   #fetchOffset = Number.NaN
   #aborted: AbortedTransactions = NONE_ABORTED
 
-  // The batch that was entered, and what is to be said of it once it is left.
+  // The entered batch. The next offset and the epoch become those of the cursor when it leaves the batch.
   #batchNextOffset = Number.NaN
   #batchEpoch = -1
   #baseOffset = Number.NaN
   #lastOffsetDelta = 0
   /**
-   * It has a record for each of its offsets, as every batch that a broker has just taken. Then a record's place tells its offset: brokers
-   * compare the number of records with the last offset, but not every offset between, so that a producer can write anything there.
+   * The batch has a record for each of its offsets, as every batch has when a broker appends it. Then the offset of a record follows from its
+   * place. The offsets written in the records are not used: brokers compare only the number of records with the last offset, so a producer can
+   * write anything in between.
    */
   #isDense = false
   #baseTimestamp = Number.NaN
-  /** The one timestamp of all its records, where they have not each their own. */
+  /** The timestamp of all records, if the broker set it when it appended the batch. */
   #appendTime = Number.NaN
   #hasAppendTime = false
-  /** Where it begins in the response. */
+  /** Where the batch begins in the response. */
   #batch = 0
 
-  // Its records, in `bytes`: the next one to be read begins at #at, and #left of them are to be read.
+  // The records of the batch, in `bytes`: the next one to parse begins at #at, and #left of them are not parsed yet.
   #at = 0
   #recordsEnd = 0
   #left = 0
   #lastDelta = -1
-  /** How many of them were shown from earlier rows. */
+  /** The number of records that were shown from earlier rows. */
   #shown = 0
-  /** In a batch that is not dense: the delta that a record which is to be shown next should have. */
+  /** In a batch that is not dense: the offset delta of the next record if none is missing. */
   #expectedDelta = 0
-  /** The hole that the walk ends at, behind the rows that there are; −1: none. */
+  /** The missing offsets behind the present rows, at which the cursor stops; −1: none. */
   #holeFrom = -1
   #holeTo = -1
-  /** What was done since the last pause. */
+  /** The work since the last pause. */
   #work = 0
 
-  // The records that were read: the next row to be shown, and how many there are.
+  // The rows of parsed records: the next one to show, and how many there are.
   #row = 0
   #rows = 0
   #places = new Int32Array(FIRST_ROWS * PLACES)
@@ -158,8 +159,8 @@ export class BatchCursor implements RecordCursor {
   /**
    * @param decompressor may be shared with other cursors
    * @param identity shared by all cursors whose records are processed together
-   * @param workBetweenPauses bytes of records, and 64 for each record, after which a walk pauses
-   * @param onHole is told of offsets without a record, [from, to), which are passed over; null: a walk ends there
+   * @param workBetweenPauses the cursor pauses after so many bytes of records, where each record counts as 64 more
+   * @param onHole called with offsets that have no record, [from, to), which the cursor then skips; null: the cursor stops there
    */
   constructor(
     decompressor: Decompressor,
@@ -174,11 +175,11 @@ export class BatchCursor implements RecordCursor {
   }
 
   /**
-   * Stands before the first record of a response.
+   * Moves the cursor before the first record of a response.
    * @param start where the partition's batches begin
-   * @param end where they end; the last one may be cut off there
-   * @param aborted the aborted transactions that the response names for the partition
-   * @param missing how many bytes of them were sent behind `end`, and not taken from the connection
+   * @param end where they end; the last one can be cut off there
+   * @param aborted the aborted transactions that the response lists for the partition
+   * @param missing how many bytes of batches the broker sent behind `end` that the connection did not keep
    */
   reset(response: Buffer, start: number, end: number, fetchOffset: number, aborted: AbortedTransactions, missing = 0): this {
     if (response !== this.#response) {
@@ -238,7 +239,7 @@ export class BatchCursor implements RecordCursor {
     return this.#hasAppendTime ? this.#responseView.getBigInt64(this.#batch + MAX_TIMESTAMP) : this.#createTime(this.#bodyAt)
   }
 
-  /** The exact time of the record whose timestamp delta stands at `body`: 64 bits and no more, as the reference client adds them. */
+  /** The exact time of the record whose timestamp delta begins at `body`. The sum wraps at 64 bits, as in the Java client. */
   #createTime(body: number): bigint {
     return BigInt.asIntN(64, this.#responseView.getBigInt64(this.#batch + BASE_TIMESTAMP) + varlong(this.bytes, body))
   }
@@ -257,13 +258,13 @@ export class BatchCursor implements RecordCursor {
   }
 
   endBefore(): void {
-    // Of the first of a batch the end of the batch before is known already.
+    // Before the first record of a batch the position is the end of the batch before, which is set already.
     if (this.#shown + this.#row === 1) return
     this.nextOffset = this.offset
     this.lastLeaderEpoch = this.leaderEpoch
   }
 
-  /** Reads on until there is a row; false where none is left, and where it is time for a pause. */
+  /** Parses until there is a row. @returns false if no record is left, or if it is time for a pause */
   #refill(): boolean {
     this.paused = false
     while (this.#row === this.#rows) {
@@ -276,7 +277,7 @@ export class BatchCursor implements RecordCursor {
     return true
   }
 
-  /** Pauses between two batches, or within one of which some records were shown. */
+  /** Pauses if enough work was done: between two batches, or within a batch of which records were shown. */
   #isTired(): boolean {
     if (this.#work < this.#workBetweenPauses || this.corrupt !== null || this.#holeFrom >= 0) return false
     if (this.#left === 0) {
@@ -290,7 +291,7 @@ export class BatchCursor implements RecordCursor {
     return true
   }
 
-  /** A cursor rests until the next response: others need the memory meanwhile. */
+  /** Releases the response, so that its memory can be reused while this cursor waits for the next one. */
   #letGo(): void {
     this.#nextBatch = this.#end
     this.bytes = NO_BYTES
@@ -304,12 +305,12 @@ export class BatchCursor implements RecordCursor {
     this.lastLeaderEpoch = this.#batchEpoch
   }
 
-  /** Reads on; false where nothing is left. There may be no row all the same: not every batch has records that are to be seen. */
+  /** Parses the next records or enters the next batch. @returns false at the end; true does not promise a row, because a batch can show no record */
   #advance(): boolean {
     if (this.corrupt !== null) return false
     if (this.#holeFrom >= 0) return this.#refuseHole()
     if (this.#left === 0) return this.#enterBatch()
-    // The batch was read through when it was entered, so nothing is wrong with it.
+    // The whole batch was checked when it was entered, so parsing cannot fail here.
     this.#shown += this.#rows
     this.#readRecords()
     this.#work += this.#rows * WORK_OF_RECORD
@@ -318,9 +319,9 @@ export class BatchCursor implements RecordCursor {
   }
 
   /**
-   * Looks for offsets without a record among the rows of a batch that has fewer records than offsets. Nothing that is appended leaves such: brokers
-   * refuse a batch whose number of records is not that of its offsets, and a transaction's marker, and records of one that was aborted, stay where
-   * they are. Compaction is what removes records from within a log.
+   * Looks for offsets without a record among the rows of a batch that has fewer records than offsets. Only compaction removes records from within a
+   * log: brokers refuse to append a batch whose number of records is not its number of offsets, and the markers and records of an aborted
+   * transaction stay in the log.
    */
   #findHoles(): void {
     const places = this.#places
@@ -339,7 +340,7 @@ export class BatchCursor implements RecordCursor {
     if (this.#left === 0 && expected <= this.#lastOffsetDelta) this.#endsAtHole(base + expected, base + this.#lastOffsetDelta + 1)
   }
 
-  /** Offsets [from, to) have no record: whether the walk ends there. */
+  /** Handles offsets [from, to) that have no record. @returns whether the cursor stops there */
   #endsAtHole(from: number, to: number): boolean {
     if (this.#onHole !== null) {
       this.#onHole(from, to)
@@ -350,9 +351,9 @@ export class BatchCursor implements RecordCursor {
     return true
   }
 
-  /** All that stands before the hole was shown. */
+  /** Stops at the missing offsets, after all records before them were shown. */
   #refuseHole(): boolean {
-    // Of the batch that it is in there was a record; or the end of the batch before is known already.
+    // If the batch showed no record, the position is the end of the batch before, which is set already.
     if (this.#shown + this.#rows > 0 && this.#holeFrom > this.#baseOffset) {
       this.nextOffset = this.#holeFrom
       this.lastLeaderEpoch = this.#batchEpoch
@@ -361,7 +362,7 @@ export class BatchCursor implements RecordCursor {
     return this.#refuse('they have no record', this.#holeTo)
   }
 
-  /** Leaves the batch that was entered, and enters the next one, of which it makes sure as a whole. False where there is none. */
+  /** Leaves the entered batch, checks the next one as a whole and enters it. @returns false if there is none, or it cannot be read */
   #enterBatch(): boolean {
     this.#leaveBatch()
     const view = this.#responseView
@@ -374,7 +375,7 @@ export class BatchCursor implements RecordCursor {
     const isLarge = length + LOG_OVERHEAD > this.#decompressor.maxBytes
     const end = batch + LOG_OVERHEAD + length
     if (end > this.#end) {
-      // It was sent whole, and not taken whole from the connection: nobody knows whether it is sound, and it is too large in any case.
+      // The broker sent the whole batch, but the connection kept only its beginning. It is too large, whether or not it is damaged.
       const isLeftOut = isLarge && this.#isFirst && end <= this.#end + this.#missing
       return isLeftOut
         ? this.#refuseLarge(`the batch at offset ${offset} has ${length + LOG_OVERHEAD} bytes, more`, batch, end)
@@ -423,20 +424,20 @@ export class BatchCursor implements RecordCursor {
   }
 
   /**
-   * The bytes end within a batch. Brokers cut off the last one at the size that was asked for, but send the first one whole, however large it
-   * is: without that rule, a batch with a damaged length would be asked for again for ever.
+   * The bytes end within a batch. Brokers cut off the last batch at the requested size, but send the first one whole, however large it is. So a
+   * first batch that is cut off is damaged: without this check, it would be fetched again for ever.
    */
   #cutOff(room: number): boolean {
     if (room === 0 || !this.#isFirst) return false
     return this.#refuse(`the batch at offset ${this.#fetchOffset} is cut off after ${room} bytes`)
   }
 
-  /** Whether no batch of this response was entered yet. */
+  /** Whether the cursor has entered no batch of this response yet. */
   get #isFirst(): boolean {
     return this.#batchNextOffset === this.#fetchOffset
   }
 
-  /** @param end the offset after what is refused, where that is known */
+  /** @param end the offset after the refused batch or offsets; −1: unknown */
   #refuse(why: string, end = -1): boolean {
     this.corrupt = why
     this.corruptEnd = end
@@ -450,9 +451,9 @@ export class BatchCursor implements RecordCursor {
   }
 
   /**
-   * The offset after a batch that cannot be read. Its head may be damaged as well, so it is believed only where it says the same several
-   * times: a broker appends batches without holes between and in them, so that the number of records tells the last offset, and the
-   * batch that follows in the response begins right behind it. −1 where they disagree.
+   * The offset after a batch that cannot be read, or −1 if it is unknown. The head can be damaged too, so it must agree with itself and with the
+   * next batch: brokers append batches without missing offsets, so the number of records must fit the last offset, and the next batch in the
+   * response must begin right behind it.
    */
   #endByItsHead(batch: number, end: number): number {
     const view = this.#responseView
@@ -464,7 +465,7 @@ export class BatchCursor implements RecordCursor {
     return isConsistent && isFollowed ? last + 1 : -1
   }
 
-  /** Whether the batch only takes its place in the log and shows nothing: a control batch, or one of an aborted transaction. */
+  /** Whether the batch shows no records: a control batch, or one of an aborted transaction. */
   #isHidden(batch: number, end: number, attributes: number, lastOffset: number): boolean {
     if ((attributes & (TRANSACTIONAL | CONTROL)) === 0) return false
     const view = this.#responseView
@@ -476,7 +477,7 @@ export class BatchCursor implements RecordCursor {
     return true
   }
 
-  /** Whether the control record that begins at `at` is an abort marker: its key is a version and a type, two bytes each. */
+  /** Whether the control record that begins at `at` is an abort marker. Its key is a version and a type of two bytes each. */
   #isAbortMarker(at: number, end: number): boolean {
     this.bytes = this.#response
     this.view = this.#responseView
@@ -487,12 +488,12 @@ export class BatchCursor implements RecordCursor {
     return keyLength >= 4 && this.#at + keyLength <= end && this.#responseView.getInt16(this.#at + 2) === ABORT
   }
 
-  /** Decompresses a batch's records and reads them through; says what is wrong with them. */
+  /** Decompresses the records of a batch and checks each of them. @returns what is wrong with them; null if nothing is */
   #openRecords(batch: number, end: number, codec: number): string | null {
     const response = this.#response
     const count = this.#responseView.getInt32(batch + RECORD_COUNT)
     let start = batch + RECORDS
-    // A batch that compaction has emptied is its head alone, of whichever codec.
+    // If compaction removed all records of a batch, only its head is left, whatever its codec.
     if (codec === 0 || (count === 0 && start === end)) {
       this.bytes = response
       this.view = this.#responseView
@@ -528,10 +529,10 @@ export class BatchCursor implements RecordCursor {
   }
 
   /**
-   * Makes rows of the next records, leaving out those before the offset that was asked for. False where one is malformed.
+   * Makes rows of the next records, except of those before the requested offset. @returns false if a record is malformed
    *
-   * One long function over local variables, because it runs for every record: numbers of one and two bytes are read on the spot. Reading past a
-   * record's end does no harm, as `at` never goes back and must be that end at last.
+   * This is one long function over local variables, because it runs for every record: numbers of one and two bytes are decoded inline. It can read
+   * past the end of a record, but not unnoticed: `at` only grows, and must equal that end after the last header.
    */
   #readRecords(): boolean {
     const bytes = this.bytes
@@ -552,7 +553,7 @@ export class BatchCursor implements RecordCursor {
     const identity = this.#identity
     const { sequenceDigits, isUsual, typeLength, typeTail, sourceLength: sourceNameLength, sourceTail } = identity
     const { sequenceLength: sequenceNameLength, sequenceHead, sequenceBody, sequenceTail } = identity
-    // How the headers of an earlier record with an identity began, up to its type and source: most others begin with the same bytes.
+    // The first headers of an earlier record with an identity, up to its type and source. Most records begin with the same bytes.
     let prefixStart = 0
     let prefixLength = 0
     let prefixCount = 0
@@ -621,7 +622,7 @@ export class BatchCursor implements RecordCursor {
       if (valueLength > 0) at += valueLength
       const valueEnd = valueLength < 0 ? -1 : at
 
-      // 3. Headers: type, source and sequence, and how often each is there (rule C1).
+      // 3. Headers: type, source and sequence, and how many there are of each (rule C1).
       const headersStart = at
       let headerCount = 0
       let header = 0
@@ -660,7 +661,7 @@ export class BatchCursor implements RecordCursor {
       }
       for (; header < headerCount; header++) {
         if (at >= end) return false
-        // Nearly every length is one byte, and even because it is not negative.
+        // Nearly every length is one byte, and that byte is even because the length is not negative (zigzag).
         byte = bytes[at++] as number
         let nameLength = byte >> 1
         if ((byte & 0x81) !== 0) {
@@ -681,7 +682,7 @@ export class BatchCursor implements RecordCursor {
         const value = at
         if (length > end - at) return false
         if (length > 0) at += length
-        // The sequence is the one header that is found anew in nearly every record.
+        // The name of the sequence header is compared inline: it is the one header that is parsed in nearly every record.
         let role = NO_HEADER
         if (nameLength === sequenceNameLength) {
           if (
@@ -720,10 +721,10 @@ export class BatchCursor implements RecordCursor {
       if (at !== end) return false
       if (offsetDelta < firstDelta) continue
 
-      // 4. What rule C1 makes of them.
+      // 4. The identity (rule C1).
       let sequence = -1
       if (types === 1 && expectedTypes === 1 && sources === 1 && sequences === 1 && sequenceLength === sequenceDigits) {
-        // Sixteen digits, the most that a safe integer has, are read in four words.
+        // Sixteen digits, the most that a safe integer has, are decoded in four words.
         sequence = sequenceDigits === 16 ? digits16(view, sequenceStart) : digits(bytes, sequenceStart, sequenceDigits)
         if (source === null && sequence >= 0 && sourceLength > 0) {
           source = identity.sources.find(bytes, view, sourceStart, sourceStart + sourceLength)
@@ -747,14 +748,14 @@ export class BatchCursor implements RecordCursor {
       places[place + OFFSET_DELTA] = offsetDelta
       places[place + EVENT_TYPE] = types === 0 ? ABSENT : types === expectedTypes ? EXPECTED : FOREIGN
       let timestamp = hasAppendTime ? appendTime : baseTimestamp + timestampDelta
-      // The sum of two numbers that are not exact may be a small one that is wrong.
+      // Beyond 2^53 the base or the delta is rounded, so even a small sum of them can be wrong.
       if (isTimeWide && !hasAppendTime && Math.abs(timestamp) <= 2 ** 54) timestamp = Number(this.#createTime(body))
       numbers[row * NUMBERS + TIMESTAMP] = timestamp
       numbers[row * NUMBERS + SEQUENCE] = identified ? sequence : -1
       rowSources[row] = identified ? source : null
       row++
     }
-    // Deltas rise, so the last one is the highest.
+    // Offset deltas rise, so the last one is the highest.
     if (lastDelta > lastOffsetDelta) return false
     this.#at = at
     this.#lastDelta = lastDelta
@@ -764,8 +765,8 @@ export class BatchCursor implements RecordCursor {
   }
 
   /**
-   * Reads an unsigned number of at most five bytes at `start`, and leaves `#at` behind it; beyond everything where there is none. Like the
-   * reference client, it does not mind a number written with more bytes than it needs.
+   * Decodes an unsigned number of at most five bytes at `start` and sets `#at` to the byte after it; if there is no such number, to a place beyond
+   * all bytes. Like the Java client, it accepts a number in more bytes than it needs.
    */
   #longVarint(start: number): number {
     const bytes = this.bytes
@@ -782,14 +783,14 @@ export class BatchCursor implements RecordCursor {
     return 0
   }
 
-  /** Reads a signed number of at most ten bytes in the same way; it is not exact beyond 52 bits (see `exactTimestamp`). */
+  /** Decodes a signed number of at most ten bytes in the same way. It is not exact beyond 52 bits (see `exactTimestamp`). */
   #longVarlong(start: number): number {
     const bytes = this.bytes
     let value = 0
     let scale = 1
     for (let i = 0; i < 10; i++) {
       const byte = bytes[start + i] as number
-      // Of the tenth byte 64 bits have room for one.
+      // Only one bit of the tenth byte fits into 64 bits.
       value += (i < 9 ? byte & 0x7f : byte & 1) * scale
       scale *= 128
       if (byte < 0x80) {
@@ -810,8 +811,8 @@ export class BatchCursor implements RecordCursor {
 }
 
 /**
- * Whether bytes can be compared eight at a time as floating-point numbers, the widest values that are read without allocating: two of
- * them that are equal have equal bits, unless they are zeros. (A NaN equals nothing, which costs time, but is no mistake.)
+ * Whether bytes can be compared eight at a time as floating-point numbers, which are the widest values that can be read without allocating. Equal
+ * numbers have equal bits unless they are zeros, so no eight bytes may be a zero. (A NaN equals nothing: that costs time, but gives no wrong result.)
  */
 function comparable(view: DataView, start: number, end: number): boolean {
   if (end - start < 8) return false
@@ -819,7 +820,7 @@ function comparable(view: DataView, start: number, end: number): boolean {
   return true
 }
 
-/** Sixteen ASCII digits as a number, or −1 where they are none, or more than 2^53 − 1. */
+/** Sixteen ASCII digits as a number, or −1 if they are not digits or the number is above 2^53 − 1. */
 function digits16(view: DataView, start: number): number {
   const a = digits4(view.getInt32(start, true))
   const b = digits4(view.getInt32(start + 4, true))
@@ -830,7 +831,7 @@ function digits16(view: DataView, start: number): number {
   return number <= Number.MAX_SAFE_INTEGER ? number : -1
 }
 
-/** So many ASCII digits as a number, or −1 where they are none, or more than 2^53 − 1. */
+/** `count` ASCII digits as a number, or −1 if they are not digits or the number is above 2^53 − 1. */
 function digits(bytes: Buffer, start: number, count: number): number {
   let number = 0
   for (let at = start; at < start + count; at++) {
@@ -841,13 +842,13 @@ function digits(bytes: Buffer, start: number, count: number): number {
   return number <= Number.MAX_SAFE_INTEGER ? number : -1
 }
 
-/** Four ASCII digits, the first one in the lowest byte, or −1: a digit's upper half is 3, and stays so when 6 is added. */
+/** Four ASCII digits as a number, the first one in the lowest byte, or −1. The upper half of a digit is 3, and stays 3 when 6 is added. */
 function digits4(word: number): number {
   if ((word & 0xf0f0f0f0) !== 0x30303030 || ((word + 0x06060606) & 0xf0f0f0f0) !== 0x30303030) return -1
   return (word & 15) * 1000 + ((word >> 8) & 15) * 100 + ((word >> 16) & 15) * 10 + ((word >> 24) & 15)
 }
 
-/** The unsigned number of at most five bytes at `at`, which was found to be one. */
+/** Decodes the unsigned number of at most five bytes at `at`, which was checked before. */
 function varint(bytes: Buffer, at: number): number {
   let value = 0
   for (let i = 0; i < 5; i++) {
@@ -858,7 +859,7 @@ function varint(bytes: Buffer, at: number): number {
   return value
 }
 
-/** The signed number of at most ten bytes at `at`, exactly. */
+/** Decodes the signed number of at most ten bytes at `at` exactly. */
 function varlong(bytes: Buffer, at: number): bigint {
   let value = 0n
   for (let i = 0; i < 10; i++) {
@@ -870,7 +871,7 @@ function varlong(bytes: Buffer, at: number): bigint {
   return BigInt.asIntN(64, (unsigned >> 1n) ^ -(unsigned & 1n))
 }
 
-/** Behind the number at `at`, of whichever length. */
+/** The place after the number at `at`, whatever its length. */
 function afterNumber(bytes: Buffer, at: number): number {
   let end = at
   while ((bytes[end] as number) > 0x7f) end++

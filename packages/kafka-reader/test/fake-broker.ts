@@ -1,4 +1,4 @@
-/** A broker that knows Fetch (version 17) alone: what it is asked is looked at, and what it answers is made, by the test. */
+/** A broker that supports only Fetch (version 17). The test inspects each request and makes its answer. */
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { Reader } from '@platformatic/kafka'
@@ -12,15 +12,15 @@ export interface AskedPartition {
   readonly maxBytes: number
 }
 
-/** One Fetch request that waits for its answer. */
+/** A Fetch request that has no answer yet. */
 export interface Asked {
   readonly topicId: string
-  /** In the order of the request. */
+  /** The requested partitions, in the order of the request. */
   readonly partitions: readonly AskedPartition[]
   readonly isolation: number
   readonly session: readonly [id: number, epoch: number]
   answer(parts: readonly AnsweredPartition[], options?: AnswerOptions): void
-  /** Closes the connection instead. */
+  /** Closes the connection in place of an answer. */
   hangUp(): void
 }
 
@@ -38,9 +38,9 @@ export interface AnsweredPartition {
 
 export interface AnswerOptions {
   readonly errorCode?: number
-  /** How long it says that it will be silent, in ms. */
+  /** The delay that the answer announces because of a quota, in ms. */
   readonly throttleMs?: number
-  /** Bytes a write; a write each turn of the event loop. */
+  /** The bytes of each write, if the answer is written in pieces, one in each turn of the event loop. */
   readonly pieces?: number
 }
 
@@ -64,7 +64,7 @@ export class FakeBroker {
     return this.#server.connections
   }
 
-  /** Requests that arrived and were not taken yet. */
+  /** Requests that have arrived and that the test has not taken. */
   get waiting(): number {
     return this.#asked.length
   }
@@ -78,7 +78,7 @@ export class FakeBroker {
     }
   }
 
-  /** Resolves when a connection of its own was made, ended and closed: what was sent before has arrived by then, and what followed at once. */
+  /** Opens and closes a connection. When it resolves, everything sent before has arrived, and so have requests that followed from it at once. */
   async roundTrip(): Promise<void> {
     const probe = connect(this.address)
     await once(probe, 'connect')
@@ -172,7 +172,7 @@ function partBody(part: AnsweredPartition): Buffer {
     int(4, part.preferredReadReplica ?? -1),
     unsigned(records.length + 1),
     records,
-    // A tag of a later version stands behind, which nobody here knows.
+    // A tagged field of a later version, which readers must skip.
     ...(tag ? [unsigned(2), unsigned(0), unsigned(tag.length), tag] : [unsigned(1)]),
     unsigned(9),
     unsigned(3),

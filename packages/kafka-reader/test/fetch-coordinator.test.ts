@@ -1,4 +1,4 @@
-/** The fetch coordinator over a broker that a test plays: what is asked for when, what is counted, and what is told to be lost (rules F1 to F5, S2, S6). */
+/** The fetch coordinator with a fake broker: its requests, the records it hands over, and the losses it reports (rules F1 to F5, S2, S6). */
 import assert from 'node:assert/strict'
 import { describe, type TestContext, test } from 'node:test'
 import { FailureTracker, pause, systemClock } from '@poke-api-pipeline/service-kit'
@@ -20,13 +20,13 @@ interface Played {
   readonly broker: FakeBroker
   readonly handler: FakeHandler
   readonly coordinator: FetchCoordinator
-  /** What was told of Kafka's troubles. */
+  /** The reported failures of Kafka. */
   readonly failures: string[]
-  /** May be changed by the test. */
+  /** The metadata. A test can change it. */
   topic: WatchedTopic
   ends: LogEnds
   refreshes: number
-  /** How often it waited before it went on. */
+  /** The number of pauses before retries. */
   waits: number
   readonly running: Promise<unknown>
   end(): Promise<unknown>
@@ -92,8 +92,8 @@ const offsets = (asked: Asked) => asked.partitions.map(({ partition, fetchOffset
 const byPartition = (a: { partition: number }, b: { partition: number }) => a.partition - b.partition
 const all = (count: number) => new Set(Array.from({ length: count }, (_, partition) => partition))
 
-describe('what is asked for', () => {
-  test('everything committed, without a session, from where the store says, or from the start of the log', async (t) => {
+describe('a fetch request', () => {
+  test('asks for committed records, without a fetch session, from the stored position or from the start of the log', async (t) => {
     const { broker, handler, coordinator } = await play(t, 2)
     handler.positions.set(0, { offset: 42, leaderEpoch: 3 })
     coordinator.assign(all(2))
@@ -105,7 +105,7 @@ describe('what is asked for', () => {
     ])
   })
 
-  test('rule F1, F2: then what follows the last batch, holes included, with the epoch of that batch', async (t) => {
+  test('rules F1 and F2: continues after the last offset of the last batch, with the epoch of that batch', async (t) => {
     const { broker, coordinator } = await play(t, 1)
     coordinator.assign(all(1))
     const bytes = Buffer.concat([
@@ -118,7 +118,7 @@ describe('what is asked for', () => {
     assert.deepEqual([next?.fetchOffset, next?.lastFetchedEpoch], [15, 7])
   })
 
-  test('rule F3: another partition is the first one in each request', async (t) => {
+  test('rule F3: begins with another partition each time', async (t) => {
     const { broker, coordinator, handler } = await play(t, 3)
     coordinator.assign(all(3))
     await handler.until(() => handler.events.filter((event) => event.startsWith('open')).length === 3)
@@ -133,7 +133,7 @@ describe('what is asked for', () => {
     assert.deepEqual(firsts.slice(0, 3), firsts.slice(3))
   })
 
-  test('the next response is asked for while the last one is counted, and the one after it only then', async (t) => {
+  test('is sent while the last response is processed, but not a second one', async (t) => {
     const { broker, coordinator, handler } = await play(t, 1)
     const gate = Promise.withResolvers<void>()
     handler.decide = () => gate.promise.then(() => 'next')
@@ -143,16 +143,16 @@ describe('what is asked for', () => {
     assert.deepEqual(offsets(second), [[0, 1]])
     await handler.until(() => handler.calls.length === 1)
     second.answer([{ partition: 0, records: record('b', 1) }])
-    // The answer arrives; that nothing follows it shows only after a round trip: by then every response that was sent has arrived, and every request that follows one at once.
+    // After a round trip the answer has arrived, and a request that it wrongly caused would have arrived, too.
     await broker.roundTrip()
-    assert.equal(broker.waiting, 0, 'asked for a third response with two in memory')
+    assert.equal(broker.waiting, 0, 'requested a third response with two in memory')
     gate.resolve()
     assert.deepEqual(offsets(await broker.asked()), [[0, 2]])
     await handler.until(() => handler.counted.length === 2)
     assert.deepEqual(handler.values(), ['a', 'b'])
   })
 
-  test('a slow partition does not mix up its own order, nor the others', async (t) => {
+  test('of several partitions leaves the records of each partition in order', async (t) => {
     const { broker, coordinator, handler } = await play(t, 2)
     coordinator.assign(all(2))
     let next = [0, 0]
@@ -174,7 +174,7 @@ describe('what is asked for', () => {
     }
   })
 
-  test('an opening that is late is closed before the partition is opened again', async (t) => {
+  test('is not sent for a partition that was unassigned while it opened: it is closed before it is opened again', async (t) => {
     const { coordinator, handler } = await play(t, 1)
     const late = Promise.withResolvers<void>()
     handler.opening = () => late.promise
@@ -187,7 +187,7 @@ describe('what is asked for', () => {
     assert.deepEqual(handler.events, ['open 0', 'close 0', 'open 0'])
   })
 
-  test('an empty response is told once, as long as the ends of the log stay as they are', async (t) => {
+  test('with an empty response is handed over once, until the ends of the log change', async (t) => {
     const { broker, coordinator, handler } = await play(t, 1)
     coordinator.assign(all(1))
     for (const highWatermark of [5, 5, 5, 6]) (await broker.asked()).answer([{ partition: 0, highWatermark }])
@@ -201,7 +201,7 @@ describe('what is asked for', () => {
     )
   })
 
-  test('after records an empty response is told, whatever the ends: only then the reader can say what became of their commit', async (t) => {
+  test('with an empty response after records is always handed over, so that the session can report a failed commit', async (t) => {
     const { broker, coordinator, handler } = await play(t, 1)
     handler.decide = ({ fetchOffset }) => (fetchOffset === 1 ? 'reopen' : 'next')
     coordinator.assign(all(1))
@@ -210,7 +210,7 @@ describe('what is asked for', () => {
     await handler.until(() => handler.events.filter((event) => event.startsWith('open')).length === 2)
   })
 
-  test('partitions without a leader are left out until they have one', async (t) => {
+  test('does not name partitions without a leader until they have one', async (t) => {
     const played = await play(t, 2)
     const { broker, coordinator, handler } = played
     handler.positions.set(0, { offset: 1, leaderEpoch: 4 }).set(1, { offset: 2, leaderEpoch: 4 })
@@ -229,7 +229,7 @@ describe('what is asked for', () => {
 })
 
 describe('rule F4', () => {
-  test('aborted transactions that a response names are not shown', async (t) => {
+  test('records of aborted transactions that a response lists are not shown', async (t) => {
     const { broker, coordinator, handler } = await play(t, 1)
     coordinator.assign(all(1))
     const records = Buffer.concat([
@@ -247,7 +247,7 @@ describe('rule F4', () => {
 })
 
 describe('rule S2', () => {
-  test('after a reopening nothing is counted that was asked for before, and the store says where to go on', async (t) => {
+  test('after a partition was reopened, responses to earlier requests are dropped, and reading continues from the stored position', async (t) => {
     const { broker, coordinator, handler } = await play(t, 1)
     coordinator.assign(all(1))
     ;(await broker.asked()).answer([{ partition: 0, records: record('a', 0) }])
@@ -269,7 +269,7 @@ describe('rule S2', () => {
     assert.deepEqual(handler.values(), ['a', 'd'])
   })
 
-  test('what had arrived already is void too', async (t) => {
+  test('after a partition was reopened, responses that had arrived already are dropped, too', async (t) => {
     const { broker, coordinator, handler } = await play(t, 1)
     const gate = Promise.withResolvers<void>()
     handler.decide = () =>
@@ -294,7 +294,7 @@ describe('rule S2', () => {
     assert.deepEqual(handler.values(), ['a', 'b'])
   })
 
-  test('what arrives for a partition that was taken away meanwhile is not counted', async (t) => {
+  test('records of a partition that was unassigned meanwhile are dropped', async (t) => {
     const { broker, coordinator, handler } = await play(t, 2)
     handler.positions.set(0, { offset: 0, leaderEpoch: 4 }).set(1, { offset: 0, leaderEpoch: 4 })
     coordinator.assign(all(2))
@@ -308,14 +308,14 @@ describe('rule S2', () => {
     assert.ok(handler.events.includes('close 0'))
   })
 
-  test('a partition that stopped is left alone until it is handed out again', async (t) => {
+  test('a stopped partition is not requested until it is assigned again', async (t) => {
     const { broker, coordinator, handler } = await play(t, 2)
     handler.positions.set(0, { offset: 0, leaderEpoch: 4 }).set(1, { offset: 0, leaderEpoch: 4 })
     handler.decide = ({ partition }) => (partition === 0 ? 'stop' : 'next')
     coordinator.assign(all(2))
     ;(await nextOf(broker, 2)).answer([0, 1].map((partition) => ({ partition, records: record('x', 0) })))
     await handler.until(() => handler.events.includes('counted 0: stop') && handler.values(1).length === 1)
-    // One that was asked for before the stop may be under way still.
+    // A request that was sent before the stop can be under way.
     let asked = await broker.asked()
     if (asked.partitions.length > 1) {
       asked.answer([])
@@ -330,7 +330,7 @@ describe('rule S2', () => {
     assert.equal((await nextOf(broker, 2)).partitions.length, 2)
   })
 
-  test('a topic made again is opened under its new id', async (t) => {
+  test('a topic that was created again is opened under its new id', async (t) => {
     const played = await play(t, 1)
     const { broker, coordinator, handler } = played
     coordinator.assign(all(1))
@@ -345,7 +345,7 @@ describe('rule S2', () => {
   })
 })
 
-describe('rules F1, F5 and S6: what is lost', () => {
+describe('rules F1, F5 and S6: a loss', () => {
   const lossOf = async (t: TestContext, position: number, errorCode: number, ends: LogEnds) => {
     const played = await play(t, 1)
     played.handler.positions.set(0, { offset: position, leaderEpoch: 3 })
@@ -356,19 +356,19 @@ describe('rules F1, F5 and S6: what is lost', () => {
     return played.handler.losses[0]?.loss
   }
 
-  test('retention removed records before they were read', async (t) => {
+  test('is reported if retention removed records before they were read', async (t) => {
     const loss = await lossOf(t, 10, 1, { start: 25, end: 90 })
     assert.deepEqual([loss?.kind, loss?.from, loss?.to], ['retention', 10, 25])
     assert.match(loss?.message ?? '', /15 offsets .* from 10 to 24/)
   })
 
-  test('the log ends below the position', async (t) => {
+  test('is reported if the log ends before the position', async (t) => {
     const loss = await lossOf(t, 100, 1, { start: 0, end: 90 })
     assert.deepEqual([loss?.kind, loss?.from, loss?.to], ['truncated', 90, 90])
     assert.match(loss?.message ?? '', /10 offsets that were counted are gone/)
   })
 
-  test('the log went another way below the position', async (t) => {
+  test('is reported if the log diverges before the position', async (t) => {
     const { broker, handler, coordinator } = await play(t, 1)
     handler.positions.set(0, { offset: 100, leaderEpoch: 5 })
     coordinator.assign(all(1))
@@ -379,7 +379,7 @@ describe('rules F1, F5 and S6: what is lost', () => {
     assert.match(loss?.message ?? '', /40 offsets from 60 on/)
   })
 
-  test('no loss: a partition that was never read, whose log begins later by now', async (t) => {
+  test('is not reported for a partition without a position whose log does not begin at 0', async (t) => {
     const played = await play(t, 1)
     const { broker, handler, coordinator } = played
     coordinator.assign(all(1))
@@ -391,7 +391,7 @@ describe('rules F1, F5 and S6: what is lost', () => {
     assert.deepEqual(handler.losses, [])
   })
 
-  test('no loss either: a broker that has no first record where it says that the log begins; it is asked again after a while', async (t) => {
+  test('is not reported if a broker refuses the start of the log that it named: it is asked again after a pause', async (t) => {
     const played = await play(t, 1)
     const { broker, handler, coordinator } = played
     coordinator.assign(all(1))
@@ -401,7 +401,7 @@ describe('rules F1, F5 and S6: what is lost', () => {
     assert.deepEqual(handler.losses, [])
   })
 
-  test('a loss, though nothing is committed yet: the first records were counted, and their commit is under way', async (t) => {
+  test('is reported after the first records even if their commit is still under way', async (t) => {
     const played = await play(t, 1)
     const { broker, handler, coordinator } = played
     handler.positions.set = () => handler.positions
@@ -416,7 +416,7 @@ describe('rules F1, F5 and S6: what is lost', () => {
     assert.deepEqual([loss?.kind, loss?.from, loss?.to], ['retention', 1, 30])
   })
 
-  test('no loss: a leader that was behind for a moment', async (t) => {
+  test('is not reported if the leader was only behind for a moment', async (t) => {
     const { broker, handler, coordinator } = await play(t, 1)
     handler.positions.set(0, { offset: 100, leaderEpoch: 3 })
     coordinator.assign(all(1))
@@ -425,7 +425,7 @@ describe('rules F1, F5 and S6: what is lost', () => {
     assert.deepEqual(handler.losses, [])
   })
 
-  test('a leader epoch that the broker has never heard of', async (t) => {
+  test('is reported if the broker does not know the leader epoch of the position', async (t) => {
     const { broker, handler, coordinator } = await play(t, 1)
     handler.positions.set(0, { offset: 100, leaderEpoch: 30 })
     coordinator.assign(all(1))
@@ -438,7 +438,7 @@ describe('rules F1, F5 and S6: what is lost', () => {
     assert.match(loss?.message ?? '', /epoch 30, which the broker has never heard of/)
   })
 
-  test('bytes that cannot be read are given to the reader, and fetched again where it says so', async (t) => {
+  test('is not reported for unreadable bytes: the session decides whether they are fetched again', async (t) => {
     const { broker, handler, coordinator } = await play(t, 1)
     handler.decide = ({ corrupt }) => (corrupt === null ? 'next' : 'reopen')
     coordinator.assign(all(1))
@@ -448,7 +448,7 @@ describe('rules F1, F5 and S6: what is lost', () => {
     await handler.until(() => handler.calls.length === 1)
     assert.match(handler.calls[0]?.corrupt ?? '', /checksum/)
     let asked = await broker.asked()
-    // What was asked for by the head of the damaged batch, before it was looked at, is void.
+    // A request made from the head of the damaged batch, before its checksum was compared, does not count.
     if (asked.partitions[0]?.fetchOffset === 1) {
       asked.answer([{ partition: 0, records: record('b', 1) }])
       asked = await broker.asked()
@@ -459,7 +459,7 @@ describe('rules F1, F5 and S6: what is lost', () => {
     assert.deepEqual(handler.values(), ['a'])
   })
 
-  test('a broker that finds its own log damaged is asked once more, then that is a loss', async (t) => {
+  test('is reported if the broker calls its own log damaged twice', async (t) => {
     const { broker, handler, coordinator } = await play(t, 1)
     coordinator.assign(all(1))
     for (let i = 0; i < 2; i++) (await broker.asked()).answer([{ partition: 0, errorCode: 2 }])
@@ -468,7 +468,7 @@ describe('rules F1, F5 and S6: what is lost', () => {
     assert.deepEqual([loss?.kind, loss?.from, loss?.to], ['corrupt', 0, null])
   })
 
-  test('a loss that is recorded is gone on behind', async (t) => {
+  test('that was stored is skipped: reading continues behind it', async (t) => {
     const played = await play(t, 1)
     const { broker, handler, coordinator } = played
     handler.positions.set(0, { offset: 10, leaderEpoch: 3 })
@@ -482,7 +482,7 @@ describe('rules F1, F5 and S6: what is lost', () => {
     assert.deepEqual(offsets(await broker.asked()), [[0, 25]])
   })
 
-  test('of a compacted topic nothing is asked for', async (t) => {
+  test('is reported for each partition of a compacted topic, which is not requested', async (t) => {
     const { handler, coordinator, broker } = await play(t, 2, { compacted: true })
     coordinator.assign(all(2))
     await handler.until(() => handler.losses.length === 2)
@@ -493,7 +493,7 @@ describe('rules F1, F5 and S6: what is lost', () => {
     assert.equal(broker.waiting, 0)
   })
 
-  test('compaction that is switched on later stops every partition', async (t) => {
+  test('is reported if compaction is switched on later', async (t) => {
     const played = await play(t, 1)
     const { handler, coordinator, broker } = played
     coordinator.assign(all(1))
@@ -507,8 +507,8 @@ describe('rules F1, F5 and S6: what is lost', () => {
   })
 })
 
-describe('trouble', () => {
-  test('a leader that is none any more: the topic is looked at, and the same is asked for again', async (t) => {
+describe('a failure', () => {
+  test('because the leader changed causes a refresh of the metadata and the same request again', async (t) => {
     for (const errorCode of [3, 5, 6, 9, 56, 74, 75, 78, 100, 103, 30_000, -1]) {
       const played = await play(t, 1)
       played.coordinator.assign(all(1))
@@ -519,7 +519,7 @@ describe('trouble', () => {
     }
   })
 
-  test('a refusal of one partition does not hold up the others, and is over when it is answered', async (t) => {
+  test('of one partition does not delay the others, and is over with its next answer', async (t) => {
     const { broker, coordinator, handler, failures } = await play(t, 2)
     handler.positions.set(0, { offset: 0, leaderEpoch: 4 }).set(1, { offset: 0, leaderEpoch: 4 })
     coordinator.assign(all(2))
@@ -535,7 +535,7 @@ describe('trouble', () => {
     assert.equal(failures.at(-1), 'back')
   })
 
-  test('a replica that is named to read from, unasked: nothing of the answer is counted, and the same is asked for again', async (t) => {
+  test('because the broker names a replica to read from drops the answer and repeats the request', async (t) => {
     const { broker, coordinator, handler, failures } = await play(t, 1)
     coordinator.assign(all(1))
     ;(await broker.asked()).answer([{ partition: 0, preferredReadReplica: 2, records: record('x', 0) }])
@@ -544,35 +544,35 @@ describe('trouble', () => {
     assert.deepEqual(handler.counted, [])
   })
 
-  test('a topic that this user may not read ends reading', async (t) => {
+  test('because this user may not read the topic ends reading', async (t) => {
     const { broker, coordinator, running } = await play(t, 1)
     coordinator.assign(all(1))
     ;(await broker.asked()).answer([{ partition: 0, errorCode: 29 }])
     await assert.rejects(running, (error: unknown) => error instanceof KafkaError && error.kind === 'not-authorised' && !error.retriable)
   })
 
-  test('an error of the store that nothing can help against ends reading', async (t) => {
+  test('of the store while a partition is opened ends reading', async (t) => {
     const { coordinator, running, handler } = await play(t, 1)
     handler.open = async () => {
-      throw new Error('the store is of another world')
+      throw new Error('the store is damaged')
     }
     coordinator.assign(all(1))
-    await assert.rejects(running, /another world/)
+    await assert.rejects(running, /the store is damaged/)
   })
 
-  test('a connection that breaks, an answer that makes no sense, and an error of the whole answer: asked again on a new connection', async (t) => {
+  test('of the connection, of the whole answer, or an answer about another partition causes the request again on a new connection', async (t) => {
     const { broker, coordinator, handler, failures } = await play(t, 1)
     coordinator.assign(all(1))
     ;(await broker.asked()).hangUp()
     ;(await broker.asked()).answer([{ partition: 0 }], { errorCode: -1 })
-    ;(await broker.asked()).answer([{ partition: 5, records: record('of no question', 0) }])
+    ;(await broker.asked()).answer([{ partition: 5, records: record('not requested', 0) }])
     ;(await broker.asked()).answer([{ partition: 0, records: record('a', 0) }])
     await handler.until(() => handler.counted.length === 1)
     assert.equal(broker.connections, 3)
     assert.deepEqual(failures.filter((message) => message === 'back').length, 2)
   })
 
-  test('a broker that falls silent is asked again on a new connection', async (t) => {
+  test('because a broker does not answer causes the request again on a new connection', async (t) => {
     const { broker, coordinator, handler, failures } = await play(t, 1, { longestSilence: 100 })
     coordinator.assign(all(1))
     await broker.asked()
@@ -582,19 +582,19 @@ describe('trouble', () => {
     assert.ok(broker.connections >= 2)
   })
 
-  test('a broker that enforces a quota is waited for as long as it said, which is called a quota until it is over', async (t) => {
+  test('is not reported while a broker enforces a quota: the quota is reported, and the answer is awaited for as long as it announced', async (t) => {
     const { broker, coordinator, handler, failures } = await play(t, 1, { longestSilence: 100 })
     coordinator.assign(all(1))
     ;(await broker.asked()).answer([{ partition: 0, records: record('a', 0) }], { throttleMs: 60_000 })
     const throttled = await broker.asked()
-    // Longer than it may be silent otherwise.
+    // Longer than the longest silence.
     setTimeout(() => throttled.answer([{ partition: 0, records: record('b', 1) }]), 400)
     await handler.until(() => handler.counted.length === 2)
     assert.match(failures.shift() ?? '', /broker 1 enforces a quota on this service and makes it wait 60\.0 s/)
     assert.deepEqual([failures, broker.connections], [['no quota any more'], 1])
   })
 
-  test('an answer that takes its time, but keeps coming, is waited for', async (t) => {
+  test('is not reported while an answer keeps arriving, however slowly', async (t) => {
     const { broker, coordinator, handler } = await play(t, 1, { longestSilence: 150 })
     coordinator.assign(all(1))
     const records = record('x'.repeat(2000), 0)
@@ -603,7 +603,7 @@ describe('trouble', () => {
     assert.equal(broker.connections, 1)
   })
 
-  test('at the end every partition is closed, whatever is under way, and the last positions are given', async (t) => {
+  test('does not keep the end from closing every partition and returning the last positions', async (t) => {
     const { broker, coordinator, handler, end } = await play(t, 2)
     coordinator.assign(all(2))
     ;(await nextOf(broker, 2)).answer([0, 1].map((partition) => ({ partition, records: record('a', 0) })))
@@ -620,7 +620,7 @@ describe('trouble', () => {
   })
 })
 
-/** The next request with so many partitions; those before it, which were sent while some were not opened yet, are answered with nothing. */
+/** The next request for so many partitions. Requests before it, sent while some partitions were not open yet, get empty answers. */
 async function nextOf(broker: FakeBroker, partitions: number): Promise<Asked> {
   for (;;) {
     const asked = await broker.asked()

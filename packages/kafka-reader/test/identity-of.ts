@@ -1,4 +1,4 @@
-/** Rule C1 written plainly: what the cursor must find in a record's headers. */
+/** Rule C1 in simple code: the identity that the cursor must find in a record's headers. */
 import { isUtf8 } from 'node:buffer'
 import type { EventIdentity } from '../src/ports.ts'
 import type { SeenRecord } from './walk.ts'

@@ -38,7 +38,7 @@ function fetcherOf(handler: PartitionHandler, context: Partial<FetchContext> = {
   )
 }
 
-describe('a partition that is being fetched', () => {
+describe('the fetcher of a partition', () => {
   test('reaches every state, leaves every state but closed, and is closed from every other one', () => {
     const reached = new Set(Object.values(FETCH_TRANSITIONS).flat())
     assert.deepEqual(
@@ -48,7 +48,7 @@ describe('a partition that is being fetched', () => {
     for (const state of STATES) assert.equal(FETCH_TRANSITIONS[state].includes('closed'), state !== 'closed')
   })
 
-  test('refuses each transition that is not drawn, with both states in the message', () => {
+  test('refuses each transition that is not listed, with both states in the message', () => {
     for (const from of STATES)
       for (const to of STATES) {
         const machine = new StateMachine('partition 3', FETCH_TRANSITIONS, from)

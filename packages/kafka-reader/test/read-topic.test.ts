@@ -1,4 +1,4 @@
-/** The interface for people: which batches `save` is given, and what its answers lead to. */
+/** `readTopic`: the batches that `save` is called with, and the effects of its answers. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { DataLoss, FetchedRecords } from '../src/ports.ts'
@@ -9,7 +9,7 @@ import { cursorOver } from '../testing/cursor-over.ts'
 const P0 = { topic: 'orders', topicId: 'an id', partition: 0 }
 const GONE: DataLoss = { kind: 'retention', message: 'retention removed 5 offsets', from: 0, to: 5 }
 
-/** A database in memory that takes what follows the position it has. */
+/** A database in memory that accepts only batches that begin at its position. */
 class Database {
   position: SavedPosition | null = null
   readonly batches: TopicBatch[] = []
@@ -35,7 +35,7 @@ function fetched(baseOffset: number, records: readonly BuiltRecord[], damage: (b
   return { fetchOffset: baseOffset, cursor, bytes: bytes.length, highWatermark: end, lastStableOffset: end }
 }
 
-test('save is given records as objects, and the positions before and after them', async () => {
+test('save is called with records as objects, and with the positions before and after them', async () => {
   const database = new Database()
   const session = await opened(database)
   assert.deepEqual(session.position, { offset: 'log-start', leaderEpoch: -1 })
@@ -78,7 +78,7 @@ test('a process that lost the partition to another one stores nothing, and loads
   assert.deepEqual((await opened(database)).position, { offset: 2, leaderEpoch: 3 })
 })
 
-test('a response that does not continue what was saved is not saved', async () => {
+test('a response that does not begin at the saved position is not saved', async () => {
   const database = new Database()
   database.position = { offset: 7, leaderEpoch: 1 }
   assert.equal(await (await opened(database)).process(fetched(9, [{ value: 'a' }])), 'reopen')

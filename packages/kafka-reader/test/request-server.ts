@@ -1,4 +1,4 @@
-/** The network side of every made-up broker: listens on a free port and cuts what arrives into Kafka's requests, each with its length before it. */
+/** The server inside each fake broker: listens on a free port and splits the received bytes into Kafka's requests by their length. */
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 
@@ -27,12 +27,12 @@ export class RequestServer {
     return { host: '127.0.0.1', port: (this.#server.address() as AddressInfo).port }
   }
 
-  /** How many of them are open. */
+  /** How many connections are open. */
   get open(): number {
     return this.#sockets.size
   }
 
-  /** Breaks every connection. */
+  /** Closes every connection. */
   cut(): void {
     for (const socket of this.#sockets) socket.destroy()
   }

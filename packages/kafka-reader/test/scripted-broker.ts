@@ -1,4 +1,4 @@
-/** A broker that answers each kind of request with what a test has laid down for it, and falls silent where it has nothing. */
+/** A broker that answers each kind of request as the test has set it up, and does not answer any other. */
 import type { Socket } from 'node:net'
 import { Writer } from '@platformatic/kafka'
 import { RequestServer } from './request-server.ts'
@@ -6,13 +6,13 @@ import { RequestServer } from './request-server.ts'
 const API_VERSIONS = 18
 export const METADATA = 3
 
-/** Makes the body of an answer; null: none ever comes. @param request with its head */
+/** Makes the body of an answer; null: the broker does not answer. @param request with its head */
 export type Answer = (request: Buffer) => Writer | null
 
 export class ScriptedBroker {
   /** By API key. */
   readonly answers = new Map<number, Answer>()
-  /** API keys that were asked, in order. */
+  /** The API keys of all requests, in order. */
   readonly asked: number[] = []
   #server!: RequestServer
 
@@ -36,17 +36,17 @@ export class ScriptedBroker {
     return this.#server.open
   }
 
-  /** What it says that it understands: API key, oldest and newest version. */
+  /** Sets the supported requests: API key, oldest and newest version. */
   understands(...ranges: [key: number, min: number, max: number][]): void {
     this.answers.set(API_VERSIONS, () => versions(ranges))
   }
 
-  /** It is older than the question for versions. */
+  /** Makes it a broker that does not support the request for versions. */
   isAncient(): void {
     this.answers.set(API_VERSIONS, () => Writer.create().appendInt16(35).appendInt32(0))
   }
 
-  /** Breaks every connection. */
+  /** Closes every connection. */
   cut(): void {
     this.#server.cut()
   }
@@ -75,7 +75,7 @@ function versions(ranges: readonly (readonly [key: number, min: number, max: num
     .appendTaggedFields()
 }
 
-/** The answer to a question for a topic. */
+/** The answer to a request for the metadata of a topic. */
 export function metadata(
   topic: string,
   topicId: string,

@@ -1,4 +1,4 @@
-/** The reader outside of any group, with a scripted broker: bytes that are damaged once, and always (rule F5). */
+/** The reader without a group, with a scripted broker whose bytes are damaged once or always (rule F5). */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Writer } from '@platformatic/kafka'

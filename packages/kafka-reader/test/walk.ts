@@ -1,4 +1,4 @@
-/** Walks a response as the counter does, and keeps what it saw. */
+/** Reads a response to its end and keeps all records. */
 
 import type { EventIdentity } from '../src/ports.ts'
 import { AbortedTransactions, NONE_ABORTED } from '../src/records/aborted-transactions.ts'
@@ -12,7 +12,7 @@ export interface SeenRecord {
   readonly offset: number
   readonly leaderEpoch: number
   readonly timestamp: number
-  /** The same whole, in decimal digits. */
+  /** The exact timestamp, in decimal digits. */
   readonly time: string
   readonly key: string | null
   readonly value: string | null
@@ -37,7 +37,7 @@ export interface WalkOptions {
 
 export const nothingAborted = NONE_ABORTED
 
-/** Passes over offsets that have no record. */
+/** Skips offsets that have no record. */
 export function newCursor(
   maxBatchBytes = 1 << 20,
   workBetweenPauses?: number,
@@ -49,7 +49,7 @@ export function newCursor(
 
 type OnHole = (from: number, to: number) => void
 
-/** Walks batches that stand one after the other, with strange bytes before and behind them, through every pause. */
+/** Reads batches that have other bytes before and behind them, through every pause. */
 export function walk(bytes: Buffer, options: WalkOptions = {}, cursor = newCursor(options.maxBatchBytes)): Walk {
   const response = Buffer.concat([Buffer.alloc(7, 0xff), bytes, Buffer.alloc(5, 0xff)])
   const aborted = new AbortedTransactions(

@@ -1,17 +1,17 @@
-/** Lays out record batches byte by byte, right ones and wrong ones (https://kafka.apache.org/documentation/#recordbatch). */
+/** Builds record batches byte by byte, valid and invalid ones (https://kafka.apache.org/documentation/#recordbatch). */
 import { crc32c } from '@node-rs/crc32'
 import { compressionsAlgorithms } from '@platformatic/kafka'
 import type { EventIdentity } from '../src/ports.ts'
 
 export type Codec = 'none' | 'gzip' | 'snappy' | 'lz4' | 'zstd'
-/** Each at its number. */
+/** The codecs by their numbers. */
 export const CODECS: readonly Codec[] = ['none', 'gzip', 'snappy', 'lz4', 'zstd']
 
 export interface BuiltRecord {
   readonly key?: string | Buffer | null
   readonly value?: string | Buffer | null
   readonly headers?: readonly (readonly [string | Buffer, string | Buffer | null])[]
-  /** After the batch's base offset; by default one more than the record before. */
+  /** Relative to the batch's base offset; by default one more than that of the record before. */
   readonly offsetDelta?: number
   readonly timestampDelta?: number | bigint
 }
@@ -21,7 +21,7 @@ export interface BuiltBatch {
   readonly leaderEpoch?: number
   readonly records: readonly BuiltRecord[]
   readonly codec?: Codec
-  /** Over the codec. */
+  /** Bits to set in addition to those of the codec. */
   readonly attributes?: number
   readonly lastOffsetDelta?: number
   readonly baseTimestamp?: number | bigint
@@ -31,9 +31,9 @@ export interface BuiltBatch {
   readonly baseSequence?: number
   readonly magic?: number
   readonly recordCount?: number
-  /** Instead of the records' own bytes, before they are compressed. */
+  /** In place of the bytes of the records, before they are compressed. */
   readonly recordBytes?: Buffer
-  /** Instead of what the codec makes of them. */
+  /** In place of the compressed bytes. */
   readonly compressed?: Buffer
 }
 
@@ -67,7 +67,7 @@ export function batchOf(batch: BuiltBatch): Buffer {
   return seal(Buffer.concat([head, body]))
 }
 
-/** With the client library's codecs; two of them cannot be given nothing. */
+/** Compresses with the client library's codecs, of which two cannot compress zero bytes. */
 export function compress(codec: Codec, bytes: Buffer): Buffer {
   if (codec === 'none') return bytes
   if (bytes.length === 0 && codec === 'snappy') return Buffer.from([0])
@@ -75,13 +75,13 @@ export function compress(codec: Codec, bytes: Buffer): Buffer {
   return compressionsAlgorithms[codec].compressSync(bytes)
 }
 
-/** Puts the checksum right. */
+/** Writes the right checksum. */
 export function seal(batch: Buffer): Buffer {
   batch.writeUInt32BE(crc32c(batch.subarray(21)), 17)
   return batch
 }
 
-/** A control batch: one record whose key says what it marks. */
+/** A control batch: one record whose key has the type of the marker. */
 export function marker(type: 'abort' | 'commit', producerId: bigint, baseOffset: number): Buffer {
   const key = Buffer.alloc(4)
   key.writeInt16BE(type === 'abort' ? 0 : 1, 2)

@@ -1,4 +1,4 @@
-/** A cursor over record batches that a test lays out, as a reader gets it with a response. */
+/** A cursor over record batches that a test has built, as a session gets it with a response. */
 import type { EventIdentity, RecordCursor } from '../src/ports.ts'
 import { NONE_ABORTED } from '../src/records/aborted-transactions.ts'
 import { Decompressor } from '../src/records/decompress.ts'
@@ -6,7 +6,7 @@ import { IdentityHeaders } from '../src/records/identity-headers.ts'
 import { BatchCursor } from '../src/records/record-batch.ts'
 
 /**
- * @param batches one behind the other, the first of which holds `fetchOffset`
+ * @param batches the bytes of batches, the first of which contains `fetchOffset`
  * @param identity null: no record has an identity
  */
 export function cursorOver(batches: Buffer, identity: EventIdentity | null = null, fetchOffset = 0): RecordCursor {

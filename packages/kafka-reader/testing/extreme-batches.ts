@@ -1,4 +1,4 @@
-/** Record batches with each number of the format at its extremes, and beside them. */
+/** Record batches in which each number of the format is at its extremes, or next to them. */
 import fc from 'fast-check'
 import { type BuiltBatch, batchOf, sized, varint } from './batch-builder.ts'
 
@@ -20,16 +20,16 @@ const below0 = fc.constantFrom(-1, -2, -100, -(2 ** 31))
 const usually = <T>(value: T, odd: fc.Arbitrary<T>, weight = 5) => fc.oneof({ weight, arbitrary: fc.constant(value) }, odd)
 
 /**
- * Some are what a broker takes, others are nonsense.
- * @param value what keys and values are now and then, among others that mean nothing
+ * A broker would accept some of these batches and refuse others.
+ * @param value a content that some of the keys and values have
  */
 export function extremeBatch(value: string) {
-  // Lengths below zero are written as they are: they stand for null, whichever they are.
+  // Any negative length means null.
   const part = fc.oneof(fc.constantFrom('', 'k', 'not json', value), below0)
   const record = fc.record({
     attributes: fc.constantFrom(0, 1, 0xff),
     timestampDelta: int64,
-    /** Null: its place. */
+    /** The offset delta; null: its place in the batch. */
     offsetDelta: fc.option(int32, { freq: 2 }),
     key: part,
     value: part,
@@ -51,7 +51,7 @@ export function extremeBatch(value: string) {
 }
 export type ExtremeBatch = ReturnType<typeof extremeBatch> extends fc.Arbitrary<infer T> ? T : never
 
-/** With a right checksum, and the right length. */
+/** The bytes of a batch, with the right checksum and length. */
 export function bytesOf({ records, lastOffsetDelta, recordCount, ...head }: ExtremeBatch): Buffer {
   const lengthAndBytes = (of: string | number) => (typeof of === 'number' ? varint(of) : sized(of))
   const bytes = records.map(({ attributes, timestampDelta, offsetDelta, key, value, headers }, place) => {

@@ -1,4 +1,4 @@
-/** A controller that keeps what it is given, in place of the real one: a position in memory, and answers that a test decides. */
+/** A `PartitionHandler` that keeps what it is called with. It has positions in memory, and the test decides on its answers. */
 import type {
   DataLoss,
   FetchedRecords,
@@ -26,22 +26,22 @@ export interface CountCall {
 }
 
 export class FakeHandler implements PartitionHandler {
-  /** By partition; where nothing is set, a log is read from its start. */
+  /** Positions by partition. A partition without one is read from the start of its log. */
   readonly positions = new Map<number, FetchPosition>()
   readonly counted: CountedRecord[] = []
   readonly calls: CountCall[] = []
   readonly losses: { readonly partition: number; readonly loss: DataLoss }[] = []
-  /** What happened to readers, in order. */
+  /** What happened to sessions, in order. */
   readonly events: string[] = []
-  /** What an opening waits for. */
+  /** Delays each opening. */
   opening: (partition: number) => Promise<void> = async () => {}
-  /** Asked after the records of a response were walked; may wait. */
+  /** The outcome of each response, called after its records were read. */
   decide: (call: CountCall) => ReadOutcome | Promise<ReadOutcome> = () => 'next'
   decideLoss: (partition: number, loss: DataLoss) => ReadOutcome = () => 'stop'
   readonly #seen: (record: RecordView) => void
   #changed: PromiseWithResolvers<void> = Promise.withResolvers()
 
-  /** @param seen called with each record as it comes by, counted or not */
+  /** @param seen called with each record, counted or not */
   constructor(seen: (record: RecordView) => void = () => {}) {
     this.#seen = seen
   }
@@ -59,7 +59,7 @@ export class FakeHandler implements PartitionHandler {
     while (!condition()) await this.#changed.promise
   }
 
-  /** Values counted of a partition, in order. */
+  /** The counted values of a partition, in order. */
   values(partition = 0): (string | null)[] {
     return this.counted.filter((record) => record.partition === partition).map(({ value }) => value)
   }

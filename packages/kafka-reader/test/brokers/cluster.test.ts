@@ -1,4 +1,4 @@
-/** What is asked of the cluster, of brokers that a test has scripted: old ones, broken ones, silent ones. */
+/** Requests to the cluster, whose scripted brokers are old, break connections or fall silent. */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
@@ -29,7 +29,7 @@ const isA = (kind: KafkaErrorKind, words: RegExp) => (error: unknown) =>
   error instanceof KafkaError && error.kind === kind && words.test(error.message)
 
 describe('versions', () => {
-  test('the newest Fetch that both sides know is used', async (t) => {
+  test('the newest version of Fetch that both sides support is used', async (t) => {
     const broker = await scripted(t)
     assert.equal(await clusterOf(t, [broker.name]).fetchVersion(null), 17)
     broker.understands([1, 0, 14], [METADATA, 0, 12])
@@ -38,7 +38,7 @@ describe('versions', () => {
     assert.equal(await clusterOf(t, [broker.name]).fetchVersion(null), 17)
   })
 
-  test('a broker that does not know topic ids is too old, and waiting does not help', async (t) => {
+  test('a broker without topic ids is too old, which is not retried', async (t) => {
     const broker = await scripted(t)
     broker.understands([1, 0, 12], [METADATA, 0, 12])
     await assert.rejects(clusterOf(t, [broker.name]).fetchVersion(null), (error: unknown) => {
@@ -52,7 +52,7 @@ describe('versions', () => {
     })
   })
 
-  test('so is one that does not know the question', async (t) => {
+  test('a broker without the request for versions, or with old metadata, is too old', async (t) => {
     const broker = await scripted(t)
     broker.isAncient()
     await assert.rejects(clusterOf(t, [broker.name]).fetchVersion(null), isA('unsupported-broker', /use Kafka 3.1 or newer/))
@@ -71,7 +71,7 @@ describe('the topic', () => {
     assert.throws(() => cluster.address(2), isA('no-leader', /broker 2 is not in the metadata/))
   })
 
-  test('is there although one of its partitions has no leader', async (t) => {
+  test('is found although one of its partitions has no leader', async (t) => {
     const broker = await scripted(t)
     const partitions = [
       { leader: -1, leaderEpoch: 3, errorCode: 5 },
@@ -84,7 +84,7 @@ describe('the topic', () => {
     ])
   })
 
-  test('may be missing, or forbidden', async (t) => {
+  test('is null if it does not exist, and an error if this user may not see it', async (t) => {
     const broker = await scripted(t)
     broker.answers.set(METADATA, () => metadata('poke-topic', TOPIC_ID, [], [], 3))
     assert.equal(await clusterOf(t, [broker.name]).topic(), null)
@@ -101,7 +101,7 @@ describe('a topic is compacted (rule S6)', () => {
     ['compact', true],
     ['compact,delete', true],
   ] as const) {
-    test(`where its cleanup.policy is ${policy}: ${compacted}`, async (t) => {
+    test(`if its cleanup.policy is ${policy}: ${compacted}`, async (t) => {
       const broker = await scripted(t)
       broker.understands([1, 13, 17], [METADATA, 0, 12], [DESCRIBE_CONFIGS, 1, 4])
       broker.answers.set(DESCRIBE_CONFIGS, () =>
@@ -133,7 +133,7 @@ describe('a topic is compacted (rule S6)', () => {
 })
 
 describe('a broker', () => {
-  test('that is not there is passed over', async (t) => {
+  test('that cannot be reached is skipped', async (t) => {
     const broker = await scripted(t)
     const nobody = createServer().listen(0, '127.0.0.1')
     await once(nobody, 'listening')
@@ -149,18 +149,18 @@ describe('a broker', () => {
     )
   })
 
-  test('that breaks connections is connected to again', async (t) => {
+  test('that closes connections is connected to again', async (t) => {
     const broker = await scripted(t)
     const cluster = clusterOf(t, [broker.name])
     await cluster.topic()
     broker.cut()
     let failures = 0
-    // Until the break is noticed, one request may run into it.
+    // One request can fail before the closed connection is noticed.
     while ((await cluster.topic().catch(() => null)) === null) failures++
     assert.ok(failures <= 1)
   })
 
-  test('that falls silent is left after the deadline, for another one', async (t) => {
+  test('that does not answer within the deadline is replaced by another one', async (t) => {
     const [silent, other] = [await scripted(t), await scripted(t)]
     silent.answers.set(METADATA, () => null)
     const cluster = clusterOf(t, [silent.name, other.name], 200)
@@ -169,7 +169,7 @@ describe('a broker', () => {
     assert.deepEqual(cluster.answering.port, other.port)
   })
 
-  test('is given five seconds to connect, and for each answer', async (t) => {
+  test('has five seconds to connect, and five for each answer', async (t) => {
     const broker = await scripted(t)
     const open = t.mock.method(BrokerConnection, 'open')
     const cluster = new Cluster({ brokers: [broker.name], topic: 'poke-topic', clientId: 'test' })
@@ -181,7 +181,7 @@ describe('a broker', () => {
     )
   })
 
-  test('whose answer makes no sense is asked again on another connection', async (t) => {
+  test('whose answer cannot be decoded is asked again on another connection', async (t) => {
     const broker = await scripted(t)
     const good = broker.answers.get(METADATA)
     broker.answers.set(METADATA, () => metadata('x', TOPIC_ID, [], []).appendInt32(-1, false))
@@ -191,7 +191,7 @@ describe('a broker', () => {
     assert.ok(await cluster.topic())
   })
 
-  test('is let go at once, also while it is waited for', async (t) => {
+  test('is disconnected at once, even while a request is under way', async (t) => {
     const broker = await scripted(t)
     broker.answers.set(METADATA, () => null)
     const cluster = clusterOf(t, [broker.name])
@@ -219,7 +219,7 @@ describe('the group’s offsets', () => {
     return broker
   }
 
-  test('are written under the member’s id and generation: without them the coordinator refuses', async (t) => {
+  test('are committed with the member’s id and generation, which the coordinator checks', async (t) => {
     const broker = await coordinated(t)
     const asked: unknown[] = []
     let errorCode = 0
@@ -242,10 +242,10 @@ describe('the group’s offsets', () => {
     const cluster = clusterOf(t, [broker.name])
     assert.equal(await cluster.commitOffsets(member, positions, ['whose']), true)
     assert.deepEqual(asked, [{ groupId: 'group', generationId: 7, memberId: 'member-1', topics: [['poke-topic', [[0, 12, 3, 'whose']]]] }])
-    // ILLEGAL_GENERATION: it is somebody else's by now.
+    // ILLEGAL_GENERATION: the group has rebalanced.
     errorCode = 22
     assert.equal(await cluster.commitOffsets(member, positions, ['whose']), false)
-    // OFFSET_METADATA_TOO_LARGE: brokers may be set to take less than 4096 bytes.
+    // OFFSET_METADATA_TOO_LARGE: a broker can be configured to accept less than 4096 bytes.
     errorCode = 12
     asked.length = 0
     await assert.rejects(cluster.commitOffsets(member, positions, ['long', 'short', '']), /OFFSET_METADATA_TOO_LARGE/)
@@ -255,7 +255,7 @@ describe('the group’s offsets', () => {
     )
   })
 
-  test('are known for the partitions that have one', async (t) => {
+  test('are returned for the partitions that have one', async (t) => {
     const broker = await coordinated(t)
     const offsets: [partition: number, offset: bigint][] = [
       [0, 600n],
@@ -286,7 +286,7 @@ describe('the group’s offsets', () => {
 })
 
 describe('an address that a broker names', () => {
-  /** A port of this machine where nobody listens. */
+  /** A port of this machine that is not open. */
   async function deadPort(): Promise<number> {
     const server = createServer().listen(0, '127.0.0.1')
     await once(server, 'listening')
@@ -296,7 +296,7 @@ describe('an address that a broker names', () => {
     return port
   }
 
-  test('and that leads nowhere is told with the one that answered, and the setting to correct', async (t) => {
+  test('and that cannot be reached is reported with the broker that answered, and the setting to correct', async (t) => {
     const broker = await scripted(t)
     const port = await deadPort()
     broker.answers.set(METADATA, () => metadata('poke-topic', TOPIC_ID, [{ node: 1, port }], [{ leader: 1, leaderEpoch: 7 }]))
@@ -307,7 +307,7 @@ describe('an address that a broker names', () => {
     await assert.rejects(cluster.fetchVersion(1), isA('unreachable', new RegExp(words)))
   })
 
-  test('is none of its making where it is one of the settings', async (t) => {
+  test('and that is also configured is reported like any broker that cannot be reached', async (t) => {
     const broker = await scripted(t)
     const port = await deadPort()
     broker.answers.set(METADATA, () => metadata('poke-topic', TOPIC_ID, [{ node: 1, port }], [{ leader: 1, leaderEpoch: 7 }]))

@@ -1,4 +1,4 @@
-/** Connections to fetch by, against a broker that says exactly what a test wants it to say. */
+/** Connections for fetching, to a broker that sends exactly what a test wants. */
 import assert from 'node:assert/strict'
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import { type TestContext, test } from 'node:test'
@@ -17,11 +17,11 @@ interface Request {
   readonly apiVersion: number
   readonly correlation: number
   readonly clientId: string
-  /** Everything behind the head. */
+  /** The bytes behind the head. */
   readonly body: Buffer
 }
 
-/** A broker at a free port. @param answer told of each request; writes what it likes to the socket */
+/** A broker at a free port. @param answer called with each request; writes any bytes to the socket */
 async function brokerOf(t: TestContext, answer: (request: Request, socket: Socket) => void, server: Server = createServer()) {
   const sockets = new Set<Socket>()
   server.on(server.listenerCount('tlsClientError') > 0 ? 'secureConnection' : 'connection', (socket: Socket) => {
@@ -56,7 +56,7 @@ function requestIn(frame: Buffer): Request {
   }
 }
 
-/** An answer on the wire. @param tags as in every head since flexible versions */
+/** The bytes of an answer. @param tags the tagged fields that every head of a flexible version has */
 function answerTo({ correlation }: Request, body: Buffer, tags = true): Buffer {
   const head = Buffer.alloc(tags ? 9 : 8)
   head.writeInt32BE(head.length - 4 + body.length, 0)
@@ -75,14 +75,14 @@ function requestOf(text: string): Writer {
   return Writer.create().append(Buffer.from(text))
 }
 
-/** Bytes that tell where they are. */
+/** Bytes whose values follow from their places. */
 function pattern(length: number, seed: number): Buffer {
   const bytes = Buffer.alloc(length)
   for (let i = 0; i < length; i++) bytes[i] = i * 7 + (i >>> 8) + seed
   return bytes
 }
 
-test('asks with the head of a flexible version, and gives the body of the answer', async (t) => {
+test('sends the head of a flexible version, and returns the body of the answer', async (t) => {
   let asked: Request | undefined
   const address = await brokerOf(t, (request, socket) => {
     asked = request
@@ -97,7 +97,7 @@ test('asks with the head of a flexible version, and gives the body of the answer
   )
 })
 
-test('an answer stays whole while the next one arrives, whatever pieces they come in and however large they are', async (t) => {
+test('an answer stays valid while the next one arrives, whatever their sizes and chunks', async (t) => {
   const sizes = [10, 300 * KIB, 64 * KIB - 9, 64 * KIB - 8, 64 * KIB, 5, 900 * KIB, 200 * KIB, 1, 0]
   const address = await brokerOf(t, (request, socket) => {
     const bytes = answerTo(request, pattern(sizes[request.correlation] as number, request.correlation))
@@ -114,7 +114,7 @@ test('an answer stays whole while the next one arrives, whatever pieces they com
   }
 })
 
-test('memory that one uncommonly large answer took is let go', async (t) => {
+test('the buffer of one unusually large answer is freed', async (t) => {
   const sizes = [2000 * KIB, 10, 10, 10]
   const address = await brokerOf(t, (request, socket) => {
     socket.write(answerTo(request, Buffer.alloc(sizes[request.correlation] as number)))
@@ -126,7 +126,7 @@ test('memory that one uncommonly large answer took is let go', async (t) => {
   assert.deepEqual(memory.slice(1), [64, 64, 64])
 })
 
-test('of an answer longer than is taken the beginning is kept, and what follows it is received as before', async (t) => {
+test('only the beginning of an answer above the limit is kept, and the next answer is received as usual', async (t) => {
   const sizes = [10, 3000 * KIB, 400 * KIB, 320 * KIB - 9, 2000 * KIB + 1, 20]
   const address = await brokerOf(t, (request, socket) => {
     socket.write(answerTo(request, pattern(sizes[request.correlation] as number, request.correlation)))
@@ -134,7 +134,7 @@ test('of an answer longer than is taken the beginning is kept, and what follows 
   const connection = await connectionTo(t, address, { mostBytes: 500 * KIB })
   for (const [index, size] of sizes.entries()) {
     const answer = await connection.ask(FETCH, 17, requestOf(''))
-    // 256 KiB are common here, and 64 KiB around them.
+    // 256 KiB of records are usual here, and there is room for 64 KiB beside them.
     const kept = size > 500 * KIB ? 320 * KIB - 9 : size
     assert.deepEqual([answer.length, connection.missing], [kept, size - kept])
     assert.ok(answer.equals(pattern(size, index).subarray(0, kept)))
@@ -148,7 +148,7 @@ for (const [what, bytes] of [
   ['of a negative size', () => Buffer.from([0xff, 0xff, 0xff, 0xfe, 0, 0, 0, 0])],
   ['too short for a head', () => Buffer.from([0, 0, 0, 4, 0, 0, 0, 0])],
 ] as const) {
-  test(`an answer ${what} is refused, and the connection is not used again`, async (t) => {
+  test(`an answer ${what} is refused, and the connection cannot be used again`, async (t) => {
     const address = await brokerOf(t, (request, socket) => void socket.write(bytes(request)))
     const connection = await connectionTo(t, address)
     const refused = (error: unknown) => error instanceof KafkaError && error.kind === 'bad-response'
@@ -158,7 +158,7 @@ for (const [what, bytes] of [
   })
 }
 
-test('a broker that goes away in the middle of an answer, and one that is not there, are network errors', async (t) => {
+test('a broker that closes the connection within an answer, and one that does not listen, cause network errors', async (t) => {
   const address = await brokerOf(t, (request, socket) => socket.end(answerTo(request, Buffer.alloc(100)).subarray(0, 50)))
   const connection = await connectionTo(t, address)
   await assert.rejects(connection.ask(FETCH, 17, requestOf('')), NetworkError)
@@ -169,7 +169,7 @@ test('a broker that goes away in the middle of an answer, and one that is not th
   await assert.rejects(connectionTo(t, { host: '127.0.0.1', port }), NetworkError)
 })
 
-test('closing rejects the request under way; giving up while connecting does too', async (t) => {
+test('closing rejects the request under way, and aborting rejects the attempt to connect', async (t) => {
   const asked = Promise.withResolvers<void>()
   const address = await brokerOf(t, () => asked.resolve())
   const connection = await connectionTo(t, address)
@@ -188,7 +188,7 @@ test('closing rejects the request under way; giving up while connecting does too
   await assert.rejects(opening, why)
 })
 
-/** A broker that lets ash in with one password. @param lifetime of a login, in ms; 0: it does not end */
+/** A broker with the user ash. @param lifetime of a login, in ms; 0: it does not expire */
 function bouncer(password: string, lifetime: number, log: string[]) {
   return (request: Request, socket: Socket) => {
     if (request.apiKey === SASL_HANDSHAKE) {
@@ -208,7 +208,7 @@ function bouncer(password: string, lifetime: number, log: string[]) {
   }
 }
 
-test('logs in before anything is asked, and again before the login ends', async (t) => {
+test('logs in before the first request, and again before the login expires', async (t) => {
   const log: string[] = []
   const address = await brokerOf(t, bouncer('hunter2', 100, log))
   const sasl = { mechanism: 'PLAIN', username: 'ash', password: () => 'hunter2' } as const
@@ -228,8 +228,8 @@ test('a refused login is an authentication error that names the broker', async (
   )
 })
 
-test('receives over TLS in the same way, and names the host that it wants', async (t) => {
-  // A key known to both takes the place of certificates.
+test('receives over TLS in the same way, and sends the server name', async (t) => {
+  // A pre-shared key is used in place of certificates.
   const psk = Buffer.from('thunderbolt')
   const shared = { ciphers: 'PSK', maxVersion: 'TLSv1.2' } as const
   const names: unknown[] = []

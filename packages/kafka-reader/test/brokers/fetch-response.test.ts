@@ -1,4 +1,4 @@
-/** Requests and responses of Fetch, as far as they can be seen without a broker. */
+/** Encoding Fetch requests and decoding Fetch responses, without a broker. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
@@ -7,7 +7,7 @@ import { fetchBody } from '../fake-broker.ts'
 
 const id = '0a1b2c3d-4e5f-4a6b-8c7d-0e1f2a3b4c5d'
 
-test('a response is read with everything in it, and records stay where they are', () => {
+test('a response is decoded with all its fields, and its records are not copied', () => {
   const records = Buffer.from('records, as they are')
   const bytes = fetchBody(id, [
     { partition: 7, highWatermark: 2 ** 40, lastStableOffset: 12, logStartOffset: 3, records, preferredReadReplica: 4 },
@@ -36,11 +36,11 @@ test('a response is read with everything in it, and records stay where they are'
   assert.equal(second.aborted.restart().covers(0, 1, 9), false)
 })
 
-test('an error of the whole response is told', () => {
+test('an error of the whole response is returned', () => {
   assert.equal(readFetchResponse(fetchBody(id, [], 70)).errorCode, 70)
 })
 
-test('a response that ends anywhere too early is an error, and damage is one or changes what is said, but neither hangs', () => {
+test('a truncated response throws a RangeError; a damaged one throws it or decodes to other values, and never hangs', () => {
   const bytes = fetchBody(id, [
     { partition: 0, records: Buffer.from('abc'), aborted: [{ producerId: 1n, firstOffset: 2 }] },
     { partition: 1, diverging: { epoch: 1, endOffset: 1 } },
@@ -60,7 +60,7 @@ test('a response that ends anywhere too early is an error, and damage is one or 
   )
 })
 
-test('a response whose end was not taken from the connection shows its records as far as they go', () => {
+test('a response of which the connection kept only the beginning has the records up to there', () => {
   const records = Buffer.from('records, as they are')
   const bytes = fetchBody(id, [{ partition: 7 }, { partition: 8, records }, { partition: 9 }])
   const [, whole] = readFetchResponse(bytes).topics.get(id) ?? []
@@ -77,7 +77,7 @@ test('a response whose end was not taken from the connection shows its records a
   }
 })
 
-test('a request is written for every version that is known, and says replica −1 where it has one', () => {
+test('a request is encoded in every supported version, with replica −1 in those that have the field', () => {
   const requested = [{ partition: 3, currentLeaderEpoch: 2, offset: 2 ** 40, lastEpoch: 1 }]
   const sizes = new Map<number, number>()
   for (let version = OLDEST_FETCH; version <= NEWEST_FETCH; version++) {

@@ -1,4 +1,4 @@
-/** The watch over the ends of the logs: every leader is asked, and none keeps the others from being heard. */
+/** The watch over the ends of the logs asks every leader, and a slow one does not delay the others. */
 import assert from 'node:assert/strict'
 import { describe, type TestContext, test } from 'node:test'
 import { systemClock } from '@poke-api-pipeline/service-kit'
@@ -7,7 +7,7 @@ import { LogWatch } from '../../src/brokers/log-watch.ts'
 
 const BOUNDS: LogBounds = { start: 1, end: 9, stableEnd: 8 }
 
-/** Partitions 0 and 1 of leader 1, partition 2 of leader 2, and partition 3 of nobody; each look waits until the test says so. */
+/** Broker 1 leads partitions 0 and 1, broker 2 leads partition 2, partition 3 has no leader. Each poll waits until the test says so. */
 function watch(t: TestContext, endsOf: (node: number, leaders: ReadonlyMap<number, Leader>) => Promise<ReadonlyMap<number, LogBounds>>) {
   const told: string[] = []
   const state = { refreshes: 0, topicId: 'a', next: () => {} }
@@ -54,7 +54,7 @@ const turns = async () => {
 }
 
 describe('the watch over the ends of the logs', () => {
-  test('asks each leader for its partitions, and says of which nothing is known', async (t) => {
+  test('asks each leader for its partitions, and reports partitions without a leader as unknown', async (t) => {
     const asked: string[] = []
     const { told, state } = watch(t, async (node, leaders) => {
       asked.push(`${node}: ${[...leaders.keys()]}`)
@@ -63,10 +63,10 @@ describe('the watch over the ends of the logs', () => {
     await turns()
     assert.deepEqual(asked, ['1: 0,1', '2: 2'])
     assert.deepEqual(told.sort(), ['a 0/4: 9', 'a 1/4: 9', 'a 2/4: 9', 'a 3/4: ?'])
-    assert.equal(state.refreshes, 1, 'nobody leads partition 3')
+    assert.equal(state.refreshes, 1, 'partition 3 has no leader')
   })
 
-  test('a leader that fails or refuses a partition is not known of, and the topic is looked at anew', async (t) => {
+  test('reports a partition as unknown if its leader fails or refuses it, and requests a refresh of the metadata', async (t) => {
     const { told, state, look } = watch(t, async (node) => {
       if (node === 2) throw new Error('away')
       return new Map([[1, BOUNDS]])
@@ -78,7 +78,7 @@ describe('the watch over the ends of the logs', () => {
     assert.equal(told.length, 4, 'they are asked again')
   })
 
-  test('a leader that hangs is not asked twice, and the others are', async (t) => {
+  test('does not ask a leader again while it has not answered, but asks the others', async (t) => {
     const hanging = Promise.withResolvers<ReadonlyMap<number, LogBounds>>()
     let asked = 0
     const { told, look } = watch(t, async (node) => {
@@ -99,7 +99,7 @@ describe('the watch over the ends of the logs', () => {
     assert.equal(asked, 2)
   })
 
-  test('what was asked of a topic that was made again meanwhile is not told', async (t) => {
+  test('drops an answer about a topic that was created again meanwhile', async (t) => {
     const answer = Promise.withResolvers<ReadonlyMap<number, LogBounds>>()
     const { told, state } = watch(t, () => answer.promise)
     await turns()

@@ -8,7 +8,7 @@ import { KafkaError } from '../../src/errors.ts'
 
 const topicOf = (...nodes: number[]): Topic => ({ topicId: 'id', partitions: nodes.map((node) => ({ node, leaderEpoch: 0 })) })
 
-/** A watch whose looks answer with what is laid down, in order, the last one for ever; waits last until the test says so. */
+/** A watch that gets the given answers in order, the last one for ever. Its waits end when the test says so. */
 function watch(...looks: (Topic | null | KafkaError)[]) {
   const told: string[] = []
   const waits: { readonly ms: number; readonly end: () => void }[] = []
@@ -44,7 +44,7 @@ const turns = async (count = 20) => {
 }
 
 describe('the watch over a topic', () => {
-  test('waits for it, and says so once', async () => {
+  test('waits for the topic and reports that once', async () => {
     const { topics, told, waits, state } = watch(new KafkaError('unreachable', 'nobody there'), null, null, topicOf(1))
     const found = topics.found(new AbortController().signal)
     for (let look = 1; look < 4; look++) {
@@ -58,7 +58,7 @@ describe('the watch over a topic', () => {
     assert.deepEqual(topics.leaderOf(5), { node: -1, leaderEpoch: -1 })
   })
 
-  test('ends where waiting does not help', async () => {
+  test('ends if waiting cannot help', async () => {
     const { topics } = watch(new KafkaError('not-authorised', 'no'))
     await assert.rejects(topics.found(new AbortController().signal), /no/)
   })
@@ -81,7 +81,7 @@ describe('the watch over a topic', () => {
     assert.deepEqual(pauses.slice(0, 4), [25, 50, 100, 200])
     assert.equal(pauses.at(-1), 2500)
     assert.equal(seen.length, 12)
-    // A look at its usual time ends the haste.
+    // A poll at its usual time resets the delay.
     waits.at(-1)?.end()
     await turns()
     topics.requestRefresh()
@@ -92,7 +92,7 @@ describe('the watch over a topic', () => {
     assert.equal(state.looks, 14)
   })
 
-  test('tells of partitions without a leader until they have one, and looks again by itself', async () => {
+  test('reports partitions without a leader until they have one, and polls again by itself', async () => {
     const { topics, told, waits } = watch(topicOf(1, -1, -1), topicOf(1, 2, -1), topicOf(1, 2, 3))
     const stop = new AbortController()
     await topics.found(stop.signal)
@@ -109,7 +109,7 @@ describe('the watch over a topic', () => {
     await running
   })
 
-  test('keeps what it knows while the topic is gone, and tells when it is back under another id', async () => {
+  test('keeps the last metadata while the topic does not exist, and reports when it exists again under another id', async () => {
     const { topics, told, waits } = watch(topicOf(1), null, null, { ...topicOf(2), topicId: 'new' })
     const stop = new AbortController()
     await topics.found(stop.signal)
@@ -128,7 +128,7 @@ describe('the watch over a topic', () => {
     await running
   })
 
-  test('polls every ten seconds without a request, and notices that compaction was switched on', async () => {
+  test('polls every ten seconds without a request, and notices when compaction is switched on', async () => {
     const { topics, waits, state } = watch(topicOf(1))
     const stop = new AbortController()
     await topics.found(stop.signal)

@@ -146,7 +146,7 @@ describe('a classic group', () => {
     const { pollWith, seen } = watch()
     const settled = [classic('me', [0, 2]), classic('m2', [1])]
     await pollWith({ members: settled })
-    // One of ours has joined since: it has told nobody yet who it is.
+    // An instance of this service has joined meanwhile. It has not committed any metadata yet.
     const members = [silent('me'), silent('m2'), silent('m3', 'poke-api-consumer'), silent('java')]
     for (let i = 0; i < 4; i++) assert.deepEqual(await pollWith({ members, isStable: false }), NOTHING_WRONG)
     const view = await pollWith({ members, isStable: false })

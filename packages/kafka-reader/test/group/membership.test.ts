@@ -1,4 +1,4 @@
-/** Membership of the group, thrown away and begun anew at the first sign of trouble, against a coordinator that a test has scripted. */
+/** Membership of the group, which is ended and begun again after each failure, with a scripted coordinator. */
 import assert from 'node:assert/strict'
 import { describe, type TestContext, test } from 'node:test'
 import { Reader, Writer } from '@platformatic/kafka'
@@ -18,25 +18,25 @@ const STORE = '00000000-0000-4000-8000-000000000001'
 interface Join {
   readonly sessionTimeout: number
   readonly rebalanceTimeout: number
-  /** Empty: a new member. */
+  /** The member id; empty: a new member. */
   readonly memberId: string
-  /** Whether it says which store it counts into. */
+  /** Whether its metadata names a store. */
   readonly saysStore: boolean
 }
 
-/** A group that lets everybody in, alone. What else it answers a test decides. */
+/** A coordinator that accepts every member, each alone in the group. The test decides on its other answers. */
 async function groupOf(t: TestContext) {
   const broker = await ScriptedBroker.start()
   t.after(() => broker.stop())
   broker.understands([METADATA, 0, 12], [FIND_COORDINATOR, 4, 4], [JOIN, 9, 9], [HEARTBEAT, 4, 4], [LEAVE, 5, 5], [SYNC, 5, 5])
   const joins: Join[] = []
-  /** Whom the group takes for its leader; null: whoever joins. */
+  /** The id of the leader; null: the member that joins. */
   const group: {
     leader: string | null
     handedOut: Buffer
-    /** What other members say of themselves. */
+    /** The metadata of other members. */
     others: readonly Buffer[]
-    /** In place of what the leader hands out. */
+    /** The assignment, in place of the one that the leader sent. */
     handsOut: Buffer | null
   } = { leader: null, handedOut: Buffer.alloc(0), others: [], handsOut: null }
   let changed: PromiseWithResolvers<void> = Promise.withResolvers()
@@ -120,7 +120,7 @@ function refusedJoin(): Writer {
     .appendTaggedFields()
 }
 
-/** A request behind its head. */
+/** The body of a request. */
 function bodyOf(request: Buffer): Reader {
   const reader = Reader.from(request)
   reader.skip(8)
@@ -190,7 +190,7 @@ function member(
   return { membership, assigned, lost, waits, leave }
 }
 
-/** Tests here wait for what is to happen. */
+/** A test fails if a condition that it waits for does not come true within this time. */
 const LIMIT = { timeout: 30_000 }
 
 describe('a member', () => {
@@ -234,7 +234,7 @@ describe('a member', () => {
     })
   }
 
-  test('refuses each transition of its state that is not drawn, with both states in the message', () => {
+  test('refuses each transition that is not listed, with both states in the message', () => {
     const states = Object.keys(MEMBERSHIP_TRANSITIONS) as MembershipState[]
     for (const from of states)
       for (const to of states) {
@@ -303,7 +303,7 @@ describe('a member', () => {
     const confirmed = membership.confirmed().then(() => {
       isConfirmed = true
     })
-    // No answer can come between.
+    // No answer can arrive between these lines.
     for (let i = 0; i < 10; i++) await Promise.resolve()
     assert.equal(isConfirmed, false)
     await confirmed
@@ -330,7 +330,7 @@ describe('a member', () => {
     async (t) => {
       const group = await groupOf(t)
       group.broker.answers.set(HEARTBEAT, () => null)
-      // One that does not answer takes nobody's leave either, so that a client that is used again would still know who it was.
+      // A coordinator that does not answer does not confirm LeaveGroup either, so a client that is used again would keep its member id.
       group.broker.answers.set(LEAVE, () => null)
       const { assigned, lost, waits } = member(t, group, { sessionTimeout: 300 })
       await group.until(() => assigned.length >= 3)
@@ -351,7 +351,7 @@ describe('a member', () => {
     group.broker.answers.set(JOIN, (request) => (++asked === 1 ? null : (join?.(request) ?? null)))
     const { assigned, lost } = member(t, group, { sessionTimeout: 300 })
     await group.until(() => assigned.length === 1)
-    // Without a time-out of each request this would take until the membership as a whole is given up.
+    // Without a time-out for each request this would take until the deadline of the whole membership.
     assert.deepEqual([assigned, lost, asked], [[[0, 1]], [], 2])
   })
 

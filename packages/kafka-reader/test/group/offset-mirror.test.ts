@@ -1,4 +1,4 @@
-/** The mirror of positions in the Kafka group: only what moved, only while this is a member, and never in anybody's way. */
+/** Copies of the positions are committed to the group only if they have moved and while this instance is a member. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { systemClock } from '@poke-api-pipeline/service-kit'

@@ -10,7 +10,7 @@ const [A, B] = ['00000000-0000-4000-8000-00000000000a', '0123456789abcdef0123456
 const TOPICS = new Map([['poke-topic', { id: '', partitions: [], partitionsCount: 3, lastUpdate: 0 }]])
 const METADATA = { id: '', controllerId: -1, lastUpdate: 0, brokers: new Map(), topics: TOPICS } as ClusterMetadata
 
-/** The first member leads. */
+/** Assigns partitions. The first member is the leader. */
 function assign(wasFirst: boolean, ...stores: (string | null)[]) {
   const refused: KafkaError[] = []
   const members = new Map<string, ExtendedGroupProtocolSubscription>(

@@ -1,4 +1,4 @@
-/** Every codec: what was compressed comes back, and nothing that is malformed, endless or bigger than allowed does any harm. */
+/** Every codec decompresses to the original bytes, and refuses bytes that are malformed, endless or larger than allowed. */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
@@ -8,7 +8,7 @@ import { CODECS, compress } from '../../testing/batch-builder.ts'
 const BOUND = 1 << 20
 const decompressor = new Decompressor(BOUND)
 
-/** Bytes that compress in many ways: literals, repeats near and far, runs. */
+/** Bytes that use every kind of compression: literals, repeats near and far, runs. */
 const compressible = fc
   .array(
     fc.oneof(
@@ -22,7 +22,7 @@ const compressible = fc
   )
   .map((parts): Buffer => Buffer.concat(parts))
 
-/** The blocks of snappy-java, which the reference client writes. */
+/** The block format of snappy-java, which the Java client writes. */
 function xerial(bytes: Buffer, blockSize: number): Buffer {
   const parts: Buffer[] = [Buffer.from('82534e41505059000000000100000001', 'hex')]
   for (let at = 0; at < bytes.length; at += blockSize) {
@@ -100,7 +100,7 @@ describe('decompression', () => {
     assert.equal(new Decompressor(whole.length - 1).decompress(3, frame), TOO_LARGE)
   })
 
-  test('snappy in the blocks of the reference client is read', () => {
+  test('snappy in the blocks of the Java client is read', () => {
     fc.assert(
       fc.property(compressible, fc.integer({ min: 1, max: 40_000 }), (bytes, blockSize) => {
         assert.deepEqual(decompressor.decompress(2, xerial(bytes, blockSize)), Buffer.from(bytes))

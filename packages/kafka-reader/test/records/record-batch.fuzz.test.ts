@@ -1,4 +1,4 @@
-/** The cursor against a plain model of what was written, on random batches; and against random damage to their bytes. */
+/** Compares the cursor with a simple model on random batches, and damages their bytes at random. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
@@ -53,13 +53,13 @@ interface Log {
   readonly starts: number[]
   readonly records: SeenRecord[]
   readonly nextOffset: number
-  /** Each batch with the first offset of it, and the one after it. */
+  /** Each batch with its first offset and the offset after it. */
   readonly parts: readonly { readonly bytes: Buffer; readonly start: number; readonly end: number }[]
   /** Offsets of control batches. */
   readonly markers: readonly number[]
 }
 
-/** Lays batches one behind the other, and says what is to be seen of them. */
+/** Joins batches to the bytes of a log. @returns them with the records that a reader must see */
 function logOf(batches: readonly (typeof batch extends fc.Arbitrary<infer T> ? T : never)[]): Log {
   const parts: Buffer[] = []
   const starts: number[] = []
@@ -134,7 +134,7 @@ test('every record that was written is read, with the same content', () => {
   )
 })
 
-/** Ranges of the offsets in [from, to) that nothing takes, each as long as it can be within a batch or between two. */
+/** The ranges of missing offsets in [from, to), each within one batch or between two. */
 function holesOf(taken: ReadonlySet<number>, ends: ReadonlySet<number>, from: number, to: number): [number, number][] {
   const holes: [number, number][] = []
   for (let offset = from; offset < to; offset++) {
@@ -152,7 +152,7 @@ test('exactly the offsets without records are reported', () => {
   const passing = newCursor(1 << 20, 64, (from, to) => passed.push([from, to]))
   fc.assert(
     fc.property(logs, fc.nat(20), fc.array(fc.boolean(), { minLength: 5, maxLength: 5 }), ({ parts, records, markers }, from, left) => {
-      // Whole batches are missing too, as compaction removes them; the last one never is.
+      // Whole batches are missing, too, as after compaction. Compaction never removes the last one.
       const kept = parts.filter((_, i) => left[i % left.length] || i === parts.length - 1)
       const inKept = ({ offset }: { readonly offset: number }) => kept.some(({ start, end }) => offset >= start && offset < end)
       const there = records.filter(inKept)
@@ -161,7 +161,7 @@ test('exactly the offsets without records are reported', () => {
       const seen = there.filter(({ offset }) => offset >= fetchOffset)
       const bytes = Buffer.concat(kept.map((part) => part.bytes))
       const taken = new Set([...there, ...markers.map((offset) => ({ offset })).filter(inKept)].map(({ offset }) => offset))
-      // A hole between two batches is one; one within a batch begins anew at its base.
+      // Missing offsets between batches and at the start of the next batch are two ranges.
       const ends = new Set(kept.flatMap((part) => [part.start, part.end]))
       const holes = holesOf(taken, ends, fetchOffset, end)
 
@@ -240,7 +240,7 @@ test('damage never shows a record that was not written, never throws and never h
       for (const { at, byte } of changes) if (damaged.length > 0) damaged[at % damaged.length] = byte
       const seen = walk(damaged, {}, cursor)
       assert.ok(seen.nextOffset >= 0)
-      // Offset and epoch stand outside the checksum; everything else of a record is what was written, in its order.
+      // The checksum does not cover offset and epoch. Everything else must be as it was written, in the same order.
       const contents = ({ offset: _, leaderEpoch: __, ...rest }: SeenRecord) => JSON.stringify(rest)
       const written = records.map(contents)
       let from = 0
@@ -261,7 +261,7 @@ test('damage under a valid checksum is found, or read as a record, but never thr
     fc.property(batch, fc.array(change, { minLength: 1, maxLength: 4 }), (one, changes) => {
       const { bytes } = logOf([{ ...one, producer: null }])
       for (const { at, byte } of changes) bytes[21 + (at % (bytes.length - 21))] = byte
-      // Control batches show nothing, and prove nothing here.
+      // Control batches show no records, so there is nothing to compare.
       bytes.writeInt16BE(bytes.readInt16BE(21) & ~CONTROL, 21)
       const seen = walk(seal(bytes), {}, cursor)
       if (seen.corrupt !== null) assert.deepEqual([seen.records, seen.nextOffset], [[], 0])
@@ -270,7 +270,7 @@ test('damage under a valid checksum is found, or read as a record, but never thr
   )
 })
 
-/** Leaves out the batches that end before an offset. */
+/** The batches that do not end before an offset. */
 function skipTo(bytes: Buffer, offset: number): Buffer {
   let at = 0
   while (Number(bytes.readBigInt64BE(at)) + bytes.readInt32BE(at + 23) < offset) at += 12 + bytes.readInt32BE(at + 8)

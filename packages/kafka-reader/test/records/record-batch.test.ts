@@ -24,7 +24,7 @@ const letters = (...names: string[]): BuiltRecord[] => names.map((value) => ({ v
 
 describe('record batches', () => {
   for (const codec of CODECS) {
-    test(`written by the client library are read as they were written (${codec})`, () => {
+    test(`written by the client library are read with the same content (${codec})`, () => {
       const bytes = createRecordsBatch(
         [
           {
@@ -52,7 +52,7 @@ describe('record batches', () => {
     })
   }
 
-  test('carry offsets and leader epochs of their own', () => {
+  test('each have their own offset and leader epoch', () => {
     const bytes = Buffer.concat([
       batchOf({ baseOffset: 2 ** 40, leaderEpoch: 3, records: letters('a', 'b') }),
       batchOf({ baseOffset: 2 ** 40 + 2, leaderEpoch: 5, records: letters('c') }),
@@ -87,7 +87,7 @@ describe('record batches', () => {
     )
   })
 
-  test('keep their timestamps, however far apart; or have the one of the append', () => {
+  test('have the timestamp of each record, however far apart, or the time of the append', () => {
     const deltas = [0, 63, 64, -1, -64, -65, 8191, 8192, 2 ** 31, -(2 ** 40)]
     const records = deltas.map((timestampDelta) => ({ value: '', timestampDelta }))
     const bytes = batchOf({ baseTimestamp: 1_795_540_067_195, records })
@@ -99,7 +99,7 @@ describe('record batches', () => {
     assert.deepEqual(new Set(walk(appended).records.map(({ timestamp }) => timestamp)), new Set([77]))
   })
 
-  test('do not mind timestamps that no clock can show', () => {
+  test('can have timestamps that are not a valid date', () => {
     const records = [
       { value: 'a', timestampDelta: 2n ** 63n - 1n },
       { value: 'b', timestampDelta: -(2n ** 63n) },
@@ -107,7 +107,7 @@ describe('record batches', () => {
     assert.deepEqual(values(batchOf({ records })), ['a', 'b'])
   })
 
-  test('keep all 64 bits of their timestamps, which are added as the reference client does', () => {
+  test('have timestamps exact to 64 bits, with the same overflow as in the Java client', () => {
     const [least, most] = [-(2n ** 63n), 2n ** 63n - 1n]
     const times = [0n, -1n, 1_764_353_000_123_456_789n, -9_000_000_000_000_000_000n, 2n ** 53n + 1n, most, least]
     const seen = walk(batchOf({ records: times.map((timestampDelta) => ({ value: '', timestampDelta })) })).records
@@ -129,7 +129,7 @@ describe('record batches', () => {
     }
   })
 
-  test('of more records than are kept at a time show all of them', () => {
+  test('with more records than there are rows show all of them', () => {
     for (const codec of ['none', 'lz4'] as const) {
       const records = Array.from({ length: 40_000 }, (_, i) => ({ value: String(i), headers: eventHeaders(i) }))
       const { records: seen, nextOffset } = walk(batchOf({ records, codec }), { fetchOffset: 20_000, maxBatchBytes: 1 << 26 })
@@ -141,7 +141,7 @@ describe('record batches', () => {
     }
   })
 
-  test('are read anew after each reset, whatever was read before', () => {
+  test('are read from the start after each reset, whatever was read before', () => {
     const cursor = newCursor()
     const good = batchOf({ records: letters('a', 'b') })
     assert.notEqual(walk(good.subarray(0, 70), {}, cursor).corrupt, null)
@@ -151,12 +151,12 @@ describe('record batches', () => {
 })
 
 describe('rule F2', () => {
-  test('records before the offset that was asked for are left out', () => {
+  test('records before the requested offset are not shown', () => {
     const bytes = batchOf({ baseOffset: 10, records: letters('a', 'b', 'c') })
     assert.deepEqual(values(bytes, { fetchOffset: 12 }), ['c'])
   })
 
-  test('the position after a batch is behind its last offset, with holes in it, between batches, and at its end', () => {
+  test('the position after a batch follows its last offset, even if offsets are missing in it, before it or at its end', () => {
     const bytes = Buffer.concat([
       batchOf({
         baseOffset: 10,
@@ -173,12 +173,12 @@ describe('rule F2', () => {
     assert.equal(walk(bytes, { fetchOffset: 8 }).nextOffset, 35)
   })
 
-  test('a batch that compaction has emptied is passed, of whichever codec it was', () => {
+  test('a batch of which compaction removed all records is skipped, whatever its codec', () => {
     const bytes = batchOf({ lastOffsetDelta: 4, records: [], codec: 'zstd', compressed: Buffer.alloc(0) })
     assert.deepEqual(walk(bytes), { records: [], nextOffset: 5, lastLeaderEpoch: 0, corrupt: null })
   })
 
-  test('a walk that passes over nothing ends in front of offsets without a record: between batches, in one, at its end, and where it begins', () => {
+  test('without a callback the cursor stops before missing offsets: between batches, within one, at its end and at its start', () => {
     const cursor = newCursor(1 << 20, undefined, null)
     const within = [
       { value: 'a', offsetDelta: 2 },
@@ -206,7 +206,7 @@ describe('rule F2', () => {
     ])
   })
 
-  test('in a batch of more records than are kept at a time, too', () => {
+  test('the cursor stops before missing offsets in a batch with more records than there are rows, too', () => {
     const records = Array.from({ length: 40_000 }, (_, i) => ({ value: String(i), offsetDelta: i < 30_000 ? i : i + 7 }))
     const cursor = newCursor(1 << 26, undefined, null)
     const first = walk(batchOf({ records }), {}, cursor)
@@ -215,7 +215,7 @@ describe('rule F2', () => {
     assert.deepEqual([rest.records.length, rest.nextOffset, rest.corrupt], [10_000, 40_007, null])
   })
 
-  test('of an aborted transaction, and of a control batch, no record is missing', () => {
+  test('the offsets of aborted transactions and control batches are not missing', () => {
     const bytes = Buffer.concat([
       batchOf({ baseOffset: 0, producerId: 5n, attributes: TRANSACTIONAL, lastOffsetDelta: 4, records: [] }),
       marker('abort', 5n, 5),
@@ -226,7 +226,7 @@ describe('rule F2', () => {
     assert.deepEqual([seen.records.map(({ value }) => value), seen.nextOffset, seen.corrupt], [['a'], 7, null])
   })
 
-  test('a batch that is cut off is ignored, wherever it is cut', () => {
+  test('a last batch that is cut off is ignored, wherever it is cut', () => {
     const whole = batchOf({ records: letters('a') })
     const next = batchOf({ baseOffset: 1, records: letters('b') })
     for (let length = 0; length < next.length; length++) {
@@ -235,12 +235,12 @@ describe('rule F2', () => {
     }
   })
 
-  test('but a first batch that is cut off cannot be read: asked for again, it would be cut off again', () => {
+  test('a first batch that is cut off is corrupt, because fetching it again would not help', () => {
     const bytes = batchOf({ records: letters('a') })
     assert.match(walk(bytes.subarray(0, 65)).corrupt ?? '', /offset 0 is cut off after 65 bytes/)
   })
 
-  test('the position of a walk that is not finished is before the batch it is in', () => {
+  test('the position is before the present batch until the cursor leaves it', () => {
     const cursor = newCursor()
     walk(Buffer.alloc(0), {}, cursor)
     const bytes = Buffer.concat([
@@ -261,7 +261,7 @@ describe('rule F2', () => {
 })
 
 describe('pauses', () => {
-  /** Positions and offsets shown, as a counter commits them: at each pause what was shown until there. */
+  /** The position at each pause, with the offsets that were shown until then. */
   function pieces(bytes: Buffer, workBetweenPauses: number, fetchOffset = 0) {
     const cursor = newCursor(1 << 20, workBetweenPauses).reset(bytes, 0, bytes.length, fetchOffset, nothingAborted)
     const found: { readonly offsets: number[]; readonly nextOffset: number; readonly epoch: number; readonly held: number }[] = []
@@ -273,7 +273,7 @@ describe('pauses', () => {
     return found
   }
 
-  test('come between batches, and leave the position behind the batch before', () => {
+  test('between batches leave the position behind the last batch', () => {
     for (const codec of CODECS) {
       const bytes = Buffer.concat([
         batchOf({ leaderEpoch: 1, records: letters('a', 'b'), lastOffsetDelta: 3, recordCount: 2, codec }),
@@ -289,7 +289,7 @@ describe('pauses', () => {
     }
   })
 
-  test('come within a batch of very many records, and leave the position behind the last one shown', () => {
+  test('within a batch of very many records leave the position behind the last record shown', () => {
     const count = 40_000
     const batch = batchOf({ leaderEpoch: 7, records: Array.from({ length: count }, () => ({ value: 'v' })), codec: 'zstd' })
     for (const fetchOffset of [0, 5, 16_384, 20_000, count - 1]) {
@@ -304,7 +304,7 @@ describe('pauses', () => {
     }
   })
 
-  test('come not in what is fetched at once without compression, so that it costs nothing', () => {
+  test('do not happen in a usual response without compression', () => {
     const batch = batchOf({ records: Array.from({ length: 1000 }, () => ({ value: Buffer.alloc(60) })) })
     const many = Math.floor((8 << 20) / batch.length)
     const bytes = Buffer.alloc(many * batch.length)
@@ -318,7 +318,7 @@ describe('pauses', () => {
   })
 })
 
-describe('a walk that is ended at a record', () => {
+describe('a cursor that is stopped at a record', () => {
   const bytes = Buffer.concat([
     batchOf({ leaderEpoch: 1, records: letters('a', 'b'), lastOffsetDelta: 4, recordCount: 2 }),
     batchOf({ leaderEpoch: 2, baseOffset: 7, records: letters('c', 'd', 'e') }),
@@ -330,7 +330,7 @@ describe('a walk that is ended at a record', () => {
     return [cursor.nextOffset, cursor.lastLeaderEpoch]
   }
 
-  test('stands behind it, or before it: in front of a batch with the epoch of the batch before', () => {
+  test('has the position behind or before that record; before the first record of a batch, with the epoch of the batch before', () => {
     assert.deepEqual(
       [0, 1, 7, 8, 9].map((offset) => endedAt(offset, 'endBehind')),
       [
@@ -367,13 +367,13 @@ describe('rule F4', () => {
   const transactional = (producerId: bigint, baseOffset: number, ...names: string[]) =>
     batchOf({ producerId, baseOffset, attributes: TRANSACTIONAL, records: letters(...names) })
 
-  test('control batches take their place and show nothing', () => {
+  test('control batches have offsets, but show no records', () => {
     const bytes = Buffer.concat([transactional(7n, 0, 'a'), marker('commit', 7n, 1), marker('abort', 8n, 2), transactional(7n, 3, 'b')])
     const { records, nextOffset } = walk(bytes)
     assert.deepEqual([records.map(({ value }) => value), nextOffset], [['a', 'b'], 4])
   })
 
-  test('records of aborted transactions do not show, of two of the same producer one after the other neither', () => {
+  test('records of aborted transactions are not shown, not even of two in a row by the same producer', () => {
     const bytes = Buffer.concat([
       transactional(7n, 0, 'no', 'no'),
       marker('abort', 7n, 2),
@@ -389,7 +389,7 @@ describe('rule F4', () => {
     assert.deepEqual(values(bytes, { aborted }), ['yes'])
   })
 
-  test('transactions of several producers run through each other', () => {
+  test('transactions of several producers can be interleaved', () => {
     const huge = 2n ** 40n + 7n
     const bytes = Buffer.concat([
       transactional(7n, 0, 'a'),
@@ -404,12 +404,12 @@ describe('rule F4', () => {
     assert.deepEqual(values(bytes, { aborted: [{ producerId: huge, firstOffset: 1 }] }), ['a', 'not of the transaction', 'b', 'c'])
   })
 
-  test('a transaction that began before the response is known by the broker’s list', () => {
+  test('the broker’s list names an aborted transaction that began before the response', () => {
     const bytes = Buffer.concat([transactional(7n, 50, 'no'), marker('abort', 7n, 51), transactional(7n, 52, 'yes')])
     assert.deepEqual(values(bytes, { fetchOffset: 50, aborted: [{ producerId: 7n, firstOffset: 3 }] }), ['yes'])
   })
 
-  test('very many producers with an aborted transaction each are told apart in no time', () => {
+  test('very many producers with an aborted transaction each do not make reading slow', () => {
     const producers = 200_000
     const transactions = Array.from({ length: producers }, (_, i) => ({ producerHigh: i % 3, producerLow: i, firstOffset: producers - i }))
     const aborted = new AbortedTransactions(transactions).restart()
@@ -421,7 +421,7 @@ describe('rule F4', () => {
     for (let i = 0; i < producers; i += 1001) assert.equal(aborted.covers(i % 3, i, producers), i % 2 === 1)
   })
 
-  test('one that begins later does not hide what its producer committed before', () => {
+  test('an aborted transaction does not hide records that its producer committed before it', () => {
     const bytes = Buffer.concat([transactional(7n, 0, 'yes'), marker('commit', 7n, 1), transactional(7n, 2, 'no'), marker('abort', 7n, 3)])
     assert.deepEqual(values(bytes, { aborted: [{ producerId: 7n, firstOffset: 2 }] }), ['yes'])
   })
@@ -438,7 +438,7 @@ describe('rule C1', () => {
   const source = ['ev_source', '/s'] as const
   const sequence = ['ev_sequence', '0000000000000042'] as const
 
-  test('identity is our type, a source and a sequence, each exactly once, in any order', () => {
+  test('an identity is the expected type, a source and a sequence, each exactly once, in any order', () => {
     assert.deepEqual(of([type, source, sequence]), ['expected', '/s', 42])
     assert.deepEqual(of([sequence, ['x', null], source, ['ev_time', 'now'], ['ev_region', 'o'], ['traceparent', 't'], type]), [
       'expected',
@@ -448,13 +448,13 @@ describe('rule C1', () => {
     assert.deepEqual(of(eventHeaders(7)), ['expected', '/shop/test-run', 7])
   })
 
-  test('without type header a record is of another producer', () => {
+  test('the type of a record without a type header is absent', () => {
     assert.deepEqual(of([]), ['absent', null, -1])
     assert.deepEqual(of([source, sequence]), ['absent', null, -1])
     assert.deepEqual(of([['ev_typo', TYPE], source, sequence]), ['absent', null, -1])
   })
 
-  test('a type header that is not ours is somebody else’s, even beside ours', () => {
+  test('a record with another type is foreign, even if it has the expected type as well', () => {
     for (const strange of ['order.placed.v2', `${TYPE} `, '', null]) {
       assert.deepEqual(of([['ev_type', strange], source, sequence]), ['foreign', null, -1])
       assert.deepEqual(of([type, source, sequence, ['ev_type', strange]]), ['foreign', null, -1])
@@ -462,7 +462,7 @@ describe('rule C1', () => {
     }
   })
 
-  test('what is there twice, or missing, or null identifies nothing', () => {
+  test('a header that occurs twice, is missing or is null gives no identity', () => {
     for (const headers of [
       [type],
       [type, source],
@@ -495,7 +495,7 @@ describe('rule C1', () => {
     }
   })
 
-  test('a sequence is 16 digits and at most 2^53 − 1', () => {
+  test('a sequence has 16 digits and is at most 2^53 − 1', () => {
     const sequenceOf = (value: string) => of([type, source, ['ev_sequence', value]])[2]
     assert.equal(sequenceOf('0000000000000000'), 0)
     assert.equal(sequenceOf('1234567890123456'), 1234567890123456)
@@ -517,7 +517,7 @@ describe('rule C1', () => {
     }
   })
 
-  test('records that begin alike keep their own identities', () => {
+  test('records whose headers begin with the same bytes have their own identities', () => {
     const records: BuiltRecord[] = [
       { headers: eventHeaders(1, '/one') },
       { headers: eventHeaders(2, '/one') },
@@ -545,8 +545,8 @@ describe('rule C1', () => {
     )
   })
 
-  test('what a record is does not depend on the record before it, however alike they are', () => {
-    // Zeros, among which plus and minus make a difference that floating-point numbers do not see.
+  test('an identity does not depend on the record before, however similar it is', () => {
+    // Bytes that are +0 and −0 as floating-point numbers: these compare as equal although their bits differ.
     const empty = ['', ''] as const
     const headers = [...Array<typeof empty>(12).fill(empty), ...eventHeaders(42), empty]
     const before = recordBytes({ key: 'k', value: 'v', headers })
@@ -567,7 +567,7 @@ describe('rule C1', () => {
     }
   })
 
-  test('one source is one object, as long as it is in use', () => {
+  test('a source is the same object for as long as it is in use', () => {
     const cursor = newCursor()
     const seen = new Set<unknown>()
     for (const names of [
@@ -581,7 +581,7 @@ describe('rule C1', () => {
     assert.equal(seen.size, 2)
   })
 
-  test('more sources than are remembered are told apart all the same', () => {
+  test('more sources than are cached are still distinguished', () => {
     const records = Array.from({ length: 9000 }, (_, i) => ({ headers: eventHeaders(i, `/source-${i % 4500}`) }))
     for (const [i, { source: name, sequence: number }] of walk(batchOf({ records })).records.entries()) {
       assert.deepEqual([name, number], [`/source-${i % 4500}`, i])
@@ -590,7 +590,7 @@ describe('rule C1', () => {
 })
 
 describe('rule F5', () => {
-  test('every flipped bit under the checksum is found, and nothing of the batch shows', () => {
+  test('a flipped bit under the checksum is always found, and no record of the batch is shown', () => {
     const before = batchOf({ records: letters('before') })
     const batch = batchOf({ baseOffset: 1, records: [{ key: 'k', value: 'v', headers: eventHeaders(1) }] })
     for (let bit = 17 * 8; bit < batch.length * 8; bit++) {
@@ -639,14 +639,14 @@ describe('rule F5', () => {
     )
   })
 
-  test('batches that overlap are refused', () => {
+  test('batches with overlapping offsets are refused', () => {
     const bytes = Buffer.concat([batchOf({ records: letters('a', 'b') }), batchOf({ baseOffset: 1, records: letters('b', 'c') })])
     const { records, nextOffset, corrupt } = walk(bytes)
     assert.deepEqual([records.length, nextOffset], [2, 2])
     assert.match(corrupt ?? '', /offsets 1 to 2 stands where 2 is expected/)
   })
 
-  test('a malformed record refuses its whole batch, although the checksum is right', () => {
+  test('a batch with a malformed record is refused as a whole, although its checksum is right', () => {
     const good = recordBytes({ key: 'k', value: 'v', headers: [['h', 'x']] })
     const body = (...parts: Buffer[]) => {
       const bytes = Buffer.concat([Buffer.from([0]), ...parts])
@@ -684,7 +684,7 @@ describe('rule F5', () => {
     }
   })
 
-  test('an offset that is no place in a batch with holes refuses it', () => {
+  test('a batch with missing offsets is refused if a record’s offset is outside of it or does not rise', () => {
     for (const offsetDelta of [0, -1, -(2 ** 31), 5, 2 ** 31 - 1]) {
       const records = [
         { value: 'a', offsetDelta: 0 },
@@ -694,7 +694,7 @@ describe('rule F5', () => {
     }
   })
 
-  test('a record behind the last offset of its batch refuses it, so that no offset is shown twice', () => {
+  test('a batch with a record behind its last offset is refused, so that no offset is shown twice', () => {
     for (const [lastOffsetDelta, offsetDelta] of [
       [0, 0],
       [2, 2],
@@ -705,7 +705,7 @@ describe('rule F5', () => {
     }
   })
 
-  test('what brokers take without a look is read as the reference client reads it: lengths below zero are null, and places are offsets', () => {
+  test('values that brokers do not check are read as by the Java client: negative lengths are null, and offsets follow from places', () => {
     const body = (...parts: Buffer[]) => {
       const bytes = Buffer.concat([Buffer.from([0xff]), varint(0), ...parts])
       return Buffer.concat([varint(bytes.length), bytes])
@@ -738,7 +738,7 @@ describe('rule F5', () => {
     }
   })
 
-  test('bytes behind the last record, and counts that are wrong, are refused', () => {
+  test('bytes behind the last record and wrong numbers of records are refused', () => {
     const two = Buffer.concat([recordBytes({ value: 'a' }), recordBytes({ value: 'b', offsetDelta: 1 })])
     const has = (recordCount: number) => walk(batchOf({ records: [], recordBytes: two, recordCount, lastOffsetDelta: 1 })).corrupt
     assert.equal(has(2), null)
@@ -748,7 +748,7 @@ describe('rule F5', () => {
     assert.match(has(0x7fffffff) ?? '', /malformed record/)
   })
 
-  test('a record written with longer numbers than needed is read like the reference client does', () => {
+  test('numbers in more bytes than needed are read, as by the Java client', () => {
     const bytes = Buffer.concat([
       Buffer.from([0, 0x80, 0x00, 0x80, 0x80, 0x00, 0x82, 0x00]),
       Buffer.from('k'),
@@ -760,7 +760,7 @@ describe('rule F5', () => {
     assert.deepEqual([records[0]?.key, records[0]?.value, corrupt], ['k', 'v', null])
   })
 
-  test('a codec that does not exist, and bytes that do not decompress, are refused', () => {
+  test('an unknown codec and bytes that do not decompress are refused', () => {
     for (const codec of [5, 6, 7]) {
       const batch = batchOf({ records: letters('a') })
       batch.writeInt16BE(codec, 21)
@@ -774,7 +774,7 @@ describe('rule F5', () => {
     }
   })
 
-  test('a batch that is larger than is allowed, as it was sent or decompressed, is refused, and says where it ends', () => {
+  test('a batch above the limit, compressed or decompressed, is refused, and the offset after it is known', () => {
     const value = Buffer.alloc(2 << 20)
     for (const codec of CODECS) {
       const bytes = Buffer.concat([batchOf({ records: letters('a') }), batchOf({ baseOffset: 1, records: [{ value }, { value }], codec })])
@@ -792,7 +792,7 @@ describe('rule F5', () => {
     }
   })
 
-  test('a batch that was not taken whole from the connection is too large, and one that claims to be is cut off', () => {
+  test('a batch that the connection did not keep whole is too large; one that only claims such a length is cut off', () => {
     const bytes = batchOf({ baseOffset: 4, records: [{ value: Buffer.alloc(2 << 20) }] })
     const kept = 1 << 20
     const cursorOf = (missing: number) => {
@@ -808,7 +808,7 @@ describe('rule F5', () => {
     assert.deepEqual(cursorOf(0), ['corrupt', -1, `the batch at offset 4 is cut off after ${kept} bytes`])
   })
 
-  test('a damaged batch that is too large is called damaged', () => {
+  test('a batch that is damaged and too large is reported as damaged', () => {
     const bytes = batchOf({ records: [{ value: Buffer.alloc(2 << 20) }] })
     bytes.writeUInt8(1, bytes.length - 9)
     const cursor = newCursor()
@@ -816,7 +816,7 @@ describe('rule F5', () => {
     assert.equal(cursor.corruptKind, 'corrupt')
   })
 
-  test('batches before one that cannot be read are shown', () => {
+  test('batches before an unreadable one are shown', () => {
     const bad = batchOf({ baseOffset: 1, records: letters('b') })
     bad.writeUInt32BE(0, 17)
     const { records, nextOffset, corrupt } = walk(
@@ -826,7 +826,7 @@ describe('rule F5', () => {
     assert.match(corrupt ?? '', /checksum/)
   })
 
-  test('a batch that cannot be read says where it ends, if its head is to be believed', () => {
+  test('the offset after an unreadable batch is known if its head is consistent', () => {
     const before = batchOf({ records: letters('a') })
     const bad = batchOf({ baseOffset: 1, records: letters('b', 'c', 'd') })
     bad.writeUInt8((bad.at(-2) as number) ^ 1, bad.length - 2)

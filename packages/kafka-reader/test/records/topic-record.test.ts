@@ -1,4 +1,4 @@
-/** Records as objects: what they show, and that they keep it while the cursor moves on. */
+/** Records as objects: their content, which stays the same while the cursor moves on. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { recordsOf } from '../../src/records/topic-record.ts'
@@ -47,7 +47,7 @@ test('a timestamp beyond 2^53 is exact as a bigint', () => {
   }
 })
 
-test('a timestamp below 2^53 is exact, although the batch says it as a sum of numbers beyond 2^53', () => {
+test('a timestamp below 2^53 is exact, even if it is the sum of numbers beyond 2^53', () => {
   const sums = [
     [(1n << 53n) + 1n, -2n],
     [(1n << 53n) + 1n, -(1n << 53n)],

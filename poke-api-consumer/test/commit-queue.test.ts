@@ -6,6 +6,7 @@ import { FailureTracker } from '@poke-api-pipeline/service-kit'
 import { CommitQueue } from '../src/application/commit-queue.ts'
 import type { PartitionChange } from '../src/application/ports.ts'
 import type { DeadLetter } from '../src/entities/dead-letter.ts'
+import { countedResponse } from './counted-response.ts'
 import { FaultyStore } from './faulty-store.ts'
 import { RecordingObserver } from './recording-observer.ts'
 
@@ -76,11 +77,10 @@ async function setUp() {
         counted: 1,
         duplicates: 2,
       }
-      const counted = { counted: 1, duplicates: 0, deadLetters: new Map(), recent: [], newestTimestamp: 0, newestOrigin: null }
       await commits.waitForCapacity({ delta })
       const to = { offset: ++end, leaderEpoch: 0 }
       const stable = last ? end : LOG_END
-      const response = { ...counted, bytes: 1, position: end, highWatermark: stable, lastStableOffset: stable }
+      const response = countedResponse({ counted: 1, position: end, highWatermark: stable, lastStableOffset: stable })
       commits.enqueue({ firstOffset: end - 1, to, delta, responses: [response] })
     },
     async answer() {

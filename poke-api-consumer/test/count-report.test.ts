@@ -3,32 +3,17 @@ import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { type DataLoss, KafkaError, type TopicPartition } from '@poke-api-pipeline/kafka-reader'
 import { createRegistry, fanOut, Health, type Logger } from '@poke-api-pipeline/service-kit'
-import type { CountedResponse, CountObserver } from '../src/application/ports.ts'
+import type { CountObserver } from '../src/application/ports.ts'
 import { OutputFileError, StoreError } from '../src/errors.ts'
 import { CountReport } from '../src/infrastructure/count-report.ts'
 import { GroupProgress } from '../src/infrastructure/group-progress.ts'
 import { ConsumerMetrics } from '../src/infrastructure/metrics.ts'
+import { countedResponse } from './counted-response.ts'
 
 const P0: TopicPartition = { topic: 'poke-topic', topicId: 'a', partition: 0 }
 const P1: TopicPartition = { topic: 'poke-topic', topicId: 'a', partition: 1 }
 const LOSS: DataLoss = { kind: 'retention', message: '7 records are gone', from: 3, to: 10 }
 const START = { offset: 'log-start', leaderEpoch: -1 } as const
-
-function response(part: Partial<CountedResponse>): CountedResponse {
-  return {
-    counted: 0,
-    duplicates: 0,
-    deadLetters: new Map(),
-    recent: [],
-    newestTimestamp: -1,
-    newestOrigin: null,
-    bytes: 0,
-    position: 0,
-    highWatermark: 0,
-    lastStableOffset: 0,
-    ...part,
-  }
-}
 
 function setUp() {
   const said: string[] = []
@@ -46,15 +31,15 @@ function setUp() {
     progress.logEnds(P0, 2, new Map([[0, end === null || stableEnd === null ? null : { start: 0, end, stableEnd }]]))
     report.logEnds()
   }
-  const counts = (position: number) => all.counted(P0, response({ counted: 1, position }))
+  const counts = (position: number) => all.counted(P0, countedResponse({ counted: 1, position }))
   return { said, health, clock, report, all, ends, counts }
 }
 
 suite('sources with anomalies', () => {
   const MINUTE = 60_000
   const anomaly = (part: object) => {
-    const one = { source: '/run', last: 135, sequence: 100, leaps: 0, late: 0, repeats: 0, ...part }
-    return response({ anomalies: { leaps: one.leaps, late: one.late, sources: [one] } })
+    const one = { source: '/run', last: 135, sequence: 100, leaps: 0, late: 0, newDuplicates: 0, ...part }
+    return countedResponse({ anomalies: { leaps: one.leaps, late: one.late, sources: [one] } })
   }
 
   test('a leap is logged once, and is in readiness for ten minutes', async () => {
@@ -75,7 +60,7 @@ suite('sources with anomalies', () => {
 
   test('a record that was left out and never read is reported at once, with what to do', () => {
     const { said, report } = setUp()
-    report.counted(P0, anomaly({ late: 3, repeats: 3 }))
+    report.counted(P0, anomaly({ late: 3, newDuplicates: 3 }))
     assert.match(
       said.join(),
       /left out as duplicates though they were never read, because sequence 100 came after 135\. .*Restart that producer/,
@@ -84,18 +69,18 @@ suite('sources with anomalies', () => {
 
   test('new duplicates of a source are reported after five minutes in which none of its records was counted, and not before', () => {
     const { said, clock, report } = setUp()
-    for (const repeats of [1, 2, 3, 4, 5]) {
-      report.counted(P0, anomaly({ repeats, sequence: 100 + repeats }))
+    for (const newDuplicates of [1, 2, 3, 4, 5]) {
+      report.counted(P0, anomaly({ newDuplicates, sequence: 100 + newDuplicates }))
       clock.ms += MINUTE
     }
     assert.deepEqual(said, [])
     // Something of it was counted, so that it all begins anew.
-    report.counted(P0, anomaly({ repeats: 6, last: 140 }))
+    report.counted(P0, anomaly({ newDuplicates: 6, last: 140 }))
     clock.ms += 4 * MINUTE
-    report.counted(P0, anomaly({ repeats: 7, last: 140 }))
+    report.counted(P0, anomaly({ newDuplicates: 7, last: 140 }))
     assert.deepEqual(said, [])
     clock.ms += MINUTE
-    report.counted(P0, anomaly({ repeats: 8, last: 140, sequence: 130 }))
+    report.counted(P0, anomaly({ newDuplicates: 8, last: 140, sequence: 130 }))
     assert.match(
       said.join(),
       /all records of source .run have been left out as duplicates for more than 5 minutes, 8 different ones, because their sequences .now 130. are not above 140/,
@@ -104,9 +89,9 @@ suite('sources with anomalies', () => {
 
   test('a burst that is sent again, and another one later, are not reported', () => {
     const { said, clock, report } = setUp()
-    report.counted(P0, anomaly({ repeats: 500 }))
+    report.counted(P0, anomaly({ newDuplicates: 500 }))
     clock.ms += 6 * MINUTE
-    report.counted(P0, anomaly({ repeats: 9, last: 200 }))
+    report.counted(P0, anomaly({ newDuplicates: 9, last: 200 }))
     assert.deepEqual(said, [])
   })
 
@@ -129,8 +114,11 @@ suite('the report', () => {
   test('logs a summary, and nothing for a single response', () => {
     const { said, report } = setUp()
     report.opened(P0)
-    report.counted(P0, response({ counted: 5, position: 5, highWatermark: 9, lastStableOffset: 8 }))
-    report.counted(P0, response({ counted: 1, duplicates: 1, deadLetters: new Map([['not-json', 1]]), position: 8, lastStableOffset: 8 }))
+    report.counted(P0, countedResponse({ counted: 5, position: 5, highWatermark: 9, lastStableOffset: 8 }))
+    report.counted(
+      P0,
+      countedResponse({ counted: 1, duplicates: 1, deadLetters: new Map([['not-json', 1]]), position: 8, lastStableOffset: 8 }),
+    )
     assert.deepEqual(said, [])
     report.summarise()
     report.summarise()
@@ -379,7 +367,7 @@ test('every event moves its metric', async () => {
   metrics.opened(P1, { offset: 40, leaderEpoch: 1 })
   metrics.counted(
     P0,
-    response({
+    countedResponse({
       counted: 7,
       duplicates: 2,
       deadLetters: new Map([['not-json', 3]]),
@@ -390,7 +378,7 @@ test('every event moves its metric', async () => {
       newestTimestamp: 9500,
     }),
   )
-  metrics.counted(P0, response({ position: 12, newestTimestamp: 99_999 }))
+  metrics.counted(P0, countedResponse({ position: 12, newestTimestamp: 99_999 }))
   metrics.committed(P0, 0.002)
   metrics.fenced()
   metrics.stopped(P1)
@@ -457,7 +445,7 @@ test('metrics of a partition end when another instance reads it', async () => {
   const registry = createRegistry()
   const metrics = new ConsumerMetrics({ registry, progress: new GroupProgress(() => 0), timeOfDay: () => 0, anomalousSources: () => 0 })
   metrics.opened(P1, { offset: 40, leaderEpoch: 1 })
-  metrics.counted(P1, response({ position: 41, highWatermark: 50, lastStableOffset: 50 }))
+  metrics.counted(P1, countedResponse({ position: 41, highWatermark: 50, lastStableOffset: 50 }))
   metrics.closed(P1)
   const text = await registry.metrics()
   assert.doesNotMatch(text, /partition="1"/)

@@ -5,6 +5,7 @@ import type { FetchPosition } from '@poke-api-pipeline/kafka-reader'
 import fc from 'fast-check'
 import type { CountedResponse, PartitionSummary } from '../src/application/ports.ts'
 import { GroupProgress } from '../src/infrastructure/group-progress.ts'
+import { countedResponse } from './counted-response.ts'
 
 const TOPIC = { topic: 'poke-topic', topicId: 'a' }
 const P0 = { ...TOPIC, partition: 0 }
@@ -33,18 +34,7 @@ function row(counted: number, position: FetchPosition['offset'] = counted): Part
 }
 
 function response(counted: number, position: number, end = position): CountedResponse {
-  return {
-    counted,
-    duplicates: 0,
-    deadLetters: new Map(),
-    recent: [],
-    newestTimestamp: -1,
-    newestOrigin: null,
-    bytes: 0,
-    position,
-    highWatermark: end,
-    lastStableOffset: end,
-  }
+  return countedResponse({ counted, position, highWatermark: end, lastStableOffset: end })
 }
 
 describe('lag', () => {

@@ -331,7 +331,7 @@ describe('sources with anomalies (rule C2)', () => {
     assert.deepEqual(summary.anomalies, {
       leaps: 2,
       late: 0,
-      sources: [{ source: 'a', last: 7, sequence: Number.MAX_SAFE_INTEGER, leaps: 2, late: 0, repeats: 0 }],
+      sources: [{ source: 'a', last: 7, sequence: Number.MAX_SAFE_INTEGER, leaps: 2, late: 0, newDuplicates: 0 }],
     })
     const { counted, duplicates, lastSequences } = delta
     assert.deepEqual([counted, duplicates, Object.fromEntries(lastSequences)], [4, 0, { a: 7 }])
@@ -357,13 +357,13 @@ describe('sources with anomalies (rule C2)', () => {
     const tally = fresh()
     const of = (sequence: number) => ({ value: PIKACHU, source: 'a', sequence })
     const first = count(tally, of(3), of(7), of(9), of(3), of(7), of(9)).summary.anomalies
-    assert.deepEqual([first?.late, first?.sources[0]?.repeats], [0, 3])
+    assert.deepEqual([first?.late, first?.sources[0]?.newDuplicates], [0, 3])
     assert.equal(count(tally, of(7), of(9), of(7), of(9)).summary.anomalies, undefined, 'the same ones again')
     const late = count(tally, of(50), of(10), of(11)).summary.anomalies
-    assert.deepEqual(late?.sources, [{ source: 'a', last: 50, sequence: 11, leaps: 0, late: 2, repeats: 2 }])
+    assert.deepEqual(late?.sources, [{ source: 'a', last: 50, sequence: 11, leaps: 0, late: 2, newDuplicates: 2 }])
     // After the partition was opened again, the sequence before the last one is not known.
     const opened = count(fresh({ a: 50 }), of(12), of(13)).summary.anomalies
-    assert.deepEqual(opened?.sources, [{ source: 'a', last: 50, sequence: 13, leaps: 0, late: 0, repeats: 2 }])
+    assert.deepEqual(opened?.sources, [{ source: 'a', last: 50, sequence: 13, leaps: 0, late: 0, newDuplicates: 2 }])
   })
 
   test('at most 16 sources are named, and the amounts are those of all', () => {

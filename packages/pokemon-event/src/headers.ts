@@ -20,6 +20,8 @@ export const HEADER = {
   traceparent: 'traceparent',
 } as const
 
+/** Each source of `poke-api-producer` begins so; the name of the run follows. */
+export const SOURCE_PREFIX = '/poke-api-producer/'
 /** Longer sources are not recognised (rule C1). */
 export const MAX_SOURCE_BYTES = 256
 export const SEQUENCE_DIGITS = 16

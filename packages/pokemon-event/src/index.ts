@@ -15,6 +15,7 @@ export {
   MAX_LEAP,
   MAX_SOURCE_BYTES,
   SEQUENCE_DIGITS,
+  SOURCE_PREFIX,
 } from './headers.ts'
 export { type Identity, readIdentity } from './identity.ts'
 export { MAX_NAME_LENGTH, MAX_TYPES, MAX_VALUE_BYTES, TYPE_NAME } from './limits.ts'

@@ -5,7 +5,7 @@
  * checks written by hand, and a test compares them with the schema. Tools that need the schema import `pokemon-event/schema`.
  */
 import Type from 'typebox'
-import { CE_TYPE, CONTENT_TYPE, HEADER, MAX_SOURCE_BYTES, SEQUENCE_DIGITS, SPEC_VERSION } from './headers.ts'
+import { CE_TYPE, CONTENT_TYPE, HEADER, MAX_SOURCE_BYTES, SEQUENCE_DIGITS, SOURCE_PREFIX, SPEC_VERSION } from './headers.ts'
 import { MAX_NAME_LENGTH, MAX_TYPES, TYPE_NAME } from './limits.ts'
 
 const TypeNameSchema = Type.String({
@@ -47,7 +47,7 @@ export const HeadersSchema = Type.Object(
       minLength: 1,
       maxLength: MAX_SOURCE_BYTES,
       description: `Who numbers the events: one run of one producer, named by nobody else ever. At most ${MAX_SOURCE_BYTES} bytes.`,
-      examples: ['/poke-api-producer/01JDPT6Q0M8YXKZ3V5W7N9R2AB'],
+      examples: [`${SOURCE_PREFIX}01JDPT6Q0M8YXKZ3V5W7N9R2AB`],
     }),
     [HEADER.id]: Type.String({ minLength: 1, description: 'Unique within its source; the same as the sequence.' }),
     [HEADER.sequence]: Type.String({

@@ -11,11 +11,11 @@ import type {
 } from '@poke-api-pipeline/kafka-reader'
 import { BackOff, type Clock, FailureTracker, ServiceError } from '@poke-api-pipeline/service-kit'
 import { TypeCounter } from '../entities/tally.ts'
+import { CountingSession } from './counting-session.ts'
 import type { CrashHook } from './crash-points.ts'
 import { DeadLetterPublishing } from './dead-letter-publishing.ts'
 import { FairLock } from './fair-lock.ts'
 import { partitionKey } from './partition-key.ts'
-import { StoredPartitionReader } from './partition-reader.ts'
 import type {
   CommitOutcome,
   CountObserver,
@@ -59,13 +59,13 @@ export class Controller implements PartitionHandler {
   readonly #deadLetters: DeadLetterPublishing
   readonly #counter: TypeCounter
   readonly #counting = new FairLock()
-  /** How many types the store had when its counts were read last; −1: never. */
-  #typesSeen = -1
+  /** How many types the store had when its counts were read last; null: they were not read yet. */
+  #typesSeen: number | null = null
   readonly #storeFailures: FailureTracker
   /** The last offset at which bytes could not be read, by topic id and partition. */
   readonly #corruptions = new Map<string, number>()
-  /** The newest reader of each partition, by topic id and partition. */
-  readonly #readers = new Map<string, StoredPartitionReader>()
+  /** The newest session of each partition, by topic id and partition. */
+  readonly #sessions = new Map<string, CountingSession>()
   #signal: AbortSignal = AbortSignal.abort()
 
   constructor(options: ControllerOptions) {
@@ -119,7 +119,7 @@ export class Controller implements PartitionHandler {
       signal.throwIfAborted()
       const state = await this.#retry(partition, signal, async () => {
         // The limit of type names is the group's, so the types that it has counted must be known before the first record is counted.
-        if (this.#typesSeen < 0) this.#onTotals(await store.totals())
+        if (this.#typesSeen === null) this.#onTotals(await store.totals())
         return await store.open(partition)
       })
       if (state.replacedTopicId === null) {
@@ -127,12 +127,12 @@ export class Controller implements PartitionHandler {
         observer.opened(partition, state.position)
         this.#export.allow()
         this.#deadLetters.own(partition)
-        return this.#reader(partition, state, false)
+        return this.#newSession(partition, state, false)
       }
       const loss = recreation(partition, state.replacedTopicId)
       if (onDataLoss === 'stop') {
         observer.stopped(partition, loss)
-        return this.#reader(partition, state, true)
+        return this.#newSession(partition, state, true)
       }
       // Whatever the outcome, the next round shows whether the gap is recorded.
       const outcome = await this.#retry(partition, signal, () =>
@@ -149,7 +149,7 @@ export class Controller implements PartitionHandler {
     this.#counter.know(counts.keys())
   }
 
-  #reader(partition: TopicPartition, state: PartitionState, stopped: boolean): PartitionSession {
+  #newSession(partition: TopicPartition, state: PartitionState, stopped: boolean): PartitionSession {
     const { store, observer, clock, sourceMaxCount } = this.#options
     const context = {
       maxSources: 2 * sourceMaxCount,
@@ -166,18 +166,18 @@ export class Controller implements PartitionHandler {
         if (deadLetters > 0) this.#deadLetters.added(partition)
       },
       onClosed: () => {
-        // The partition was opened again since: its new reader goes on.
-        if (this.#readers.get(key) !== reader) return
-        this.#readers.delete(key)
+        // The partition was opened again since: its new session goes on.
+        if (this.#sessions.get(key) !== session) return
+        this.#sessions.delete(key)
         this.#deadLetters.disown(partition)
       },
       onLost: this.#lost.bind(this),
       isFirstCorruption: this.#isFirstCorruption.bind(this),
     }
     const key = partitionKey(partition)
-    const reader = new StoredPartitionReader(partition, state, context, stopped)
-    this.#readers.set(key, reader)
-    return reader
+    const session = new CountingSession(partition, state, context, stopped)
+    this.#sessions.set(key, session)
+    return session
   }
 
   /**
@@ -186,12 +186,14 @@ export class Controller implements PartitionHandler {
    */
   async #compareWithStore(): Promise<void> {
     const { store, observer } = this.#options
-    const idle = [...this.#readers].filter(([, reader]) => reader.isIdle).map(([key, reader]) => [key, reader, reader.position] as const)
+    const idle = [...this.#sessions]
+      .filter(([, session]) => session.isIdle)
+      .map(([key, session]) => [key, session, session.position] as const)
     const partitions = await store.partitions()
     observer.partitionsSeen(partitions)
     const stored = new Map(partitions.map((partition) => [partitionKey(partition), partition.position.offset]))
-    for (const [key, reader, position] of idle) {
-      if (reader.position === position && (stored.get(key) ?? 'log-start') !== position.offset) reader.superseded()
+    for (const [key, session, position] of idle) {
+      if (session.position === position && (stored.get(key) ?? 'log-start') !== position.offset) session.superseded()
     }
   }
 

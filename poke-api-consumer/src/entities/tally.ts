@@ -46,7 +46,10 @@ export interface CountSummary {
   readonly anomalies?: SourceAnomalies
 }
 
-/** Records whose sequences may show that a source does not number its events as it should. Sources with ordinary duplicates are among them. */
+/**
+ * Records whose sequences leap or are duplicates. A duplicate is ordinary where a producer sends an unacknowledged event again; whether it is one shows
+ * only over many responses (`AnomalousSources`), so sources with ordinary duplicates are among these.
+ */
 export interface SourceAnomalies {
   /** Records whose sequence leaps (rule C2). */
   readonly leaps: number
@@ -56,6 +59,7 @@ export interface SourceAnomalies {
   readonly sources: readonly SourceAnomaly[]
 }
 
+/** A source with records that leap or are duplicates, ordinary ones included. */
 export interface SourceAnomaly {
   readonly source: string
   /** Its last sequence; −1 if there is none. */
@@ -65,7 +69,7 @@ export interface SourceAnomaly {
   readonly leaps: number
   readonly late: number
   /** Duplicates since its last sequence rose, each with a higher sequence than the one before: an event that is sent again and again adds one. */
-  readonly repeats: number
+  readonly newDuplicates: number
 }
 
 /** The outcome of one call of `PartitionTally.count`. */
@@ -102,15 +106,15 @@ interface SourceState {
   hasRisen: boolean
   /** The last sequence before `last`: no sequence between them was ever read. The same as `last` if it is not known. */
   before: number
-  /** It is among the sources with anomalies since the last drain; the next three are of these. */
+  /** It is in the next summary’s anomalies, because a record of it leapt or was a new duplicate since the last drain; the next three are of these. */
   isAnomalous: boolean
   leaps: number
   late: number
   sequence: number
-  /** Of the duplicates since `last` became `repeatsOf`: the highest sequence, and how often it rose. */
-  repeatsOf: number
-  repeated: number
-  repeats: number
+  /** The value of `last` to which the next two belong: the highest sequence of a duplicate since `last` had it, and how often that sequence rose. */
+  duplicatesOf: number
+  highestDuplicate: number
+  newDuplicates: number
 }
 
 function stateOf(name: string, last: number): SourceState {
@@ -123,9 +127,9 @@ function stateOf(name: string, last: number): SourceState {
     leaps: 0,
     late: 0,
     sequence: -1,
-    repeatsOf: last,
-    repeated: -1,
-    repeats: 0,
+    duplicatesOf: last,
+    highestDuplicate: -1,
+    newDuplicates: 0,
   }
 }
 
@@ -263,7 +267,7 @@ export class PartitionTally {
       // A duplicate (rule C2): the producer sent it again, or it is late.
       if (record.sequence <= state.last) {
         this.#duplicates++
-        if (record.sequence > state.repeated || state.repeatsOf !== state.last) this.#repeat(state, record.sequence)
+        if (record.sequence > state.highestDuplicate || state.duplicatesOf !== state.last) this.#newDuplicate(state, record.sequence)
         return
       }
     }
@@ -351,13 +355,13 @@ export class PartitionTally {
   }
 
   /** A duplicate has a sequence that no duplicate of its source had since the last sequence rose. */
-  #repeat(state: SourceState, sequence: number): void {
-    if (state.repeatsOf !== state.last) {
-      state.repeatsOf = state.last
-      state.repeats = 0
+  #newDuplicate(state: SourceState, sequence: number): void {
+    if (state.duplicatesOf !== state.last) {
+      state.duplicatesOf = state.last
+      state.newDuplicates = 0
     }
-    state.repeated = sequence
-    state.repeats++
+    state.highestDuplicate = sequence
+    state.newDuplicates++
     if (sequence > state.before && sequence < state.last) state.late++
     this.#addAnomaly(state, sequence)
   }
@@ -375,13 +379,13 @@ export class PartitionTally {
     return {
       leaps: this.#anomalous.reduce((sum, { leaps }) => sum + leaps, 0),
       late: this.#anomalous.reduce((sum, { late }) => sum + late, 0),
-      sources: named.map(({ name, last, sequence, leaps, late, repeats, repeatsOf }) => ({
+      sources: named.map(({ name, last, sequence, leaps, late, newDuplicates, duplicatesOf }) => ({
         source: name,
         last,
         sequence,
         leaps,
         late,
-        repeats: repeatsOf === last ? repeats : 0,
+        newDuplicates: duplicatesOf === last ? newDuplicates : 0,
       })),
     }
   }

@@ -18,7 +18,7 @@ interface Remembered {
   readonly at: TopicPartition
   /** Its last sequence, and since when all of its records have been duplicates of that. */
   last: number
-  repeatingSince: number
+  duplicatesSince: number
   seenAt: number
   /** Why it is reported; null where it is not. */
   reason: string | null
@@ -39,14 +39,14 @@ export class AnomalousSources {
     const now = this.#now()
     this.#forget(now)
     const key = `${partitionKey(at)} ${anomaly.source}`
-    const known = this.#sources.get(key) ?? { at, last: anomaly.last, repeatingSince: now, seenAt: now, reason: null }
+    const known = this.#sources.get(key) ?? { at, last: anomaly.last, duplicatesSince: now, seenAt: now, reason: null }
     // A record of it was counted in between.
-    if (anomaly.last !== known.last) known.repeatingSince = now
+    if (anomaly.last !== known.last) known.duplicatesSince = now
     known.last = anomaly.last
     known.seenAt = now
     this.#sources.delete(key)
     this.#sources.set(key, known)
-    const reason = reasonFor(at, anomaly, anomaly.repeats > 1 && now - known.repeatingSince >= MAX_REPETITION)
+    const reason = reasonFor(at, anomaly, anomaly.newDuplicates > 1 && now - known.duplicatesSince >= MAX_REPETITION)
     if (reason === null) return null
     const isNew = known.reason === null
     known.reason = reason
@@ -72,14 +72,14 @@ export class AnomalousSources {
   }
 }
 
-function reasonFor({ partition }: TopicPartition, anomaly: SourceAnomaly, repeatsForLong: boolean): string | null {
-  const { last, sequence, leaps, late, repeats } = anomaly
+function reasonFor({ partition }: TopicPartition, anomaly: SourceAnomaly, isDuplicateForLong: boolean): string | null {
+  const { last, sequence, leaps, late, newDuplicates } = anomaly
   const source = printable(anomaly.source, MAX_NAME_LENGTH)
   const restart = 'Restart that producer: it then numbers its events under a new source, and they count. verify tells how many are missing'
   if (late > 0)
     return `partition ${partition}: records of source ${source} were left out as duplicates though they were never read, because sequence ${sequence} came after ${last}. Either another program writes under its name, or it does not send its events in order. ${restart}`
-  if (repeatsForLong)
-    return `partition ${partition}: all records of source ${source} have been left out as duplicates for more than 5 minutes, ${repeats} different ones, because their sequences (now ${sequence}) are not above ${last}. Either another program has written under its name, or it began to number anew. ${restart}`
+  if (isDuplicateForLong)
+    return `partition ${partition}: all records of source ${source} have been left out as duplicates for more than 5 minutes, ${newDuplicates} different ones, because their sequences (now ${sequence}) are not above ${last}. Either another program has written under its name, or it began to number anew. ${restart}`
   if (leaps === 0) return null
   const before = last < 0 ? 'of which nothing was read before' : `whose last one is ${last}`
   return `partition ${partition}: a record claims the sequence ${sequence} of source ${source}, ${before}. No producer leaps by more than ${MAX_LEAP.toLocaleString('en')}. The record was counted, but the last sequence of that source stays, so its next events count as before. Find out who wrote the record`

@@ -4,6 +4,7 @@ import fc from 'fast-check'
 import type { CountedResponse, PartitionSummary } from '../../src/application/ports.ts'
 import { GroupProgress } from '../../src/infrastructure/group-progress.ts'
 import { LiveState } from '../../src/infrastructure/web/live-state.ts'
+import { countedResponse } from '../counted-response.ts'
 
 const topicId = '2c0e5c7e-6a53-4a5e-8f0b-0d7a51b4f0aa'
 const partition = (n: number) => ({ topic: 'poke-topic', topicId, partition: n })
@@ -13,22 +14,6 @@ const pikachu = { id: 25, name: 'pikachu', types: ['electric'] }
 
 function summary(n: number, counted: number, more: Partial<PartitionSummary> = {}): PartitionSummary {
   return { ...partition(n), position: { offset: counted, leaderEpoch: 0 }, counted, duplicates: 0, deadLetters: 0, ...more }
-}
-
-function response(more: Partial<CountedResponse> = {}): CountedResponse {
-  return {
-    counted: 0,
-    duplicates: 0,
-    deadLetters: new Map(),
-    recent: [],
-    newestTimestamp: -1,
-    newestOrigin: null,
-    bytes: 0,
-    position: 0,
-    highWatermark: 0,
-    lastStableOffset: 0,
-    ...more,
-  }
 }
 
 const NOW = 1_700_000_000_000
@@ -47,7 +32,7 @@ function setup() {
     for (const observer of [progress, state]) observer.opened(partition(n), { offset, leaderEpoch: 0 })
   }
   const counted = (n: number, part: Partial<CountedResponse>) => {
-    for (const observer of [progress, state]) observer.counted(partition(n), response(part))
+    for (const observer of [progress, state]) observer.counted(partition(n), countedResponse(part))
   }
   return {
     state,

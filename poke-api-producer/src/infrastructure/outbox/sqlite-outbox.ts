@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
-import { encodeKey, encodeValue } from '@poke-api-pipeline/pokemon-event'
+import { encodeKey, encodeValue, SOURCE_PREFIX } from '@poke-api-pipeline/pokemon-event'
 import { keepPrivate, makeFolder, migrate, pragma, readMigrations, SqliteTransactions, schemaVersion } from '@poke-api-pipeline/service-kit'
 import type { Outbox, OutboxChange, OutboxEvent } from '../../application/ports.ts'
 import type { SweepProgress } from '../../entities/capture-order.ts'
@@ -32,7 +32,7 @@ export class SqliteOutbox implements Outbox {
   /** Opens the folder's outbox and locks it until `close` or the end of the process. @throws OutboxError */
   constructor(options: SqliteOutboxOptions) {
     this.#dir = options.dir
-    this.source = `/poke-api-producer/${options.run ?? randomUUID()}`
+    this.source = `${SOURCE_PREFIX}${options.run ?? randomUUID()}`
     let db: DatabaseSync | null = null
     try {
       makeFolder(options.dir, 0o700)

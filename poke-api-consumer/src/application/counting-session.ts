@@ -6,7 +6,7 @@ import { type CommitContext, CommitQueue, type CountedBatch } from './commit-que
 import type { FairLock } from './fair-lock.ts'
 import type { CountedResponse, PartitionState, StopReason } from './ports.ts'
 
-export interface PartitionReaderContext extends CommitContext {
+export interface CountingSessionContext extends CommitContext {
   readonly counter: TypeCounter
   readonly onClosed: () => void
   /** Decides what follows from lost records; may record a gap. Rejects where the store fails. */
@@ -37,9 +37,9 @@ interface CountedPiece extends CountedBatch {
   readonly newTypeAt: number | null
 }
 
-export class StoredPartitionReader implements PartitionSession {
+export class CountingSession implements PartitionSession {
   readonly #partition: TopicPartition
-  readonly #context: PartitionReaderContext
+  readonly #context: CountingSessionContext
   readonly #tally: PartitionTally
   readonly #token: number
   readonly #commits: CommitQueue
@@ -48,7 +48,7 @@ export class StoredPartitionReader implements PartitionSession {
   /** Set when nothing more is counted here for a reason other than a broken commit queue. */
   #ended: 'reopen' | 'stop' | null
 
-  constructor(partition: TopicPartition, state: PartitionState, context: PartitionReaderContext, stopped: boolean) {
+  constructor(partition: TopicPartition, state: PartitionState, context: CountingSessionContext, stopped: boolean) {
     this.#partition = partition
     this.#context = context
     this.#tally = context.counter.tally(state.lastSequences)
@@ -171,7 +171,7 @@ export class StoredPartitionReader implements PartitionSession {
       if (outcome === 'stop') this.#context.storeFailures.worked(this.#commits.name)
       return outcome
     } catch (error) {
-      // The gap is not recorded. It is found again when the partition is opened again. If this reader was closed meanwhile, nobody waits for it.
+      // The gap is not recorded. It is found again when the partition is opened again. If this session was closed meanwhile, nobody waits for it.
       if (this.#end === null) this.#context.storeFailures.failed(this.#commits.name, error as Error)
       return this.#finish('reopen')
     }

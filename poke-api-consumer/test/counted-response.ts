@@ -1,0 +1,18 @@
+/** A response for observers: empty, unless a test says what was counted in it. */
+import type { CountedResponse } from '../src/application/ports.ts'
+
+export function countedResponse(part: Partial<CountedResponse> = {}): CountedResponse {
+  return {
+    counted: 0,
+    duplicates: 0,
+    deadLetters: new Map(),
+    recent: [],
+    newestTimestamp: -1,
+    newestOrigin: null,
+    bytes: 0,
+    position: 0,
+    highWatermark: 0,
+    lastStableOffset: 0,
+    ...part,
+  }
+}

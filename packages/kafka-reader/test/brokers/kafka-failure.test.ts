@@ -19,11 +19,21 @@ const refused = Object.assign(new Error('connect ECONNREFUSED 10.0.0.1:9092'), {
 const response = (code: number) => new ResponseError(11, 9, { '/': [code, null] }, {})
 
 for (const [what, error, kind, words] of [
-  ['a port that is not open', new NetworkError('Connection to kafka:9092 failed.', { cause: refused }), 'unreachable', /ECONNREFUSED 10.0.0.1/],
+  [
+    'a port that is not open',
+    new NetworkError('Connection to kafka:9092 failed.', { cause: refused }),
+    'unreachable',
+    /ECONNREFUSED 10.0.0.1/,
+  ],
   ['the system’s own error', refused, 'unreachable', /ECONNREFUSED/],
   ['the last of several attempts', new MultipleErrors('failed', [new NetworkError('a'), new NetworkError('b')]), 'unreachable', /\(b\)/],
   ['a timeout of the library', new TimeoutError('Request timed out'), 'unreachable', /timed out/],
-  ['a deadline of this package', new DeadlinePassed('joining took longer than 5 ms'), 'deadline', /did not answer in time: joining took longer/],
+  [
+    'a deadline of this package',
+    new DeadlinePassed('joining took longer than 5 ms'),
+    'deadline',
+    /did not answer in time: joining took longer/,
+  ],
   [
     'a wrong password',
     new AuthenticationError('SASL authentication failed.', { cause: response(58) }),

@@ -50,8 +50,9 @@ export async function servePage(figures: Figures): Promise<PageServer> {
     progress.logEnds(topic, partitions.length, new Map(partitions.map(({ partition }) => [partition, ends])))
     for (const observer of [progress, state]) observer.opened(topic, topic.position)
     state.totals({ counts: countsOf(next, next.counted), revision: ++revision })
-    const unread = `partition 2 of ${topic.topic} is read by another program in group poke-api-consumer, client kcat at 10.0.0.7; records that it reads are not counted: stop it, or give it a consumer group of its own`
-    state.groupSeen(next.failing ? { foreignMembers: 1, unread: [2], reasons: [unread] } : { foreignMembers: 0, unread: [], reasons: [] })
+    const unread = `partition 2 of ${topic.topic} is read by another program in group poke-api-consumer, client kcat at 10.0.0.7; records that it reads are not read here: stop it, or give it a consumer group of its own`
+    const seen = next.failing ? { foreignMembers: 1, unread: [2], reasons: [unread] } : { foreignMembers: 0, unread: [], reasons: [] }
+    state.groupSeen({ ...seen, otherStore: false })
     if (!next.failing) return
     const message = 'Offsets 12 to 1,999,999,999 were removed by retention before they were counted. To go on behind them: skip-gap.'
     state.stopped(topic, { kind: 'retention', message, from: 12, to: 2_000_000_000 })

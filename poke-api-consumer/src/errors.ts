@@ -68,3 +68,20 @@ export type OutputFileErrorKind = keyof typeof OUTPUT_FILE_ERRORS
 export class OutputFileError extends errorsOf('output-file', OUTPUT_FILE_ERRORS) {
   override readonly name = 'OutputFileError'
 }
+
+/** Failures of Kafka that the reader does not know: they are of this service's commands, and of its dead-letter topic. */
+export const OWN_KAFKA_ERRORS = {
+  'group-in-use': final(
+    EXIT.temporary,
+    'The command needs a group without members, but the group has members.',
+    'Stop all instances of the group, and run the command again.',
+  ),
+  'dead-letters-not-authorised': retried(
+    'Kafka does not allow this user to use the dead-letter topic.',
+    'Grant the rights that the message names. Dead letters stay in the store until they can be published.',
+  ),
+} as const satisfies Record<string, ErrorKind>
+
+export class OwnKafkaError extends errorsOf('kafka', OWN_KAFKA_ERRORS) {
+  override readonly name = 'OwnKafkaError'
+}

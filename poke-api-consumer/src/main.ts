@@ -2,7 +2,7 @@
 import { hostname } from 'node:os'
 import { setImmediate } from 'node:timers/promises'
 import { kafkaSecurity } from '@poke-api-pipeline/kafka-common'
-import { GroupReader, type ReaderObserver } from '@poke-api-pipeline/kafka-reader'
+import type { ReaderObserver } from '@poke-api-pipeline/kafka-reader'
 import { EVENT_IDENTITY } from '@poke-api-pipeline/pokemon-event'
 import {
   createLogger,
@@ -23,6 +23,7 @@ import { CountReport } from './infrastructure/count-report.ts'
 import { deadLetterTopicOf, KafkaDeadLetterTopic } from './infrastructure/dead-letters/dead-letter-topic.ts'
 import { TypeCountsFile, typeCountsDocument } from './infrastructure/file-handling/type-counts-file.ts'
 import { GroupProgress } from './infrastructure/group-progress.ts'
+import { groupReader } from './infrastructure/kafka-remedies.ts'
 import { ConsumerMetrics } from './infrastructure/metrics.ts'
 import { openStore } from './infrastructure/storage/open-store.ts'
 import { StoreOpening } from './infrastructure/storage/store-opening.ts'
@@ -122,7 +123,7 @@ async function consume(config: Config, logger: Logger, signal: AbortSignal, cras
     clearInterval(summaries)
     report.summarise()
   })
-  const reader = new GroupReader({
+  const reader = groupReader({
     ...kafka,
     groupId,
     writableTopics: [deadLetterTopicOf(topic)],

@@ -2,10 +2,11 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
-import { type DataLoss, KafkaError } from '@poke-api-pipeline/kafka-reader'
+import type { DataLoss } from '@poke-api-pipeline/kafka-reader'
 import { encodeValue } from '@poke-api-pipeline/pokemon-event'
 import { type Clock, ServiceError } from '@poke-api-pipeline/service-kit'
 import { Controller, type ControllerOptions } from '../src/application/controller.ts'
+import { OwnKafkaError } from '../src/errors.ts'
 import { FaultyStore } from './faulty-store.ts'
 import { MockDeadLetterTopic } from './mock-dead-letter-topic.ts'
 import { MockFileHandler } from './mock-file-handler.ts'
@@ -728,7 +729,7 @@ describe('dead letters (rules D1 and D2)', () => {
 describe('a dead-letter topic that refuses dead letters', () => {
   const refusing = (times: number) => {
     const deadLetterTopic = new MockDeadLetterTopic()
-    for (let i = 0; i < times; i++) deadLetterTopic.refusals.push(new KafkaError('dead-letters-not-authorised', 'misty lacks Write'))
+    for (let i = 0; i < times; i++) deadLetterTopic.refusals.push(new OwnKafkaError('dead-letters-not-authorised', 'misty lacks Write'))
     return deadLetterTopic
   }
 

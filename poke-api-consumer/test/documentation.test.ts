@@ -1,10 +1,11 @@
 /** The documents say of the consumer what its code declares. */
 import { test } from 'node:test'
 import { KAFKA_ERRORS } from '@poke-api-pipeline/kafka-reader'
-import { createRegistry } from '@poke-api-pipeline/service-kit'
+import { createRegistry, type ErrorKind } from '@poke-api-pipeline/service-kit'
 import { assertDocumented, errorRows, errorsTable, metricsTable, settingsTable } from '@poke-api-pipeline/service-kit/testing'
 import { SETTINGS } from '../src/config.ts'
-import { OUTPUT_FILE_ERRORS, STORE_ERRORS } from '../src/errors.ts'
+import { OUTPUT_FILE_ERRORS, OWN_KAFKA_ERRORS, STORE_ERRORS } from '../src/errors.ts'
+import { remediesOf } from '../src/infrastructure/kafka-remedies.ts'
 import { ConsumerMetrics } from '../src/infrastructure/metrics.ts'
 
 const SECTION = '## poke-api-consumer'
@@ -20,6 +21,20 @@ test('docs/metrics.md has every metric of the consumer and no other', () => {
 })
 
 test('docs/errors.md has every error of the consumer and no other', () => {
-  const rows = [...errorRows(KAFKA_ERRORS, 'kafka'), ...errorRows(STORE_ERRORS, 'store'), ...errorRows(OUTPUT_FILE_ERRORS, 'output-file')]
+  const rows = [
+    ...errorRows(kafkaErrors(), 'kafka'),
+    ...errorRows(OWN_KAFKA_ERRORS, 'kafka'),
+    ...errorRows(STORE_ERRORS, 'store'),
+    ...errorRows(OUTPUT_FILE_ERRORS, 'output-file'),
+  ]
   assertDocumented(new URL('../../docs/errors.md', import.meta.url), SECTION, errorsTable(rows))
 })
+
+/** The reader's errors, with the settings and commands that this service names in their messages. */
+function kafkaErrors(): Record<string, ErrorKind> {
+  const kinds = Object.entries(KAFKA_ERRORS).map(([kind, error]) => {
+    const remedies = remediesOf(kind).replace(/[A-Z_]{2,}|poke-api-consumer take-group/g, '`$&`')
+    return [kind, { ...error, remedy: remedies === '' ? error.remedy : `${error.remedy} ${remedies}.` }] as const
+  })
+  return Object.fromEntries(kinds)
+}

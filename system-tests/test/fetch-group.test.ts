@@ -124,7 +124,7 @@ describe('members of a group', () => {
       assert.deepEqual([error?.kind, error?.retriable], ['two-stores', false])
       assert.match(
         error?.message ?? '',
-        new RegExp(`group ${topic} counts into sqlite:store\\.db \\(used by test/1\\).* each store would have only a part`),
+        new RegExp(`group ${topic} keeps its positions in sqlite:store\\.db \\(used by test/1\\).* each store would have only a part`),
       )
       assert.deepEqual(second.assigned, [])
     }

@@ -129,7 +129,10 @@ describe('verify', () => {
     const env = { KAFKA_BROKERS: servers.kafka.brokers, KAFKA_TOPIC: 'no-such-topic', STORE_URL: `sqlite:${it.database}` }
     const { exitCode, out, error } = await consumerCommand(env, 'verify')
     assert.deepEqual([exitCode, out], [75, ''])
-    assert.match(error, /\npoke-api-consumer: Kafka at localhost:\d+ has no topic no-such-topic: correct KAFKA_TOPIC\n$/)
+    assert.match(
+      error,
+      /\npoke-api-consumer: Kafka at localhost:\d+ has no topic no-such-topic: correct the name, or create the topic\. Setting: KAFKA_TOPIC\n$/,
+    )
   })
 })
 

@@ -62,8 +62,9 @@ function assertRefused({ exitCode, out, error }: Finished, store: string): void 
   const { msg, code } = JSON.parse(said) as { msg: string; code: string }
   assert.equal(code, 'kafka/two-stores')
   assert.ok(
-    msg.includes(`counts into sqlite:${store} (`) &&
-      msg.includes('-other.db: each store would have only a part of the counts. Set STORE_URL'),
+    msg.includes(`keeps its positions in sqlite:${store} (`) &&
+      msg.includes('-other.db: each store would have only a part of the results. ') &&
+      msg.endsWith('. Settings: STORE_URL, KAFKA_GROUP_ID. Command: poke-api-consumer take-group'),
     msg,
   )
 }
@@ -128,7 +129,7 @@ test('of two instances that start at the same time one counts everything, and th
   await feed.send(200)
   while (both.every(({ running }) => running)) await sleep(50)
   const [ended, left] = both[0]?.running ? [both[1], both[0]] : [both[0], both[1]]
-  assert.match(ended?.log.at(-1)?.msg ?? '', /into another store than this instance|^group at-once counts into sqlite:/)
+  assert.match(ended?.log.at(-1)?.msg ?? '', /another store than this instance|^group at-once keeps its positions in sqlite:/)
   await assertPublished(left as ConsumerProcess, feed.counts)
 })
 
@@ -150,7 +151,7 @@ test(
     assert.equal(refused.exitCode, 78)
     assert.match(
       refused.out,
-      /would count into another store named .*, which was created anew or is in another folder: .* run poke-api-consumer take-group/,
+      /would keep them in another store named .*, which was created anew or is in another folder: .* Command: poke-api-consumer take-group/,
     )
     const asked = await consumer.command('take-group')
     assert.equal(asked.exitCode, 64, 'nobody can be asked')
@@ -181,5 +182,5 @@ test('take-group refuses to change a group that has members', TIMEOUT, async (t)
   assert.equal((await newcomer(file, ['take-group', '--yes'])).exitCode, 0)
   const refused = await first.command()
   assert.equal(refused.exitCode, 78)
-  assert.match(refused.out, new RegExp(`group ${topic} counts into sqlite:.*-other\\.db, but this instance`))
+  assert.match(refused.out, new RegExp(`group ${topic} keeps its positions in sqlite:.*-other\\.db, but this instance`))
 })

@@ -19,16 +19,24 @@ export const KAFKA_TLS_ERROR = {
   exitCode: EXIT.config,
 }
 
+/** What to do if a broker wants TLS, and if the authority of its certificate is not known: a service names its settings. */
+export interface TlsRemedies {
+  readonly encrypt: string
+  readonly trust: string
+}
+
+const IN_GENERAL: TlsRemedies = { encrypt: 'turn TLS on', trust: 'give this service the certificate of that authority' }
+
 /**
  * Explains why TLS between this service and Kafka failed.
  * @param kafka the name of the broker, which begins the sentence
  * @returns null if TLS is not the reason
  */
-export function kafkaTlsFailure(errors: readonly Error[], kafka: string): string | null {
+export function kafkaTlsFailure(errors: readonly Error[], kafka: string, { encrypt, trust } = IN_GENERAL): string | null {
   // The client library's message if the broker's first answer is TLS.
   if (errors.some(({ message }) => message === 'Broker requires TLS.'))
-    return `${kafka} wants TLS on this port, and this service connects without: set KAFKA_SECURITY to tls, or name a port without TLS`
-  const failure = tlsFailure(errors, 'set KAFKA_CA_FILE to the certificate of that authority')
+    return `${kafka} wants TLS on this port, and this service connects without: ${encrypt}, or name a port without TLS`
+  const failure = tlsFailure(errors, trust)
   return failure && `${kafka} ${failure}`
 }
 

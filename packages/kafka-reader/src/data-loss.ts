@@ -4,7 +4,7 @@ import type { DataLoss } from './ports.ts'
 export function compacted(topic: string): DataLoss {
   return {
     kind: 'compacted',
-    message: `topic ${topic} is compacted: Kafka removes each record that has a newer one of the same key, so counts of it would mean nothing. Set its cleanup.policy to delete. What was removed by then cannot come back and is reported as missing: count a new topic to which the records are sent again, or accept the gaps with ON_DATA_LOSS=continue`,
+    message: `topic ${topic} is compacted: Kafka removes each record that has a newer one of the same key, so a position in it does not say what was read. Set its cleanup.policy to delete. What was removed by then cannot come back and is reported as missing: read a new topic to which the records are sent again, or skip the gaps`,
     from: null,
     to: null,
   }
@@ -24,7 +24,7 @@ export function retention(position: number, start: number): DataLoss {
 export function truncation(position: number, end: number): DataLoss {
   return {
     kind: 'truncated',
-    message: `the log ends at offset ${end}, below the position ${position}: ${position - end} offsets that were counted are gone`,
+    message: `the log ends at offset ${end}, below the position ${position}: ${position - end} offsets that were read are gone`,
     from: end,
     to: end,
   }
@@ -35,7 +35,7 @@ export function divergence(position: number, common: { readonly leaderEpoch: num
   const from = Math.min(common.endOffset, position)
   return {
     kind: 'truncated',
-    message: `the log was cut below the position ${position}, and may have been refilled: the ${position - from} offsets from ${from} on that were counted are not what is there now (the last leader epoch in common is ${common.leaderEpoch})`,
+    message: `the log was cut below the position ${position}, and may have been refilled: the ${position - from} offsets from ${from} on that were read are not what is there now (the last leader epoch in common is ${common.leaderEpoch})`,
     from,
     to: from,
   }
@@ -45,7 +45,7 @@ export function divergence(position: number, common: { readonly leaderEpoch: num
 export function unknownEpoch(position: number, epoch: number): DataLoss {
   return {
     kind: 'truncated',
-    message: `the log is another one: what was counted below the position ${position} was written under leader epoch ${epoch}, which the broker has never heard of`,
+    message: `the log is another one: what was read below the position ${position} was written under leader epoch ${epoch}, which the broker has never heard of`,
     from: null,
     to: null,
   }

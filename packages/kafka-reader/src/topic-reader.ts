@@ -115,7 +115,10 @@ export class TopicReader {
     const { topic } = this.#options
     this.#topic = await this.#cluster.topic()
     if (this.#topic !== null) return this.#topic
-    throw new KafkaError('no-topic', `Kafka at ${this.#options.brokers.join(', ')} has no topic ${topic}: correct KAFKA_TOPIC`)
+    throw new KafkaError(
+      'no-topic',
+      `Kafka at ${this.#options.brokers.join(', ')} has no topic ${topic}: correct the name, or create the topic`,
+    )
   }
 
   /** Fetches from `offset`. @returns the response; or, in a sentence, why there are no records */

@@ -365,7 +365,7 @@ describe('rules F1, F5 and S6: a loss', () => {
   test('is reported if the log ends before the position', async (t) => {
     const loss = await lossOf(t, 100, 1, { start: 0, end: 90 })
     assert.deepEqual([loss?.kind, loss?.from, loss?.to], ['truncated', 90, 90])
-    assert.match(loss?.message ?? '', /10 offsets that were counted are gone/)
+    assert.match(loss?.message ?? '', /10 offsets that were read are gone/)
   })
 
   test('is reported if the log diverges before the position', async (t) => {

@@ -162,12 +162,12 @@ export interface DeadLetterTopic {
    * Resolves when all in-sync replicas have acknowledged every dead letter, in this order within a partition: with its original key, value and
    * headers, and with added headers for the reason, its origin, and an id by which repeats are recognised. A dead letter that is too large for the
    * topic is published without key, value and headers. For each part that is not complete, headers have its original length and hash.
-   * @throws KafkaError; then some may be published, and all must be published again
+   * @throws ServiceError; then some may be published, and all must be published again
    */
   publish(deadLetters: readonly KeptDeadLetter[]): Promise<void>
   /**
    * Checks, without publishing, whether the topic would accept dead letters. @returns why it would not; null if no reason is known
-   * @throws KafkaError if that cannot be checked now
+   * @throws ServiceError if that cannot be checked now
    */
   refused(): Promise<ServiceError | null>
   close(): Promise<void>

@@ -12,6 +12,8 @@ import {
 } from '@poke-api-pipeline/kafka-reader'
 import { type CommandInput, EXIT, printable } from '@poke-api-pipeline/service-kit'
 import type { Config } from '../config.ts'
+import { OwnKafkaError } from '../errors.ts'
+import { withRemedies } from '../infrastructure/kafka-remedies.ts'
 import type { Terminal } from '../infrastructure/terminal/terminal.ts'
 import { DECLINED, isConfirmed } from './consent.ts'
 import { commandConfig, storeName, withExistingStore } from './existing-store.ts'
@@ -37,7 +39,8 @@ export async function takeGroup({ options, env }: CommandInput, terminal: Termin
     const named = before.name === '' ? `the store with the id ${before.id}` : printable(before.name, 200)
     const question = `Group ${groupId} counts ${topic} into ${named}. From now on it will count into ${own.name}, from that store's own positions, and instances with the other store will be refused. Go on?`
     if (!(await isConfirmed(question, options, terminal))) return DECLINED
-    const inUse = () => new KafkaError('group-in-use', `group ${groupId} has members: stop all of its instances first, and run this again`)
+    const inUse = () =>
+      new OwnKafkaError('group-in-use', `group ${groupId} has members: stop all of its instances first, and run this again`)
     if ((await cluster.describeGroup(groupId)).members.length > 0) throw inUse()
     if (!(await cluster.commitOffsets(nobodyOf(groupId), positionsOf(offsets), claimMetadata({ ...own, memberId: '' })))) throw inUse()
     say(true, `Group ${groupId} counts ${topic} into ${own.name} from now on.`)
@@ -55,6 +58,8 @@ async function withCluster<T>(config: Config, work: (cluster: Cluster) => Promis
   const cluster = new Cluster({ brokers, topic, clientId: 'poke-api-consumer-take-group', clientOptions: kafkaSecurity(config) })
   try {
     return await work(cluster)
+  } catch (error) {
+    throw withRemedies(error)
   } finally {
     cluster.disconnect()
   }

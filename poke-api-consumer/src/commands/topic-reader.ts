@@ -4,6 +4,7 @@ import { KafkaError, TopicReader } from '@poke-api-pipeline/kafka-reader'
 import { EVENT_IDENTITY } from '@poke-api-pipeline/pokemon-event'
 import { systemClock } from '@poke-api-pipeline/service-kit'
 import type { Config } from '../config.ts'
+import { withRemedies } from '../infrastructure/kafka-remedies.ts'
 
 /** Calls `work` with a reader, and closes it. @throws KafkaError */
 export async function withTopicReader<T>(config: Config, work: (reader: TopicReader) => Promise<T>): Promise<T> {
@@ -21,7 +22,7 @@ export async function withTopicReader<T>(config: Config, work: (reader: TopicRea
   } catch (error) {
     if (!(error instanceof KafkaError)) throw error
     // The command has stopped retrying.
-    throw new KafkaError(error.kind, error.reason, { cause: error.cause })
+    throw withRemedies(new KafkaError(error.kind, error.reason, { brokerCode: error.brokerCode, cause: error.cause }))
   } finally {
     reader.close()
   }

@@ -312,7 +312,8 @@ function severalOf(sentences: readonly string[]): string {
 
 /** What an operator can do. A gap can be recorded only if its end is known, or if a new log begins. */
 function whatNext({ kind, to }: StopReason): string {
-  if (kind === 'compacted') return 'ON_DATA_LOSS=continue does not count it either while it is compacted'
+  if (kind === 'compacted')
+    return 'ON_DATA_LOSS=continue does not count it either while it is compacted; afterwards it records the gaps and goes on'
   if (kind === 'too-many-types')
     return 'Raise TYPE_MAX_COUNT, with 1 kB of memory for each name, and start this instance again: it goes on from here'
   if (kind === 'batch-too-large') {

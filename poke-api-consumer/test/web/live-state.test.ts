@@ -268,13 +268,13 @@ test('a timestamp in the future is shown as now, so that its record is not the n
 test('partitions that no instance reads are shown until an instance reads them again', () => {
   const { state, snapshot } = setup()
   const before = state.version
-  const view = { foreignMembers: 1, unread: [2], reasons: ['partition 2 of poke-topic is read by another program'] }
+  const view = { foreignMembers: 1, unread: [2], reasons: ['partition 2 of poke-topic is read by another program'], otherStore: false }
   state.groupSeen(view)
   assert.deepEqual(snapshot().unread, view.reasons)
   assert.equal(state.version, before + 1)
   state.groupSeen({ ...view, reasons: [...view.reasons] })
   assert.equal(state.version, before + 1)
-  state.groupSeen({ foreignMembers: 0, unread: [], reasons: [] })
+  state.groupSeen({ foreignMembers: 0, unread: [], reasons: [], otherStore: false })
   assert.deepEqual([snapshot().unread, state.version], [[], before + 2])
 })
 

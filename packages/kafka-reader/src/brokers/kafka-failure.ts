@@ -78,12 +78,12 @@ export function refusedBy(code: number, attempt: Attempt): KafkaError {
 
 function refusal(code: string, { brokers, topic }: Attempt, cause: Error | undefined): KafkaError {
   const kafka = `Kafka at ${brokers.join(', ')}`
-  const options = { retried: true, ...(cause && { cause }) }
+  const options = { retried: true, brokerCode: code, ...(cause && { cause }) }
   if (/AUTHORIZATION_FAILED$/.test(code)) {
     return new KafkaError(
       'not-authorised',
       `${kafka} does not allow topic ${topic} or the group to this user (${code}): grant Read and DescribeConfigs on the topic and Read on the group; restart the service to see which rights are missing`,
-      cause && { cause },
+      { brokerCode: code, ...(cause && { cause }) },
     )
   }
   if (code === 'INCONSISTENT_GROUP_PROTOCOL') {
@@ -101,9 +101,9 @@ function refusal(code: string, { brokers, topic }: Attempt, cause: Error | undef
 /** Refusals that have their reason in how the brokers are set up: what is wrong, and what to do. */
 const SET_UP: Readonly<Record<string, string>> = {
   INVALID_SESSION_TIMEOUT:
-    'does not take the session time-out of this service: set KAFKA_SESSION_TIMEOUT to one between group.min.session.timeout.ms and group.max.session.timeout.ms of the brokers',
+    'does not take the session time-out of this service: set one between group.min.session.timeout.ms and group.max.session.timeout.ms of the brokers',
   GROUP_MAX_SIZE_REACHED: 'lets no more members into the group: end one of them, or raise group.max.size of the brokers',
-  INVALID_GROUP_ID: 'does not take the name of the group: correct KAFKA_GROUP_ID',
+  INVALID_GROUP_ID: 'does not take the name of the group: correct it',
   COORDINATOR_NOT_AVAILABLE:
     'has no coordinator for the group: its topic __consumer_offsets has no leader, or could not be made because offsets.topic.replication.factor is larger than the number of brokers: start the brokers that are missing, or lower it',
   KAFKA_STORAGE_ERROR: 'cannot use the disk of a partition: see to the disk of the broker, whose log names the folder',

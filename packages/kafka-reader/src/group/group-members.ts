@@ -1,6 +1,6 @@
 /**
- * Reports which members of the group are other programs, and which partitions no instance of this service reads (rule M3): records of these are
- * not counted, and no request fails because of it. A partition that the group assigned to another program stays with that program until it leaves.
+ * Reports which members of the group are other programs, and which partitions no instance of this service reads (rule M3): records of these
+ * are not read here, and no request fails because of it. A partition that the group assigned to another program stays with that program until it leaves.
  */
 import type { Clock } from '@poke-api-pipeline/service-kit/clock'
 import type { FailureTracker } from '@poke-api-pipeline/service-kit/failure-tracker'
@@ -18,6 +18,8 @@ export interface GroupView {
   readonly unread: readonly number[]
   /** Sentences for the operator: what is wrong, and what to do. */
   readonly reasons: readonly string[]
+  /** Whether partitions have no reader because members use another store (rule S5), as one of the sentences says. */
+  readonly otherStore: boolean
 }
 
 export interface GroupMembersObserver {
@@ -63,7 +65,7 @@ export class GroupMembers {
   #rebalancingSince: number | null = null
   /** The member ids of this service's instances before the rebalance: during one, Kafka does not show what members sent when they joined. */
   #ours: ReadonlySet<string> = new Set()
-  #seen: GroupView = { foreignMembers: 0, unread: [], reasons: [] }
+  #seen: GroupView = { foreignMembers: 0, unread: [], reasons: [], otherStore: false }
 
   constructor(options: GroupMembersOptions) {
     this.#options = options
@@ -121,10 +123,13 @@ export class GroupMembers {
       other.partitions.push(partition)
     }
     this.#unreadSince = unreadSince
+    const idle = unread.filter((partition) => !readers.has(partition))
+    const ofOtherStores = this.#ofOtherStores(group)
     this.#seen = {
       foreignMembers: foreign.size,
       unread,
-      reasons: this.#reasons([...foreign.values()], unread, readers, this.#ofOtherStores(group)),
+      reasons: this.#reasons([...foreign.values()], idle, ofOtherStores),
+      otherStore: idle.length > 0 && ofOtherStores.length > 0,
     }
     observer.groupSeen(this.#seen)
   }
@@ -139,7 +144,7 @@ export class GroupMembers {
     const others = unknown.filter((member) => member.clientId !== clientId)
     const waitedFor = others.length > 0 ? others : unknown
     const whom = waitedFor.length === 0 ? 'a member' : clientsOf(waitedFor)
-    const reason = `group ${groupId} has been rebalancing for longer than ${this.#session} ms, most likely because it waits for ${whom}: stop or restart the member that hangs; nothing is counted until the rebalance is complete`
+    const reason = `group ${groupId} has been rebalancing for longer than ${this.#session} ms, most likely because it waits for ${whom}: stop or restart the member that hangs; nothing is read until the rebalance is complete`
     observer.groupSeen({ ...this.#seen, reasons: [reason, ...this.#seen.reasons] })
   }
 
@@ -167,27 +172,22 @@ export class GroupMembers {
     return (assignment === null ? null : partitionsOf(assignment, this.#options.topic)) ?? []
   }
 
-  #reasons(
-    foreign: readonly Foreign[],
-    unread: readonly number[],
-    readers: ReadonlyMap<number, GroupMember>,
-    ofOtherStores: readonly GroupMember[],
-  ): string[] {
+  /** @param idle partitions that no member reads */
+  #reasons(foreign: readonly Foreign[], idle: readonly number[], ofOtherStores: readonly GroupMember[]): string[] {
     const { topic, groupId } = this.#options
-    const idle = unread.filter((partition) => !readers.has(partition))
     const reasons = foreign
       .toSorted((a, b) => b.partitions.length - a.partitions.length)
       .map(({ member, partitions }) => {
         const advice = 'stop it, or give it a consumer group of its own'
-        const who = this.#storeOf(member) === null ? 'another program' : 'a member that counts into another store'
+        const who = this.#storeOf(member) === null ? 'another program' : 'a member that uses another store'
         if (partitions.length > 0)
-          return `${named(partitions)} of ${topic} ${partitions.length === 1 ? 'is' : 'are'} read by ${who} in group ${groupId}, ${clientOf(member)}; records that it reads are not counted: ${advice}`
+          return `${named(partitions)} of ${topic} ${partitions.length === 1 ? 'is' : 'are'} read by ${who} in group ${groupId}, ${clientOf(member)}; records that it reads are not read here: ${advice}`
         return `another program is a member of group ${groupId}, ${clientOf(member)}; it reads no partition of ${topic} now: ${advice}`
       })
     const why =
       ofOtherStores.length === 0
         ? ''
-        : `; it has members that count into another store (${clientsOf(ofOtherStores)}), and partitions are assigned only to members of one store: set the same STORE_URL on all instances, or give this one a KAFKA_GROUP_ID of its own`
+        : `; it has members that use another store (${clientsOf(ofOtherStores)}), and partitions are assigned only to members of one store: give all instances the same store, or this one a group of its own`
     if (idle.length > 0)
       reasons.unshift(
         `${named(idle)} of ${topic} ${idle.length === 1 ? 'has' : 'have'} had no reader for longer than ${this.#session} ms: group ${groupId} has assigned ${idle.length === 1 ? 'it' : 'them'} to no member${why}`,

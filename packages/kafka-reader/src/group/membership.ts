@@ -169,7 +169,7 @@ export class Membership {
     const { groupId, describeUsers } = this.#options
     // The same brokers are asked. Where they do not answer now, they are asked again after the next attempt.
     const users = await describeUsers().catch(() => null)
-    const message = `another program uses group ${groupId} with another protocol${users === null ? '' : `: ${users}`}. End it, or give this service a KAFKA_GROUP_ID of its own; it joins by itself once the other one is gone`
+    const message = `another program uses group ${groupId} with another protocol${users === null ? '' : `: ${users}`}. End it, or give this service a group of its own; it joins by itself once the other one is gone`
     return new KafkaError('group-protocol', message, { cause: failure.cause })
   }
 

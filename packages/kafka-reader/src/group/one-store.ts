@@ -77,6 +77,6 @@ function cameLast(groupId: string, members: number): KafkaError {
   const others = members === 1 ? 'another member' : `${members} other members`
   return new KafkaError(
     'two-stores',
-    `${others} of group ${groupId} ${members === 1 ? 'counts' : 'count'} into another store than this instance, and each store would have only a part of the counts; this instance joined last, so it ends: set the same STORE_URL on all instances, or give this one a KAFKA_GROUP_ID of its own`,
+    `${others} of group ${groupId} ${members === 1 ? 'uses' : 'use'} another store than this instance, and each store would have only a part of the results; this instance joined last, so it ends: give all instances the same store, or this one a group of its own`,
   )
 }

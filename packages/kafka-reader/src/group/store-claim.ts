@@ -1,11 +1,11 @@
 /**
- * Rule S5: all instances of a group count into one store; otherwise each store would have only a part of the counts. The metadata of the group's
+ * Rule S5: all instances of a group keep their positions in one store; otherwise each store would have only a part of the results. The metadata of the group's
  * committed offsets names the store. A new instance reads it before it joins, whichever protocol the group uses, and also if it has no members.
  */
 import { printable } from '@poke-api-pipeline/service-kit/foreign-text'
 import { KafkaError } from '../errors.ts'
 
-/** A store and the instance that counts into it. */
+/** A store and the instance that uses it. */
 export interface StoreIdentity {
   /** 128 bits in hexadecimal, chosen when the store was created. */
   readonly id: string
@@ -70,13 +70,13 @@ export function storeOfGroup(offsets: ReadonlyMap<number, GroupOffset>): StoreCl
   return null
 }
 
-/** The error with which an instance ends if the group counts into another store. */
+/** The error with which an instance ends if the group uses another store. */
 export function anotherStore(groupId: string, own: StoreIdentity, groups: StoreIdentity): KafkaError {
   const named = groups.name === '' ? `the store with the id ${groups.id}` : groups.name
   const by = groups.instance === '' ? '' : ` (used by ${groups.instance})`
   const other = own.name === groups.name ? `another store named ${own.name}, which was created anew or is in another folder` : own.name
   return new KafkaError(
     'two-stores',
-    `group ${groupId} counts into ${named}${by}, but this instance (${own.instance}) would count into ${other}: each store would have only a part of the counts. Set STORE_URL to the group's store, or give this instance a KAFKA_GROUP_ID of its own. To count into ${own.name} from now on, stop all instances of the group and run poke-api-consumer take-group`,
+    `group ${groupId} keeps its positions in ${named}${by}, but this instance (${own.instance}) would keep them in ${other}: each store would have only a part of the results. Give this instance the group's store, or a group of its own. To use ${own.name} from now on, stop all instances of the group, and then change the store that the group's offsets name`,
   )
 }

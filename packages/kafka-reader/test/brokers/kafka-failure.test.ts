@@ -49,11 +49,16 @@ for (const [what, error, kind, words] of [
   ],
   ['no permission for the group', response(30), 'not-authorised', /poke-topic or the group .*GROUP_AUTHORIZATION_FAILED/],
   ['no permission for the topic', response(29), 'not-authorised', /TOPIC_AUTHORIZATION_FAILED/],
-  ['a port that requires TLS', new UserError('Broker requires TLS.'), 'tls', /wants TLS on this port.*KAFKA_SECURITY to tls/],
+  ['a port that requires TLS', new UserError('Broker requires TLS.'), 'tls', /wants TLS on this port.*turn TLS on/],
   ['an old broker', response(35), 'unsupported-broker', /Kafka 3.1/],
   ['no leader', response(5), 'no-leader', /no leader/],
   ['an unknown topic', new UserError('Unknown topic poke-topic.'), 'no-topic', /does not know topic poke-topic/],
-  ['a session time-out outside the brokers’ limits', response(26), 'refused', /KAFKA_SESSION_TIMEOUT .*group\.max\.session\.timeout\.ms/],
+  [
+    'a session time-out outside the brokers’ limits',
+    response(26),
+    'refused',
+    /session time-out of this service.*group\.max\.session\.timeout\.ms/,
+  ],
   ['a group that is full', response(81), 'refused', /no more members .*group\.max\.size/],
   ['a group without a coordinator', response(15), 'refused', /no coordinator .*offsets\.topic\.replication\.factor/],
   ['any other error code', new ProtocolError(27), 'refused', /REBALANCE_IN_PROGRESS/],
@@ -82,11 +87,11 @@ test('an address that is not configured was named by a broker, if the client fin
 })
 
 test('a password whose file was removed is a failure that is retried', () => {
-  const gone = ownError('config/secret-unreadable', 'the file that KAFKA_PASSWORD_FILE names cannot be read any more')
+  const gone = ownError('config/secret-unreadable', 'the file that PASSWORD_FILE names cannot be read any more')
   const error = new AuthenticationError('The SASL/PLAIN password provider threw an error.', { cause: gone })
   const { kind, message, retriable } = kafkaError(error, attempt)
   assert.deepEqual([kind, retriable], ['no-password', true])
-  assert.match(message, /^logging in to Kafka at kafka:9092 needs a password, and the file that KAFKA_PASSWORD_FILE names/)
+  assert.match(message, /^logging in to Kafka at kafka:9092 needs a password, and the file that PASSWORD_FILE names/)
 })
 
 test('a KafkaError is returned unchanged', () => {

@@ -69,7 +69,7 @@ function watch() {
   }
   return { pollWith, seen, group }
 }
-const NOTHING_WRONG: GroupView = { foreignMembers: 0, unread: [], reasons: [] }
+const NOTHING_WRONG: GroupView = { foreignMembers: 0, unread: [], reasons: [], otherStore: false }
 
 describe('a classic group', () => {
   test('without other programs has nothing to report, whatever the client ids of its instances are', async () => {
@@ -86,7 +86,7 @@ describe('a classic group', () => {
     const view = await pollWith({ members: [classic('me', [0]), classic('kcat', [1, 2], null)] })
     assert.deepEqual([view?.foreignMembers, view?.unread], [1, [1, 2]])
     assert.deepEqual(view?.reasons, [
-      'partitions 1, 2 of t are read by another program in group g, client client-kcat at 10.0.0.7; records that it reads are not counted: stop it, or give it a consumer group of its own',
+      'partitions 1, 2 of t are read by another program in group g, client client-kcat at 10.0.0.7; records that it reads are not read here: stop it, or give it a consumer group of its own',
     ])
     assert.deepEqual(await pollWith({ members: [classic('me', [0, 1, 2])] }), NOTHING_WRONG)
   })
@@ -106,19 +106,20 @@ describe('a classic group', () => {
     assert.deepEqual([view?.foreignMembers, view?.unread], [1, [1, 2]])
     assert.match(
       view?.reasons[0] ?? '',
-      /^partitions 1, 2 of t are read by a member that counts into another store in group g, client client-m2 at 10\.0\.0\.7/,
+      /^partitions 1, 2 of t are read by a member that uses another store in group g, client client-m2 at 10\.0\.0\.7/,
     )
   })
 
-  test('that assigns no partitions to this instance because of members with another store is reported, with what to set', async () => {
+  test('that assigns no partitions to this instance because of members with another store is reported, with what to do', async () => {
     const { pollWith } = watch()
     const members = [classic('me', []), classic('m2', [], '0123456789abcdef0123456789abcdef')]
     for (let i = 0; i < 4; i++) await pollWith({ members })
     const view = await pollWith({ members })
     assert.match(
       view?.reasons.join() ?? '',
-      /to no member; it has members that count into another store \(client client-m2 at 10\.0\.0\.7\), .*STORE_URL on all instances, or give this one a KAFKA_GROUP_ID/,
+      /to no member; it has members that use another store \(client client-m2 at 10\.0\.0\.7\), .*give all instances the same store, or this one a group/,
     )
+    assert.equal(view?.otherStore, true)
   })
 
   test('with a partition without reader is reported after a session, and not before', async () => {
@@ -151,7 +152,7 @@ describe('a classic group', () => {
     for (let i = 0; i < 4; i++) assert.deepEqual(await pollWith({ members, isStable: false }), NOTHING_WRONG)
     const view = await pollWith({ members, isStable: false })
     assert.deepEqual(view?.reasons, [
-      'group g has been rebalancing for longer than 10000 ms, most likely because it waits for client client-java at 10.0.0.7: stop or restart the member that hangs; nothing is counted until the rebalance is complete',
+      'group g has been rebalancing for longer than 10000 ms, most likely because it waits for client client-java at 10.0.0.7: stop or restart the member that hangs; nothing is read until the rebalance is complete',
     ])
     const alone = await pollWith({ members: [silent('me'), silent('m3', 'poke-api-consumer')], isStable: false })
     assert.match(alone?.reasons[0] ?? '', /waits for client poke-api-consumer at 10\.0\.0\.7: stop/)

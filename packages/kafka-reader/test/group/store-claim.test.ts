@@ -71,10 +71,10 @@ test('a refused instance reports both stores, the instance that uses the other o
   assert.equal(kind, 'two-stores')
   assert.equal(
     message,
-    "group group counts into postgres://poke@db/b (used by two/34), but this instance (one/12) would count into sqlite:data/a.db: each store would have only a part of the counts. Set STORE_URL to the group's store, or give this instance a KAFKA_GROUP_ID of its own. To count into sqlite:data/a.db from now on, stop all instances of the group and run poke-api-consumer take-group",
+    "group group keeps its positions in postgres://poke@db/b (used by two/34), but this instance (one/12) would keep them in sqlite:data/a.db: each store would have only a part of the results. Give this instance the group's store, or a group of its own. To use sqlite:data/a.db from now on, stop all instances of the group, and then change the store that the group's offsets name",
   )
   assert.match(anotherStore('group', A, { ...B, name: A.name }).message, /another store named sqlite:data\/a\.db, which was created anew/)
-  assert.match(anotherStore('group', A, { ...B, name: '', instance: '' }).message, /counts into the store with the id 0123/)
+  assert.match(anotherStore('group', A, { ...B, name: '', instance: '' }).message, /keeps its positions in the store with the id 0123/)
 })
 
 describe('the store of the group', () => {

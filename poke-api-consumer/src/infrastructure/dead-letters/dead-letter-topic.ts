@@ -10,9 +10,11 @@ import {
   UNSETTLED_TOPIC,
 } from '@poke-api-pipeline/kafka-common'
 import { Cluster, copyHeaders, countHeaders, KafkaError, kafkaError, MAX_HEADERS, missingToWrite } from '@poke-api-pipeline/kafka-reader'
-import { printable } from '@poke-api-pipeline/service-kit'
+import { printable, type ServiceError } from '@poke-api-pipeline/service-kit'
 import type { DeadLetterTopic, KeptDeadLetter } from '../../application/ports.ts'
 import { type CutParts, DEAD_LETTER_PARTS, type DeadLetterPart, type WholePart, wholePart } from '../../entities/dead-letter.ts'
+import { OwnKafkaError } from '../../errors.ts'
+import { withRemedies } from '../kafka-remedies.ts'
 
 export interface KafkaDeadLetterTopicOptions {
   readonly brokers: readonly string[]
@@ -94,7 +96,7 @@ export class KafkaDeadLetterTopic implements DeadLetterTopic {
     this.#client = new ReplaceableProducer({ ...options, deadline: this.#deadline })
   }
 
-  async refused(): Promise<KafkaError | null> {
+  async refused(): Promise<OwnKafkaError | null> {
     const { brokers, clientOptions, stopSignal } = this.#options
     const cluster = new Cluster({ ...this.#options, requestTimeout: this.#deadline })
     const disconnect = () => cluster.disconnect()
@@ -102,7 +104,7 @@ export class KafkaDeadLetterTopic implements DeadLetterTopic {
     try {
       const missing = await missingToWrite(cluster, [this.#name])
       if (missing.length === 0) return null
-      return new KafkaError('dead-letters-not-authorised', missingRightsMessage(missing, brokers, clientOptions))
+      return new OwnKafkaError('dead-letters-not-authorised', missingRightsMessage(missing, brokers, clientOptions))
     } finally {
       stopSignal?.removeEventListener('abort', disconnect)
       disconnect()
@@ -211,7 +213,7 @@ export class KafkaDeadLetterTopic implements DeadLetterTopic {
   }
 
   /** Turns an error into the closed list. A permission that is missing, or was removed since the start, does not stop the service. */
-  async #failure(error: unknown): Promise<KafkaError> {
+  async #failure(error: unknown): Promise<ServiceError> {
     const { brokers } = this.#options
     for (const [apiId, why] of REFUSALS) {
       const refused = findErrorBy(error as Error, 'apiId', apiId) as BrokerError | null
@@ -219,11 +221,11 @@ export class KafkaDeadLetterTopic implements DeadLetterTopic {
       const words = refused.serverErrorMessage ? ` (${printable(refused.serverErrorMessage, MOST_DETAILS)})` : ''
       return this.#refusal(`${why}${words}; dead letters stay in the store, and publishing is retried`, error)
     }
-    const failure = kafkaError(error, { brokers, topic: this.#name, findsBrokers: true })
+    const failure = withRemedies(kafkaError(error, { brokers, topic: this.#name, findsBrokers: true }))
     if (!isNotAllowed(error)) return failure.kind === 'refused' ? this.#refusal(`refuses dead letters: ${failure.message}`, error) : failure
     return (
       (await this.refused()) ??
-      new KafkaError('dead-letters-not-authorised', `${failure.message}; dead letters stay in the store`, { cause: failure })
+      new OwnKafkaError('dead-letters-not-authorised', `${failure.message}; dead letters stay in the store`, { cause: failure })
     )
   }
 

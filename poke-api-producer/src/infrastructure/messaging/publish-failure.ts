@@ -14,6 +14,7 @@ import {
 import { DeadlinePassed, printable } from '@poke-api-pipeline/service-kit'
 import { PublishError, type PublishErrorKind } from '../../errors.ts'
 
+const TLS_REMEDIES = { encrypt: 'set KAFKA_SECURITY to tls', trust: 'set KAFKA_CA_FILE to the certificate of that authority' }
 /** Most characters that are quoted from others. */
 const MOST_DETAILS = 500
 
@@ -53,7 +54,7 @@ export function publishError(error: unknown, attempt: Attempt): PublishError {
   const details = printable((errors.at(-1) ?? cause).message, MOST_DETAILS)
   const password = missingPassword(errors, kafka)
   if (password !== null) return failed('no-password', `${password}; this is retried`)
-  const tls = kafkaTlsFailure(errors, kafka)
+  const tls = kafkaTlsFailure(errors, kafka, TLS_REMEDIES)
   if (tls !== null) return failed('tls', `${tls}; this is retried`)
   const isRefusedLogin = brokerErrors(errors).some(({ apiId }) => apiId.includes('SASL'))
   // The library reports a failed login also where the connection broke meanwhile.

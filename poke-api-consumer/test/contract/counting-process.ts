@@ -1,6 +1,7 @@
 /**
  * A process that counts as fast as it can until it is killed: `counting-process.ts <store URL> <partitions>`.
- * Each commit of ten records: eight counted, a duplicate, a dead letter; so that a half commit shows. It says each outcome in a line.
+ * Each commit is of ten records: eight counted, a duplicate, a dead letter; so that half a commit shows. It prints each outcome in a line,
+ * and `began` after its first commit in each partition.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { StoreError } from '../../src/errors.ts'
@@ -15,6 +16,7 @@ await Promise.all(Array.from({ length: Number(partitions) }, (_, partition) => c
 
 async function count(store: Store, number: number): Promise<never> {
   const partition = partitionOf(number)
+  let began = false
   for (;;) {
     try {
       const { token, position } = await store.open(partition)
@@ -31,6 +33,8 @@ async function count(store: Store, number: number): Promise<never> {
         const outcome = await store.commit(change)
         console.log(outcome)
         if (outcome === 'fenced') break
+        if (!began) console.log('began')
+        began = true
         from = change.to
         // A commit of SQLite never gives way by itself.
         await sleep(0)

@@ -10,7 +10,7 @@ import { type CreateStore, partitionOf } from './store-harness.ts'
 
 const PROGRAM = fileURLToPath(new URL('counting-process.ts', import.meta.url))
 
-/** One that counts, and how often it has said each of its words. */
+/** A process that counts, and how often it has printed each of its words. */
 class CountingProcess {
   readonly said = new Map<string, number>()
   readonly #process: ChildProcess
@@ -31,7 +31,7 @@ class CountingProcess {
     t.after(() => this.kill())
   }
 
-  /** Waits until it has said a word that often. */
+  /** Waits until it has printed a word that often. */
   async says(word: string, times: number): Promise<void> {
     const died = this.#exited.then(() => assert.fail(`the process ended by itself: ${this.#errors}`))
     const heard = new Promise<void>((resolve) => {
@@ -74,6 +74,7 @@ export function testStoreProcesses(name: string, create: CreateStore): void {
       let answered = 0
       for (let life = 1; life <= 5; life++) {
         const counting = new CountingProcess(t, url, 2)
+        await counting.says('began', 2)
         await counting.says('committed', 5 * life + (life % 3))
         await counting.kill()
         answered += counting.said.get('committed') ?? 0
@@ -90,6 +91,7 @@ export function testStoreProcesses(name: string, create: CreateStore): void {
     test('several processes that start at once on an empty store and take over each other’s partitions count exactly', async (t) => {
       const { url, open } = await create(t)
       const processes = Array.from({ length: 4 }, () => new CountingProcess(t, url, 2))
+      await Promise.all(processes.map((counting) => counting.says('began', 2)))
       await Promise.all(processes.map((counting) => counting.says('committed', 15)))
       await Promise.all(processes.map((counting) => counting.kill()))
       const answered = processes.reduce((sum, { said }) => sum + (said.get('committed') ?? 0), 0)

@@ -26,8 +26,29 @@ const ours = fc.tuple(fc.constantFrom('/a', '/b', '/shop/run'), fc.nat(1e6)).map
   ['ev_source', source],
   ['ev_sequence', String(sequence).padStart(16, '0')],
 ])
+/** Headers with the same length in total, as records of one producer have them: most have the same names, and values of the same lengths. */
+const alike = fc
+  .record({
+    identity: ours,
+    time: fc.constantFrom('ev_time', 'ev_time', 'ev_time', 'ev_type'),
+    sequence: fc.constantFrom('ev_sequence', 'ev_sequence', 'ev_sequence', 'ev_sequencx'),
+    region: fc.constantFrom('ev_region', 'ev_region', 'ev_region', 'ev_source'),
+    values: fc.constantFrom(
+      ['2026-11-24T09:00:00Z', '/a'],
+      ['2026-11-24T09:00:07Z', '/b'],
+      ['\0\0\0\0-11-24T09:00:00Z', '/a'],
+      ['2026-11-24T09:00:0Z', '/ab'],
+    ),
+  })
+  .map(({ identity, time, sequence, region, values: [at = '', place = ''] }): [string, string | null][] => [
+    ...identity.slice(0, 2),
+    [time, at],
+    [sequence, identity[2]?.[1] ?? null],
+    [region, place],
+  ])
 const headers = fc.oneof(
   ours,
+  { weight: 4, arbitrary: alike },
   fc.array(fc.tuple(headerName, headerValue), { maxLength: 8 }),
   fc.tuple(ours, fc.array(fc.tuple(headerName, headerValue), { maxLength: 3 })).map(([a, b]) => [...a, ...b]),
 )

@@ -53,8 +53,7 @@ describe('the packed reader', LIMIT, () => {
   })
 
   test('runs the program of its README', async (t) => {
-    const program = /```js\n(.*?)```/s.exec(readFileSync(join(folder, 'README.md'), 'utf8'))?.[1] as string
-    writeFileSync(join(installed, 'keep-values.mjs'), program)
+    writeFileSync(join(installed, 'keep-values.mjs'), programs()[0] as string)
     const file = join(installed, 'values.db')
     await runUntil(
       t,
@@ -65,6 +64,28 @@ describe('the packed reader', LIMIT, () => {
     assert.deepEqual(rows(file, 'SELECT count(*) AS kept, count(DISTINCT value) AS different FROM kept'), [
       { kept: RECORDS, different: RECORDS },
     ])
+  })
+
+  test('starts at the end of the log with the lines of its README, and reads what comes then', async (t) => {
+    const [program, , startAtEnd] = programs() as [string, string, string]
+    writeFileSync(
+      join(installed, 'from-the-end.mjs'),
+      program.replace('await readTopic', `${startAtEnd}\nawait readTopic`).replaceAll('values', 'ends'),
+    )
+    const file = join(installed, 'ends.db')
+    const ends = () => rows(file, 'SELECT next_offset AS offset FROM positions WHERE next_offset IS NOT NULL')
+    let written: Promise<void> | null = null
+    const args = ['from-the-end.mjs', servers.kafka.brokers, 'packed-ends']
+    await fill('packed-ends')
+    await runUntil(t, process.execPath, args, () => {
+      if (written === null && ends().length > 0) {
+        assert.deepEqual(ends(), [{ offset: RECORDS }])
+        written = write('packed-ends', 'a later value', 1)
+      }
+      return rows(file, 'SELECT value FROM kept').length > 0
+    })
+    await written
+    assert.deepEqual(rows(file, 'SELECT value FROM kept'), [{ value: 'a later value 0' }])
   })
 
   for (const [name, program] of nodes()) {
@@ -78,6 +99,11 @@ describe('the packed reader', LIMIT, () => {
         { key: 'odd', count: RECORDS / 2 },
       ])
     })
+  }
+
+  /** The JavaScript in its README, in order. */
+  function programs(): string[] {
+    return [...readFileSync(join(folder, 'README.md'), 'utf8').matchAll(/```js\n(.*?)```/gs)].map(([, program]) => program as string)
   }
 
   /** Runs a program of the empty folder, asks it to end when the condition holds, and expects that it ends well. */
@@ -139,11 +165,16 @@ async function fill(topic: string): Promise<void> {
   const admin = new Admin(clientOptions)
   await admin.createTopics({ topics: [topic], partitions: 1, replicas: 1 })
   await admin.close()
-  const producer = new Producer(clientOptions)
-  const messages = Array.from({ length: RECORDS }, (_, i) => ({
+  await write(topic, 'value', RECORDS)
+}
+
+/** Writes that many records; the value of each is the given word and its number. */
+async function write(topic: string, word: string, count: number): Promise<void> {
+  const producer = new Producer({ clientId: 'packed', bootstrapBrokers: [servers.kafka.brokers] })
+  const messages = Array.from({ length: count }, (_, i) => ({
     topic,
     key: Buffer.from(i % 2 === 0 ? 'even' : 'odd'),
-    value: Buffer.from(`value ${i}`),
+    value: Buffer.from(`${word} ${i}`),
   }))
   await producer.send({ messages })
   await producer.close()

@@ -39,6 +39,10 @@ export type {
 } from './ports.ts'
 export { copyHeaders, countHeaders, MAX_HEADERS } from './records/record-headers.ts'
 
+// The time and randomness of a reader, which tests replace.
+
+export { type Clock, systemClock } from '@poke-api-pipeline/service-kit/clock'
+
 // Reading a range of a partition outside of any group.
 
 export type { TopicDescription } from './ports.ts'

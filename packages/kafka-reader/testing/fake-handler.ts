@@ -51,7 +51,7 @@ export class FakeHandler implements PartitionHandler {
   async open(at: TopicPartition): Promise<PartitionSession> {
     this.#tell(`open ${at.partition}`)
     await this.opening(at.partition)
-    return new FakeReader(at, this, (event) => this.#tell(event), this.#seen)
+    return new FakeSession(at, this, (event) => this.#tell(event), this.#seen)
   }
 
   /** Resolves as soon as the condition holds. */
@@ -71,7 +71,7 @@ export class FakeHandler implements PartitionHandler {
   }
 }
 
-class FakeReader implements PartitionSession {
+class FakeSession implements PartitionSession {
   readonly state = 'active'
   readonly #at: TopicPartition
   readonly #handler: FakeHandler

@@ -52,7 +52,7 @@ export interface GroupReaderOptions {
   readonly identity?: EventIdentity
   readonly observer?: Partial<ReaderObserver>
   readonly clock: Clock
-  /** Hears where counting is; for tests that make the process die there. */
+  /** Hears which step was reached; for tests that make the process die there. */
   readonly crashPoint?: (point: 'mirrored') => void
 }
 

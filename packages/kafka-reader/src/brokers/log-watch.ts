@@ -1,6 +1,6 @@
 /**
  * Asks every leader once a second where the logs of its partitions begin and end: what lag is measured against, whoever reads a partition,
- * and whether or not anything of it can be counted.
+ * and whether or not anything of it can be read.
  */
 import type { Clock } from '@poke-api-pipeline/service-kit/clock'
 import type { Cluster, Leader, LogBounds } from './cluster.ts'

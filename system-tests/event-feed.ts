@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Admin, Producer } from '@platformatic/kafka'
-import { encodeHeaders, encodeKey, encodeValue, type PokemonEvent } from '@poke-api-pipeline/pokemon-event'
+import { encodeHeaders, encodeKey, encodeValue, type PokemonEvent, SOURCE_PREFIX } from '@poke-api-pipeline/pokemon-event'
 import { createTopic } from './topics.ts'
 
 export interface FeedOptions {
@@ -47,7 +47,7 @@ export class EventFeed {
   #producer: Producer<Buffer, Buffer, Buffer, Buffer>
   readonly #pokedex: readonly PokemonEvent[]
   readonly #options: FeedOptions
-  readonly #source = `/poke-api-producer/${randomUUID()}`
+  readonly #source = `${SOURCE_PREFIX}${randomUUID()}`
 
   private constructor(pokedex: readonly PokemonEvent[], options: FeedOptions) {
     this.#producer = newProducer(options)

@@ -1,9 +1,9 @@
-/** Makes, writes, cuts and changes the topics of a test, with the client library's own clients. */
-import { Admin, type CreateTopicsOptions, findErrorBy, ProduceAcks, Producer } from '@platformatic/kafka'
+/** Creates, writes, truncates and changes the topics of a test, with the client library's own clients. */
+import { Admin, type CreateTopicsOptions, findErrorBy, ListOffsetTimestamps, ProduceAcks, Producer } from '@platformatic/kafka'
 
 /**
- * Makes topics, and waits until their brokers know of them, a moment after the controller. A broker that was frozen or killed answers a
- * moment before the controller gives it topics again.
+ * Creates topics, and waits until their leaders accept requests. A broker that was frozen or killed answers a moment before the controller gives it
+ * topics again, so creating is retried.
  */
 export async function createTopic(admin: Admin, options: CreateTopicsOptions & { topics: string[]; partitions: number }): Promise<void> {
   for (;;) {
@@ -17,14 +17,30 @@ export async function createTopic(admin: Admin, options: CreateTopicsOptions & {
   for (const topic of options.topics) await untilThereIs(admin, topic, options.partitions)
 }
 
-/** Resolves when a topic has so many partitions, each with a leader: a new partition has none for a moment, and clients fail without one. */
+const UNSETTLED = [
+  'UNKNOWN_TOPIC_OR_PARTITION',
+  'LEADER_NOT_AVAILABLE',
+  'NOT_LEADER_OR_FOLLOWER',
+  'FENCED_LEADER_EPOCH',
+  'UNKNOWN_LEADER_EPOCH',
+]
+
+/** Resolves when a topic has so many partitions and every leader answers: for a moment the metadata names leaders that do not know it yet. */
 async function untilThereIs(admin: Admin, topic: string, partitions: number): Promise<void> {
   for (;;) {
     try {
       const found = (await admin.metadata({ topics: [topic], forceUpdate: true, retries: 0 })).topics.get(topic)
-      if (found?.partitionsCount === partitions && found?.partitions.every(({ leader }) => leader >= 0)) return
+      if (found?.partitionsCount === partitions && found?.partitions.every(({ leader }) => leader >= 0)) {
+        const latest = Array.from({ length: partitions }, (_, partitionIndex) => ({
+          partitionIndex,
+          timestamp: ListOffsetTimestamps.LATEST,
+        }))
+        await admin.listOffsets({ topics: [{ name: topic, partitions: latest }] })
+        return
+      }
     } catch (error) {
-      if (!/Unknown topic|LEADER_NOT_AVAILABLE|Received response with error/.test(String(error))) throw error
+      const isUnsettled = UNSETTLED.some((code) => findErrorBy(error as Error, 'apiId', code) !== null)
+      if (!isUnsettled && !/Unknown topic|Received response with error/.test(String(error))) throw error
     }
     await new Promise(setImmediate)
   }

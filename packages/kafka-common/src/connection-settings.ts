@@ -15,7 +15,7 @@ import {
 import type { KafkaSecurity } from './kafka-security.ts'
 
 /**
- * Names of topics (https://kafka.apache.org/43/configuration/topic-configs/) except Kafka's own. Those are compacted, and whoever followed the
+ * Names of topics (https://kafka.apache.org/43/configuration/topic-configs/) except Kafka's own. Those are compacted, and following the
  * service's advice about a compacted topic for one of them would harm the whole cluster.
  */
 const TOPIC_NAME = /^(?!\.{1,2}$|__(?:consumer_offsets|transaction_state|share_group_state|cluster_metadata)$)[A-Za-z0-9._-]{1,249}$/

@@ -13,19 +13,10 @@ export { ReplaceableProducer } from './replaceable-producer.ts'
 
 // Messages about failed connections, missing rights and quotas.
 
-export {
-  errorsIn,
-  kafkaTlsFailure,
-  missingPassword,
-  NOTABLE_THROTTLE,
-  namedAddress,
-  quotaText,
-  unreachableListener,
-} from './kafka-connecting.ts'
+export { connectionFailure, isLost } from './connection-failure.ts'
+export { errorsIn, NOTABLE_THROTTLE, quotaText, rootMessage } from './kafka-connecting.ts'
 export { missingRightsMessage, type Operation } from './rights.ts'
 
-// Topics. `UNSETTLED_TOPIC` lists the codes that brokers return for a moment after a topic was created.
+// Topics.
 
-export { KEPT_FOR_EVER } from './kept-for-ever.ts'
-export { createTopic, findTopic, missingOn } from './topic.ts'
-export { UNSETTLED_TOPIC } from './unsettled-topic.ts'
+export { createTopic, findTopic, missingOn, type TopicSettings } from './topic.ts'

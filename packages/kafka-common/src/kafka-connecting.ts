@@ -1,4 +1,5 @@
 /** Messages about connections to Kafka that every service shares: addresses of brokers, TLS, the password's file, quotas. */
+import { printable } from '@poke-api-pipeline/service-kit/foreign-text'
 import { EXIT, retried, ServiceError } from '@poke-api-pipeline/service-kit/service-error'
 import { tlsFailure } from '@poke-api-pipeline/service-kit/tls-failure'
 
@@ -8,6 +9,15 @@ export function* errorsIn(error: unknown): Generator<Error> {
   yield error
   if (error instanceof AggregateError) for (const inner of error.errors) yield* errorsIn(inner)
   yield* errorsIn(error.cause)
+}
+
+/** Characters of a foreign message that are quoted. */
+const MOST_DETAILS = 500
+
+/** The message of the innermost error that has one, short and printable. @param errors of `errorsIn` */
+export function rootMessage(errors: Iterable<Error>): string {
+  const all = [...errors]
+  return printable(all.findLast(({ message }) => message !== '')?.message ?? String(all[0]), MOST_DETAILS)
 }
 
 /** Both services' kind of error for TLS that failed. */

@@ -17,6 +17,14 @@ export interface ReplaceableProducerOptions {
   readonly throttled?: (ms: number) => void
 }
 
+export interface ConnectedProducer<Key, Value, HeaderKey, HeaderValue> {
+  readonly producer: Producer<Key, Value, HeaderKey, HeaderValue>
+  /** The watch over its connections. */
+  readonly watch: ConnectionWatch
+  /** Aborted when the producer is discarded: nobody waits any more for work that was begun with it. */
+  readonly discarded: AbortSignal
+}
+
 /** The longest delay of Node's timers, in ms. */
 const LONGEST_TIMER = 2 ** 31 - 1
 
@@ -26,7 +34,9 @@ const LONGEST_TIMER = 2 ** 31 - 1
  */
 export class ReplaceableProducer<Key, Value, HeaderKey, HeaderValue> {
   readonly #options: ReplaceableProducerOptions
-  #client: { readonly producer: Producer<Key, Value, HeaderKey, HeaderValue>; readonly watch: ConnectionWatch } | null = null
+  #client: ConnectedProducer<Key, Value, HeaderKey, HeaderValue> | null = null
+  /** Aborted when the present producer is discarded. */
+  #discarded = new AbortController()
   /** Every new producer asks another broker first, so that a frozen one cannot fail all attempts. */
   #replaced = 0
 
@@ -34,15 +44,16 @@ export class ReplaceableProducer<Key, Value, HeaderKey, HeaderValue> {
     this.#options = options
   }
 
-  /** @returns the present producer, or a new one, with the watch over its connections */
-  connect(): { readonly producer: Producer<Key, Value, HeaderKey, HeaderValue>; readonly watch: ConnectionWatch } {
+  /** @returns the present producer or a new one */
+  connect(): ConnectedProducer<Key, Value, HeaderKey, HeaderValue> {
     if (this.#client !== null) return this.#client
     const producer = new Producer<Key, Value, HeaderKey, HeaderValue>({
       ...this.clientOptions(),
       idempotent: false,
       repeatOnStaleMetadata: false,
     })
-    this.#client = { producer, watch: new ConnectionWatch(producer, this.#options.throttled) }
+    this.#discarded = new AbortController()
+    this.#client = { producer, watch: new ConnectionWatch(producer, this.#options.throttled), discarded: this.#discarded.signal }
     return this.#client
   }
 
@@ -60,6 +71,7 @@ export class ReplaceableProducer<Key, Value, HeaderKey, HeaderValue> {
     const client = this.#client
     this.#client = null
     this.#replaced++
+    this.#discarded.abort()
     if (client !== null) await closeByForce(client.producer)
   }
 

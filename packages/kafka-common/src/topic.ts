@@ -15,19 +15,36 @@ import {
   ResponseError,
 } from '@platformatic/kafka'
 import { closeByForce } from './close-by-force.ts'
-import { KEPT_FOR_EVER } from './kept-for-ever.ts'
 import { missingOperations, NOTHING_ALLOWED, type Operation } from './rights.ts'
-import { UNSETTLED_TOPIC } from './unsettled-topic.ts'
 
 export interface TopicSettings {
   readonly topic: string
   /** The numbers of partitions and replicas of a new topic. */
   readonly partitions: number
   readonly replication: number
+  /** Settings beside those that keep every record. */
+  readonly configs?: readonly { readonly name: string; readonly value: string }[]
 }
 
 /** The delay between two checks of a new topic, in ms. */
 const CHECK_INTERVAL = 100
+/**
+ * Settings of a new topic: the brokers keep every record for ever. Without them, a broker's default of `log.cleanup.policy=compact` or
+ * `log.retention.bytes` would remove records.
+ */
+const KEPT_FOR_EVER = [
+  { name: 'cleanup.policy', value: 'delete' },
+  { name: 'retention.ms', value: '-1' },
+  { name: 'retention.bytes', value: '-1' },
+]
+/** Codes that brokers return for a moment after a topic was created, or while its leaders are elected (https://kafka.apache.org/protocol#protocol_error_codes). */
+const UNSETTLED = [
+  'UNKNOWN_TOPIC_OR_PARTITION',
+  'LEADER_NOT_AVAILABLE',
+  'NOT_LEADER_OR_FOLLOWER',
+  'UNKNOWN_LEADER_EPOCH',
+  'FENCED_LEADER_EPOCH',
+]
 /** https://kafka.apache.org/protocol#protocol_error_codes */
 const UNKNOWN_TOPIC = 3
 const TOPIC_AUTHORIZATION_FAILED = 29
@@ -74,39 +91,49 @@ export async function missingOn(client: Base, topic: string): Promise<Operation[
 
 /**
  * Creates the topic and waits until it can be written to. A send before that is refused, and has hung or thrown inside the library.
- * @param signal ends the waiting
+ * @param signal aborted when nobody waits for the topic any more
+ * @returns its metadata; its partitions and replicas can differ from the settings if it existed already
  * @throws the Kafka client's errors; an AbortError once the signal is aborted
  */
-export async function createTopic(options: BaseOptions, settings: TopicSettings, signal: AbortSignal): Promise<void> {
-  const { topic, partitions, replication } = settings
+export async function createTopic(options: BaseOptions, settings: TopicSettings, signal: AbortSignal): Promise<ClusterTopicMetadata> {
   const admin = new Admin(options)
+  const close = () => closeByForce(admin)
+  signal.addEventListener('abort', close)
   try {
-    await requestTopic(admin, topic, partitions, replication)
-    while (!(await leadersAnswer(admin, topic))) await wait(CHECK_INTERVAL, undefined, { signal })
+    await requestTopic(admin, settings)
+    for (;;) {
+      const found = await findWritable(admin, settings.topic)
+      if (found !== null) return found
+      await wait(CHECK_INTERVAL, undefined, { signal })
+    }
   } finally {
-    await closeByForce(admin)
+    signal.removeEventListener('abort', close)
+    await close()
   }
 }
 
-async function requestTopic(admin: Admin, topic: string, partitions: number, replicas: number): Promise<void> {
+async function requestTopic(admin: Admin, { topic, partitions, replication, configs = [] }: TopicSettings): Promise<void> {
   try {
-    await admin.createTopics({ topics: [topic], partitions, replicas, configs: KEPT_FOR_EVER })
+    await admin.createTopics({ topics: [topic], partitions, replicas: replication, configs: [...KEPT_FOR_EVER, ...configs] })
   } catch (error) {
     // Another instance has created it meanwhile.
     if (!says(error, 'TOPIC_ALREADY_EXISTS')) throw error
   }
 }
 
-/** Whether every leader returns the end of its log. The metadata alone is not enough: it names leaders that do not know the topic yet. */
-async function leadersAnswer(admin: Admin, topic: string): Promise<boolean> {
+/**
+ * Finds a topic of which every leader returns the end of its log, or null. The metadata alone is not enough: it names leaders that do not know the
+ * topic yet.
+ */
+async function findWritable(admin: Admin, topic: string): Promise<ClusterTopicMetadata | null> {
   try {
     const found = await findTopic(admin, topic)
-    if (found === null) return false
+    if (found === null) return null
     const partitions = found.partitions.map((_, partitionIndex) => ({ partitionIndex, timestamp: ListOffsetTimestamps.LATEST }))
     await admin.listOffsets({ topics: [{ name: topic, partitions }] })
-    return true
+    return found
   } catch (error) {
-    if (UNSETTLED_TOPIC.some((code) => says(error, code))) return false
+    if (UNSETTLED.some((code) => says(error, code))) return null
     throw error
   }
 }

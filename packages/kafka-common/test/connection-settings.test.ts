@@ -13,7 +13,7 @@ suite('secrets', () => {
   const password = fc
     .string({ minLength: 4, maxLength: 20, unit: fc.constantFrom(...'abcXYZ019/@#?%&=:;+!$,.~ "\'') })
     .map((text) => `Hunter2${text}`.trim())
-  /** Every way that a URL with a password in it was seen to go wrong, and some more. */
+  /** Invalid URLs with a password in them: those that users have written, and some more. */
   const broken = fc
     .tuple(password, fc.constantFrom('postgres', 'postgresql', 'sqlite', 'mysql', 'http', 'https', 'kafka', 'SASL_SSL', ''))
     .chain(([secret, scheme]) =>
@@ -39,7 +39,7 @@ suite('secrets', () => {
       ),
     )
 
-  test('in any setting, however broken, are never in what is said of it', () => {
+  test('are never in the error message about a setting, however invalid it is', () => {
     const settings = {
       ...KAFKA_SETTINGS,
       ...processSettings(8080),
@@ -48,7 +48,7 @@ suite('secrets', () => {
     }
     fc.assert(
       fc.property(broken, fc.constantFrom(...Object.keys(settings)), ([secret, given], name) => {
-        // These take nearly any text: what is accepted is not said.
+        // These accept nearly any text, and an accepted value has no message.
         let said: string
         try {
           const { values } = readSettings(settings, { [name]: given })
@@ -58,14 +58,14 @@ suite('secrets', () => {
         } catch (error) {
           said = (error as Error).message
         }
-        // Its beginning is enough to give it away.
+        // The beginning of a password must not be shown either.
         assert.ok(!said.includes(secret) && !said.includes('Hunter2'), said)
       }),
       { numRuns: 5000 },
     )
   })
 
-  test('are read when they are needed, so that they can be changed under a running service', () => {
+  test('are read at each login, so that they can be changed while the service runs', () => {
     withFile('hunter2\n', (file) => {
       const env = { KAFKA_SASL_MECHANISM: 'SCRAM-SHA-512', KAFKA_USERNAME: 'ash', KAFKA_PASSWORD_FILE: file }
       const { values } = readSettings(KAFKA_SETTINGS, env, CONNECTION_RULES)
@@ -82,11 +82,11 @@ suite('secrets', () => {
 suite('settings of the connection to Kafka', () => {
   const read = (env: Record<string, string>) => readSettings(KAFKA_SETTINGS, env, CONNECTION_RULES).values
 
-  test('without any security are a plain connection', () => {
+  test('have plain connections by default', () => {
     assert.deepEqual(kafkaSecurity(read({})), {})
   })
 
-  test('TLS names the broker that is called, where brokers have names', () => {
+  test('let TLS send the name of each broker, if every broker has a name', () => {
     assert.deepEqual(kafkaSecurity(read({ KAFKA_SECURITY: 'tls', KAFKA_BROKERS: 'kafka.example.com:9093' })), {
       tls: {},
       tlsServerName: true,
@@ -95,7 +95,7 @@ suite('settings of the connection to Kafka', () => {
     assert.deepEqual(kafkaSecurity(read({ KAFKA_SECURITY: 'tls', KAFKA_BROKERS: '[::1]:9093' })), { tls: {}, tlsServerName: false })
   })
 
-  test('half a login is told', () => {
+  test('with half a login are refused', () => {
     assert.match(failureOf(() => read({ KAFKA_USERNAME: 'ash' })).message, /KAFKA_SASL_MECHANISM is "none": set it to PLAIN/)
     assert.match(
       failureOf(() => read({ KAFKA_SASL_MECHANISM: 'PLAIN' })).message,
@@ -103,7 +103,7 @@ suite('settings of the connection to Kafka', () => {
     )
   })
 
-  test('a password is not sent as it is over a connection that is not encrypted, unless that is allowed', () => {
+  test('with PLAIN and without TLS are refused, unless that is allowed', () => {
     withFile('hunter2', (KAFKA_PASSWORD_FILE) => {
       const login = { KAFKA_USERNAME: 'ash', KAFKA_PASSWORD_FILE }
       const { message } = failureOf(() => read({ ...login, KAFKA_SASL_MECHANISM: 'PLAIN' }))
@@ -114,7 +114,7 @@ suite('settings of the connection to Kafka', () => {
     })
   })
 
-  test('a login over a connection that is not encrypted is warned of', () => {
+  test('with a login and without TLS cause a warning', () => {
     withFile('hunter2', (KAFKA_PASSWORD_FILE) => {
       const warnings = (env: Record<string, string>) =>
         connectionWarnings(read({ KAFKA_USERNAME: 'ash', KAFKA_PASSWORD_FILE, KAFKA_PLAIN_WITHOUT_TLS: 'allowed', ...env })).join()
@@ -125,7 +125,7 @@ suite('settings of the connection to Kafka', () => {
     })
   })
 
-  test('certificates without TLS are told, and what is none is refused', () => {
+  test('with certificates and without TLS, or with a file that is no certificate, are refused', () => {
     assert.match(failureOf(() => read({ KAFKA_CA_FILE: '/nowhere/ca.pem', KAFKA_SECURITY: 'tls' })).message, /ENOENT/)
     withFile('no certificate', (KAFKA_CA_FILE) => {
       assert.match(failureOf(() => read({ KAFKA_CA_FILE, KAFKA_SECURITY: 'tls' })).message, /the file contains something else/)
@@ -139,18 +139,18 @@ suite('settings of the connection to Kafka', () => {
     })
   })
 
-  test('topics have the names that Kafka allows', () => {
+  test('accept the names of topics that Kafka allows', () => {
     for (const KAFKA_TOPIC of ['poke-topic', 'a.b_c-9', 'x'.repeat(249)]) assert.equal(read({ KAFKA_TOPIC }).KAFKA_TOPIC, KAFKA_TOPIC)
     for (const KAFKA_TOPIC of ['.', '..', 'a b', 'é', 'x'.repeat(250)]) failureOf(() => read({ KAFKA_TOPIC }))
   })
 
-  test('topics that are Kafka’s own are refused', () => {
+  test('refuse Kafka’s own topics', () => {
     for (const KAFKA_TOPIC of ['__consumer_offsets', '__transaction_state', '__share_group_state', '__cluster_metadata'])
       failureOf(() => read({ KAFKA_TOPIC }))
     for (const KAFKA_TOPIC of ['__consumer_offsets_of_ours', '__pokemon']) assert.equal(read({ KAFKA_TOPIC }).KAFKA_TOPIC, KAFKA_TOPIC)
   })
 })
 
-test('every default is itself accepted', () => {
+test('every default is a valid value', () => {
   readSettings({ ...KAFKA_SETTINGS, ...processSettings(8080) }, {})
 })

@@ -1,10 +1,10 @@
-/** What is done to Ajv: the Kafka client notices nothing of it but how soon it is loaded. */
+/** The change to Ajv makes the Kafka client load faster, and changes nothing else. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import { deferSchemas } from '../src/deferred-schemas.ts'
 
-test('the Kafka client compiles no schema before it validates, then each once, and finds what it would have found', async () => {
+test('the Kafka client compiles a schema at its first validation, once, with the same results', async () => {
   let compiled = 0
   const { compile } = Ajv2020.prototype
   Ajv2020.prototype.compile = function (this: Ajv2020, ...schema: Parameters<typeof compile>) {

@@ -1,4 +1,4 @@
-/** Missing rights: which, by the bits that brokers answer with, and the commands that grant them. */
+/** Which rights are missing, by the bits in answers of brokers, and the commands that grant them. */
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { describe, test } from 'node:test'
@@ -8,20 +8,20 @@ import { missingOperations, missingRightsText, NOTHING_ALLOWED, principalOf } fr
 const bits = (...operations: number[]) => operations.reduce((sum, operation) => sum | (1 << operation), 0)
 
 describe('operations', () => {
-  test('that have no bit are missing', () => {
+  test('without a bit are missing', () => {
     // Read, Describe, DescribeConfigs.
     assert.deepEqual(missingOperations(bits(3, 8, 10), ['Read', 'DescribeConfigs']), [])
     assert.deepEqual(missingOperations(bits(3, 8), ['Read', 'DescribeConfigs']), ['DescribeConfigs'])
     assert.deepEqual(missingOperations(NOTHING_ALLOWED, ['Create', 'Write']), ['Create', 'Write'])
   })
 
-  test('are not taken for missing where a broker does not say what it allows', () => {
+  test('are not missing if a broker does not tell what it allows', () => {
     for (const unsaid of [0, -2_147_483_648]) assert.deepEqual(missingOperations(unsaid, ['Read']), [])
   })
 })
 
 describe('the text', () => {
-  test('names everything that is missing, and one command that grants it', () => {
+  test('names all missing rights, and one command that grants them', () => {
     const missing = [
       { resource: 'topic', name: 'poke-topic', operations: ['Read', 'DescribeConfigs'] },
       { resource: 'group', name: 'poke', operations: ['Read'] },
@@ -35,7 +35,7 @@ describe('the text', () => {
     assert.match(missingRightsText(missing, principalOf(undefined), ['a:1']), /^User:ANONYMOUS lacks/)
   })
 
-  test('a shell takes each name in the command as one word, whatever is in it', () => {
+  test('quotes each name in the command, so that a shell reads it as one word', () => {
     const name = fc.string({
       unit: fc.integer({ min: 0x21, max: 0x7e }).map((code) => String.fromCharCode(code)),
       minLength: 1,

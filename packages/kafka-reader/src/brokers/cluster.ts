@@ -14,7 +14,7 @@ import {
   offsetFetchV8,
   parseBroker,
 } from '@platformatic/kafka'
-import { errorsIn, unreachableListener } from '@poke-api-pipeline/kafka-common/kafka-connecting'
+import { errorsIn, rootMessage, unreachableListener } from '@poke-api-pipeline/kafka-common/kafka-connecting'
 import type { KafkaSecurity } from '@poke-api-pipeline/kafka-common/kafka-security'
 import { NOTHING_ALLOWED } from '@poke-api-pipeline/kafka-common/rights'
 import { KafkaError } from '../errors.ts'
@@ -498,7 +498,10 @@ export class Cluster {
       const isKnown = this.#bootstrap.some(({ host, port }) => host === address.host && port === address.port)
       if (isKnown || !(error instanceof KafkaError) || (error.kind !== 'unreachable' && error.kind !== 'deadline')) throw error
       const [answered, named] = [this.#answering, address].map(({ host, port }) => `${host}:${port}`) as [string, string]
-      throw new KafkaError('unreachable', unreachableListener(answered, named, rootCause(error)), { cause: error, retried: true })
+      throw new KafkaError('unreachable', unreachableListener(answered, named, rootMessage(errorsIn(error))), {
+        cause: error,
+        retried: true,
+      })
     }
   }
 
@@ -517,9 +520,4 @@ export class Cluster {
       () => {},
     )
   }
-}
-
-/** The message of the innermost error that has one. */
-function rootCause(error: Error): string {
-  return [...errorsIn(error)].findLast(({ message }) => message !== '')?.message ?? error.message
 }

@@ -1,18 +1,8 @@
 /** Says in a sentence why Kafka did not answer as asked, and whether trying again can help. */
-import { AuthenticationError, NetworkError, ProtocolError, protocolErrorsCodesById, UnsupportedApiError } from '@platformatic/kafka'
-import {
-  errorsIn,
-  kafkaTlsFailure,
-  missingPassword,
-  namedAddress,
-  unreachableListener,
-} from '@poke-api-pipeline/kafka-common/kafka-connecting'
-import { DeadlinePassed } from '@poke-api-pipeline/service-kit/deadline'
-import { printable } from '@poke-api-pipeline/service-kit/foreign-text'
-import { KafkaError } from '../errors.ts'
-
-/** Characters of what others say. */
-const MOST_DETAILS = 500
+import { ProtocolError, protocolErrorsCodesById } from '@platformatic/kafka'
+import { connectionFailure } from '@poke-api-pipeline/kafka-common/connection-failure'
+import { errorsIn, rootMessage } from '@poke-api-pipeline/kafka-common/kafka-connecting'
+import { KAFKA_ERRORS, KafkaError } from '../errors.ts'
 
 export interface Attempt {
   readonly brokers: readonly string[]
@@ -41,32 +31,18 @@ export const CODE = {
 export function kafkaError(error: unknown, { brokers, topic, findsBrokers = false }: Attempt): KafkaError {
   const cause = error as Error
   if (cause instanceof KafkaError) return cause
-  const kafka = `Kafka at ${brokers.join(', ')}`
-  if (cause instanceof DeadlinePassed)
-    return new KafkaError('deadline', `${kafka} did not answer in time: ${cause.message}`, { cause, retried: true })
   const errors = [...errorsIn(cause)]
-  const details = printable(errors.findLast(({ message }) => message !== '')?.message ?? String(error), MOST_DETAILS)
-  const codes = errors.filter((e) => e instanceof ProtocolError).map((e) => String(e.apiId))
-  const password = missingPassword(errors, kafka)
-  if (password !== null) return new KafkaError('no-password', password, { cause, retried: true })
-  const tls = kafkaTlsFailure(errors, kafka)
-  if (tls !== null) return new KafkaError('tls', tls, { cause, retried: true })
-  // The library calls a login failed too where the connection broke meanwhile.
-  if (codes.some((code) => code.includes('SASL')) || (errors.some((e) => e instanceof AuthenticationError) && !isLost(errors))) {
-    return new KafkaError('not-authorised', `${kafka} refused the login (${details}): check user and password`, { cause })
-  }
-  if (errors.some((e) => e instanceof UnsupportedApiError) || codes.includes('UNSUPPORTED_VERSION')) {
-    return new KafkaError('unsupported-broker', `${kafka} is too old (${details}): use Kafka 3.1 or newer`, { cause })
-  }
-  const code = codes[0]
-  if (code !== undefined) return refusal(code, { brokers, topic }, cause)
+  const failure = connectionFailure(errors, brokers, findsBrokers)
+  if (failure !== null) return new KafkaError(failure.kind, failure.reason, { cause, retried: KAFKA_ERRORS[failure.kind].retriable })
+  const code = errors.find((e) => e instanceof ProtocolError)?.apiId
+  if (code !== undefined) return refusal(String(code), { brokers, topic }, cause)
   if (errors.some((e) => e.message.startsWith('Unknown topic '))) return refusal('UNKNOWN_TOPIC_OR_PARTITION', { brokers, topic }, cause)
-  const named = findsBrokers ? namedAddress(errors, brokers) : null
-  if (named !== null)
-    return new KafkaError('unreachable', unreachableListener(brokers.join(', '), named, details), { cause, retried: true })
-  if (isLost(errors)) return new KafkaError('unreachable', `${kafka} cannot be reached (${details})`, { cause, retried: true })
+  const details = rootMessage(errors)
   if (errors.some((e) => e instanceof RangeError))
-    return new KafkaError('bad-response', `the response of ${kafka} cannot be read (${details})`, { cause, retried: true })
+    return new KafkaError('bad-response', `the response of Kafka at ${brokers.join(', ')} cannot be read (${details})`, {
+      cause,
+      retried: true,
+    })
   return new KafkaError('refused', `the Kafka client failed (${details})`, { cause, retried: true })
 }
 
@@ -107,9 +83,4 @@ const SET_UP: Readonly<Record<string, string>> = {
   COORDINATOR_NOT_AVAILABLE:
     'has no coordinator for the group: its topic __consumer_offsets has no leader, or could not be made because offsets.topic.replication.factor is larger than the number of brokers: start the brokers that are missing, or lower it',
   KAFKA_STORAGE_ERROR: 'cannot use the disk of a partition: see to the disk of the broker, whose log names the folder',
-}
-
-/** Whether the connection was lost, or not to be had, by the library's word or the system's. */
-function isLost(errors: readonly Error[]): boolean {
-  return errors.some((e) => (e as NodeJS.ErrnoException).code === NetworkError.code || (e as NodeJS.ErrnoException).syscall !== undefined)
 }

@@ -1,13 +1,14 @@
 /** Publishes dead letters to a topic of their own: the original bytes, with the place of the record and the reason in headers. */
 import { createHash } from 'node:crypto'
-import { Admin, findErrorBy, ListOffsetTimestamps, ProduceAcks, type Producer } from '@platformatic/kafka'
+import { Admin, findErrorBy, ProduceAcks, type Producer } from '@platformatic/kafka'
 import {
   closeByForce,
+  createTopic,
+  findTopic,
   type KafkaSecurity,
-  KEPT_FOR_EVER,
   missingRightsMessage,
   ReplaceableProducer,
-  UNSETTLED_TOPIC,
+  type TopicSettings,
 } from '@poke-api-pipeline/kafka-common'
 import { Cluster, copyHeaders, countHeaders, KafkaError, kafkaError, MAX_HEADERS, missingToWrite } from '@poke-api-pipeline/kafka-reader'
 import { printable, type ServiceError } from '@poke-api-pipeline/service-kit'
@@ -53,8 +54,6 @@ type DeadLetterProducer = Producer<Buffer | null, Buffer | null, Buffer, Buffer 
 type Message = Parameters<DeadLetterProducer['send']>[0]['messages'][number]
 
 const DEADLINE = 10_000
-/** The time between two requests for the metadata of a topic that was just created, in ms. */
-const METADATA_RETRY = 100
 /** The bytes of dead letters in one send, unless one alone has more: far below what any topic accepts. */
 const MOST_BYTES = 256 * 1024
 /** A larger dead letter is sent without key, value and headers: a broker closes a connection without an answer when a request exceeds 100 MiB. */
@@ -113,8 +112,9 @@ export class KafkaDeadLetterTopic implements DeadLetterTopic {
 
   async publish(deadLetters: readonly KeptDeadLetter[]): Promise<void> {
     try {
-      const { producer } = this.#client.connect()
-      if (this.#partitions === 0) this.#partitions = await this.#within(this.#prepare(producer), `looking for topic ${this.#name}`)
+      const { producer, discarded } = this.#client.connect()
+      if (this.#partitions === 0)
+        this.#partitions = await this.#within(this.#prepare(producer, discarded), `looking for topic ${this.#name}`)
       for (const group of groupsOf(deadLetters)) await this.#send(producer, group)
     } catch (error) {
       // It is not known whether the last send arrived, so this client cannot be used again.
@@ -161,52 +161,29 @@ export class KafkaDeadLetterTopic implements DeadLetterTopic {
     return { topic: this.#name, partition: partition.partition % this.#partitions, timestamp: BigInt(Date.now()) }
   }
 
-  /** Creates the topic where it is missing, and waits for its leaders. @returns the number of its partitions */
-  async #prepare(producer: DeadLetterProducer): Promise<number> {
-    for (let made = false; ; ) {
-      try {
-        const found = (await producer.metadata({ topics: [this.#name], forceUpdate: true, retries: 0 })).topics.get(this.#name)
-        if (found?.partitions.every(({ leader }) => leader >= 0)) {
-          await this.#askLeaders(found.partitionsCount)
-          return found.partitionsCount
-        }
-      } catch (error) {
-        if (!isNotThereYet(error)) throw error
-        if (!made) await this.#make(producer)
-        made = true
-      }
-      await new Promise((resolve) => setTimeout(resolve, METADATA_RETRY))
-    }
+  /** Finds the topic, or creates it and waits for its leaders. @returns the number of its partitions */
+  async #prepare(producer: DeadLetterProducer, discarded: AbortSignal): Promise<number> {
+    const found =
+      (await findTopic(producer, this.#name)) ??
+      (await createTopic(this.#client.clientOptions(), await this.#settings(producer), discarded))
+    return found.partitionsCount
   }
 
-  /** Waits until the leaders accept requests: metadata can name a broker as leader before the broker itself knows. */
-  async #askLeaders(count: number): Promise<void> {
-    const admin = new Admin(this.#client.clientOptions())
-    try {
-      const partitions = Array.from({ length: count }, (_, partitionIndex) => ({ partitionIndex, timestamp: ListOffsetTimestamps.LATEST }))
-      await admin.listOffsets({ topics: [{ name: this.#name, partitions }] })
-    } finally {
-      await closeByForce(admin)
-    }
-  }
-
-  async #make(producer: DeadLetterProducer): Promise<void> {
+  /** The settings of a new dead-letter topic follow from those of the topic of the records. */
+  async #settings(producer: DeadLetterProducer): Promise<TopicSettings> {
     const { topic } = this.#options
     const admin = new Admin(this.#client.clientOptions())
     try {
-      const source = (await producer.metadata({ topics: [topic], retries: 0 })).topics.get(topic)
+      const source = await findTopic(producer, topic)
       const resources = [{ resourceType: TOPIC_RESOURCE, resourceName: topic, configurationKeys: ['max.message.bytes'] }]
       const [described] = await admin.describeConfigs({ resources })
       const largest = Number(described?.configs.find(({ name }) => name === 'max.message.bytes')?.value ?? DEFAULT_MAX_MESSAGE)
-      await admin.createTopics({
-        topics: [this.#name],
+      return {
+        topic: this.#name,
         partitions: source?.partitionsCount ?? 1,
-        replicas: source?.partitions[0]?.replicas.length ?? 1,
-        configs: [...KEPT_FOR_EVER, { name: 'max.message.bytes', value: String(Math.min(largest + HEADROOM, LARGEST_MAX_MESSAGE)) }],
-      })
-    } catch (error) {
-      // Another instance has created it meanwhile.
-      if (findErrorBy(error as Error, 'apiId', 'TOPIC_ALREADY_EXISTS') === null) throw error
+        replication: source?.partitions[0]?.replicas.length ?? 1,
+        configs: [{ name: 'max.message.bytes', value: String(Math.min(largest + HEADROOM, LARGEST_MAX_MESSAGE)) }],
+      }
     } finally {
       await closeByForce(admin)
     }
@@ -336,12 +313,6 @@ function header(name: string, value: string): [Buffer, Buffer] {
 
 function isTooLarge(error: unknown): boolean {
   return TOO_LARGE.some((apiId) => findErrorBy(error as Error, 'apiId', apiId) !== null)
-}
-
-/** Whether the topic is missing. In one place the library replaces the broker's UNKNOWN_TOPIC_OR_PARTITION by a message without a code. */
-function isNotThereYet(error: unknown): boolean {
-  if (error instanceof Error && error.message.startsWith('Unknown topic ')) return true
-  return UNSETTLED_TOPIC.some((apiId) => findErrorBy(error as Error, 'apiId', apiId) !== null)
 }
 
 function isNotAllowed(error: unknown): boolean {

@@ -65,9 +65,9 @@ export class KafkaEventPublisher implements EventPublisher {
   }
 
   async prepare(signal: AbortSignal): Promise<void> {
-    const { producer, watch } = this.#client.connect()
+    const { producer, watch, discarded } = this.#client.connect()
     try {
-      await this.#client.within(this.#prepare(producer, signal), `looking for topic ${this.#options.topic}`, signal)
+      await this.#client.within(this.#prepare(producer, discarded), `looking for topic ${this.#options.topic}`, signal)
     } catch (error) {
       await this.#client.discard()
       signal.throwIfAborted()
@@ -93,14 +93,13 @@ export class KafkaEventPublisher implements EventPublisher {
     await this.#client.discard()
   }
 
-  async #prepare(producer: KafkaProducer, signal: AbortSignal): Promise<void> {
+  async #prepare(producer: KafkaProducer, discarded: AbortSignal): Promise<void> {
     const { topic } = this.#options
     const missing = await missingOn(producer, topic)
     if (missing.length > 0) throw notAllowed(missing, this.#options)
     let metadata = await findTopic(producer, topic)
     if (metadata === null) {
-      await createTopic(this.#client.clientOptions(), this.#options, signal)
-      metadata = await this.#topicOf(producer)
+      metadata = await createTopic(this.#client.clientOptions(), this.#options, discarded)
     } else if (this.#partitions === 0) {
       const replication = Math.max(...metadata.partitions.map(({ replicas }) => replicas.length))
       this.#options.onExisting?.({ partitions: metadata.partitionsCount, replication })

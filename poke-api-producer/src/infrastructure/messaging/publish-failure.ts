@@ -1,18 +1,17 @@
 /** Turns failures of the Kafka client into PublishErrors: why Kafka did not accept the events, and whether retrying can help. */
-import { AuthenticationError, NetworkError, ProtocolError, UnsupportedApiError } from '@platformatic/kafka'
+import { ProtocolError } from '@platformatic/kafka'
 import {
+  connectionFailure,
   errorsIn,
+  isLost,
   type KafkaSecurity,
-  kafkaTlsFailure,
-  missingPassword,
   missingRightsMessage,
-  namedAddress,
   type Operation,
   quotaText,
-  unreachableListener,
+  rootMessage,
 } from '@poke-api-pipeline/kafka-common'
 import { DeadlinePassed, printable } from '@poke-api-pipeline/service-kit'
-import { PublishError, type PublishErrorKind } from '../../errors.ts'
+import { PUBLISH_ERRORS, PublishError, type PublishErrorKind } from '../../errors.ts'
 
 const TLS_REMEDIES = { encrypt: 'set KAFKA_SECURITY to tls', trust: 'set KAFKA_CA_FILE to the certificate of that authority' }
 /** Most characters that are quoted from others. */
@@ -44,38 +43,18 @@ export function notAllowed(
 export function publishError(error: unknown, attempt: Attempt): PublishError {
   const cause = error as Error
   if (cause instanceof PublishError) return cause
-  const failed = (kind: PublishErrorKind, message: string) => new PublishError(kind, message, { cause })
-  const kafka = `Kafka at ${attempt.brokers.join(', ')}`
+  const failed = (kind: PublishErrorKind, reason: string) =>
+    new PublishError(kind, PUBLISH_ERRORS[kind].retriable ? `${reason}; this is retried` : reason, { cause })
   if (cause instanceof DeadlinePassed && attempt.throttle)
-    return failed('quota', `${quotaText(attempt.brokers, attempt.throttle)}; ${cause.message}; this is retried`)
-  if (cause instanceof DeadlinePassed) return failed('deadline', `${kafka} did not answer in time: ${cause.message}; this is retried`)
+    return failed('quota', `${quotaText(attempt.brokers, attempt.throttle)}; ${cause.message}`)
   const errors = [...errorsIn(cause)]
   if (attempt.broken && isLost(errors)) errors.push(...errorsIn(attempt.broken))
-  const details = printable((errors.at(-1) ?? cause).message, MOST_DETAILS)
-  const password = missingPassword(errors, kafka)
-  if (password !== null) return failed('no-password', `${password}; this is retried`)
-  const tls = kafkaTlsFailure(errors, kafka, TLS_REMEDIES)
-  if (tls !== null) return failed('tls', `${tls}; this is retried`)
-  const isRefusedLogin = brokerErrors(errors).some(({ apiId }) => apiId.includes('SASL'))
-  // The library reports a failed login also where the connection broke meanwhile.
-  if (isRefusedLogin || (errors.some((e) => e instanceof AuthenticationError) && !isLost(errors))) {
-    return failed('not-authorised', `${kafka} refused the login (${details}): check user and password`)
-  }
-  if (errors.some((e) => e instanceof UnsupportedApiError)) {
-    return failed('unsupported-broker', `${kafka} is too old (${details}): use Kafka 3.1 or newer`)
-  }
+  const failure = connectionFailure(errors, attempt.brokers, true, TLS_REMEDIES)
+  if (failure !== null) return failed(failure.kind, failure.reason)
   const refused = brokerErrors(errors)[0]
-  if (refused !== undefined) return refusal(refused, kafka, attempt, cause)
-  if (!isLost(errors)) {
-    // The library throws plain TypeErrors for unexpected answers, for example while a topic is being created.
-    return failed('refused', `the Kafka client failed (${details}); this is retried`)
-  }
-  const named = namedAddress(errors, attempt.brokers)
-  if (named !== null) {
-    const listener = unreachableListener(attempt.brokers.join(', '), named, details)
-    return failed('unreachable', `${listener}; this is retried`)
-  }
-  return failed('unreachable', `${kafka} cannot be reached (${details}); this is retried`)
+  if (refused !== undefined) return refusal(refused, attempt, cause)
+  // The library throws plain TypeErrors for unexpected answers, for example while a topic is being created.
+  return failed('refused', `the Kafka client failed (${rootMessage(errors)})`)
 }
 
 /** The broker's message where it refused the events because of a timestamp; else null. */
@@ -102,8 +81,9 @@ interface BrokerError extends Error {
 }
 
 /** By the broker's error code: https://kafka.apache.org/protocol#protocol_error_codes */
-function refusal(broker: BrokerError, kafka: string, attempt: Attempt, cause: Error): PublishError {
-  const { topic, events } = attempt
+function refusal(broker: BrokerError, attempt: Attempt, cause: Error): PublishError {
+  const { brokers, topic, events } = attempt
+  const kafka = `Kafka at ${brokers.join(', ')}`
   const details = broker.serverErrorMessage ? `${broker.apiId}: ${printable(broker.serverErrorMessage, MOST_DETAILS)}` : broker.apiId
   const failed = (kind: PublishErrorKind, message: string) => new PublishError(kind, message, { cause })
   switch (broker.apiId) {
@@ -129,8 +109,6 @@ function refusal(broker: BrokerError, kafka: string, attempt: Attempt, cause: Er
         'topic-refused',
         `${kafka} does not create topic ${topic} (${details}): correct KAFKA_TOPIC or KAFKA_TOPIC_PARTITIONS, or create the topic by hand`,
       )
-    case 'UNSUPPORTED_VERSION':
-      return failed('unsupported-broker', `${kafka} is too old (${details}): use Kafka 3.1 or newer`)
     case 'THROTTLING_QUOTA_EXCEEDED':
       return failed('quota', `${kafka} enforces a quota on creating topics (${details}); this is retried`)
     case 'INVALID_REPLICATION_FACTOR':
@@ -152,9 +130,4 @@ function refusal(broker: BrokerError, kafka: string, attempt: Attempt, cause: Er
     default:
       return failed('refused', `${kafka} rejected ${events} events for topic ${topic} (${details}); this is retried`)
   }
-}
-
-/** Whether the connection was lost, or could not be made. */
-function isLost(errors: readonly Error[]): boolean {
-  return errors.some((e) => (e as { code?: unknown }).code === NetworkError.code)
 }

@@ -1,4 +1,4 @@
-/** verify on the real SQLite store (rule V1): equal what was counted rightly, different what was not, unknown what the topic cannot show any more. */
+/** `verify` on the real SQLite store (rule V1): right counts are equal, wrong ones different, and records that the topic no longer has unknown. */
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -24,7 +24,7 @@ function pokemon(id: number, ...types: string[]): MockRecord {
   return { value: JSON.stringify({ id, name: `pokemon-${id}`, types: list }) }
 }
 
-/** An event of a source, which numbers it. */
+/** An event with source and sequence. */
 function event(sequence: number, ...types: string[]): MockRecord {
   return { ...pokemon(sequence, ...types), source: SOURCE, sequence }
 }
@@ -39,7 +39,7 @@ async function newStore(t: TestContext): Promise<Store> {
   return store
 }
 
-/** Counts a log from the store's position to its end, as the service does; or as one does that makes the mistake of `wrong`. */
+/** Counts a log from the store's position to its end as the service does, or with the mistake `wrong`. */
 async function count(
   store: Store,
   log: readonly MockEntry[],
@@ -64,14 +64,14 @@ async function count(
   assert.equal(await store.commit(wrong(change)), 'committed')
 }
 
-/** A loss at the store's position, which is recorded and gone on from. */
+/** Records a gap at the store's position. */
 async function lose(store: Store, loss: Omit<DataLoss, 'message'>, partition = partitionOf(0)): Promise<void> {
   const { token, position } = await store.open(partition)
   const gap = { partition, token, from: position, loss: { message: `${loss.kind} it is`, ...loss } }
   assert.equal(await store.recordGap(gap), 'committed')
 }
 
-/** @param meanwhile what a running instance does each time that its positions are waited for; takes the time since the beginning, in ms */
+/** @param meanwhile called at each wait for positions, in place of a running instance, with the time since the beginning, in ms */
 function patient(meanwhile: (waited: number) => Promise<void> | void = () => {}) {
   let time = 0
   const now = () => time
@@ -86,7 +86,7 @@ function verdictOf(store: Store, reader: MockTopicReader, patience = patient()):
   return verify(store, reader, 'poke-topic', () => {}, patience)
 }
 
-/** Two of everything that happens: a type twice, another producer's record, an event sent again, garbage, somebody else's event, a hole. */
+/** Every kind of entry: a repeated type, a record of another producer, an event sent again, bytes that are no value, a foreign event, a missing offset. */
 const LOG: MockEntry[] = [
   event(1, 'electric'),
   event(2, 'water', 'ice'),
@@ -125,7 +125,7 @@ describe('equal', () => {
     assert.equal(seen.at(-1)?.done, 12)
   })
 
-  test('what is counted while the topic is looked at is behind the snapshot, and is left out', async (t) => {
+  test('records that are counted after the snapshot are left out', async (t) => {
     const store = await newStore(t)
     const log = LOG.slice()
     await count(store, log)
@@ -141,14 +141,14 @@ describe('equal', () => {
     assert.deepEqual({ outcome, records, remarks }, { outcome: 'equal', records: LOG.length - 1, remarks: [] })
   })
 
-  test('nothing was counted yet, and there is nothing', async (t) => {
+  test('an empty topic of which nothing was counted', async (t) => {
     const reader = new MockTopicReader(TOPIC_ID, [LOG, []])
     reader.logStarts[0] = LOG.length
     const verdict = await verdictOf(await newStore(t), reader)
     assert.deepEqual(verdict, { outcome: 'equal', types: [], records: 0, remarks: [] })
   })
 
-  test('another topic of the same group is left out, and said', async (t) => {
+  test('another topic of the same group is left out, and named in a remark', async (t) => {
     const store = await newStore(t)
     await count(store, LOG)
     await count(store, [pokemon(1, 'dark')], partitionOf(0, OTHER_TOPIC_ID, 'other-topic'))
@@ -161,7 +161,7 @@ describe('equal', () => {
 
   test('dead letters that were published, purged, or counted by a replay', async (t) => {
     const store = await newStore(t)
-    // The last one was a dead letter to a version that knew no fairies.
+    // The last one was a dead letter for a version that did not know the type fairy.
     const log = [...LOG, pokemon(9, 'fairy')]
     const noFairies = (change: PartitionChange): PartitionChange => ({
       ...change,
@@ -189,16 +189,16 @@ describe('equal', () => {
       before.remarks[0] ?? '',
       /^partition 0, offset 10: can be counted, but is among the dead letters \(bad-type-name\); dead-letters replay counts it$/,
     )
-    const letters = await store.deadLetters(null, 10)
-    await store.markPublished(letters.slice(0, 2).map(({ id }) => id))
+    const deadLetters = await store.deadLetters(null, 10)
+    await store.markPublished(deadLetters.slice(0, 2).map(({ id }) => id))
     assert.equal((await replay(store, () => {})).counted, 1)
     assert.deepEqual((await verdictOf(store, reader)).remarks, [])
-    assert.equal(await store.purge(['kept', 'published', 'counted'], Number.MAX_SAFE_INTEGER), letters.length)
+    assert.equal(await store.purge(['kept', 'published', 'counted'], Number.MAX_SAFE_INTEGER), deadLetters.length)
     const after = await verdictOf(store, reader)
     assert.deepEqual([after.outcome, after.remarks], ['equal', []])
   })
 
-  test('a dead letter of which the store has length and hash alone, by these', async (t) => {
+  test('a dead letter whose length and hash in the store are those of the record', async (t) => {
     const store = await newStore(t)
     const large = 'x'.repeat(1_048_577)
     await count(store, [{ value: large }, { value: 'OK' }])
@@ -211,7 +211,7 @@ describe('equal', () => {
     }
   })
 
-  test('a log whose beginning was gone before it was first read, and gaps that were recorded', async (t) => {
+  test('a log whose beginning was removed before it was first read, and recorded gaps', async (t) => {
     const store = await newStore(t)
     const later = LOG.map((entry) =>
       typeof entry === 'object' && 'sequence' in entry ? { ...entry, sequence: (entry.sequence ?? 0) + 100 } : entry,
@@ -229,11 +229,11 @@ describe('equal', () => {
     assert.equal(verdict.outcome, 'equal')
   })
 
-  test('where records were removed from within the log: what they were is not known, whether that was so already when it was counted or not', async (t) => {
+  test('a log from within which records were removed is not called equal, whether that was before or after it was counted', async (t) => {
     const log: MockEntry[] = [event(1, 'grass'), 'hole', 'hole', event(4, 'fire'), event(5, 'water')]
     const reader = new MockTopicReader(TOPIC_ID, [log])
     reader.removed.push([0, 1, 3])
-    // Passed over in silence.
+    // Without a recorded gap.
     const silent = await newStore(t)
     await count(silent, log)
     const without = await verdictOf(silent, reader)
@@ -242,7 +242,7 @@ describe('equal', () => {
       without.remarks.join(),
       /^partition 0: 2 counted offsets have no record any more .the first: 1 to 2., and no gap is recorded there/,
     )
-    // Recorded as a gap: everything else is compared.
+    // With a recorded gap, everything else is compared.
     const store = await newStore(t)
     await count(store, log.slice(0, 1))
     await lose(store, { kind: 'missing', from: 1, to: 3 })
@@ -251,13 +251,13 @@ describe('equal', () => {
     assert.deepEqual([recorded.outcome, recorded.records], ['unknown', 3])
     assert.match(recorded.remarks.join(), /^partition 0: 2 offsets had no record when they were to be counted, and are recorded as gaps/)
     assert.equal((await verdictOf(store, new MockTopicReader(TOPIC_ID, [[...log.slice(0, 4), event(5, 'ghost')]]))).outcome, 'different')
-    // More was removed since.
+    // More records were removed since.
     reader.removed.push([0, 3, 4])
     const more = await verdictOf(store, reader)
     assert.match(more.remarks.join(), /^partition 0: 1 counted offset has no record any more .the first: 3., and/)
   })
 
-  test('a sequence that leaps, each time that it comes, and what follows it', async (t) => {
+  test('a record whose sequence leaps counts each time, and so do the records after it', async (t) => {
     const leap = { ...pokemon(7, 'ghost'), source: SOURCE, sequence: Number.MAX_SAFE_INTEGER }
     const log: MockEntry[] = [leap, event(1, 'grass'), leap, event(2, 'fire'), event(2, 'fire'), leap]
     const store = await newStore(t)
@@ -267,7 +267,7 @@ describe('equal', () => {
     assert.deepEqual([outcome, remarks, records], ['equal', [], 6])
   })
 
-  test('a gap before anything was read', async (t) => {
+  test('a gap before the first record that was read', async (t) => {
     const store = await newStore(t)
     await lose(store, { kind: 'corrupt', from: 0, to: 4 })
     await count(store, LOG)
@@ -275,7 +275,7 @@ describe('equal', () => {
     assert.deepEqual([verdict.outcome, verdict.remarks], ['equal', []])
   })
 
-  test('a topic that was made again before anything of the old one was counted', async (t) => {
+  test('a topic that was created again before any record of the old one was counted', async (t) => {
     const store = await newStore(t)
     await store.open(partitionOf(0, OTHER_TOPIC_ID))
     await lose(store, { kind: 'recreated', from: null, to: null })
@@ -286,7 +286,7 @@ describe('equal', () => {
 })
 
 describe('unread', () => {
-  test('what nobody has read of a partition, one that was never read included', async (t) => {
+  test('unread records of a partition, and a partition that was never read', async (t) => {
     const store = await newStore(t)
     await count(store, LOG)
     const reader = new MockTopicReader(TOPIC_ID, [
@@ -296,7 +296,7 @@ describe('unread', () => {
     reader.logStarts[1] = 1
     const patience = patient()
     const { outcome, records, remarks } = await verdictOf(store, reader, patience)
-    const why = 'nobody of this group has read on while verify waited: the readiness of a running instance says why'
+    const why = 'no instance of this group has read further while verify waited: the readiness of a running instance says why'
     assert.deepEqual([outcome, records], ['unread', LOG.length - 1])
     assert.deepEqual(remarks, [
       `partition 0: offsets 10 to 10 were in the topic when verify began and are unread, and ${why}`,
@@ -305,7 +305,7 @@ describe('unread', () => {
     assert.ok(patience.now() < 6000)
   })
 
-  test('nothing more than the end at the beginning is waited for, while a running instance reads what comes', async (t) => {
+  test('verify waits for the ends that the logs had at its beginning, while a running instance reads on', async (t) => {
     const store = await newStore(t)
     await count(store, LOG)
     const log = [...LOG, event(8, 'bug'), event(9, 'bug')]
@@ -324,7 +324,7 @@ describe('unread', () => {
     assert.ok(end < log.length)
   })
 
-  test('a backlog that is still being read after half a minute is said to be', async (t) => {
+  test('a backlog that is still being read after half a minute is reported', async (t) => {
     const store = await newStore(t)
     await count(store, LOG.slice(0, 1))
     const log = Array.from({ length: 1000 }, (_, i) => LOG[i] ?? pokemon(i, 'bug'))
@@ -338,7 +338,7 @@ describe('unread', () => {
     ])
   })
 
-  test('a partition that nobody reads, beside another one that is read', async (t) => {
+  test('a partition that no instance reads, beside another one that is read', async (t) => {
     const store = await newStore(t)
     const logs = [LOG, LOG.map((_, i) => pokemon(i, 'bug'))]
     const reader = new MockTopicReader(TOPIC_ID, logs)
@@ -350,10 +350,10 @@ describe('unread', () => {
       }),
     )
     assert.deepEqual([outcome, remarks.length], ['unread', 1])
-    assert.match(remarks[0] ?? '', /^partition 1: offsets 0 to 9 were .* nobody of this group has read on/)
+    assert.match(remarks[0] ?? '', /^partition 1: offsets 0 to 9 were .* no instance of this group has read further/)
   })
 
-  test('what an open transaction holds back is nothing that could be read', async (t) => {
+  test('verify does not wait for records that an open transaction holds back', async (t) => {
     const store = await newStore(t)
     await count(store, LOG)
     const reader = new MockTopicReader(TOPIC_ID, [[...LOG, event(8, 'bug')]])
@@ -361,7 +361,7 @@ describe('unread', () => {
     assert.equal((await verdictOf(store, reader)).outcome, 'equal')
   })
 
-  test('a difference is one all the same', async (t) => {
+  test('a difference in an unread partition makes the outcome different', async (t) => {
     const store = await newStore(t)
     await count(store, LOG, partitionOf(0), { wrong: (change) => ({ ...change, counted: change.counted + 1 }) })
     assert.equal((await verdictOf(store, new MockTopicReader(TOPIC_ID, [[...LOG, event(8, 'bug')]]))).outcome, 'different')
@@ -442,7 +442,7 @@ describe('different', () => {
     })
   }
 
-  test('events that were overtaken and dropped by their last sequence', async (t) => {
+  test('late events that were dropped as duplicates', async (t) => {
     const store = await newStore(t)
     const log = [event(1, 'bug'), event(3, 'bug'), event(2, 'rock')]
     await count(store, log)
@@ -454,7 +454,7 @@ describe('different', () => {
     ])
   })
 
-  test('two events under one sequence, of which the second was dropped', async (t) => {
+  test('two events with the same sequence, of which the second was dropped', async (t) => {
     const store = await newStore(t)
     const log = [event(1, 'bug'), { ...event(1, 'rock') }]
     await count(store, log)
@@ -463,7 +463,7 @@ describe('different', () => {
     assert.equal(verdict.remarks[0], `partition 0, offset 1: ${SOURCE} used its sequence 1 before, for another event`)
   })
 
-  test('one event in two partitions, counted in both', async (t) => {
+  test('an event in two partitions that was counted in both', async (t) => {
     const store = await newStore(t)
     const logs = [[event(1, 'bug')], [event(1, 'bug')]]
     await count(store, logs[0] ?? [])
@@ -472,17 +472,17 @@ describe('different', () => {
     assert.deepEqual([verdict.outcome, verdict.types], ['different', [{ type: 'bug', store: 2, recount: 1 }]])
   })
 
-  test('a replay that counted what cannot be counted', async (t) => {
+  test('a replay that counted a dead letter that cannot be counted', async (t) => {
     const store = await newStore(t)
     await count(store, LOG)
-    const [letter] = await store.deadLetters(null, 1)
-    assert.ok(await store.replay(letter?.id ?? -1, new Map([['fire', 1]])))
+    const [deadLetter] = await store.deadLetters(null, 1)
+    assert.ok(await store.replay(deadLetter?.id ?? -1, new Map([['fire', 1]])))
     const verdict = await verdictOf(store, new MockTopicReader(TOPIC_ID, [LOG]))
     assert.equal(verdict.outcome, 'different')
     assert.equal(verdict.remarks[0], 'partition 0, offset 8: was counted by a replay, but cannot be counted (null-value)')
   })
 
-  test('a beginning that is there and was never read', async (t) => {
+  test('the beginning of a log that was never read', async (t) => {
     const store = await newStore(t)
     await count(store, LOG, partitionOf(0), { from: 2 })
     const verdict = await verdictOf(store, new MockTopicReader(TOPIC_ID, [LOG]))
@@ -491,7 +491,7 @@ describe('different', () => {
     assert.deepEqual(verdict.types[0], { type: 'electric', store: 0, recount: 1 })
   })
 
-  test('however many remarks there are, a hundred are shown', async (t) => {
+  test('at most a hundred remarks are shown', async (t) => {
     const store = await newStore(t)
     const log = Array.from({ length: 1000 }, () => ({ value: 'OK' }))
     await count(store, log, partitionOf(0), { wrong: (change) => ({ ...change, deadLetters: [] }) })
@@ -515,19 +515,20 @@ describe('unknown', () => {
       remark: /^partition 0: retention removed its beginning: counted from offset 0, readable from 4$/,
     },
     {
-      name: 'the log was cut below the position',
+      name: 'the log was truncated',
       change: (reader) => void reader.logs[0]?.splice(7),
-      remark: /^partition 0: the log was cut: counted up to offset 10, it ends at 7$/,
+      remark: /^partition 0: the log was truncated: it ends at offset 7, but was counted up to 10$/,
     },
     {
-      name: 'the log was cut and refilled',
+      name: 'the log was truncated and written again',
       change(reader) {
         reader.leaderEpoch = 2
       },
-      remark: /^partition 0: the log was cut and refilled: offset 0 is of leader epoch 2 now, and what was counted reached epoch 1$/,
+      remark:
+        /^partition 0: the log was truncated and written again: the record at offset 0 has leader epoch 2 now, but the counted records had epochs up to 1$/,
     },
     {
-      name: 'the log was cut, recorded, and went on',
+      name: 'the log was truncated, a gap was recorded, and counting went on',
       async change(reader, store) {
         await lose(store, { kind: 'truncated', from: 8, to: 8 })
         await count(store, reader.logs[0] ?? [])
@@ -535,11 +536,11 @@ describe('unknown', () => {
       remark: /^partition 0: truncated it is$/,
     },
     {
-      name: 'the topic was made again',
+      name: 'the topic was created again',
       change(reader) {
         reader.topicId = OTHER_TOPIC_ID
       },
-      remark: new RegExp(`^partition 0: the topic that was counted \\(id ${TOPIC_ID}\\) was deleted; .* the id ${OTHER_TOPIC_ID}$`),
+      remark: new RegExp(`^partition 0: the counted topic \\(id ${TOPIC_ID}\\) was deleted; .* the id ${OTHER_TOPIC_ID}$`),
     },
     {
       name: 'the topic is compacted',
@@ -551,15 +552,15 @@ describe('unknown', () => {
     {
       name: 'the topic has fewer partitions',
       change: (reader) => void reader.logs.pop(),
-      remark: /^partition 0: the topic has it no longer$/,
+      remark: /^partition 0: the topic no longer has this partition$/,
     },
     {
-      name: 'something without an end could not be read',
+      name: 'bytes without a known end could not be read',
       change: (_, store) => lose(store, { kind: 'corrupt', from: 10, to: null }),
       remark: /^partition 0: corrupt it is$/,
     },
     {
-      name: 'records go away, or cannot be read, while they are read',
+      name: 'records cannot be read any more',
       change: (reader) => void reader.unreadable.set(0, 'the checksum of the batch at offset 4 does not match its bytes'),
       remark: /^partition 0: the checksum of the batch at offset 4 does not match its bytes$/,
     },
@@ -577,7 +578,7 @@ describe('unknown', () => {
     })
   }
 
-  test('what can be known is counted anew all the same, and a difference there is one', async (t) => {
+  test('the other partitions are counted again nevertheless, and a difference in one of them makes the outcome different', async (t) => {
     const store = await newStore(t)
     await count(store, LOG)
     await count(store, [pokemon(1, 'bug')], partitionOf(1))

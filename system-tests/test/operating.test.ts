@@ -111,7 +111,7 @@ describe('verify', () => {
     assert.match(out, /\npartition 1: retention removed its beginning: counted from offset 0, readable from 40\n$/)
   })
 
-  test('unknown: the topic was deleted and made again', async (t) => {
+  test('unknown: the topic was deleted and created again', async (t) => {
     const it = await operated(t)
     await it.feed.send(30)
     await it.counted()
@@ -121,7 +121,7 @@ describe('verify', () => {
     await again.close()
     const { outcome, exitCode, remarks } = await verdictOf(it)
     assert.deepEqual([outcome, exitCode, remarks.length], ['unknown', 2, 3])
-    assert.match(remarks[0] ?? '', /^partition 0: the topic that was counted \(id .*\) was deleted/)
+    assert.match(remarks[0] ?? '', /^partition 0: the counted topic \(id .*\) was deleted/)
   })
 
   test('a topic that does not exist is reported as missing', async (t) => {

@@ -58,7 +58,7 @@ interface Range {
   readonly to: number
 }
 
-/** What verifying needs of a reader that is in no group. */
+/** The part of a reader without a group that verifying needs. */
 export type ReadableTopic = Pick<TopicReader, 'describe' | 'read'>
 
 /**
@@ -101,7 +101,7 @@ export async function verify(
       why ??= await reader.read(pass.partition, from, to, add, reached, missing)
       done += to - from
     }
-    why ??= pass.cutAndRefilled ?? pass.gone
+    why ??= pass.writtenAgain ?? pass.gone
     if (why === null) recounted.push(pass)
     if (why === null && pass.neverThere !== null) unknown.push(`partition ${pass.partition}: ${pass.neverThere}`)
     if (why !== null) unknown.push(`partition ${pass.partition}: ${why}`)
@@ -148,7 +148,7 @@ async function stillUnread(
     const range = `offsets ${from} to ${(description.partitions[partition]?.readableEndOffset ?? 0) - 1}`
     const why =
       first.get(partition) === from
-        ? 'and nobody of this group has read on while verify waited: the readiness of a running instance says why'
+        ? 'and no instance of this group has read further while verify waited: the readiness of a running instance says why'
         : 'but it is being read: run verify again when the group has caught up'
     return `partition ${partition}: ${range} were in the topic when verify began and are unread, ${why}`
   })
@@ -177,18 +177,18 @@ function unreadOf(
 /** @returns why the partition cannot be verified; null if, as far as is known without reading it, the topic still contains everything that was counted */
 function whyUnknowable(partition: PartitionSnapshot, description: TopicDescription): string | null {
   if (partition.topicId !== description.topicId)
-    return `the topic that was counted (id ${partition.topicId}) was deleted; the one of its name has the id ${description.topicId}`
-  if (description.compacted) return 'the topic is compacted, so that records are missing from it'
+    return `the counted topic (id ${partition.topicId}) was deleted; the topic that has its name now has the id ${description.topicId}`
+  if (description.compacted) return 'the topic is compacted, so records are missing from it'
   const now = description.partitions[partition.partition]
-  if (now === undefined) return 'the topic has it no longer'
-  // A topic that was deleted and made again is reported with the partitions of the old topic id.
-  const cut = partition.gaps.find(({ kind, to }) => kind === 'truncated' || (to === null && kind !== 'recreated'))
-  if (cut !== undefined) return cut.message
+  if (now === undefined) return 'the topic no longer has this partition'
+  // A topic that was deleted and created again is reported with the partitions of the old topic id.
+  const lost = partition.gaps.find(({ kind, to }) => kind === 'truncated' || (to === null && kind !== 'recreated'))
+  if (lost !== undefined) return lost.message
   const [first] = countedRanges(partition, partition.firstOffset as number)
   if (first !== undefined && now.logStartOffset > first.from)
     return `retention removed its beginning: counted from offset ${first.from}, readable from ${now.logStartOffset}`
   const position = Number(partition.position.offset)
-  return now.endOffset < position ? `the log was cut: counted up to offset ${position}, it ends at ${now.endOffset}` : null
+  return now.endOffset < position ? `the log was truncated: it ends at offset ${now.endOffset}, but was counted up to ${position}` : null
 }
 
 function logStartOf(partition: PartitionSnapshot, description: TopicDescription): number {
@@ -218,7 +218,7 @@ class PartitionRecount {
   readonly counts = new Map<string, number>()
   records = 0
   /** Why the log is not the one that was counted; null if nothing shows that. */
-  cutAndRefilled: string | null = null
+  writtenAgain: string | null = null
   readonly snapshot: PartitionSnapshot
   /** By index: whether the record of this dead letter was read. */
   readonly #met: Uint8Array
@@ -323,14 +323,14 @@ class PartitionRecount {
     return list.at(index)
   }
 
-  /** Leader epochs rise along a log. A newer one below the position shows that the log was cut there and refilled (KIP-101). */
+  /** Leader epochs rise along a log. A newer one before the position shows that the log was truncated there and written again (KIP-101). */
   #compareEpochs(record: RecordView, ofDeadLetter: number | undefined): void {
     const { position } = this.snapshot
     const beyond = position.leaderEpoch >= 0 && record.leaderEpoch > position.leaderEpoch
     if (!beyond && (ofDeadLetter === undefined || ofDeadLetter === record.leaderEpoch)) return
-    this.cutAndRefilled ??=
-      `the log was cut and refilled: offset ${record.offset} is of leader epoch ${record.leaderEpoch} now, ` +
-      (beyond ? `and what was counted reached epoch ${position.leaderEpoch}` : `and the dead letter from there of epoch ${ofDeadLetter}`)
+    this.writtenAgain ??=
+      `the log was truncated and written again: the record at offset ${record.offset} has leader epoch ${record.leaderEpoch} now, ` +
+      (beyond ? `but the counted records had epochs up to ${position.leaderEpoch}` : `but its dead letter has epoch ${ofDeadLetter}`)
   }
 
   /** A cut part is compared by its length and hash. */

@@ -109,7 +109,7 @@ const controller = new Controller({
   store,
   sink: new TypeCountsFile(options.outputFile),
   deadLetterTopic: {
-    publish: (letters) => Promise.reject(new Error(`${letters.length} dead letters, where none is`)),
+    publish: (deadLetters) => Promise.reject(new Error(`${deadLetters.length} dead letters, where none is`)),
     refused: async () => null,
     close: async () => {},
   },

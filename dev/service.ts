@@ -43,7 +43,7 @@ export class Service {
   #child: ChildProcess | null = null
   #url: string | null = null
   #restart: NodeJS.Timeout | null = null
-  // It has no randomness: nobody else starts services at the same moment.
+  // The delay is not random, because no other program starts services at the same moment.
   readonly #backOff = new BackOff({ first: FIRST_DELAY, longest: LONGEST_DELAY, clock: { random: () => 1 } })
   #gone = Promise.withResolvers<void>()
   #stopping = false
@@ -110,7 +110,7 @@ export class Service {
     const { onEvent, logFile } = this.#options
     // A killed process has logged nothing about it.
     const lines = code === null ? [] : lastLines(logFile, 6, logStart)
-    // The exit code is 0 also where somebody else has asked the service to end.
+    // The exit code is also 0 if another process has asked the service to end.
     if ((code === EXIT.ok || code === EXIT.incomplete) && this.#swept) {
       onEvent({ service: this, kind: 'finished' })
       return

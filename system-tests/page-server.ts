@@ -112,10 +112,10 @@ function reasonsOf({ counted, failing }: Figures): Map<string, number> {
 function lettersOf(figures: Figures): KeptDeadLetter[] {
   if (!figures.failing) return []
   const partition = partitionsOf(figures, figures.counted ?? 0)[0] as PartitionSummary
-  const letter = { partition, leaderEpoch: 0, state: 'kept', headers: headerBytes(), timestamp: 1_700_000_000_000n } as const
+  const deadLetter = { partition, leaderEpoch: 0, state: 'kept', headers: headerBytes(), timestamp: 1_700_000_000_000n } as const
   return [
     {
-      ...letter,
+      ...deadLetter,
       id: 2,
       offset: 1_999_999_999,
       reason: 'too-large',
@@ -123,7 +123,7 @@ function lettersOf(figures: Figures): KeptDeadLetter[] {
       value: Buffer.alloc(65_536, '\u202e0x'),
       cut: { value: { bytes: 125_829_120, sha256: 'ab'.repeat(32) } },
     },
-    { ...letter, id: 1, offset: 12, reason: 'unknown-event-type', key: null, value: Buffer.from('{"id": "pika'), cut: {} },
+    { ...deadLetter, id: 1, offset: 12, reason: 'unknown-event-type', key: null, value: Buffer.from('{"id": "pika'), cut: {} },
   ]
 }
 

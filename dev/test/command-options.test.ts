@@ -1,4 +1,4 @@
-/** The commands' options: help and what is not understood are words, not stacks. */
+/** The options of the commands: help, and messages about invalid options, without a stack. */
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { test } from 'node:test'

@@ -1,4 +1,4 @@
-/** `make up`, as far as it needs no container engine: a wrong number of consumers, and an engine that fails. */
+/** `make up` without a container engine: invalid numbers of consumers, and an engine that fails. */
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
@@ -64,7 +64,7 @@ test('refuses a text that is not a range of ports', async () => {
   assert.match(err, /CONSUMER_PORTS is "8090\.\.8091": give a port, or a range of ports/)
 })
 
-/** Whether it is asked if PokeAPI answers, where `.env` has this content. */
+/** Whether `make up` checks that PokeAPI answers, if `.env` has this content. */
 async function asksPokeApi(content: string): Promise<boolean> {
   await writeFile(join(folder, '.env'), content)
   await writeFile(join(folder, 'docker'), `#!/bin/sh\necho "$*" >> '${join(folder, 'asked')}'\n`)

@@ -1,6 +1,6 @@
-/** The truth that tests compare with. */
+/** The right counts, for tests. */
 
-/** What one capture of every Pokémon of PokeAPI's release of 2026-08-08 counts, by type. */
+/** The counts of one capture of every Pokémon of PokeAPI's release of 2026-08-08, by type. */
 export const COUNTS_OF_A_SWEEP = {
   bug: 106,
   dark: 99,

@@ -1,4 +1,4 @@
-/** The documents name nothing that is not there: files, links and headings. */
+/** Files, links and headings that the documents name exist. */
 import assert from 'node:assert/strict'
 import { posix } from 'node:path'
 import { test } from 'node:test'
@@ -9,7 +9,7 @@ const folders = new Set(files.flatMap((path) => path.split('/').map((_, depth, p
 const documents = files.filter((path) => path.endsWith('.md') && path !== 'benchmarks/RESULTS.md')
 const exists = (path: string) => files.includes(path) || folders.has(path)
 
-/** Without what stands between fences: examples name files of their readers. */
+/** The text without fenced code, because examples name files that the reader has. */
 const prose = (path: string) => read(path).replace(/^```[\s\S]*?^```/gm, '')
 
 for (const document of documents)

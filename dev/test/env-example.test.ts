@@ -1,4 +1,4 @@
-/** `.env.example` names settings that there are, and variables of `compose.yaml`, with their defaults. */
+/** `.env.example` names existing settings and variables of `compose.yaml`, with their defaults. */
 import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
 import { test } from 'node:test'

@@ -1,4 +1,4 @@
-/** One command at a time works in a folder. */
+/** Only one command at a time works in a folder. */
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'

@@ -1,4 +1,4 @@
-/** Ports that are called free are free. */
+/** The returned ports are free. */
 import assert from 'node:assert/strict'
 import { createServer } from 'node:net'
 import { test } from 'node:test'

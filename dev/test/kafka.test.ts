@@ -1,4 +1,4 @@
-/** The embedded Kafka: real brokers that keep their data, come back, and never outlive who started them. */
+/** The embedded Kafka: real brokers that keep their data, can be started again, and end with the process that started them. */
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -12,7 +12,7 @@ import { freePort } from '../free-port.ts'
 import { answersApiVersions } from '../kafka/readiness.ts'
 import { PortTaken, startCluster, startKafka } from '../kafka.ts'
 
-/** Removed at the end, when every broker in them has stopped. */
+/** Folders of brokers, removed at the end, when all brokers have stopped. */
 const folders: string[] = []
 after(async () => {
   for (const each of folders) await rm(each, { recursive: true, force: true })
@@ -107,7 +107,7 @@ test('a cluster of three keeps a replicated topic when one broker is killed, and
   const rest = others.map((node) => node.brokers).join(',')
   await send(rest, 'replicated', 'two')
   await victim.restart()
-  // A send that was tried again may be there twice.
+  // A send that was retried can be in the log twice.
   assert.ok((await endOf(cluster.brokers, 'replicated')) >= 2)
 })
 
@@ -117,7 +117,7 @@ async function createTopic(brokers: string, topic: string, partitions: number, r
   await admin.close()
 }
 
-/** Sends until it is acknowledged: after a kill the partition needs a new leader first. */
+/** Sends until a send is acknowledged: after a kill the partition needs a new leader first. */
 async function send(brokers: string, topic: string, value: string): Promise<void> {
   for (let deadline = Date.now() + 60_000; ; ) {
     const producer: KafkaProducer = new Producer({ clientId: 'test', bootstrapBrokers: brokers.split(','), retries: 0, timeout: 5000 })

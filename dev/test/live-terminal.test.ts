@@ -1,4 +1,4 @@
-/** A picture at the bottom of a terminal, and lines above it. */
+/** A picture that is redrawn at the bottom of a terminal, with lines above it. */
 import assert from 'node:assert/strict'
 import { Writable } from 'node:stream'
 import { describe, test } from 'node:test'
@@ -13,7 +13,7 @@ class FakeTerminal extends Writable {
   readonly isTTY: boolean
   columns = 40
   rows = 10
-  /** Everything that was ever written, by line. */
+  /** All lines that were ever written. */
   lines: string[] = ['']
   #row = 0
 
@@ -84,7 +84,7 @@ describe('in a terminal', () => {
     stream.columns = 20
     stream.lines = ['x'.repeat(20), 'x'.repeat(10), 'short', '']
     stream.emit('resize')
-    // As the terminal does it: the cursor stays behind what it was behind.
+    // Like a terminal that is resized: the cursor stays behind the same character.
     terminal.draw([])
     assert.equal(stream.lines.length, 1)
   })

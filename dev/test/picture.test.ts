@@ -1,4 +1,4 @@
-/** What people see while the pipeline runs, on screens of every size. */
+/** The picture in the terminal while the pipeline runs, on screens of every size. */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { stripVTControlCharacters } from 'node:util'

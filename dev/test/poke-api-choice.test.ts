@@ -1,4 +1,4 @@
-/** Where Pokémon come from is chosen by whether the live PokeAPI really answers. */
+/** The live PokeAPI is used only if it answers with a real Pokémon. */
 import assert from 'node:assert/strict'
 import { createServer, type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'

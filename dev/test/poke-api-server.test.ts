@@ -1,4 +1,4 @@
-/** The local PokeAPI behaves as the real one, as far as the producer can see. */
+/** The local PokeAPI answers the producer like the real one. */
 import assert from 'node:assert/strict'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'

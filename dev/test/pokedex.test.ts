@@ -1,4 +1,4 @@
-/** The bundled Pokédex is whole and true. */
+/** The bundled Pokédex is complete and correct. */
 import assert from 'node:assert/strict'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'

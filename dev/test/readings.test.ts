@@ -1,4 +1,4 @@
-/** What is read from the services: metrics over restarts, positions, problems, and the file of counts. */
+/** The figures that are read from the services: metrics over restarts, positions, problems, and the file of counts. */
 import assert from 'node:assert/strict'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
@@ -131,7 +131,7 @@ interface Mutable {
   url: string | null
 }
 
-/** A service that answers as ours do. @param group null: the store was not read yet */
+/** A fake service. @param group null: the store was not read yet */
 async function serve(
   t: TestContext,
   metrics: string,

@@ -1,4 +1,4 @@
-/** `docs/rules.md`, the code and the tests agree: whoever reads `(rule S1)` finds what it says, and what fails without it. */
+/** `docs/rules.md`, the code and the tests agree: every cited rule is defined, with the failure that it prevents. */
 import assert from 'node:assert/strict'
 import { posix } from 'node:path'
 import { describe, test } from 'node:test'

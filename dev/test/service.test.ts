@@ -1,4 +1,4 @@
-/** A service is run as a process of its own, and again where it dies. */
+/** A service runs in a process of its own, and is started again when it ends. */
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'

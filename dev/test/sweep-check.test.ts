@@ -1,4 +1,4 @@
-/** The comparison that decides how a sweep ends. */
+/** The comparison of captured and counted types at the end of a sweep. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { differences, renderDifferences, rise, sum } from '../sweep-check.ts'

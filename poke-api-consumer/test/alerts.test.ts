@@ -1,4 +1,4 @@
-/** The alerts for Prometheus: tried by its own tool where that is installed, and on metrics that there are. */
+/** The alerts for Prometheus: they are tested with its own tool if that is installed, and use only existing metrics. */
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'

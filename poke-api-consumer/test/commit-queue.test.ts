@@ -1,4 +1,4 @@
-/** When responses are committed, and which of them together: one transaction at a time, in order (rule S2). */
+/** When responses are committed, and which of them in one transaction: one transaction at a time, in order (rule S2). */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { setImmediate as nextTurn } from 'node:timers/promises'
@@ -21,10 +21,10 @@ const LETTER: DeadLetter = {
   headers: Buffer.of(0),
   cut: {},
 }
-/** Offsets of the log; each response here is of one record. */
+/** The number of offsets of the log. Each response has one record. */
 const LOG_END = 100
 
-/** A queue with a clock that moves by `pass` alone, and a store that answers a commit by `answer` alone. */
+/** A queue whose clock moves only by `pass`, and whose store answers a commit only by `answer`. */
 async function setUp() {
   const store = new FaultyStore()
   const observer = new RecordingObserver()
@@ -46,7 +46,7 @@ async function setUp() {
     observer: Object.assign(observer, { committed: (_: unknown, took: number) => seconds.push(took) }),
     storeFailures,
     crashPoint: () => {},
-    onCommitted: (caughtUp, letters) => told.push([caughtUp, letters]),
+    onCommitted: (caughtUp, deadLetters) => told.push([caughtUp, deadLetters]),
     clock: {
       now: () => time,
       wait: (ms, signal) =>
@@ -69,11 +69,11 @@ async function setUp() {
     seconds,
     storeFailures,
     /** Enqueues the next record as soon as there is capacity. @param last whether it is the last one in the log */
-    async count(letters: readonly DeadLetter[] = [], last = false) {
+    async count(deadLetters: readonly DeadLetter[] = [], last = false) {
       const delta = {
         counts: new Map([['grass', 1]]),
         lastSequences: new Map([[`run-${end}`, end]]),
-        deadLetters: [...letters],
+        deadLetters: [...deadLetters],
         counted: 1,
         duplicates: 2,
       }
@@ -206,10 +206,10 @@ describe('the commit queue of a partition', () => {
     const { count, answer, changes, told } = await setUp()
     await count()
     await count()
-    const letter = count([LETTER])
+    const deadLetter = count([LETTER])
     await answer()
     await answer()
-    await letter
+    await deadLetter
     const next = count()
     await answer()
     await next

@@ -1,4 +1,4 @@
-/** The consumer's settings, as the architecture has them. */
+/** The consumer's settings: defaults, checks and warnings. */
 import assert from 'node:assert/strict'
 import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'

@@ -1,4 +1,4 @@
-/** The controller between a simulated Kafka, a real SQLite store with faults, and a file in memory: what is counted, committed and written, also after failures. */
+/** The controller with a simulated Kafka, a real SQLite store with faults, and a file in memory: counting, commits and writes, also after failures. */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
@@ -15,9 +15,9 @@ import { RecordingObserver } from './recording-observer.ts'
 
 const TYPES = ['grass', 'poison']
 const TOPIC = { topic: 'poke-topic', topicId: '00000000-0000-4000-8000-000000000001' }
-/** The service's clock, without chance. */
+/** The service's clock, without randomness. */
 const CLOCK: Clock = { now: () => performance.now(), wait, random: () => 0 }
-/** Partitions are needed to the end. */
+/** A signal that is never aborted. */
 const NEVER = new AbortController().signal
 const POKEMON = encodeValue({ id: 1, name: 'bulbasaur', types: TYPES.map((name, i) => ({ slot: i + 1, type: { name } })) })
 
@@ -62,7 +62,7 @@ function setUp(logs: MockEntry[][], { wait: waiting = wait, now = CLOCK.now, ...
 
 type SetUp = ReturnType<typeof setUp>
 
-/** The records of a log in [from, to), as a fetch gives them. */
+/** The records of a log in [from, to), as a fetch returns them. */
 function response(log: MockEntry[], from: number, to: number) {
   const cursor = new MockCursor(log, from, to, 0)
   return { fetchOffset: from, cursor, bytes: to - from, highWatermark: log.length, lastStableOffset: log.length }
@@ -75,7 +75,7 @@ async function countedOnce(): Promise<SetUp> {
   return first
 }
 
-/** The same store, after the topic was made again under its name. */
+/** The same store, after the topic was created again under its name. */
 function goesOn({ store, sink, handled }: SetUp, onDataLoss: 'stop' | 'continue') {
   const again = setUp([[ours(1)]], { topicId: '00000000-0000-4000-8000-000000000002', store, sink, onDataLoss, wait: nearlyNoTime })
   return { ...again, store, handled }
@@ -91,12 +91,12 @@ function untilOpened({ heard }: RecordingObserver): string[] {
   return heard.slice(0, heard.findIndex((each) => each.startsWith('opened')) + 1).filter((each) => !each.startsWith('file'))
 }
 
-/** As the service waits. */
+/** Waits like the service. */
 function wait(ms: number, signal: AbortSignal): Promise<void> {
   return sleep(ms, undefined, { signal }).catch(() => {})
 }
 
-/** So that a second of rest passes at once. */
+/** A clock on which the second between two reads of the store passes at once. */
 function nearlyNoTime(ms: number, signal: AbortSignal): Promise<void> {
   return wait(Math.min(ms, 5), signal)
 }
@@ -201,7 +201,7 @@ describe('consumer controller', () => {
     const records = Array.from({ length: 4 }, (_, i) => ours(i + 1))
     const noting = (ms: number, signal: AbortSignal) => {
       waits.push(ms)
-      // Only a commit whose time has not come waits for so little: here it never comes.
+      // Only a commit waits for so short a time. Here the wait never ends.
       return wait(ms < 50 ? 60_000 : ms, signal)
     }
     const commit = t.mock.method(FaultyStore.prototype, 'commit')
@@ -340,7 +340,7 @@ describe('after every failure the partition is opened again (rule S2)', () => {
       if (torn.cursor.nextOffset === 1) throw new RangeError('Array buffer allocation failed')
       return next()
     }
-    // Side by side, as the partitions of one response are.
+    // At the same time, like the partitions of one response.
     const [failed, counted] = await Promise.allSettled([failing.process(torn), other.process(response([ours(7)], 0, 1))])
     assert.deepEqual([failed.status, counted], ['rejected', { status: 'fulfilled', value: 'next' }])
     assert.equal(await failing.process(response([ours(1)], 0, 1)), 'stop')
@@ -479,7 +479,7 @@ describe('after every failure the partition is opened again (rule S2)', () => {
   })
 })
 
-/** A reader of a log whose commits begin when they may, and end when the test says so. */
+/** A session over a log whose commits end when the test says so. */
 async function openedReader(options: Partial<ControllerOptions> = {}) {
   const { controller, source, store, observer, finish } = setUp([], { wait: (_, signal) => wait(60_000, signal), now: () => 0, ...options })
   const gates: (() => void)[] = []

@@ -1,4 +1,4 @@
-/** What of records is said in the log, in readiness and in metrics. */
+/** The reports about counting in the log, in readiness and in metrics. */
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { type DataLoss, KafkaError, type TopicPartition } from '@poke-api-pipeline/kafka-reader'
@@ -26,7 +26,7 @@ function setUp() {
   report.rebalanced([0, 1])
   said.length = 0
   const all = fanOut<CountObserver>([progress, report])
-  /** Where the log of partition 0 ends now. */
+  /** The end of the log of partition 0. */
   const ends = (end: number | null, stableEnd = end) => {
     progress.logEnds(P0, 2, new Map([[0, end === null || stableEnd === null ? null : { start: 0, end, stableEnd }]]))
     report.logEnds()
@@ -74,7 +74,7 @@ suite('sources with anomalies', () => {
       clock.ms += MINUTE
     }
     assert.deepEqual(said, [])
-    // Something of it was counted, so that it all begins anew.
+    // One of its records was counted, so the five minutes begin again.
     report.counted(P0, anomaly({ newDuplicates: 6, last: 140 }))
     clock.ms += 4 * MINUTE
     report.counted(P0, anomaly({ newDuplicates: 7, last: 140 }))
@@ -232,7 +232,7 @@ suite('the report', () => {
     clock.ms = 100_000
     ends(5)
     assert.deepEqual(health.reasons(), [], 'there is nothing to count')
-    // From now on nothing is committed, and so no response is told of.
+    // From now on there is no commit, so observers hear of no response.
     for (; clock.ms < 130_000; clock.ms += 1000) ends(9)
     assert.deepEqual(health.reasons(), [])
     clock.ms = 131_000
@@ -277,7 +277,7 @@ suite('the report', () => {
     assert.deepEqual(health.reasons(), [
       "progress: partition 0: a producer's open transaction has held back 7 records from offset 5 on for 130 s: let it end, or abort it (kafka-transactions.sh find-hanging)",
     ])
-    // The next one.
+    // The next transaction.
     counts(12)
     ends(14, 12)
     assert.deepEqual(health.reasons(), [])

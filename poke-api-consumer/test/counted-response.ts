@@ -1,4 +1,4 @@
-/** A response for observers: empty, unless a test says what was counted in it. */
+/** A response for observers: empty, except for the fields that a test sets. */
 import type { CountedResponse } from '../src/application/ports.ts'
 
 export function countedResponse(part: Partial<CountedResponse> = {}): CountedResponse {

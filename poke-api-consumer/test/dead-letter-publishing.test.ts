@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { DeadLetterPublishing } from '../src/application/dead-letter-publishing.ts'
-import { letterOf, partitionOf } from './contract/store-harness.ts'
+import { deadLetterOf, partitionOf } from './contract/store-harness.ts'
 
 const P0 = partitionOf(0)
 
@@ -12,7 +12,7 @@ test('the failure of a partition is over when another instance owns the partitio
   const failed = Promise.withResolvers<void>()
   const publishing = new DeadLetterPublishing({
     store: {
-      unpublished: async () => [{ ...letterOf(3), id: 1, partition: P0, state: 'kept' }],
+      unpublished: async () => [{ ...deadLetterOf(3), id: 1, partition: P0, state: 'kept' }],
       markPublished: async () => assert.fail('nothing was published'),
     },
     topic: { publish: () => Promise.reject(new Error('refused')), refused: async () => null, close: async () => {} },

@@ -1,9 +1,9 @@
-/** How the topic of dead letters is called. */
+/** The name of the dead-letter topic. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { deadLetterTopicOf } from '../src/infrastructure/dead-letters/dead-letter-topic.ts'
 
-test('the topic of dead letters has the name of its topic, as far as Kafka has room for it, and no other topic shares it', () => {
+test('the name of a dead-letter topic begins with the name of its topic, is not too long for Kafka, and belongs to no other topic', () => {
   assert.equal(deadLetterTopicOf('poke-topic'), 'poke-topic.dead-letters')
   const fits = 'p'.repeat(236)
   assert.equal(deadLetterTopicOf(fits), `${fits}.dead-letters`)

@@ -10,7 +10,7 @@ test('a value is shown as bytes and as text', () => {
   assert.equal(viewDeadLetter(deadLetter(1, { value: null })).value, null)
 })
 
-test('a number that JSON cannot hold is a text beside it', () => {
+test('a number that JSON cannot represent is shown as a text, too', () => {
   const shown = [1_700_000_000_000n, -1n, 2n ** 53n - 1n, 2n ** 53n, -(2n ** 63n), 1_764_353_000_123_456_789n].map((timestamp) => {
     const view = JSON.parse(JSON.stringify(viewDeadLetter(deadLetter(1, { timestamp }))))
     assert.equal(BigInt(view.timestampText), timestamp)
@@ -19,7 +19,7 @@ test('a number that JSON cannot hold is a text beside it', () => {
   assert.deepEqual(shown, [1_700_000_000_000, -1, Number.MAX_SAFE_INTEGER, null, null, null])
 })
 
-test('what is not kept whole is shown with its length and hash, and with the headers that are there', () => {
+test('a part that is not kept whole is shown with its length and hash, and with the headers that are kept', () => {
   const [value, headers] = [2_000_000, 3_000_000].map((bytes) => ({ bytes, sha256: `${bytes}`.padEnd(64, 'a') }))
   const beginning = headerBytes(['a', '1'], ['b', 'x'.repeat(2000)], ['c', '2']).subarray(0, 1000)
   const view = viewDeadLetter(deadLetter(1, { value: Buffer.alloc(65_536, 'v'), headers: beginning, cut: { value, headers } as CutParts }))
@@ -28,7 +28,7 @@ test('what is not kept whole is shown with its length and hash, and with the hea
   assert.deepEqual([view.headers.map(({ name }) => name), view.moreHeaders, view.cutHeaders], [['a'], 2, headers])
 })
 
-test('whatever a dead letter holds, what is shown of it is bounded', () => {
+test('the shown part of a dead letter is bounded, whatever it contains', () => {
   const header = [Buffer.alloc(10_000, 'n'), Buffer.alloc(100_000, 'v')] as const
   const view = viewDeadLetter(deadLetter(1, { value: Buffer.alloc(1_000_000, 'x'), headers: headerBytes(...Array(500).fill(header)) }))
   assert.equal(view.value?.bytes, 1_000_000)
@@ -37,7 +37,7 @@ test('whatever a dead letter holds, what is shown of it is bounded', () => {
   assert.ok(JSON.stringify(view).length < 100_000)
 })
 
-test('the text of keys, values and headers has nothing in it that moves a cursor, hides, or turns the direction of writing', () => {
+test('the text of keys, values and headers has no characters that move the cursor, hide text or reverse its direction', () => {
   const foreign = Buffer.from('\u001b[2Jred\u202eelgae')
   const view = viewDeadLetter(deadLetter(1, { key: foreign, value: foreign, headers: headerBytes([foreign, foreign]) }))
   const shown = String.raw`\u001b[2Jred\u202eelgae`

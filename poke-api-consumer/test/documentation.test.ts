@@ -1,4 +1,4 @@
-/** The documents say of the consumer what its code declares. */
+/** The documents list the settings, metrics and errors that the consumer declares. */
 import { test } from 'node:test'
 import { KAFKA_ERRORS } from '@poke-api-pipeline/kafka-reader'
 import { createRegistry, type ErrorKind } from '@poke-api-pipeline/service-kit'

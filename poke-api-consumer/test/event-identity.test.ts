@@ -6,7 +6,7 @@ import { cursorOver } from '@poke-api-pipeline/kafka-reader/testing/cursor-over'
 import { CE_TYPE, EVENT_IDENTITY, encodeHeaders, readIdentity } from '@poke-api-pipeline/pokemon-event'
 import fc from 'fast-check'
 
-/** What the reader calls the kinds of the contract. */
+/** The reader's names for the kinds of the contract. */
 const EVENT_TYPES = { ours: 'expected', other: 'absent', unknown: 'foreign' } as const
 
 type Header = readonly [name: string, value: string | null]

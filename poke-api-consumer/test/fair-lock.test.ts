@@ -1,4 +1,4 @@
-/** A lock over several awaits: one holder at a time, in the order of asking, whether its work succeeds or fails. */
+/** A lock for work with several awaits: one holder at a time, in the order of the requests, whether the work succeeds or fails. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setImmediate as nextTurn } from 'node:timers/promises'

@@ -1,4 +1,4 @@
-/** The real SQLite store, with failures where a test asks for them, and with what was committed to look at without waiting. */
+/** The real SQLite store, with failures that a test sets, and with the committed state for reading without waiting. */
 
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -28,7 +28,7 @@ after(async () => {
   rmSync(folder, { recursive: true })
 })
 
-/** What was committed of a partition. */
+/** The committed state of a partition. */
 interface Row {
   readonly partition: number
   position: PartitionState['position']
@@ -38,20 +38,20 @@ interface Row {
   duplicates: number
 }
 
-/** The fault of a commit: it fails and nothing is written; or it is written and the answer is lost. */
+/** The fault of a commit: nothing is written; or it is written and the answer is lost. */
 export type CommitFault = 'refused' | 'applied-but-lost'
 
 export class FaultyStore implements TallyStore, GapStore, Pick<DeadLetterStore, 'unpublished' | 'markPublished'> {
-  /** By topic id and partition. */
+  /** The committed states, by topic id and partition. */
   readonly rows = new Map<string, Row>()
   readonly gaps: Gap[] = []
   /** Ids of the dead letters that were published. */
   readonly published = new Set<number>()
-  /** Taken one by one by commits; undefined: that commit works. */
+  /** The faults of the next commits; undefined: that commit succeeds. */
   readonly commitFaults: (CommitFault | undefined)[] = []
-  /** Taken one by one by openings. */
+  /** The errors of the next openings. */
   failingOpens: Error[] = []
-  /** Taken one by one by `recordGap`: nothing is recorded then. */
+  /** The errors of the next calls of `recordGap`, which then record nothing. */
   readonly gapFailures: Error[] = []
   /** Awaited before each commit. */
   beforeCommit: (() => Promise<void>) | null = null
@@ -106,7 +106,7 @@ export class FaultyStore implements TallyStore, GapStore, Pick<DeadLetterStore, 
     return await (await this.#store()).partitions()
   }
 
-  /** The file is closed after all tests, so that tests can look at it after a service has ended. */
+  /** The file is closed after all tests, so that tests can read it after a service has ended. */
   async close(): Promise<void> {}
 
   #store(): Promise<Store> {

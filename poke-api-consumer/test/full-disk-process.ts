@@ -1,9 +1,9 @@
-/** Fills the disk below a store, makes room again, and tells in JSON what the store said: `full-disk-process.ts <folder on a small disk>`. */
+/** Fills the disk of a store, frees space again, and prints the results of the store's calls as JSON: `full-disk-process.ts <folder on a small disk>`. */
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { StoreError } from '../src/errors.ts'
 import { openStore } from '../src/infrastructure/storage/open-store.ts'
-import { changeOf, letterOf, partitionOf } from './contract/store-harness.ts'
+import { changeOf, deadLetterOf, partitionOf } from './contract/store-harness.ts'
 
 const folder = process.argv[2] ?? ''
 const partition = partitionOf(0)
@@ -16,7 +16,7 @@ const revisions = [(await store.totals()).revision]
 
 fillDisk()
 const position = { offset: 10, leaderEpoch: 0 }
-const large = [letterOf(15, { value: Buffer.alloc(500_000, 'x') })]
+const large = [deadLetterOf(15, { value: Buffer.alloc(500_000, 'x') })]
 const change = changeOf(partition, { token: state.token, position }, 20, { counts: { bug: 1 }, deadLetters: large })
 let told: StoreError | undefined
 try {

@@ -1,4 +1,4 @@
-/** How far the group is: what the store has and what this instance has committed since, against the ends of the logs. */
+/** The progress of the group: the positions in the store and the commits of this instance since, compared with the ends of the logs. */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type { FetchPosition } from '@poke-api-pipeline/kafka-reader'
@@ -71,7 +71,7 @@ describe('lag', () => {
     ends(12, 3)
     assert.deepEqual(lag(), [8, 8])
     ends(3, 3)
-    assert.deepEqual(lag(), [0, 0], 'a log that was cut')
+    assert.deepEqual(lag(), [0, 0], 'a log that was truncated')
   })
 
   test('grows while nothing can be committed, and the store cannot be read', () => {
@@ -173,7 +173,7 @@ describe('the counts of a partition', () => {
           if (what === 'commit') {
             store.position += records + 1
             store.counted += records
-            // Of another instance nobody here is told.
+            // This instance does not hear of the commits of another one.
             if (mine) untold.push(response(records, store.position))
           } else if (what === 'tell') {
             const one = untold.shift()

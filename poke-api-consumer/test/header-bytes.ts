@@ -1,4 +1,4 @@
-/** Headers in the form that they have in a record, as tests write them down. */
+/** Encodes headers as a record contains them. */
 import { varint } from './mock-kafka-consumer.ts'
 
 /** A count, then for each header a length-prefixed key and value, all numbers zigzag varints, −1 for a null value. */

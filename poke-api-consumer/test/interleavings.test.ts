@@ -1,8 +1,8 @@
 /**
- * The real controller and the real SQLite store under a scheduler that decides, at every await, who goes on: members join, leave and die
- * anywhere; partitions move while their old owners still believe in them, and publish their dead letters; two responses are in flight, and
- * come late, twice, not at all, or to a later opening; opens, commits, gaps and publishing fail before or after they were applied; retention
- * removes records; an operator resets. Each schedule ends by the invariants.
+ * The real controller and the real SQLite store under a scheduler that decides at every await which member continues. Members join, leave and are
+ * killed at any await. Partitions move before their old owners know it, and these still publish dead letters. Two responses are under way, and arrive
+ * late, twice, not at all, or after the partition was opened again. Opens, commits, gaps and publishing fail before or after they were applied.
+ * Retention removes records, and an operator resets. At the end of each schedule the invariants are checked.
  */
 import assert from 'node:assert/strict'
 import { rmSync } from 'node:fs'
@@ -40,25 +40,25 @@ import { RecordingObserver } from './recording-observer.ts'
 
 const PARTITIONS = 2
 const TOPIC_ID = '00000000-0000-4000-8000-000000000001'
-/** The file at rest waits for longer than this, in ms; the scheduler need not look at it in vain. */
+/** The export of the file waits for longer than this between two polls, in ms. The scheduler skips those waits. */
 const REST = 900
 
-/** What the world does next. */
+/** The next step of a schedule. */
 type Step =
   | { readonly kind: 'start' | 'reset' }
   | { readonly kind: 'kill' | 'leave'; readonly member: number }
   | { readonly kind: 'die at'; readonly point: CrashPoint }
-  /** The group hands the partition to a member; the old owner is told later, or never. */
+  /** The group assigns the partition to another member. The old owner learns that later or never. */
   | { readonly kind: 'move'; readonly partition: number; readonly member: number; readonly told: boolean }
   | { readonly kind: 'grow' | 'retention'; readonly partition: number; readonly records: number }
 
 type OpenFault = 'fails' | 'token taken, answer lost'
-/** Of commits, gaps and marks. */
+/** The outcomes of commits, gaps and marks. */
 type WriteFault = 'refused' | 'applied, answer lost'
 type ResponseFault = 'twice' | 'lost' | 'to a later opening'
 type PublishFault = 'never arrives' | 'acknowledgement lost' | 'arrives late'
 
-/** The file and the group's offsets are not looked at here. */
+/** The crash points, except those of the file and the group's offsets, which do not exist here. */
 const POINTS = CRASH_POINTS.filter((point) => point !== 'exported' && point !== 'mirrored')
 
 const partition = fc.nat(PARTITIONS - 1)
@@ -81,7 +81,7 @@ const plan = fc.record({
 })
 type Plan = typeof plan extends fc.Arbitrary<infer P> ? P : never
 
-/** What the schedules must have met. */
+/** Events that must have happened in some schedule. */
 const EVENTS = [
   'joined',
   'killed',
@@ -107,10 +107,10 @@ const EVENTS = [
   'dead letter published twice',
 ] as const
 
-/** The topic: each partition's log, with records sent again, garbage and holes among the first sendings. */
+/** The topic: each partition's log, with events, repeated events, records that cannot be counted, and missing offsets. */
 class Topic {
   readonly logs: MockEntry[][] = Array.from({ length: PARTITIONS }, () => [])
-  /** Retention has removed what is before. */
+  /** The start of the log: retention has removed the records before it. */
   readonly starts: number[] = Array.from({ length: PARTITIONS }, () => 0)
   readonly #sent = Array.from({ length: PARTITIONS }, () => [] as MockRecord[])
   #sequence = 0
@@ -123,7 +123,7 @@ class Topic {
     const log = this.logs[partition] as MockEntry[]
     const sent = this.#sent[partition] as MockRecord[]
     const sequence = ++this.#sequence
-    // Sent again, as after an acknowledgement that was lost: the last few, in order.
+    // The last few events are sent again in order, as after a lost acknowledgement.
     if (sequence % 5 === 4 && sent.length > 0) log.push(...sent.slice(-2))
     else if (sequence % 7 === 3) log.push('hole')
     else if (sequence % 8 === 2) log.push({ value: 'OK' })
@@ -136,10 +136,10 @@ class Topic {
   }
 }
 
-/** One partition's part of a response, or that the log does not have the offset any more; null: it never came. */
+/** The part of a response for one partition, or the answer that the log no longer has the offset; null: the response was lost. */
 type Answer = { readonly from: number; readonly end: number; fetched(): Parameters<PartitionSession['process']>[0] } | 'out of range' | null
 
-/** A partition that a member was handed. */
+/** A partition that is assigned to a member. */
 interface Task {
   dropped: boolean
   readonly drop: PromiseWithResolvers<void>
@@ -148,7 +148,7 @@ interface Task {
 
 class ProcessDied extends Error {}
 
-/** One process. */
+/** A process of the consumer. */
 class Member extends Mortal {
   readonly observer = new RecordingObserver()
   readonly #stop = new AbortController()
@@ -196,7 +196,7 @@ class Member extends Mortal {
       drop: Promise.withResolvers<void>(),
       read: Promise.resolve(),
     }
-    // It is opened again only when it was closed.
+    // A partition is opened again only after it was closed.
     task.read = (before?.read ?? Promise.resolve())
       .then(() => this.#read(partition, task))
       .catch((error) => this.#world.check(error instanceof ProcessDied, `reading ended by an error: ${error.stack}`))
@@ -258,7 +258,7 @@ class Member extends Mortal {
           stoodAt = offset
           if (outcome === 'next') flying = this.#ask(partition, offset, false, task)
         } else {
-          // The next one is asked for before this one is counted.
+          // The next response is requested before this one is counted.
           waiting = answer.end === offset
           if (!waiting) reached.note('two fetches in flight')
           flying = this.#ask(partition, answer.end, waiting, task)
@@ -281,7 +281,7 @@ class Member extends Mortal {
     try {
       return await (this.#handler as PartitionHandler).open(partitionOf(partition), this.#stop.signal)
     } catch (error) {
-      // Only as this member ends.
+      // Opening may fail only while this member ends.
       this.#world.check(this.#stop.signal.aborted || this.dead, `an opening failed: ${error}`)
       return null
     }
@@ -289,13 +289,13 @@ class Member extends Mortal {
 
   async #outOfRange(partition: number, offset: number, stoodAt: number, reader: PartitionSession): Promise<ReadOutcome> {
     const { topic, reached } = this.#world
-    // It was never read, and begins wherever its log does by now.
+    // A partition that was never read begins at the present start of its log.
     if (reader.position.offset === 'log-start' && offset === stoodAt) return 'next'
     reached.note('records removed that were not read')
     return await reader.dataLost(retention(offset, topic.starts[partition] as number))
   }
 
-  /** Asks the leader. @param waits until there is something, as after an empty response */
+  /** Fetches from the leader. @param waits until there are records, as after an empty response */
   async #ask(partition: number, offset: number, waits: boolean, task: Task): Promise<Answer> {
     const { topic } = this.#world
     const log = topic.logs[partition] as MockEntry[]
@@ -329,7 +329,7 @@ class Member extends Mortal {
     await Promise.race([aborted, passed])
   }
 
-  /** The real store, each call between two awaits of the scheduler, with the outcomes that the schedule asks for. */
+  /** The real store. The scheduler can switch before and after each call, and the schedule decides on its outcome. */
   #faulty(): Store {
     const store = this.#store
     const world = this.#world
@@ -406,13 +406,13 @@ class Member extends Mortal {
   #deadLetterTopic(): DeadLetterTopic {
     const world = this.#world
     return {
-      publish: async (letters) => {
+      publish: async (deadLetters) => {
         const fault = world.publishes.next()
-        // On its way a send does not ask whether its sender lives, or owns the partition still.
+        // A send that is under way arrives even if its sender was killed, or has lost the partition.
         await this.scheduler.schedule(Promise.resolve(), 'dead letters on their way')
-        if (world.owners.get(letters[0]?.partition.partition ?? -1) !== this) world.reached.note('dead letters sent by a former owner')
-        if (fault === 'arrives late') world.arrivesLate(letters)
-        else if (fault !== 'never arrives') world.published(letters)
+        if (world.owners.get(deadLetters[0]?.partition.partition ?? -1) !== this) world.reached.note('dead letters sent by a former owner')
+        if (fault === 'arrives late') world.arrivesLate(deadLetters)
+        else if (fault !== 'never arrives') world.published(deadLetters)
         await this.point('dead letters answered')
         if (fault !== 'none') throw new Error('the topic did not answer')
       },
@@ -422,7 +422,7 @@ class Member extends Mortal {
   }
 }
 
-/** What one commit or gap did to a partition. */
+/** The effect of one commit or gap on a partition. */
 interface Range {
   readonly kind: 'read' | 'gap'
   readonly from: number
@@ -438,20 +438,20 @@ class World {
   readonly publishes: Faults<PublishFault>
   readonly reached: Reached
   readonly members: Member[] = []
-  /** Where the next member that comes by dies. */
+  /** The crash point at which the next member is killed. */
   dieAt: CrashPoint | null = null
-  /** Who opened each partition last. */
+  /** The member that opened each partition last. */
   readonly owners = new Map<number, Member>()
-  /** The dead-letter topic: offsets, by partition. */
-  readonly letters: number[][] = Array.from({ length: PARTITIONS }, () => [])
+  /** The dead-letter topic: offsets of the source records, by partition. */
+  readonly deadLetters: number[][] = Array.from({ length: PARTITIONS }, () => [])
   readonly #store: Store
   readonly #late: Promise<void>[] = []
-  /** What the store was told of each partition since the last reset. */
+  /** The commits and gaps of each partition since the last reset. */
   #ranges: Range[][] = Array.from({ length: PARTITIONS }, () => [])
   readonly #grown: PromiseWithResolvers<void>[] = Array.from({ length: PARTITIONS }, () => Promise.withResolvers())
   #finishing = false
   readonly #done = Promise.withResolvers<void>()
-  /** The first invariant that was broken where nobody could be told at once. */
+  /** The first broken invariant that could not be thrown at once. */
   #broken: Error | null = null
 
   constructor(scheduler: fc.Scheduler, store: Store, { opens, writes, responses, publishes }: Plan, reached: Reached) {
@@ -464,7 +464,7 @@ class World {
     this.reached = reached
   }
 
-  /** Notes what must never happen; the schedule ends by it. */
+  /** Stores the error if an invariant is broken. The end of the schedule throws it. */
   check(holds: boolean, message: string): void {
     if (holds) return
     this.#broken ??= new assert.AssertionError({ message })
@@ -473,7 +473,7 @@ class World {
 
   committed({ partition, from, to, firstOffset }: PartitionChange): void {
     this.#moved(partition, from.offset, { kind: 'read', from: firstOffset, to: to.offset })
-    // More than any one response has, see `#ask`.
+    // More than one response can have: see `#ask`.
     if (to.offset > responseEnd(firstOffset)) this.reached.note('several responses committed as one')
     this.check(to.offset > firstOffset, `partition ${partition.partition}: the position went from ${firstOffset} to ${to.offset}`)
   }
@@ -484,7 +484,7 @@ class World {
     this.check((loss.to as number) <= start, `partition ${partition.partition}: the gap to ${loss.to} skips records from ${start} on`)
   }
 
-  /** Positions never go backwards, and continue where they were. */
+  /** Checks that a change begins at the last position, and does not go back. */
   #moved({ partition }: TopicPartition, from: number | 'log-start', range: Range): void {
     const ranges = this.#ranges[partition] as Range[]
     const before = ranges.at(-1)?.to ?? 'log-start'
@@ -494,23 +494,23 @@ class World {
     this.look()
   }
 
-  published(letters: readonly KeptDeadLetter[]): void {
-    for (const { partition, offset } of letters) {
-      const published = this.letters[partition.partition] as number[]
+  published(deadLetters: readonly KeptDeadLetter[]): void {
+    for (const { partition, offset } of deadLetters) {
+      const published = this.deadLetters[partition.partition] as number[]
       if (published.includes(offset)) this.reached.note('dead letter published twice')
       published.push(offset)
     }
   }
 
-  arrivesLate(letters: readonly KeptDeadLetter[]): void {
+  arrivesLate(deadLetters: readonly KeptDeadLetter[]): void {
     const arrival = this.scheduler.schedule(Promise.resolve(), 'dead letters arrive late').then(() => {
       this.reached.note('dead letters arrived late')
-      this.published(letters)
+      this.published(deadLetters)
     })
     this.#late.push(arrival)
   }
 
-  /** Whether all is counted and published by now; asked once nothing fails any more. */
+  /** Whether everything is counted and published. Called after the last fault. */
   look(): void {
     if (this.#finishing) void this.#store.snapshot().then((partitions) => (this.#complete(partitions) ? this.#done.resolve() : undefined))
   }
@@ -562,12 +562,12 @@ class World {
   #reset(): void {
     this.reached.note('reset')
     if (this.members.some(({ committing }) => committing)) this.reached.note('reset with a commit under way')
-    // Of SQLite it is done when the call returns.
+    // A call of SQLite is done when it returns.
     void this.#store.reset()
     this.#ranges = Array.from({ length: PARTITIONS }, () => [])
   }
 
-  /** No more faults: everybody dies, and one healthy member, or the one after it, reads to the end. */
+  /** Ends all faults: all members are killed, and a new one, or the one after it, reads to the end. */
   async finish(): Promise<void> {
     this.#finishing = true
     for (const faults of [this.opens, this.writes, this.responses, this.publishes]) faults.end()
@@ -583,12 +583,12 @@ class World {
     last.leave()
     await Promise.race([last.running, last.death])
     await Promise.all(this.#late)
-    // Node.js keeps whoever listens to a signal made of others until it is aborted: the dead would never be let go.
+    // Node.js keeps the listeners of a combined signal in memory until it is aborted, so killed members would never be freed.
     for (const each of this.members) each.leave()
   }
 
   #complete(partitions: readonly PartitionSnapshot[]): boolean {
-    const published = partitions.every(({ deadLetterList: letters }) => [...letters].every(({ state }) => state === 'published'))
+    const published = partitions.every(({ deadLetterList: deadLetters }) => [...deadLetters].every(({ state }) => state === 'published'))
     return published && this.topic.logs.every((log, partition) => this.#ranges[partition]?.at(-1)?.to === log.length)
   }
 
@@ -596,18 +596,18 @@ class World {
     if (this.#broken !== null) throw this.#broken
   }
 
-  /** Rule C2 over what was read, one record after the other: nothing else may be in the store. */
+  /** Applies rule C2 to the records that were read, one after the other. The store must have exactly this result. */
   async assertCountedExactlyOnce(): Promise<void> {
     for (const found of await this.#store.snapshot()) {
       const { partition } = found
       const expected = countOf(this.topic.logs[partition] as MockEntry[], this.#ranges[partition] as Range[])
-      const { counts, counted, duplicates, deadLetterList: letters } = found
-      const actual = { counts: Object.fromEntries(counts), counted, duplicates, letters: [...letters].map(({ offset }) => offset) }
+      const { counts, counted, duplicates, deadLetterList: deadLetters } = found
+      const actual = { counts: Object.fromEntries(counts), counted, duplicates, deadLetters: [...deadLetters].map(({ offset }) => offset) }
       assert.deepEqual(actual, expected, `partition ${partition}`)
     }
   }
 
-  /** Promise 5: every offset up to the end was read, or is in a gap that the store has. */
+  /** Promise 5: every offset up to the end was read, or is in a recorded gap. */
   async assertNothingSkippedInSilence(): Promise<void> {
     for (const { partition, gaps } of await this.#store.snapshot()) {
       const ranges = this.#ranges[partition] as Range[]
@@ -621,26 +621,26 @@ class World {
     }
   }
 
-  /** Promise 3: each of them at least once, and for the first time in order. */
+  /** Promise 3: each dead letter was published at least once, and the first time in order. */
   async assertDeadLettersPublishedInOrder(): Promise<void> {
-    for (const { partition, deadLetterList: letters } of await this.#store.snapshot()) {
-      const kept = [...letters].map(({ offset }) => offset)
-      const first = [...new Set(this.letters[partition])].filter((offset) => kept.includes(offset))
+    for (const { partition, deadLetterList: deadLetters } of await this.#store.snapshot()) {
+      const kept = [...deadLetters].map(({ offset }) => offset)
+      const first = [...new Set(this.deadLetters[partition])].filter((offset) => kept.includes(offset))
       assert.deepEqual(first, kept, `published dead letters of partition ${partition}`)
     }
   }
 }
 
-/** Where a response ends that was asked for at this offset, in a log that goes on. */
+/** The end of a response that was requested at this offset. */
 function responseEnd(offset: number): number {
   return offset + 1 + (offset % 3)
 }
 
-/** What counting each record of the ranges by the rules comes to. */
+/** The result of counting each record of the ranges by the rules. */
 function countOf(log: readonly MockEntry[], ranges: readonly Range[]) {
   const last = new Map<string, number>()
   const types = new Map<string, number>()
-  const letters: number[] = []
+  const deadLetters: number[] = []
   let counted = 0
   let duplicates = 0
   for (const { kind, from, to } of ranges) {
@@ -651,7 +651,7 @@ function countOf(log: readonly MockEntry[], ranges: readonly Range[]) {
       if (source !== undefined && sequence <= (last.get(source) ?? -1)) duplicates++
       else {
         if (source !== undefined) last.set(source, sequence)
-        if (value === 'OK') letters.push(offset)
+        if (value === 'OK') deadLetters.push(offset)
         else {
           counted++
           const type = /type-\d/.exec(String(value))?.[0] as string
@@ -660,7 +660,7 @@ function countOf(log: readonly MockEntry[], ranges: readonly Range[]) {
       }
     }
   }
-  return { counts: Object.fromEntries([...types].sort()), counted, duplicates, letters }
+  return { counts: Object.fromEntries([...types].sort()), counted, duplicates, deadLetters }
 }
 
 function partitionOf(partition: number): TopicPartition {
@@ -680,7 +680,7 @@ describe('interleavings', () => {
   })
   let schedules = 0
   const reached = new Reached(...EVENTS)
-  // Held open, so that closing a schedule's store is not each time the last one, which rewrites the file.
+  // One store stays open, because closing the last one of a file makes SQLite rewrite the file.
   const held = openStore(url, { groupId: 'nobody' })
 
   test(`${SCHEDULES} schedules (seed ${SCHEDULES_SEED}) end with every record counted exactly once`, async (t) => {

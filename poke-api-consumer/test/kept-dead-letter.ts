@@ -1,4 +1,4 @@
-/** A dead letter as the store gives it, for tests to vary. */
+/** A dead letter as the store returns it. Tests can change its fields. */
 import type { KeptDeadLetter } from '../src/application/ports.ts'
 import { headerBytes } from './header-bytes.ts'
 

@@ -1,23 +1,22 @@
-/** A dead-letter topic in memory, which fails where a test says so. */
+/** A dead-letter topic in memory, with failures that a test sets. */
 import type { ServiceError } from '@poke-api-pipeline/service-kit'
 import type { DeadLetterTopic, KeptDeadLetter } from '../src/application/ports.ts'
 
 export class MockDeadLetterTopic implements DeadLetterTopic {
   readonly published: KeptDeadLetter[] = []
-  /** Taken one by one by publishing. */
+  /** The failures of the next calls of `publish`. */
   readonly failures: Error[] = []
-
-  /** What it would refuse letters for, taken one by one by the questions for it. */
+  /** The answers of the next calls of `refused`. */
   readonly refusals: ServiceError[] = []
 
   async refused(): Promise<ServiceError | null> {
     return this.refusals.shift() ?? null
   }
 
-  async publish(letters: readonly KeptDeadLetter[]): Promise<void> {
+  async publish(deadLetters: readonly KeptDeadLetter[]): Promise<void> {
     const failure = this.failures.shift()
     if (failure !== undefined) throw failure
-    this.published.push(...letters)
+    this.published.push(...deadLetters)
   }
 
   async close(): Promise<void> {}

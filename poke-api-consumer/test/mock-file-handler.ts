@@ -1,18 +1,18 @@
-/** A file in memory: holds the published document as the real one does, and fails where a test says so. */
+/** A file in memory, which has the published document like the real one, with failures that a test sets. */
 import type { TypeCountsSink } from '../src/application/ports.ts'
 import type { TypeCounts } from '../src/entities/tally.ts'
 import { typeCountsDocument } from '../src/infrastructure/file-handling/type-counts-file.ts'
 
 export class MockFileHandler implements TypeCountsSink {
-  /** Everything that was published, oldest first. */
+  /** All published documents, oldest first. */
   readonly written: TypeCounts[] = []
-  /** Taken one by one by writes: that write fails, and what was published before stays. */
+  /** The failures of the next writes. A write that fails leaves the published document. */
   readonly failures: Error[] = []
-  /** Taken one by one by looks at what is published. */
+  /** The failures of the next comparisons with the published document. */
   readonly matchFailures: Error[] = []
   #published: { readonly counts: TypeCounts; readonly document: string } | null = null
 
-  /** What is published now; null: nothing yet. */
+  /** The published document; null: none yet. */
   get content(): TypeCounts | null {
     return this.#published?.counts ?? null
   }
@@ -30,7 +30,7 @@ export class MockFileHandler implements TypeCountsSink {
     return this.#published?.document === typeCountsDocument(counts)
   }
 
-  /** What another instance does: publishes without asking us. */
+  /** Publishes as another instance does. */
   overwrite(counts: TypeCounts): void {
     this.#published = { counts: new Map(counts), document: typeCountsDocument(counts) }
   }

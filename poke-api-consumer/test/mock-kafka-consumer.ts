@@ -21,7 +21,7 @@ export interface MockRecord {
   readonly sequence?: number
 }
 
-/** What a log may hold: a record; a hole, as compaction or a control batch leaves it; or bytes that cannot be read `times` times. */
+/** An entry of a log: a record; an offset without a record, as after compaction or of a control batch; or bytes that cannot be read `times` times. */
 export type MockEntry = MockRecord | 'hole' | { readonly corrupt: string; times: number; readonly endUnknown?: true }
 
 const sources = new Map<string, EventSource>()
@@ -150,15 +150,15 @@ export function varint(value: number): Buffer {
 export interface MockKafkaConsumerOptions {
   readonly topic?: string
   readonly topicId?: string
-  /** Records in a response at most. */
+  /** The most records of a response. */
   readonly fetchSize?: number
-  /** Asked before each response is handed over; may wait, so that a test decides what happens first. */
+  /** Called before each response is handed over. A test can delay it. */
   readonly before?: (partition: number, offset: number) => Promise<void> | void
 }
 
 export class MockKafkaConsumer implements RecordReader {
   readonly logs: MockEntry[][]
-  /** What the handler answered, in order. */
+  /** The outcomes that the handler returned, in order. */
   readonly outcomes: ReadOutcome[] = []
   readonly opened: number[] = []
   readonly #options: MockKafkaConsumerOptions
@@ -177,7 +177,7 @@ export class MockKafkaConsumer implements RecordReader {
     }
   }
 
-  /** Records arrive. */
+  /** Appends records to the log. */
   append(partition: number, ...entries: MockEntry[]): void {
     this.logs[partition]?.push(...entries)
     this.#grown.resolve()

@@ -1,4 +1,4 @@
-/** A topic in memory, read anew: its logs may have lost their beginning or end, and a partition may turn out to be unreadable. */
+/** A topic in memory for `verify`. Its logs can lack their beginning or end, and partitions can be unreadable. */
 import type { RecordView, TopicDescription } from '@poke-api-pipeline/kafka-reader'
 import type { ReadableTopic } from '../src/application/verify.ts'
 import { MockCursor, type MockEntry } from './mock-kafka-consumer.ts'
@@ -7,17 +7,17 @@ export class MockTopicReader implements ReadableTopic {
   topicId: string
   compacted = false
   readonly logs: MockEntry[][]
-  /** By partition; 0 where nothing is said. */
+  /** The start of each log, by partition; default: 0. */
   readonly logStarts: number[] = []
-  /** By partition: where an open transaction begins; the end of the log where nothing is said. */
+  /** The start of an open transaction, by partition; default: the end of the log. */
   readonly readableEnds: number[] = []
   /** The leader epoch of all records. */
   leaderEpoch = 1
-  /** By partition: why it cannot be read to the end. */
+  /** Why a partition cannot be read to its end, by partition. */
   readonly unreadable = new Map<number, string>()
-  /** Of each partition: offsets [from, to) without a record. */
+  /** The ranges of offsets without a record: partition, from, to (exclusive). */
   readonly removed: (readonly [partition: number, from: number, to: number])[] = []
-  /** Offsets in a response. */
+  /** The offsets of one response. */
   readonly #step: number
 
   constructor(topicId: string, logs: MockEntry[][], step = 3) {

@@ -1,4 +1,4 @@
-/** The doubles of Kafka and of the file keep the contracts of their ports, as the real ones do. */
+/** The mocks of Kafka and of the file pass the contract suites of their ports. */
 
 import { typeCountsDocument } from '../src/infrastructure/file-handling/type-counts-file.ts'
 import { testDeadLetterTopic } from './contract/dead-letter-topic.ts'

@@ -1,4 +1,4 @@
-/** A server that is told the password may repeat it in its error: it is not repeated here. */
+/** A server can quote the password in its error. The service's error must not contain it. */
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
@@ -7,7 +7,7 @@ import { type TestContext, test } from 'node:test'
 import { StoreError } from '../src/errors.ts'
 import { openStore } from '../src/infrastructure/storage/open-store.ts'
 
-/** Asks for the password in clear text, and quotes what it gets. @returns its port */
+/** A server that requests the password in clear text and quotes it in its error. @returns its port */
 async function startEcho(t: TestContext): Promise<number> {
   const server = createServer((socket) => {
     socket.on('error', () => {})

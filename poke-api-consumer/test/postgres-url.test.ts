@@ -1,4 +1,4 @@
-/** What a PostgreSQL URL says, as for PostgreSQL's own client; what cannot be used is refused before anything is connected. */
+/** Parsing PostgreSQL URLs as PostgreSQL's own client does. Unusable URLs are refused before any connection. */
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -158,7 +158,7 @@ describe('a PostgreSQL URL', () => {
     ]
     fc.assert(
       fc.property(password, fc.constantFrom(...forms), (secret, form) => {
-        // Not a word that stands in a message anyway.
+        // Words that a message has in any case do not count.
         const marked = `zQ7${secret}Zq9`
         try {
           const { name } = parsePostgresUrl(form(marked))

@@ -1,4 +1,4 @@
-/** The consumer as a process: what its user sees where something is wrong, and how it ends. No broker runs here. */
+/** The consumer as a process without a broker: its messages, exit codes and readiness if something is wrong, and how it ends. */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
@@ -11,7 +11,7 @@ import { RunningService, type RunOptions } from '@poke-api-pipeline/service-kit/
 
 const PROGRAM = fileURLToPath(new URL('../src/cli.ts', import.meta.url))
 
-/** A port of this machine on which nobody answers: it is held, and every connection is closed at once. */
+/** A port of this machine that this process holds; it closes every connection at once. */
 async function deadPort(t: TestContext): Promise<number> {
   const server = createServer((socket) => socket.destroy()).listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -19,7 +19,7 @@ async function deadPort(t: TestContext): Promise<number> {
   return (server.address() as AddressInfo).port
 }
 
-/** Removed at the end, when every service in them has ended. */
+/** Folders of the services, removed at the end. */
 const folders: string[] = []
 after(() => {
   for (const each of folders) rmSync(each, { recursive: true, force: true })
@@ -79,7 +79,7 @@ test('a store that cannot be made ends it with its name, exit code 73', async (t
   assert.match(line?.msg ?? '', /cli\.ts\/counts\.db/)
 })
 
-test('a database that is away is waited for, readiness says so without the password, and SIGTERM ends it in order', async (t) => {
+test('the service waits for a database that cannot be reached, readiness says so without the password, and SIGTERM ends it in order', async (t) => {
   const { service } = await start(t, { STORE_URL: `postgres://ash:hunter2@127.0.0.1:${await deadPort(t)}/poke` })
   const port = await service.listens()
   await service.says(/^the store postgres:/)
@@ -90,7 +90,7 @@ test('a database that is away is waited for, readiness says so without the passw
   assert.doesNotMatch(JSON.stringify(service.lines), /hunter2/)
 })
 
-test('whatever is asked over HTTP or written to the log has neither a password nor the path of a file with one', async (t) => {
+test('no HTTP answer and no log line has a password, or the path of a file with one', async (t) => {
   const secrets = mkdtempSync(join(tmpdir(), 'secrets-'))
   folders.push(secrets)
   const file = join(secrets, 'store-password')
@@ -119,7 +119,7 @@ test('an output path that is not a file ends the service before it counts, and i
   assert.ok(statSync('/dev/null').isCharacterDevice())
 })
 
-test('without Kafka nothing is published, for the group may count into another store; readiness says why there are no new ones, and the page is there', async (t) => {
+test('without Kafka no file is written, because the group may count into another store; readiness says why, and the page answers', async (t) => {
   const { service, folder } = await start(t)
   const port = await service.listens()
   await service.says(/^Kafka at 127\.0\.0\.1:\d+ /)

@@ -1,4 +1,4 @@
-/** An observer that hears everything and keeps what tests ask about. */
+/** An observer that keeps all calls that tests check. */
 
 import type { DataLoss, FetchPosition, TopicPartition } from '@poke-api-pipeline/kafka-reader'
 import type { CountedResponse, CountObserver, PartitionSummary, StopReason, Totals } from '../src/application/ports.ts'
@@ -47,8 +47,8 @@ export class RecordingObserver implements CountObserver {
   storeWorked(): void {
     this.heard.push('store works again')
   }
-  deadLettersPublished(letters: number): void {
-    this.heard.push(`${letters} dead letters published`)
+  deadLettersPublished(deadLetters: number): void {
+    this.heard.push(`${deadLetters} dead letters published`)
   }
   deadLetterPublishingFailed(error: Error): void {
     this.heard.push('dead letters not published')

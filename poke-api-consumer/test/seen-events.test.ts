@@ -1,11 +1,11 @@
-/** What `verify` recognises duplicates by (rule V1): exact for any sequences, in memory that goes by the events, whatever their sequences are. */
+/** The set by which `verify` recognises duplicates (rule V1): exact for any sequences, in memory that depends only on the number of events. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { SeenEvents } from '../src/entities/seen-events.ts'
 
 test('tells the first sight of an event from an equal and from a different one, as a plain map does', () => {
-  // Close together, so that pages get full, and far apart.
+  // Some sequences are close together, so that pages fill up, and others far apart.
   const sequence = fc.oneof(fc.nat(600), fc.nat(20_000), fc.maxSafeNat())
   const checksum = fc.constantFrom(0, 1, -1, 0xffff_ffff, 0x8000_0000)
   fc.assert(

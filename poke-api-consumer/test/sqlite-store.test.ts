@@ -1,4 +1,4 @@
-/** The SQLite store: the contract of every store, and what only a file has: durability, damage, foreign files, full disks. */
+/** The SQLite store: the contract suites of stores, and cases that only a file has: durability, damage, foreign files, full disks. */
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { hash } from 'node:crypto'
@@ -16,7 +16,7 @@ import { SqliteTallyStore } from '../src/infrastructure/storage/sqlite-tally-sto
 import type { StoreOptions } from '../src/infrastructure/storage/store.ts'
 import { testDeadLetterStore } from './contract/dead-letter-store.ts'
 import { assertBroughtUpToDate, rowsOfFirstVersion } from './contract/first-version.ts'
-import { changeOf, commitTo, letterOf, partitionOf, type StoreHarness } from './contract/store-harness.ts'
+import { changeOf, commitTo, deadLetterOf, partitionOf, type StoreHarness } from './contract/store-harness.ts'
 import { testStoreProcesses } from './contract/store-processes.ts'
 import { testTallyStore } from './contract/tally-store.ts'
 
@@ -155,8 +155,8 @@ describe('the SQLite file', () => {
   test('that was damaged is reported as damaged, at the latest when the damaged part is read', async (t) => {
     const path = join(newFolder(t), 'store.db')
     const store = await open(path)
-    const letters = Array.from({ length: 500 }, (_, i) => letterOf(i, { value: Buffer.alloc(500, 'x') }))
-    await commitTo(store, P0, await store.open(P0), 500, { counts: { bug: 1 }, deadLetters: letters })
+    const deadLetters = Array.from({ length: 500 }, (_, i) => deadLetterOf(i, { value: Buffer.alloc(500, 'x') }))
+    await commitTo(store, P0, await store.open(P0), 500, { counts: { bug: 1 }, deadLetters })
     await store.close()
     const bytes = fs.readFileSync(path)
     fs.writeFileSync(path, bytes.fill(0xa5, 4096))
@@ -226,7 +226,7 @@ describe('the SQLite file', () => {
     const open = `
       const { openStore } = await import(${JSON.stringify(new URL('../src/infrastructure/storage/open-store.ts', import.meta.url).href)})
       try { await openStore(${JSON.stringify(`sqlite:${path}`)}, { groupId: 'group' }).then((store) => store.reset()) } catch ({ code, message }) { console.log(code, message) }`
-    // Root may write everywhere.
+    // Root can write everywhere.
     const user = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {}
     if (user.uid !== undefined) {
       fs.chownSync(path, user.uid, user.gid)
@@ -359,7 +359,7 @@ function replaceByCopy(path: string): void {
   fs.renameSync(`${path}.copy`, path)
 }
 
-/** What stands in the database and its log, as hashes by name; not in the index, where readers leave marks, too. */
+/** Hashes of the database and its log by name, without the log's index, which readers change, too. */
 function contentOf(folder: string): Record<string, string> {
   const names = fs.existsSync(folder) ? fs.readdirSync(folder).filter((name) => !name.endsWith('-shm')) : []
   return Object.fromEntries(names.map((name) => [name, hash('sha256', fs.readFileSync(join(folder, name)))]))
@@ -382,7 +382,7 @@ test('a few of very many dead letters are found, published and counted as fast a
   const p0 = partitionOf(0)
   const stores = { few: await open({ groupId: 'few' }), many: await open({ groupId: 'many' }) }
   const database = new DatabaseSync(url.slice('sqlite:'.length))
-  for (const [group, letters, state] of [
+  for (const [group, deadLetters, state] of [
     ['few', 100, 'kept'],
     ['many', 100_000, 'published'],
     ['many', 100_100, 'kept'],
@@ -390,10 +390,10 @@ test('a few of very many dead letters are found, published and counted as fast a
     await stores[group].open(p0)
     database
       .prepare(`
-        WITH RECURSIVE offsets (n) AS (SELECT count(*) FROM dead_letters WHERE partition_id = :id UNION ALL SELECT n + 1 FROM offsets WHERE n + 1 < :letters)
+        WITH RECURSIVE offsets (n) AS (SELECT count(*) FROM dead_letters WHERE partition_id = :id UNION ALL SELECT n + 1 FROM offsets WHERE n + 1 < :deadLetters)
         INSERT INTO dead_letters (partition_id, record_offset, leader_epoch, record_timestamp, reason, state, kept_at, headers)
         SELECT :id, n, 0, 0, 'not-json', :state, 0, x'00' FROM offsets`)
-      .run({ id: database.prepare('SELECT id FROM partitions WHERE group_id = ?').get(group)?.id ?? null, letters, state })
+      .run({ id: database.prepare('SELECT id FROM partitions WHERE group_id = ?').get(group)?.id ?? null, deadLetters, state })
   }
   database.close()
   assert.deepEqual(await stores.many.deadLetterReasons(), new Map([['not-json', 100_100]]))
@@ -406,8 +406,8 @@ test('a few of very many dead letters are found, published and counted as fast a
     }
     return performance.now() - before
   }
-  // Others work on this machine too: the best of some tries is what it takes.
+  // Other processes use this machine, too, so the shortest of several times counts.
   const best = async (store: SqliteTallyStore) => Math.min(...(await Array.fromAsync({ length: 8 }, () => time(store))))
   const [ofFew, ofMany] = [await best(stores.few as SqliteTallyStore), await best(stores.many as SqliteTallyStore)]
-  assert.ok(ofMany < 10 * ofFew, `${ofMany.toFixed(1)} ms of 100,100 letters, ${ofFew.toFixed(1)} ms of 100`)
+  assert.ok(ofMany < 10 * ofFew, `${ofMany.toFixed(1)} ms of 100,100 dead letters, ${ofFew.toFixed(1)} ms of 100`)
 })

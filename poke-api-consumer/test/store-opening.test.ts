@@ -1,4 +1,4 @@
-/** A store that is away when the service starts. */
+/** A store that cannot be opened when the service starts. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { StoreError } from '../src/errors.ts'
@@ -7,7 +7,7 @@ import { StoreOpening } from '../src/infrastructure/storage/store-opening.ts'
 
 const away = new StoreError('unreachable', 'the database is away')
 
-/** Opens after these failures; tells of each and of each wait. */
+/** An opening that fails with these errors first. It records each failure and each wait. */
 function setUp(failures: Error[]) {
   const events: string[] = []
   const store = {

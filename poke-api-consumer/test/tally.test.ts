@@ -68,7 +68,7 @@ describe('counting', () => {
     assert.deepEqual(Object.fromEntries(delta.counts), Object.fromEntries([0, 1, 2, 3, 4, 5, 6].map((t) => [`t${t}`, 30_000])))
   })
 
-  test('values that differ only in the bytes that the hash does not see are told apart', () => {
+  test('values that differ only in bytes that the hash does not cover are distinguished', () => {
     const value = (type: string) => `{"id":25,"name":"pikachu","types":[{"slot":1,"type":{"name":"${type}"}}],"padding":"0123456789abcdef"}`
     const tally = fresh()
     const records = Array.from({ length: 4 }, () => ['water', 'fairy', 'ghost'].map((type) => ({ value: value(type) })))
@@ -80,7 +80,7 @@ describe('counting', () => {
 describe('the limit of type names', () => {
   const of = (...types: string[]) => JSON.stringify({ types: types.map((name) => ({ type: { name } })) })
 
-  test('counting ends before a record with one name too many, and goes on with names that are known', () => {
+  test('counting ends before a record with one name too many, and continues with known names', () => {
     const counter = new TypeCounter(3)
     counter.know(['electric', 'ghost'])
     const tally = counter.tally(new Map())
@@ -125,7 +125,7 @@ describe('the limit of type names', () => {
 })
 
 describe('recognising duplicates (rules C1, C2)', () => {
-  test('a sequence at or below the last of its source is a duplicate, in this response and in those before', () => {
+  test('a sequence at or below the last one of its source is a duplicate, whichever response had it', () => {
     const tally = fresh({ a: 5 })
     const { delta } = count(
       tally,
@@ -138,7 +138,7 @@ describe('recognising duplicates (rules C1, C2)', () => {
     assert.deepEqual([...delta.lastSequences], [['a', 6]])
   })
 
-  test('gaps are normal, and a late one below the last is a duplicate', () => {
+  test('gaps between sequences are normal, and a late sequence below the last one is a duplicate', () => {
     const tally = fresh()
     const { delta } = count(
       tally,
@@ -149,7 +149,7 @@ describe('recognising duplicates (rules C1, C2)', () => {
     assert.deepEqual([delta.counted, delta.duplicates], [2, 1])
   })
 
-  test('sources do not know each other', () => {
+  test('each source has its own last sequence', () => {
     const tally = fresh()
     const { delta } = count(
       tally,
@@ -161,7 +161,7 @@ describe('recognising duplicates (rules C1, C2)', () => {
     assert.deepEqual(Object.fromEntries(delta.lastSequences), { a: 4, b: 4 })
   })
 
-  test('a dead letter moves its source’s last sequence, and its repetition is a duplicate', () => {
+  test('a dead letter raises the last sequence of its source, and its repetition is a duplicate', () => {
     const tally = fresh()
     const { delta } = count(tally, { value: 'no json', source: 'a', sequence: 2 }, { value: 'no json', source: 'a', sequence: 2 })
     assert.equal(delta.deadLetters.length, 1)
@@ -169,7 +169,7 @@ describe('recognising duplicates (rules C1, C2)', () => {
     assert.deepEqual([...delta.lastSequences], [['a', 2]])
   })
 
-  test('somebody else’s ce_type is a dead letter and takes no part in recognition', () => {
+  test('a record with another ce_type is a dead letter, and does not change the last sequence', () => {
     const tally = fresh()
     const { delta } = count(
       tally,
@@ -177,20 +177,20 @@ describe('recognising duplicates (rules C1, C2)', () => {
       { value: PIKACHU, source: 'a', sequence: 1 },
     )
     assert.deepEqual(
-      delta.deadLetters.map((letter) => letter.reason),
+      delta.deadLetters.map((deadLetter) => deadLetter.reason),
       ['unknown-event-type'],
     )
     assert.equal(delta.counted, 1)
     assert.deepEqual([...delta.lastSequences], [['a', 1]])
   })
 
-  test('a record without identity is counted each time it comes', () => {
+  test('a record without identity counts each time', () => {
     const tally = fresh()
     const { delta } = count(tally, { value: PIKACHU }, { value: PIKACHU }, { value: PIKACHU, eventType: 'expected' })
     assert.equal(delta.counted, 3)
   })
 
-  test('only sources that moved are written', () => {
+  test('a delta has only the sources whose last sequence changed', () => {
     const tally = fresh({ a: 5, b: 7 })
     const { delta } = count(tally, { value: PIKACHU, source: 'b', sequence: 8 }, { value: PIKACHU, source: 'a', sequence: 5 })
     assert.deepEqual([...delta.lastSequences], [['b', 8]])
@@ -206,24 +206,24 @@ describe('dead letters', () => {
       ['ce_type', 'x'],
     ]
     const { delta } = count(tally, { value: Buffer.from([0xff, 0, 1]), key: 'k', headers, timestamp: 12 })
-    const [letter] = delta.deadLetters
-    assert.ok(letter)
-    assert.equal(letter.reason, 'not-utf8')
-    assert.deepEqual([letter.offset, letter.leaderEpoch, letter.timestamp], [0, 7, 12n])
-    assert.equal(letter.key?.toString(), 'k')
-    assert.deepEqual([...(letter.value ?? [])], [0xff, 0, 1])
-    assert.deepEqual(letter.headers, headerBytes(...headers))
+    const [deadLetter] = delta.deadLetters
+    assert.ok(deadLetter)
+    assert.equal(deadLetter.reason, 'not-utf8')
+    assert.deepEqual([deadLetter.offset, deadLetter.leaderEpoch, deadLetter.timestamp], [0, 7, 12n])
+    assert.equal(deadLetter.key?.toString(), 'k')
+    assert.deepEqual([...(deadLetter.value ?? [])], [0xff, 0, 1])
+    assert.deepEqual(deadLetter.headers, headerBytes(...headers))
   })
 
-  test('millions of headers, which take a byte or two each, are not taken apart', () => {
+  test('millions of headers of a byte or two each are not parsed', () => {
     const endless = Array.from({ length: 200_000 }, (): [string, string | null] => ['', null])
     const tally = fresh()
     const { delta, summary } = count(tally, { value: 'OK', headers: endless })
     assert.equal(summary.counted, 0)
-    const [letter] = delta.deadLetters
-    assert.equal(letter?.headers.length, 3 + 2 * endless.length)
-    assert.equal(countHeaders(letter?.headers ?? Buffer.alloc(0)), endless.length)
-    assert.equal(copyHeaders(letter?.headers ?? Buffer.alloc(0), 64).length, 64)
+    const [deadLetter] = delta.deadLetters
+    assert.equal(deadLetter?.headers.length, 3 + 2 * endless.length)
+    assert.equal(countHeaders(deadLetter?.headers ?? Buffer.alloc(0)), endless.length)
+    assert.equal(copyHeaders(deadLetter?.headers ?? Buffer.alloc(0), 64).length, 64)
   })
 
   test('a part with more bytes than a value may have is kept as its length, its SHA-256 and its first 64 KiB', () => {
@@ -235,16 +235,16 @@ describe('dead letters', () => {
       ['b', long.toString()],
     ]
     const { delta } = count(tally, { value: whole, key: whole.toString() }, { value: long, key: long.toString(), headers }, { value: null })
-    const letters = delta.deadLetters
+    const deadLetters = delta.deadLetters
     assert.deepEqual(
-      letters.map(({ reason, key, value, headers, cut }) => [reason, key?.length, value?.length, headers.length, Object.keys(cut)]),
+      deadLetters.map(({ reason, key, value, headers, cut }) => [reason, key?.length, value?.length, headers.length, Object.keys(cut)]),
       [
         ['not-json', most, most, 1, []],
         ['too-large', 65_536, 65_536, 65_536, ['key', 'value', 'headers']],
         ['null-value', undefined, undefined, 1, []],
       ],
     )
-    const [, { value, headers: kept, cut }] = letters as [DeadLetter, DeadLetter]
+    const [, { value, headers: kept, cut }] = deadLetters as [DeadLetter, DeadLetter]
     const sha256 = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex')
     assert.ok(value?.equals(long.subarray(0, 65_536)))
     assert.deepEqual(cut.value, { bytes: most + 1, sha256: sha256(long) })
@@ -262,7 +262,7 @@ describe('dead letters', () => {
     assert.equal(tally.count(cursor, 3_000_000).delta.counted, 1, 'counting goes on with the next record')
   })
 
-  test('null and empty values are told apart, and what follows is counted', () => {
+  test('null and empty values are distinguished, and the records after them are counted', () => {
     const tally = fresh()
     const { delta } = count(tally, { value: null }, { value: '' }, { value: '{"id":1}' }, { value: PIKACHU })
     assert.deepEqual(
@@ -278,7 +278,7 @@ describe('dead letters', () => {
     assert.equal(delta.counted, 1)
   })
 
-  test('outlive the bytes of their response', () => {
+  test('stay unchanged when the buffer of their response is reused', () => {
     const tally = fresh()
     const cursor = new MockCursor([{ value: 'garbage', key: 'k' }], 0, 1, 0)
     const { delta } = tally.count(cursor, NO_LIMIT)
@@ -288,7 +288,7 @@ describe('dead letters', () => {
 })
 
 describe('summary', () => {
-  test('has no time where the timestamp is outside what Date can show', () => {
+  test('has no time if Date cannot represent the timestamp', () => {
     for (const timestamp of [-1, -(2 ** 63), 8.64e15 + 1, 1.764353e18, 2 ** 63, Number.NaN]) {
       assert.equal(count(fresh(), { value: PIKACHU, timestamp }).summary.newestTimestamp, -1, String(timestamp))
     }
@@ -366,7 +366,7 @@ describe('sources with anomalies (rule C2)', () => {
     assert.deepEqual(opened?.sources, [{ source: 'a', last: 50, sequence: 13, leaps: 0, late: 0, newDuplicates: 2 }])
   })
 
-  test('at most 16 sources are named, and the amounts are those of all', () => {
+  test('at most 16 sources are named, and the numbers are those of all sources', () => {
     const tally = fresh()
     const records = Array.from({ length: 100 }, (_, i) => ({ value: PIKACHU, source: `s${i}`, sequence: FAR + i }))
     const { anomalies } = count(tally, ...records).summary

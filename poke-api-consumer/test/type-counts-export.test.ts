@@ -1,4 +1,4 @@
-/** When the counts are published: at once where everything is counted, at most every 50 ms while there is more, and the last state always. */
+/** When the counts are published: at once if everything is counted, at most every 50 ms while there is more, and the last state always. */
 import assert from 'node:assert/strict'
 import { describe, type TestContext, test } from 'node:test'
 import { FailureTracker } from '@poke-api-pipeline/service-kit'
@@ -6,7 +6,7 @@ import { TypeCountsExport } from '../src/application/type-counts-export.ts'
 import { MockFileHandler } from './mock-file-handler.ts'
 import { RecordingObserver } from './recording-observer.ts'
 
-/** An export whose clock and waiting a test moves. @param allowed whether it may publish from the start */
+/** An export whose clock and waits a test controls. @param allowed whether it may publish from the start */
 function exporting(t: TestContext, allowed = true) {
   const clock = { ms: 0 }
   const store = { revision: 0, totals: async () => ({ counts: new Map([['bug', store.revision]]), revision: store.revision }) }
@@ -51,7 +51,7 @@ function exporting(t: TestContext, allowed = true) {
   return { types, store, sink, observer, waits, committed, pass, end, published: () => sink.content?.get('bug') }
 }
 
-/** Everything that needs no time has happened. */
+/** Resolves when everything that needs no time has happened. */
 async function settled(): Promise<void> {
   for (let i = 0; i < 5; i++) await new Promise((resolve) => setImmediate(resolve))
 }

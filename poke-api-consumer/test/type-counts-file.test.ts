@@ -1,4 +1,4 @@
-/** The real file: the contract, and what only files have: durability, leftovers, folders, users without rights. */
+/** The real file: the contract suite, and cases that only files have: durability, temporary files, folders, missing permissions. */
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
@@ -19,7 +19,7 @@ async function newFolder(t: TestContext): Promise<string> {
   return folder
 }
 
-/** Calls until it does not reject. */
+/** Calls `work` until it does not reject. */
 async function until(call: () => Promise<void>): Promise<void> {
   for (;;) {
     try {
@@ -37,7 +37,7 @@ testTypeCountsSink('the file', async (t) => {
     sink: new TypeCountsFile(path),
     published: async () => (existsSync(path) ? await fs.readFile(path, 'utf8') : null),
     publishElsewhere: (counts) => new TypeCountsFile(path).write(counts),
-    // Root may write everywhere; but nobody makes a folder where a file is.
+    // Root can write everywhere, but cannot create a folder in the place of a file.
     breakIt: async () => {
       await fs.rename(dirname(path), join(folder, 'away'))
       await fs.writeFile(dirname(path), '')
@@ -79,7 +79,7 @@ describe('the file on disk', () => {
     assert.deepEqual(steps, ['open temporary', 'write temporary', 'sync temporary', 'close temporary', 'rename temporary type-counts.json'])
   })
 
-  test('a reader never sees anything but one whole document', async (t) => {
+  test('a reader always sees one complete document', async (t) => {
     const path = join(await newFolder(t), 'type-counts.json')
     const sink = new TypeCountsFile(path)
     await sink.write(new Map([['bug', 0]]))
@@ -99,7 +99,7 @@ describe('the file on disk', () => {
     await written
   })
 
-  test('nothing but the file is left in its folder, also after a failure', async (t) => {
+  test('no temporary file is left in the folder, not even after a failure', async (t) => {
     const folder = await newFolder(t)
     const path = join(folder, 'type-counts.json')
     const files: Files = { ...fs, rename: () => Promise.reject(Object.assign(new Error('disk on fire'), { code: 'EIO' })) }
@@ -109,7 +109,7 @@ describe('the file on disk', () => {
     assert.deepEqual(await fs.readdir(folder), ['type-counts.json'])
   })
 
-  test('what a killed writer left is removed at the first write, once it is old; a young one may be another instance’s', async (t) => {
+  test('the first write removes old temporary files of killed writers, but not new ones, which another instance may be writing', async (t) => {
     const folder = await newFolder(t)
     const old = '.type-counts.json.tmp-0011223344556677'
     const young = '.type-counts.json.tmp-8899aabbccddeeff'
@@ -121,7 +121,7 @@ describe('the file on disk', () => {
     assert.deepEqual((await fs.readdir(folder)).sort(), [young, 'type-counts.json', foreign].sort())
   })
 
-  test('its folder is made, and made again when somebody removed it', async (t) => {
+  test('its folder is created, and created again after it was removed', async (t) => {
     const folder = await newFolder(t)
     const path = join(folder, 'a', 'b', 'type-counts.json')
     const sink = new TypeCountsFile(path)
@@ -132,7 +132,7 @@ describe('the file on disk', () => {
     assert.equal(await sink.matches(new Map([['bug', 1]])), true)
   })
 
-  test('two instances writing at once leave a whole document of one of them', async (t) => {
+  test('two instances that write at the same time leave a complete document of one of them', async (t) => {
     const path = join(await newFolder(t), 'type-counts.json')
     const [a, b] = [new TypeCountsFile(path), new TypeCountsFile(path)]
     const [ours, theirs] = [new Map([['bug', 1]]), new Map([['fire', 22]])]
@@ -142,7 +142,7 @@ describe('the file on disk', () => {
 
   const unix = { skip: process.platform === 'win32' && 'no pipes, modes and owners here' }
 
-  test('whatever else is in its place is refused, left as it was, and holds nobody up', unix, async (t) => {
+  test('an object that is not a file is refused at once and not changed', unix, async (t) => {
     const folder = await newFolder(t)
     const pipe = join(folder, 'pipe')
     execFileSync('mkfifo', [pipe])
@@ -170,7 +170,7 @@ describe('the file on disk', () => {
     }
   })
 
-  test('a database is refused, by whichever path, and left as it was', async (t) => {
+  test('a database is refused under any path, and not changed', async (t) => {
     const folder = await newFolder(t)
     const database = join(folder, 'type-counts.db')
     const open = new DatabaseSync(database)
@@ -189,7 +189,7 @@ describe('the file on disk', () => {
     assert.deepEqual(await fs.readFile(database), before)
   })
 
-  test('may have the longest name that the disk allows', async (t) => {
+  test('can have the longest name that the disk allows', async (t) => {
     for (const name of ['a'.repeat(255), 'ü'.repeat(127), '🐛'.repeat(63)]) {
       const path = join(await newFolder(t), name)
       await new TypeCountsFile(path).write(new Map([['bug', 1]]))
@@ -197,17 +197,17 @@ describe('the file on disk', () => {
     }
   })
 
-  test('a file, none, or one that cannot be looked at yet is nothing to be refused', async (t) => {
+  test('a file, a missing file, and a path that cannot be examined yet are accepted', async (t) => {
     const folder = await newFolder(t)
     await fs.writeFile(join(folder, 'file'), '')
     for (const path of ['file', 'none', 'no/folder', 'file/below']) await new TypeCountsFile(join(folder, path)).check()
   })
 
-  test('a symbolic link stays, and the file that it leads to is replaced in its own folder', unix, async (t) => {
+  test('a symbolic link stays, and the file that it points to is replaced in its own folder', unix, async (t) => {
     const folder = await newFolder(t)
     await fs.mkdir(join(folder, 'real/deep'), { recursive: true })
     await fs.symlink('real/deep', join(folder, 'way'))
-    // Behind a link to a folder `..` is not the folder that the link is in.
+    // `..` behind a link to a folder is the parent of that folder, and not the folder of the link.
     await fs.symlink('way/../type-counts.json', join(folder, 'relative'))
     await fs.symlink(join(folder, 'relative'), join(folder, 'link'))
     const sink = new TypeCountsFile(join(folder, 'link'))
@@ -221,14 +221,14 @@ describe('the file on disk', () => {
     assert.deepEqual((await fs.readdir(join(folder, 'real'))).sort(), ['deep', 'type-counts.json'])
   })
 
-  test('links in a circle are said', unix, async (t) => {
+  test('links in a circle are reported', unix, async (t) => {
     const folder = await newFolder(t)
     await fs.symlink('b', join(folder, 'a'))
     await fs.symlink('a', join(folder, 'b'))
     await assert.rejects(new TypeCountsFile(join(folder, 'a')).write(new Map()), /the counts cannot be written: .*symbolic links/)
   })
 
-  test('mode and, for root, owner of the file before are kept', unix, async (t) => {
+  test('the new file has the mode of the old one, and for root its owner', unix, async (t) => {
     const path = join(await newFolder(t), 'type-counts.json')
     const sink = new TypeCountsFile(path)
     await fs.writeFile(path, '')
@@ -243,7 +243,7 @@ describe('the file on disk', () => {
     }
   })
 
-  test('a file that is mounted by itself cannot be replaced, and is said to be', async (t) => {
+  test('a file that is mounted by itself cannot be replaced, which is reported', async (t) => {
     const folder = await newFolder(t)
     for (const code of ['EBUSY', 'EROFS']) {
       const files: Files = { ...fs, rename: () => Promise.reject(Object.assign(new Error('refused'), { code })) }
@@ -254,7 +254,7 @@ describe('the file on disk', () => {
     }
   })
 
-  test('a disk that does not answer is said, and nothing else is begun on it before it has', async (t) => {
+  test('a disk that does not answer is reported, and no other write begins before it answers', async (t) => {
     const path = join(await newFolder(t), 'type-counts.json')
     const answer = Promise.withResolvers<void>()
     let opened = 0
@@ -277,7 +277,7 @@ describe('the file on disk', () => {
     assert.equal(await fs.readFile(path, 'utf8'), '{"types":{"bug":2}}\n')
   })
 
-  test('errors name the path, what is wrong, and can be tried again', async (t) => {
+  test('errors name the path and the reason, and can be retried', async (t) => {
     const folder = await newFolder(t)
     await fs.writeFile(join(folder, 'file'), '')
     const cases: [path: string, message: RegExp][] = [
@@ -294,7 +294,7 @@ describe('the file on disk', () => {
     await assert.rejects(new TypeCountsFile(folder).matches(new Map()), /cannot be read: .*a folder has this name/)
   })
 
-  test('a folder that may not be written is said, and written to once it may', {
+  test('a folder without write permission is reported, and the file is written once there is permission', {
     skip: process.getuid?.() === 0 && 'root may write everywhere',
   }, async (t) => {
     const folder = await newFolder(t)
@@ -306,7 +306,7 @@ describe('the file on disk', () => {
     assert.equal(await sink.matches(new Map()), true)
   })
 
-  test('everybody may read it where the user’s mask allows it', { skip: process.platform === 'win32' && 'no modes here' }, async (t) => {
+  test('every user can read it if the umask allows that', { skip: process.platform === 'win32' && 'no modes here' }, async (t) => {
     const path = join(await newFolder(t), 'type-counts.json')
     const umask = process.umask(0o022)
     await new TypeCountsFile(path).write(new Map())

@@ -1,4 +1,4 @@
-/** The memory of decoded values: what is known is not decoded again, and what is not known is never taken for it. */
+/** The cache of decoded values: a cached value is not decoded again, and another value is never mistaken for it. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { encodeValue } from '@poke-api-pipeline/pokemon-event'
@@ -7,7 +7,7 @@ import fc from 'fast-check'
 import { decodePokemon } from '../src/entities/pokemon.ts'
 import { type CountableValue, ValueTable } from '../src/entities/value-table.ts'
 
-/** As many as there are Pokémon, each another one, in one buffer. */
+/** As many different values as there are Pokémon, in one buffer. */
 function pokedex(): { readonly bytes: Buffer; readonly places: readonly (readonly [start: number, end: number])[] } {
   const values = Array.from({ length: 1351 }, (_, i) => {
     const id = i < 1025 ? i + 1 : 10_001 + i - 1025
@@ -79,7 +79,7 @@ test('the suffix of a value is not mistaken for a value', () => {
 
 test('values that differ in a single byte, wherever it is, are two values', () => {
   const table = new ValueTable(() => {})
-  // Not as our producer writes them.
+  // Values in another form than our producer's.
   const value = Buffer.from('{"name":"pikachu-of-kanto", "id":25, "types":[{"slot":1,"type":{"name":"electric"}}]}')
   const find = (bytes: Buffer) => findIn(table, bytes)
   find(value)

@@ -59,7 +59,7 @@ test('every wrong setting is named at once', () => {
   )
 })
 
-test('a misspelt setting is warned of, a setting of the consumer is not', () => {
+test('a misspelt setting causes a warning, a setting of the consumer does not', () => {
   assert.deepEqual(
     readConfig({ KAFKA_BROKER: 'a:1', KAFKA_GROUP_ID: 'g', STORE_URL: 'sqlite:a', FETCH_MAX_BYTES: '1MiB', HTTP_ALLOWED_HOSTS: 'a' })
       .warnings,

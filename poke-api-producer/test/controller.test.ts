@@ -255,7 +255,7 @@ describe('a sweep', () => {
     assert.equal(observer.finishedSweeps[0]?.captured, 2)
   })
 
-  test('a Pokémon that cannot be obtained blocks no other, and is tried again until it is obtained', async (t) => {
+  test('a Pokémon that cannot be obtained does not delay others, and is requested again until it is obtained', async (t) => {
     const { clock, api, publisher, observer, ended } = setUp(t, {
       mode: SWEEP,
       api: { ids: range(1, 30) },
@@ -724,7 +724,7 @@ describe('a process that is killed', () => {
   }
 })
 
-/** Runs a sweep whose process dies when it comes by that point for the nth time, then another one on what it left. False where it never came there. */
+/** Runs a sweep whose process is killed at its nth arrival at that point, then another process on the same files. False if it never came there. */
 async function sweepThatDies(t: TestContext, point: CrashPoint, nth: number): Promise<boolean> {
   const dir = folder(t)
   const remains = folder(t)

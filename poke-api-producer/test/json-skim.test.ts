@@ -1,4 +1,4 @@
-/** Skimming a body: wherever it says that it knows, JSON.parse says the same; and PokeAPI's own bodies it knows. */
+/** Skimming a body: every result equals that of JSON.parse, and PokeAPI's own bodies have a result. */
 import assert from 'node:assert/strict'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -13,7 +13,7 @@ import { pokemon } from './pokemon.ts'
 const NAMES = ['id', 'name', 'types'] as const
 const REAL_BODY = JSON.stringify(JSON.parse(readFileSync(new URL('api-return-value.json', import.meta.url), 'utf8')))
 
-/** What skimming finds, parsed; null: in doubt. */
+/** The parsed results of skimming; null: the text has to be parsed. */
 function skimmed(text: string | Buffer): Record<string, unknown> | null {
   const json = Buffer.from(text)
   const spans = skimMembers(json, NAMES)
@@ -31,7 +31,7 @@ function parsed(text: string | Buffer): Record<string, unknown> | null {
   }
 }
 
-/** Skimming may doubt what JSON.parse takes; it never takes what JSON.parse does not, or sees something else in it. */
+/** Skimming can give no result for a valid text, but never a result for an invalid one, or another result than JSON.parse. */
 function assertTrustworthy(text: string | Buffer): void {
   const found = skimmed(text)
   if (found !== null) assert.deepEqual(found, parsed(text), text.toString())

@@ -40,7 +40,7 @@ export class ManualClock {
     assert.fail(`waited in vain for: ${what}`)
   }
 
-  /** Lets that much time pass; whoever wakes within it acts before it is over. */
+  /** Lets that much time pass. Code that waits for a moment within it runs before it is over. */
   async pass(ms: number): Promise<void> {
     const end = this.#now + ms
     await this.rest()

@@ -5,7 +5,7 @@ import { partitionerFor } from '../src/infrastructure/messaging/kafka-producer.t
 
 /** What becomes of a send. */
 export interface Fate {
-  /** Appended to the log: all of it, none, or, as when one of two leaders dies, only what belongs to one partition. */
+  /** The events that are appended: all, none, or those of one partition, as after one of two leaders has failed. */
   readonly appended: 'all' | 'none' | { readonly partition: number }
   /** What the sender hears; null: acknowledged. */
   readonly error: Error | null
@@ -18,7 +18,7 @@ export class MockKafkaProducer implements EventPublisher {
   logs: OutboxEvent[][]
   /** Every send, in order, whatever became of it. */
   readonly sends: (readonly OutboxEvent[])[] = []
-  /** What becomes of the next sends; acknowledged when there is none. */
+  /** The outcomes of the next sends. A send without an outcome here is acknowledged. */
   readonly fates: Fate[] = []
   /** Kafka is away while it is set. */
   down: Error | null = null

@@ -553,21 +553,21 @@ describe('a body that is not a Pokémon', () => {
     assert.deepEqual(observer.failures, [null, 'not-a-pokemon', null])
   })
 
-  test('is asked for again where it cannot be decompressed', async (t) => {
+  test('is requested again if it cannot be decompressed', async (t) => {
     const { api, client, observer } = await setUp(t)
     api.answer('pokemon/25/', ok('not gzip', { 'content-encoding': 'gzip' }), ok(bodyOf(pikachu)))
     assert.deepEqual((await client.capture(25, never))?.pokemon, pikachu)
     assert.deepEqual(observer.failures, ['not-a-pokemon', null])
   })
 
-  test('is asked for again where it shows before its end that it cannot be decompressed', async (t) => {
+  test('is requested again if decompressing fails before its end', async (t) => {
     const { api, client, observer } = await setUp(t)
     api.answer('pokemon/25/', unended('not gzip', { 'content-encoding': 'gzip' }), ok(bodyOf(pikachu)))
     assert.deepEqual((await client.capture(25, never))?.pokemon, pikachu)
     assert.deepEqual(observer.failures, ['not-a-pokemon', null])
   })
 
-  test('is asked for again where it is no HTTP', async (t) => {
+  test('is requested again if it is not HTTP', async (t) => {
     const { api, client, observer } = await setUp(t)
     api.answer('pokemon/25/', (request) => request.socket.end('garbage\r\n\r\n'), ok(bodyOf(pikachu)))
     assert.deepEqual((await client.capture(25, never))?.pokemon, pikachu)
@@ -576,7 +576,7 @@ describe('a body that is not a Pokémon', () => {
 })
 
 describe('a failing API', () => {
-  test('may send interim answers that nobody asked for before its answer', async (t) => {
+  test('can send unrequested interim answers before its answer', async (t) => {
     const { api, client, observer } = await setUp(t)
     api.answer('pokemon/25/', (request, response) => {
       response.writeContinue()
@@ -709,21 +709,21 @@ describe('a failing API', () => {
     assert.equal(api.asked[1]?.headers.range, undefined)
   })
 
-  test('is asked again when it breaks off before it answers', async (t) => {
+  test('is requested again when it closes the connection before its answer', async (t) => {
     const { api, client, observer } = await setUp(t)
     api.answer('pokemon/25/', (_request, response) => response.socket?.resetAndDestroy(), ok(bodyOf(pikachu)))
     assert.deepEqual((await client.capture(25, never))?.pokemon, pikachu)
     assert.deepEqual(observer.failures, ['unreachable', null])
   })
 
-  test('is an error that names it when nobody listens there', async (t) => {
+  test('is an error that names its address when no server listens there', async (t) => {
     const { api, client } = await setUp(t)
     const { url } = api
     await api.stop()
     await assert.rejects(client.capture(25, never), failsWith('unreachable', new RegExp(`${url}/pokemon/25/ .*ECONNREFUSED.*POKE_API_URL`)))
   })
 
-  test('is an error that names each address where it has several', async (t) => {
+  test('is an error that names each address if it has several', async (t) => {
     const { api } = await setUp(t)
     const url = api.url.replace('127.0.0.1', 'localhost')
     await api.stop()
@@ -733,7 +733,7 @@ describe('a failing API', () => {
     )
   })
 
-  test('is given up when it does not begin its answer in time', async (t) => {
+  test('fails when it does not begin its answer in time', async (t) => {
     const { api, client, observer } = await setUp(t, { timeout: 200 })
     api.answer('pokemon/25/', () => {}, ok(bodyOf(pikachu)))
     assert.deepEqual((await client.capture(25, never))?.pokemon, pikachu)
@@ -741,7 +741,7 @@ describe('a failing API', () => {
     assert.equal(observer.failures.at(-1), null)
   })
 
-  test('is given up when it stops in the middle of a body', async (t) => {
+  test('fails when it stops in the middle of a body', async (t) => {
     const { api, client, observer } = await setUp(t, { timeout: 200 })
     const stop: Answer = (_request, response) => response.writeHead(200).write('{"abilities":[')
     api.answer('pokemon/25/', stop, ok(bodyOf(pikachu)))
@@ -750,7 +750,7 @@ describe('a failing API', () => {
     assert.equal(observer.failures.at(-1), null)
   })
 
-  test('is given up when a body trickles for longer than an answer may take', async (t) => {
+  test('fails when a body trickles for longer than an answer may take', async (t) => {
     const { api, client, observer } = await setUp(t, { timeout: 400, maxAttempts: 1 })
     api.answer('pokemon/25/', (_request, response) => {
       response.writeHead(200).write('{"abilities":[')
@@ -766,7 +766,7 @@ describe('a failing API', () => {
     ['comes in pieces', { 'transfer-encoding': 'chunked' }, Buffer.alloc(5000, 0x20)],
     ['comes compressed', { 'content-encoding': 'gzip' }, gzipSync(Buffer.alloc(1_000_000, 0x20))],
   ] as const) {
-    test(`is refused a body that is too large and ${what}, and is not asked again`, async (t) => {
+    test(`fails with a body that is too large and ${what}, and is not requested again`, async (t) => {
       const { api, client, observer } = await setUp(t, { maxBody: 4096 })
       api.answer('pokemon/25/', ok(body, headers))
       await assert.rejects(
@@ -778,7 +778,7 @@ describe('a failing API', () => {
     })
   }
 
-  test('is refused a body that shows before its end that it is too large when it is decompressed', async (t) => {
+  test('fails with a body that becomes too large while it is decompressed', async (t) => {
     const { api, client, observer } = await setUp(t, { maxBody: 4096 })
     api.answer('pokemon/25/', unended(gzipSync(Buffer.alloc(1_000_000, 0x20)), { 'content-encoding': 'gzip' }))
     await assert.rejects(client.capture(25, never), failsWith('too-large', /pokemon\/25\/ returned a body that is larger than any Pokémon/))
@@ -787,7 +787,7 @@ describe('a failing API', () => {
 })
 
 describe('whether the API answers', () => {
-  test('is asked of the API itself, although the Pokémon is in the cache', async (t) => {
+  test('is found out by a request to the API, although the Pokémon is in the cache', async (t) => {
     const { api, client } = await setUp(t)
     api.answer('pokemon/25/', ok(bodyOf(pikachu), FOR_A_DAY))
     await client.capture(25, never)
@@ -827,7 +827,7 @@ describe('a redirect', () => {
     await assert.rejects(client.capture(25, never), failsWith('redirected', /without end/))
   })
 
-  test('is not followed to what is no address of the web', async (t) => {
+  test('is not followed to a URL that is not HTTP', async (t) => {
     const { api, client } = await setUp(t)
     api.answer('pokemon/25/', status(302, { location: 'file:///etc/passwd' }))
     await assert.rejects(client.capture(25, never), failsWith('redirected', /to an address that is not on the web/))
@@ -950,7 +950,7 @@ describe('closing', () => {
     )
   })
 
-  test('may be asked for twice', async (t) => {
+  test('can be called twice', async (t) => {
     const { client } = await setUp(t)
     await client.close()
     await client.close()

@@ -16,7 +16,7 @@ import { pokemon } from './pokemon.ts'
 
 const PROGRAM = fileURLToPath(new URL('../src/cli.ts', import.meta.url))
 
-/** A port of this machine on which nobody answers: it is held, and every connection is closed at once. */
+/** A port of this machine that this process holds; it closes every connection at once. */
 async function deadPort(t: TestContext): Promise<number> {
   const server = createServer((socket) => socket.destroy()).listen(0, '127.0.0.1')
   await once(server, 'listening')

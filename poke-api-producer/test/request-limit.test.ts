@@ -1,4 +1,4 @@
-/** The limits of requests alone, on a clock that tests move: neither a second nor a moment sees more than it may, and nobody loses his turn. */
+/** The limits of requests, on a clock that tests set: neither too many in a second nor too many at once, and every request gets its turn. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setImmediate as nextTurn } from 'node:timers/promises'

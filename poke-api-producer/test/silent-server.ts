@@ -1,4 +1,4 @@
-/** A broker that is frozen: it accepts connections, reads, and never answers; or it dies. */
+/** A frozen broker: it accepts connections, reads, and never answers. It can also be closed. */
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import type { TestContext } from 'node:test'

@@ -1,4 +1,4 @@
-/** The group reader while brokers are killed, frozen and cut off: it goes on by itself, counts nothing twice, and ends when it is asked to. */
+/** The group reader while brokers are killed, frozen or unreachable: it continues by itself, reads no record twice, and ends when it is asked to. */
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync, statSync, truncateSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -143,7 +143,7 @@ describe('the group reader ends', () => {
   }
 })
 
-describe('rule F1: a log that was cut under a stopped broker', () => {
+describe('rule F1: a log that was truncated while its broker was stopped', () => {
   const cut = async (topic: string, keep: number) => {
     await kafka.stop()
     const segment = join(dir, 'log', `${topic}-0`, '00000000000000000000.log')

@@ -166,7 +166,7 @@ describe('a log', () => {
     assert.deepEqual([loss?.kind, loss?.from, loss?.to], ['truncated', 2, 2])
   })
 
-  test('that was cut and written again is reported: the broker does not know the leader epoch of the position', async (t) => {
+  test('that was truncated and written again is reported: the broker does not know the leader epoch of the position', async (t) => {
     const topic = newTopic()
     await topics.make(topic)
     await topics.write(topic, 0, ...'abcdefghij')

@@ -121,9 +121,9 @@ describe('a quota', () => {
 
   test('makes dead letters wait for longer than the deadline, and none is sent twice', async (t) => {
     const topic = await newTopic()
-    await limit('letters', 'producer_byte_rate', 20_000)
-    t.after(() => limit('letters', 'producer_byte_rate', 0, true))
-    const publisher = new KafkaDeadLetterTopic({ brokers: [kafka.brokers], topic, clientId: 'letters', deadline: 1500 })
+    await limit('dead-letters', 'producer_byte_rate', 20_000)
+    t.after(() => limit('dead-letters', 'producer_byte_rate', 0, true))
+    const publisher = new KafkaDeadLetterTopic({ brokers: [kafka.brokers], topic, clientId: 'dead-letters', deadline: 1500 })
     t.after(() => publisher.close())
     const partition = { topic, topicId: '0a1b2c3d-4e5f-4a6b-8c7d-0e1f2a3b4c5d', partition: 0 }
     const kept = { partition, state: 'kept' as const, leaderEpoch: 0, timestamp: 0n, reason: 'not-json' as const, key: null }

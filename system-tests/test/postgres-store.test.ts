@@ -8,7 +8,13 @@ import type { Store, StoreOptions } from '@poke-api-pipeline/poke-api-consumer/s
 import { testDeadLetterStore } from '@poke-api-pipeline/poke-api-consumer/testing/dead-letter-store'
 import { assertBroughtUpToDate, rowsOfFirstVersion } from '@poke-api-pipeline/poke-api-consumer/testing/first-version'
 import { storeMigrations } from '@poke-api-pipeline/poke-api-consumer/testing/migrations'
-import { changeOf, commitTo, letterOf, partitionOf, type StoreHarness } from '@poke-api-pipeline/poke-api-consumer/testing/store-harness'
+import {
+  changeOf,
+  commitTo,
+  deadLetterOf,
+  partitionOf,
+  type StoreHarness,
+} from '@poke-api-pipeline/poke-api-consumer/testing/store-harness'
 import { testStoreProcesses } from '@poke-api-pipeline/poke-api-consumer/testing/store-processes'
 import { testTallyStore } from '@poke-api-pipeline/poke-api-consumer/testing/tally-store'
 import { type PostgresServer, query, startPostgres } from '../postgres-server.ts'
@@ -114,10 +120,10 @@ describe('the PostgreSQL schema', () => {
   test('that was copied without its sequences is refused with what to do, and goes on once it is done', async (t) => {
     const { url, open } = await create(t)
     const store = await open()
-    const deadLetters = [letterOf(1), letterOf(2), letterOf(3)]
+    const deadLetters = [deadLetterOf(1), deadLetterOf(2), deadLetterOf(3)]
     const state = await commitTo(store, P0, await store.open(P0), 10, { deadLetters })
     await query(url, 'ALTER TABLE dead_letters ALTER COLUMN id RESTART')
-    const change = changeOf(P0, state, 20, { counts: { bug: 1 }, deadLetters: [letterOf(11)] })
+    const change = changeOf(P0, state, 20, { counts: { bug: 1 }, deadLetters: [deadLetterOf(11)] })
     assert.match(await rejects(store.commit(change), 'damaged'), /gives ids that exist already, .*: set the sequences/)
     await query(url, `SELECT setval(pg_get_serial_sequence('dead_letters', 'id'), (SELECT max(id) FROM dead_letters))`)
     assert.equal(await store.commit(change), 'committed')
@@ -269,11 +275,11 @@ describe('the PostgreSQL session', () => {
   test('replays and commits of one partition take their locks in the same order, so there is no deadlock', async (t) => {
     const url = await server.createDatabase()
     const [counting, replaying] = [await openFor(t, url), await openFor(t, url)]
-    const deadLetters = Array.from({ length: 40 }, (_, offset) => letterOf(offset))
+    const deadLetters = Array.from({ length: 40 }, (_, offset) => deadLetterOf(offset))
     let state: Parameters<typeof commitTo>[2] = await counting.open(P0)
     state = await commitTo(counting, P0, state, 100, { counts: { bug: 1, fire: 1, water: 1 }, deadLetters })
-    const letters = await replaying.deadLetters(null, 40)
-    const replayed = Promise.all(letters.map(({ id }) => replaying.replay(id, new Map(Object.entries({ water: 1, fire: 1, bug: 1 })))))
+    const kept = await replaying.deadLetters(null, 40)
+    const replayed = Promise.all(kept.map(({ id }) => replaying.replay(id, new Map(Object.entries({ water: 1, fire: 1, bug: 1 })))))
     for (let i = 1; i <= 40; i++) state = await commitTo(counting, P0, state, 100 + i, { counts: { bug: 1, fire: 1, water: 1 } })
     assert.ok((await replayed).every((done) => done))
     // A session reports its deadlocks when it ends.
@@ -381,22 +387,22 @@ const ODD_DEFAULTS = [
 async function contentAfterAll(t: TestContext, url: string): Promise<unknown> {
   const store = await openFor(t, url)
   const deadLetters = [
-    letterOf(3, { value: Buffer.from([0, 255, 92, 39, 128]), key: Buffer.from('NULL'), timestamp: 9_223_372_036_854_775_807n }),
-    letterOf(4, { value: Buffer.from('abc'), cut: { value: { bytes: 3_000_000, sha256: 'ab'.repeat(32) } } }),
-    letterOf(5),
+    deadLetterOf(3, { value: Buffer.from([0, 255, 92, 39, 128]), key: Buffer.from('NULL'), timestamp: 9_223_372_036_854_775_807n }),
+    deadLetterOf(4, { value: Buffer.from('abc'), cut: { value: { bytes: 3_000_000, sha256: 'ab'.repeat(32) } } }),
+    deadLetterOf(5),
   ]
   const counts = { bug: 1, みず: 2, '🤡': 3, "o'\\x": 4, NULL: 5 }
   const newest = { at: 1, origin: 'live', id: 25, name: 'ピカ', types: ['みず'] } as const
   await commitTo(store, P0, await store.open(P0), 10, { counts, deadLetters, newest, lastSequences: { 'urn:é\\': 7 } })
   const { position, lastSequences } = await store.open(P0)
-  const letters = await store.deadLetters(null, 10)
-  assert.ok(await store.replay(letters[0]?.id as number, new Map([['bug', 1]])))
+  const kept = await store.deadLetters(null, 10)
+  assert.ok(await store.replay(kept[0]?.id as number, new Map([['bug', 1]])))
   const [partition] = await store.partitions()
   const committedAt = partition?.newest?.countedAt ?? 0
   assert.ok(Math.abs(committedAt - Date.now()) < 60_000, `committed at ${committedAt}`)
   const snapshot = (await store.snapshot()).map(({ newest: _, ...rest }) => rest)
   const purged = await store.purge(['kept'], Date.now() + 60_000)
-  return { position, lastSequences, letters, newest: partition?.newest?.event, totals: await store.totals(), snapshot, purged }
+  return { position, lastSequences, deadLetters: kept, newest: partition?.newest?.event, totals: await store.totals(), snapshot, purged }
 }
 
 /** One commit from the log's start with the newest token; it is tried again after errors of lost connections. */

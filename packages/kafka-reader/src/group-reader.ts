@@ -25,7 +25,7 @@ import { BatchCursor } from './records/record-batch.ts'
 export interface ReaderObserver extends MembershipObserver, OffsetMirrorObserver, LogWatchObserver, GroupMembersObserver {
   /** The topic does not exist yet; reported once. */
   waitingForTopic(topic: string): void
-  /** A request to Kafka failed and is tried again; reported at each attempt. */
+  /** A request to Kafka failed and is retried; called at each attempt. */
   brokerAway(error: Error): void
   /** Everything answers again. */
   brokerBack(): void
@@ -52,7 +52,7 @@ export interface GroupReaderOptions {
   readonly identity?: EventIdentity
   readonly observer?: Partial<ReaderObserver>
   readonly clock: Clock
-  /** Hears which step was reached; for tests that make the process die there. */
+  /** Called at named steps; for tests that kill the process there. */
   readonly crashPoint?: (point: 'mirrored') => void
 }
 

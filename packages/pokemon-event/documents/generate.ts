@@ -1,4 +1,4 @@
-/** Writes the documents that follow from the code. A test fails where they were forgotten. */
+/** Generates the documents from the code. A test fails if the committed ones are out of date. */
 import { writeFileSync } from 'node:fs'
 import { asyncApiDocument } from './async-api.ts'
 import { jsonSchemaDocument } from './json-schema.ts'

@@ -17,7 +17,7 @@ const name = fc.oneof(
   fc.constantFrom('x'.repeat(MAX_NAME_LENGTH), '🌼'.repeat(MAX_NAME_LENGTH), '\0', '"', '\\', '\ud83d', '\x7f'),
 )
 
-/** Any event that the schema allows, with nothing else in it. */
+/** Any event that the schema allows, without further members. */
 export const pokemonEvents: fc.Arbitrary<PokemonEvent> = fc.record(
   {
     id: positive,
@@ -91,7 +91,7 @@ function placesIn(value: object): [parent: object, key: string][] {
   ])
 }
 
-/** Events such as there are: short names in ASCII, one or two types in slots of one digit. */
+/** Events like PokeAPI's: short names in ASCII, one or two types in slots of one digit. */
 const plainEvents: fc.Arbitrary<PokemonEvent> = fc.record(
   {
     id: fc.oneof(fc.integer({ min: 1, max: 20_000 }), positive),
@@ -112,7 +112,7 @@ const plainEvents: fc.Arbitrary<PokemonEvent> = fc.record(
 
 const bytes = fc.oneof(fc.constantFrom(...Buffer.from('"\\,:{}[]019az-_A \0\x1f\x7f')), fc.nat(255))
 
-/** The bytes of an event as they are written, one of them replaced, left out or doubled; turned, cut off, or whole. */
+/** The bytes of an encoded event: unchanged, cut off, rotated, or with one byte replaced, removed or doubled. */
 export const nearlyCanonical: fc.Arbitrary<Buffer> = fc
   .tuple(
     fc.oneof({ weight: 4, arbitrary: plainEvents }, pokemonEvents),

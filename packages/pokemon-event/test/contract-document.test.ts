@@ -1,4 +1,4 @@
-/** docs/contract.md says what the code does. */
+/** docs/contract.md agrees with the code. */
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'

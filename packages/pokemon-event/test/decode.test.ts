@@ -1,4 +1,4 @@
-/** Reading values, whatever they are: the vectors have the cases by name, this file has the properties. */
+/** Properties of decoding any value. The vectors have the single cases. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'

@@ -1,4 +1,4 @@
-/** The committed documents are those that follow from the code, and are valid by the specifications that they name. */
+/** The committed documents are those that the code generates, and are valid by the specifications that they name. */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import asyncApiSpecs from '@asyncapi/specs'
@@ -39,7 +39,7 @@ describe('the AsyncAPI document', () => {
   const { pokemonCaptured } = asyncApi.components.messages
 
   test('is valid by the schema that AsyncAPI publishes', () => {
-    // Not strict, as that schema has members beyond JSON Schema; and without draft 7, which it brings along.
+    // Not strict, because that schema has members that JSON Schema does not have; and without draft 7, which it contains itself.
     const ajv = new Ajv({ strict: false, allErrors: true, meta: false, validateSchema: false })
     formats.default(ajv)
     const validate = ajv.compile(asyncApiSpecs.schemas['3.0.0'] as object)

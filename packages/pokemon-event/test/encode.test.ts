@@ -1,4 +1,4 @@
-/** Writing events: these bytes, and nothing that a consumer could not count. */
+/** Encoding events: the exact bytes, and no event that a consumer could not count. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { encodeKey, encodeValue } from '../src/encode.ts'

@@ -1,4 +1,4 @@
-/** Headers, and the identity that consumers take from them (rule C1). */
+/** Headers, and the identity that consumers read from them (rule C1). */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'

@@ -1,4 +1,4 @@
-/** What is taken from a body of PokeAPI. */
+/** The members of a PokeAPI body that an event keeps. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { pickPokemon } from '../src/pick-pokemon.ts'

@@ -1,4 +1,4 @@
-/** What of a value may be left out of account: its head says nothing of its types, and changes nothing in how the rest is read. */
+/** The head of a value: its types do not depend on it, so equal rests of values have equal types. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
@@ -10,7 +10,7 @@ function headEnd(bytes: Buffer, start = 0, end = bytes.length): number {
   return endOfHead(bytes, new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength), start, end)
 }
 
-/** What counting needs of a value. */
+/** The part of a value that counting needs. */
 function typesOf(bytes: Buffer): string[] | string {
   const decoded = decodeValue(bytes)
   return decoded.ok ? decoded.event.types.map(({ type }) => type.name) : decoded.reason

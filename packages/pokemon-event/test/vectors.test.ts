@@ -1,5 +1,5 @@
 /**
- * The code does what `vectors.json` says. The expected bytes are written there by hand and not derived from the code, so a mistake in the code
+ * The code agrees with `vectors.json`. The expected bytes are written there by hand and not derived from the code, so a mistake in the code
  * cannot change them.
  */
 import assert from 'node:assert/strict'
@@ -11,11 +11,11 @@ import { type EventHeaders, encodeHeaders } from '../src/headers.ts'
 import { type Identity, readIdentity } from '../src/identity.ts'
 import document from '../vectors.json' with { type: 'json' }
 
-/** Bytes, and the text that they are where they are UTF-8. */
+/** Bytes, with their text if they are UTF-8. */
 interface Bytes {
   readonly text?: string
   readonly hex: string
-  /** How many spaces (0x20) follow. */
+  /** The number of spaces (0x20) that follow. */
   readonly spaces?: number
 }
 
@@ -30,7 +30,7 @@ interface WriteVector extends EventHeaders {
   readonly record: { readonly key: Bytes; readonly value: Bytes; readonly headers: readonly Header<Bytes>[] }
 }
 
-/** `counted` has the types that are counted; `reason` says why none is. */
+/** `counted` has the counted types; `reason` tells why the record cannot be counted. */
 interface ReadVector {
   readonly name: string
   readonly value: Bytes | null

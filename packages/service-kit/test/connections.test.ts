@@ -1,4 +1,4 @@
-/** Clients that hold connections do not keep others from the server. Over real sockets; on Linux all of 127.0.0.0/8 belongs to this machine. */
+/** Clients that hold connections do not block other clients. The tests use real sockets; on Linux all of 127.0.0.0/8 belongs to this machine. */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { connect, type Server } from 'node:net'
@@ -52,7 +52,7 @@ function hold(t: TestContext, holding: Holding): HeldConnections {
   return held
 }
 
-/** Asks for health from before all are open until a while after. */
+/** Requests health while the connections are opened and for a while after. */
 async function probeWhile(server: HttpServer, from: string, opened: Promise<unknown>): Promise<void> {
   const ms: number[] = []
   let rounds = 10

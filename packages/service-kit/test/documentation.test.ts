@@ -1,4 +1,4 @@
-/** The documents say what the kit declares. */
+/** The documents list the errors that the kit declares. */
 import { test } from 'node:test'
 import { OWN_ERRORS } from '../src/own-errors.ts'
 import { errorRows, errorsTable } from '../testing/documentation.ts'

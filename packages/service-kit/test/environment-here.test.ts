@@ -1,4 +1,4 @@
-/** What the working directory adds to the environment: its `.env`, and the settings of a pipeline that runs there. */
+/** The working directory adds its `.env`, and the settings of a pipeline that runs there, to the environment. */
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'

@@ -10,7 +10,7 @@ import { trustExtraAuthorities } from '../src/extra-authorities.ts'
 
 const authorities = getCACertificates()
 const [first = '', second = '', third = ''] = rootCertificates
-/** Whoever is trusted in this process. */
+/** The authorities that this process trusts. */
 const trusted = () => getCACertificates().map(fingerprintOf).sort()
 const fingerprintOf = (certificate: string) => new X509Certificate(certificate).fingerprint256
 let folder: string

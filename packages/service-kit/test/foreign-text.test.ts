@@ -1,10 +1,10 @@
-/** Text from outside is shown so that nothing in it moves, hides or turns other text, and is never longer than asked. */
+/** Text from outside is shown without characters that move, hide or turn other text, and is cut to the requested length. */
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
 import { printable, printableJson, printableLines } from '../src/foreign-text.ts'
 
-/** Any text: lone surrogates, controls, bidirectional marks and separators more often than chance has them. */
+/** Random text, with many lone surrogates, control characters, bidirectional marks and separators. */
 const foreign = fc
   .array(
     fc.oneof(

@@ -181,7 +181,7 @@ test('closing does not wait for a client that holds its connection', async () =>
   const idle = connect(server.port, '127.0.0.1')
   idle.on('error', () => undefined)
   await new Promise((resolve) => idle.once('connect', resolve))
-  // Half a request: it would be waited for.
+  // An incomplete request, for whose end a server would wait.
   await new Promise((resolve) => idle.write('GET /health/live HTTP/1.1\r\nHost: ', resolve))
   assert.equal((await fetch(`${server.url}/health/live`)).status, 200)
   const gone = new Promise((resolve) => idle.once('close', resolve))

@@ -1,4 +1,4 @@
-/** What a log line has in it. */
+/** The content of a log line. */
 import assert from 'node:assert/strict'
 import { Writable } from 'node:stream'
 import { test } from 'node:test'

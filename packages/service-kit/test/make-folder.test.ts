@@ -1,4 +1,4 @@
-/** Folders that are made, are there already, or cannot be made: in each case an end. */
+/** Creating a folder that is missing, exists already, or cannot be created. */
 import assert from 'node:assert/strict'
 import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'

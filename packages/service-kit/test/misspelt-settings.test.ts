@@ -1,4 +1,4 @@
-/** Which environment variables are taken for misspelt settings, and which are left in peace. */
+/** Which environment variables are reported as misspelt settings, and which are not. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { misspelt } from '../src/misspelt-settings.ts'

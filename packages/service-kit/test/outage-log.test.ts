@@ -1,4 +1,4 @@
-/** A failure that lasts is said when it begins, when it changes, once a minute, and when it is over. */
+/** A lasting failure is logged when it begins, when it changes, once a minute, and when it ends. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Logger } from '../src/index.ts'

@@ -1,4 +1,4 @@
-/** Databases and their side files are for their user alone, whatever the umask, and whoever made them before. */
+/** Only their user can read databases and their side files, whatever the umask, and even if they existed before. */
 import assert from 'node:assert/strict'
 import { chmodSync, existsSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'

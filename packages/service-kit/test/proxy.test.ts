@@ -1,4 +1,4 @@
-/** Which proxy a request goes by, as the variables of the environment say it. */
+/** The proxy of a request, chosen by environment variables. */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'

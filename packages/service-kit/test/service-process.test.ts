@@ -1,4 +1,4 @@
-/** A service's life as a process: real processes, real signals. */
+/** How a service starts, stops and fails: real processes with real signals. */
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
@@ -21,7 +21,7 @@ async function start(
   return service
 }
 
-/** Sends the signal until the service has ended: one that comes right after the first belongs to the same keystroke. */
+/** Sends the signal until the service has ended, because a signal right after the first one counts as the same keystroke. */
 async function insist(service: RunningService, signal: NodeJS.Signals): Promise<number | NodeJS.Signals> {
   const again = setInterval(() => service.child.kill(signal), 20)
   try {
@@ -146,7 +146,7 @@ test('it continues, and stops gracefully, when the reader of its output is gone'
   const service = await start(t, 'writes when told to', { channel: true })
   service.child.stdout?.removeAllListeners('data').destroy()
   service.child.stderr?.destroy()
-  // The first writes find the pipes closed, and the later ones whatever that has left behind.
+  // The first writes fail because the pipes are closed; later writes must not fail in another way.
   for (let line = 0; line < 5; line++) {
     service.child.send('write')
     const [answer] = await Promise.race([once(service.child, 'message'), service.ends().then((how) => [`it ended: ${how}`])])

@@ -1,4 +1,4 @@
-/** Settings: what is read, and that everything wrong is told at once, kindly and without secrets. */
+/** Reading settings, and one message about all wrong ones, without secrets. */
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import type { ServiceError } from '../src/service-error.ts'

@@ -1,4 +1,4 @@
-/** A service of a few lines for the tests of a service's life: how it behaves is its argument. */
+/** A small service for the tests of processes. Its argument chooses its behaviour. */
 import { readFile } from 'node:fs/promises'
 import { setTimeout as wait } from 'node:timers/promises'
 import { endProcess, onDisk } from '../src/end-process.ts'
@@ -6,14 +6,14 @@ import { createLogger } from '../src/logger.ts'
 import { ServiceError } from '../src/service-error.ts'
 import { runServiceProcess } from '../src/service-process.ts'
 
-/** Resolves when it is asked to stop. */
+/** Resolves when the service is asked to stop. */
 const untilStopped = (signal: AbortSignal) => wait(3_600_000, undefined, { signal }).catch(() => undefined)
 
 const BEHAVIOURS: Record<string, (signal: AbortSignal) => Promise<void>> = {
   'stops when asked to': untilStopped,
   'never stops': () => wait(3_600_000),
   'hangs at a disk that does not answer': async (signal) => {
-    // A pipe that nobody writes to keeps its opener in a system call, as a network disk that is away does.
+    // Opening a pipe without a writer blocks in a system call, as a network disk that does not answer does.
     void onDisk(readFile(process.argv[4] as string))
     await untilStopped(signal)
   },

@@ -1,4 +1,4 @@
-/** Failures of TLS by the codes of Node and OpenSSL: none of them is taken for a server that is away. */
+/** Failures of TLS are recognised by the codes of Node and OpenSSL, and distinguished from a server that cannot be reached. */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { tlsFailure } from '../src/tls-failure.ts'
@@ -19,7 +19,7 @@ describe('the reason', () => {
     ['ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED', /requires a client certificate/],
     ['ERR_SSL_SSLV3_ALERT_BAD_CERTIFICATE', /requires a client certificate/],
     ['ERR_SSL_SSL/TLS_ALERT_BAD_CERTIFICATE', /requires a client certificate/],
-    // Of no group of its own.
+    // A code that has no message of its own.
     ['CERT_REVOKED', /could not agree on TLS \(CERT_REVOKED/],
     ['ERR_SSL_NO_SHARED_CIPHER', /could not agree on TLS/],
     ['ERR_TLS_INVALID_PROTOCOL_VERSION', /could not agree on TLS/],

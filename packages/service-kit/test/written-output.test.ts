@@ -1,4 +1,4 @@
-/** What is written before a process ends arrives, however slowly it is read. */
+/** All output of a process arrives before the process ends, however slowly it is read. */
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -19,7 +19,7 @@ function start() {
 
 test('a slow reader gets all output', async () => {
   const child = start()
-  // More than a pipe holds was written by then, and nothing of it was read.
+  // By then the process has written more than a pipe holds, and none of it was read.
   await once(child, 'message')
   let read = 0
   child.stdout?.on('data', (bytes: Buffer) => {

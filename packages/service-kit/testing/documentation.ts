@@ -28,7 +28,7 @@ export function metricsTable(registry: Registry): string {
   )
 }
 
-/** A closed list of errors. @param area what comes before the kind in the code; none where the kinds are whole codes */
+/** A closed list of errors. @param area the part of the code before the kind; none if the kinds are whole codes */
 export function errorRows(errors: Readonly<Record<string, ErrorKind>>, area?: string): string[][] {
   return Object.entries(errors).map(([kind, { meaning, remedy, retriable, exitCode }]) => [
     `\`${area === undefined ? kind : `${area}/${kind}`}\``,

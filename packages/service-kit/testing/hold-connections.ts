@@ -6,24 +6,24 @@ import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 
 export interface HeldConnections extends AsyncDisposable {
-  /** How many were opened, and how many of these the server has closed. */
+  /** The number of connections that were opened, and the number of those that the server has closed. */
   readonly seen: { readonly opened: number; readonly closed: number }
-  /** Resolves once that many were opened. */
+  /** Resolves when that many connections were opened. */
   opened(count: number): Promise<void>
 }
 
 export interface Holding {
   readonly port: number
-  /** One of this machine's own addresses: where the server sees them come from. */
+  /** The address of this machine from which the client connects. */
   readonly from: string
   readonly count: number
-  /** Written on each of them. */
+  /** The text that is sent on each connection. */
   readonly text: string
-  /** Whether those that are closed are opened anew. */
+  /** Whether closed connections are opened again. */
   readonly again?: boolean
 }
 
-/** Begins to open them. */
+/** Starts a client that opens the connections. */
 export function holdConnections({ port, from, count, text: written, again = false }: Holding): HeldConnections {
   const program = fileURLToPath(new URL('./holding-client.ts', import.meta.url))
   const client = fork(program, [String(port), from, String(count), written, again ? 'again' : ''])
@@ -50,11 +50,11 @@ export function holdConnections({ port, from, count, text: written, again = fals
 export interface Answer {
   readonly status: number | undefined
   readonly body: string
-  /** From the first look at the address to the last byte. */
+  /** The time from resolving the address to the last byte, in ms. */
   readonly ms: number
 }
 
-/** Asks on a connection of its own. @throws Error where the connection is refused or cut */
+/** Sends a request on a new connection. @throws Error if the connection is refused or breaks */
 export async function ask(port: number, from: string, path: string): Promise<Answer> {
   const began = performance.now()
   const request = get({ host: '127.0.0.1', port, localAddress: from, path, agent: false, headers: { host: 'localhost' } })

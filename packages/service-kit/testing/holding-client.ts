@@ -1,7 +1,7 @@
 /**
- * A client that opens connections and does no more with them: `holding-client.ts PORT LOCAL-ADDRESS COUNT TEXT [again]`.
- * It writes the text on each of them, reads nothing, tells its parent how many were opened and how many were closed by the server, and holds the rest
- * until the parent ends. With `again` each that was closed is opened anew, up to ten times as many.
+ * A client that opens connections and holds them: `holding-client.ts PORT LOCAL-ADDRESS COUNT TEXT [again]`.
+ * It sends the text on each connection, reads nothing, tells its parent how many it has opened and how many the server has closed, and holds the
+ * others until the parent ends. With `again` it replaces closed connections, until it has opened ten times as many.
  */
 import { connect } from 'node:net'
 
@@ -17,7 +17,7 @@ function open(): void {
     opened++
     socket.write(text)
   })
-  // Reset by the server; `close` follows.
+  // The server has reset the connection; `close` follows.
   socket.on('error', () => {})
   socket.on('close', () => {
     closed++

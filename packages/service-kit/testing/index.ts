@@ -1,4 +1,4 @@
-/** What the tests of services need. Not part of any service. */
+/** Helpers for the tests of services, which no service uses. */
 
 export * from './documentation.ts'
 export * from './documented.ts'

@@ -14,7 +14,7 @@ export const SCHEDULES_SEED = Number(process.env.INTERLEAVINGS_SEED ?? Math.floo
 /** With this many schedules, every fault almost certainly happens at least once. */
 const LONG_RUN = 2000
 
-/** In ms: a schedule that takes longer waits for something that never comes. Generous, for a busy machine. */
+/** The longest time of a schedule, in ms. One that takes longer waits for something that never happens. Generous, for a busy machine. */
 const LONGEST_SCHEDULE = 60_000
 
 /** Fails with the first schedule that breaks the property, shrunk as far as possible. */
@@ -37,7 +37,7 @@ export function arbitraryFaults<K extends string>(...kinds: readonly K[]): fc.Ar
   return fc.array(fc.constantFrom<K | 'none'>('none', 'none', ...kinds), { maxLength: 12 })
 }
 
-/** Faults as they are met. */
+/** Gives each call its fault. */
 export class Faults<K extends string> {
   #left: (K | 'none')[]
 
@@ -49,7 +49,7 @@ export class Faults<K extends string> {
     return this.#left.shift() ?? 'none'
   }
 
-  /** From now on everything works. */
+  /** Ends all faults. */
   end(): void {
     this.#left = []
   }
@@ -69,7 +69,7 @@ export class Reached {
     this.#times.set(what, times + 1)
   }
 
-  /** Fails where something never happened in a long run; a short one may leave something out. */
+  /** Fails if a fault never happened in a long run. A short run need not have all of them. */
   assertAll(): void {
     const never = [...this.#times].filter(([, times]) => times === 0).map(([what]) => what)
     if (never.length > 0 && SCHEDULES >= LONG_RUN) throw new Error(`${SCHEDULES} schedules never reached: ${never.join(', ')}`)
@@ -80,7 +80,7 @@ export class Reached {
   }
 }
 
-/** A process in a schedule. When it dies, everything of it stops for ever at the await where it is. */
+/** A process in a schedule. When it is killed, all its code stops for ever at its present `await`. */
 export class Mortal {
   readonly scheduler: fc.Scheduler
   readonly #death = Promise.withResolvers<void>()
@@ -104,19 +104,22 @@ export class Mortal {
     this.#death.resolve()
   }
 
-  /** Resolves when the signal is aborted, for the living: Node.js keeps signals made of others as long as anybody listens, and thousands die here. */
+  /**
+   * Resolves when the signal is aborted, unless the process was killed. Its listener is removed when the process is killed: Node.js keeps a combined
+   * signal in memory for as long as it has listeners, and thousands of processes are killed here.
+   */
   async aborted(signal: AbortSignal): Promise<void> {
     if (signal.aborted) return
     await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true, signal: this.#dying.signal }))
   }
 
-  /** Waits until the scheduler lets it go on; for ever if it has died meanwhile. */
+  /** Waits until the scheduler continues the process; for ever if it was killed meanwhile. */
   async point(label: string): Promise<void> {
     await this.scheduler.schedule(Promise.resolve(), label)
     if (this.dead) await new Promise(() => {})
   }
 
-  /** A call to the outside: there and back take as long as the scheduler wants. */
+  /** A call to another process. Request and answer take as long as the scheduler decides. */
   async call<T>(label: string, work: () => Promise<T> | T): Promise<T> {
     await this.point(`${label} sent`)
     const result = await work()
@@ -128,9 +131,9 @@ export class Mortal {
 /** The steps of a schedule. */
 export interface Played<Step> {
   play(step: Step): void
-  /** No more faults: everything comes to its end. */
+  /** Ends the schedule without further faults. */
   finish(): Promise<void>
-  /** @throws the first invariant that was broken where nobody could be told at once */
+  /** @throws the first broken invariant that could not be thrown at once */
   assertNothingBroke(): void
 }
 
@@ -148,12 +151,12 @@ export async function playOut<Step extends { readonly kind: string }>(
     await world.finish()
   }
   await scheduler.waitFor(script())
-  // Schedules have no turn of the event loop of their own, and until one ends nothing is let go of that was looked at through a weak reference.
+  // A schedule runs within one turn of the event loop, and objects read through a weak reference are kept until the turn ends.
   await nextTurn()
   world.assertNothingBroke()
 }
 
-/** A folder for the files of many schedules; in memory where the system has such a place, because what a disk does is tested elsewhere. */
+/** A folder for the files of many schedules, in memory if the system has such a folder. Other tests are about disks. */
 export function scheduleFolder(name: string): string {
   return mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), `${name}-`))
 }

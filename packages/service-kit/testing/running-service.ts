@@ -1,4 +1,4 @@
-/** A service as a process of its own, with what it says in its log. */
+/** A service in a process of its own, with its log. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import type { Readable } from 'node:stream'
@@ -14,10 +14,10 @@ export interface LogLine {
 
 export interface RunOptions {
   readonly args?: readonly string[]
-  /** The whole environment besides PATH. */
+  /** All environment variables except PATH. */
   readonly env?: Readonly<Record<string, string>>
   readonly cwd?: string
-  /** Gives it a channel to this process. */
+  /** Opens a channel to this process. */
   readonly channel?: boolean
 }
 
@@ -25,9 +25,9 @@ export class RunningService {
   readonly child: ChildProcess
   /** Its log so far. */
   readonly lines: LogLine[] = []
-  /** What it has told its parent process so far. */
+  /** The messages to its parent process so far. */
   readonly messages: { readonly type: string }[] = []
-  /** What it has said outside of its log. */
+  /** Its output that is not part of the log. */
   error = ''
   readonly #exit: Promise<unknown[]>
   #rest = ''
@@ -41,7 +41,7 @@ export class RunningService {
       ...(cwd === undefined ? {} : { cwd }),
       stdio: channel ? ['ignore', 'pipe', 'pipe', 'ipc'] : ['ignore', 'pipe', 'pipe'],
     })
-    // Not `close`, which does not come after a `disconnect` from here.
+    // `close` does not follow a `disconnect` from this side, so `exit` is used.
     const outputRead = [this.child.stdout, this.child.stderr].map((stream) => once(stream as Readable, 'close'))
     this.#exit = once(this.child, 'exit').then(async (how) => {
       await Promise.all(outputRead)
@@ -58,7 +58,7 @@ export class RunningService {
     t.after(() => this.child.kill('SIGKILL'))
   }
 
-  /** Resolves when it has said it in its log, now or before. */
+  /** Resolves when its log has such a message, now or before. */
   says(message: RegExp): Promise<LogLine> {
     return this.#until(() => this.lines.find(({ msg }) => message.test(msg)), `saying ${message}`)
   }
@@ -69,7 +69,7 @@ export class RunningService {
     return (await this.#until(() => this.messages.find(listening), 'listening')).port
   }
 
-  /** Resolves when it has ended, with its exit code, or the signal that killed it. */
+  /** Resolves with its exit code, or the signal that killed it, when it has ended. */
   async ends(): Promise<number | NodeJS.Signals> {
     const [code, signal] = (await this.#exit) as [number | null, NodeJS.Signals | null]
     return code ?? (signal as NodeJS.Signals)

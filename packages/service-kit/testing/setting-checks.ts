@@ -1,4 +1,4 @@
-/** What tests of settings do again and again: fail to read some, and read one from a file. */
+/** Helpers for tests of settings. */
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -16,7 +16,7 @@ export function failureOf(read: () => unknown): ServiceError {
   assert.fail('nothing was thrown')
 }
 
-/** Calls `use` with the path of a file of this content, which is removed afterwards. */
+/** Calls `use` with the path of a file with this content, and removes the file afterwards. */
 export function withFile(content: string, use: (file: string) => void): void {
   const folder = mkdtempSync(join(tmpdir(), 'settings-'))
   try {

@@ -13,9 +13,9 @@ export const CRASH_POINTS = [
   // 4. The file has the new counts.
   'exported',
   // Dead letters are in their topic, but not marked in the store.
-  'letters-published',
+  'dead-letters-published',
   // They are marked as published in the store.
-  'letters-marked',
+  'dead-letters-marked',
   // The committed offset of the group is the position, for tools that show lag.
   'mirrored',
 ] as const

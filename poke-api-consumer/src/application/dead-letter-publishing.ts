@@ -112,10 +112,10 @@ export class DeadLetterPublishing {
       const deadLetters = await store.unpublished(partition, MAX_DEAD_LETTERS, MAX_BYTES)
       if (deadLetters.length === 0) return
       await topic.publish(deadLetters)
-      crashPoint('letters-published')
+      crashPoint('dead-letters-published')
       // If the process ends before they are marked, they are published once more, with the same ids.
       await store.markPublished(deadLetters.map(({ id }) => id))
-      crashPoint('letters-marked')
+      crashPoint('dead-letters-marked')
       observer.deadLettersPublished(deadLetters.length)
     }
   }

@@ -1,4 +1,4 @@
-/** The command line as a process: its help is quick and needs nothing, and docs/operations.md has every command as it is. */
+/** The command line as a process: its help is fast and needs no store or broker, and docs/operations.md lists every command. */
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'

@@ -1,4 +1,4 @@
-/** The commands that need no broker, on the real SQLite store: what they show, what they change, and when they refuse. */
+/** The commands that need no broker, on the real SQLite store: their output, their changes, and when they refuse. */
 import assert from 'node:assert/strict'
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -13,7 +13,7 @@ import { takeGroup } from '../../src/commands/take-group.ts'
 import { verifyCounts } from '../../src/commands/verify.ts'
 import { openStore } from '../../src/infrastructure/storage/open-store.ts'
 import type { Store } from '../../src/infrastructure/storage/store.ts'
-import { commitTo, letterOf, partitionOf } from '../contract/store-harness.ts'
+import { commitTo, deadLetterOf, partitionOf } from '../contract/store-harness.ts'
 import { RecordingTerminal } from './recording-terminal.ts'
 
 const BUG = encodeValue({ id: 10, name: 'caterpie', types: [{ slot: 1, type: { name: 'bug' } }] })
@@ -37,13 +37,13 @@ async function harness(t: TestContext): Promise<Harness> {
   const state = await commitTo(store, partitionOf(0), await store.open(partitionOf(0)), 5, {
     counts: { bug: 2, fire: 1 },
     counted: 3,
-    deadLetters: [letterOf(0, { value: Buffer.from('OK') })],
+    deadLetters: [deadLetterOf(0, { value: Buffer.from('OK') })],
   })
   age = 0
   await commitTo(store, partitionOf(0), state, 10, {
-    deadLetters: [letterOf(5, { value: BUG, reason: 'bad-type-name' }), letterOf(6, { reason: 'null-value' })],
+    deadLetters: [deadLetterOf(5, { value: BUG, reason: 'bad-type-name' }), deadLetterOf(6, { reason: 'null-value' })],
   })
-  // Port 1 answers nobody.
+  // No server listens on port 1.
   const env = { STORE_URL: url, KAFKA_BROKERS: 'localhost:1' }
   return { store, input: (options = {}) => ({ options, args: [], env }) }
 }

@@ -1,4 +1,4 @@
-/** A terminal that keeps what was written, and answers as a test says. */
+/** A terminal that keeps its output, and gives the answer that a test has set. */
 import type { Terminal } from '../../src/infrastructure/terminal/terminal.ts'
 
 export class RecordingTerminal implements Terminal {
@@ -11,7 +11,7 @@ export class RecordingTerminal implements Terminal {
   #out = ''
   #errors = ''
 
-  /** @param answer to every question; null: nobody is there */
+  /** @param answer to every question; null: there is no terminal */
   constructor(answer: boolean | null = null) {
     this.#answer = answer
   }

@@ -1,13 +1,13 @@
 /**
  * A process that counts as fast as it can until it is killed: `counting-process.ts <store URL> <partitions>`.
- * Each commit is of ten records: eight counted, a duplicate, a dead letter; so that half a commit shows. It prints each outcome in a line,
- * and `began` after its first commit in each partition.
+ * Each commit has eight counted records, a duplicate and a dead letter, so that an incomplete commit is noticed. It prints the outcome of each
+ * commit, and `began` after its first commit in each partition.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { StoreError } from '../../src/errors.ts'
 import { openStore } from '../../src/infrastructure/storage/open-store.ts'
 import type { Store } from '../../src/infrastructure/storage/store.ts'
-import { changeOf, letterOf, partitionOf } from './store-harness.ts'
+import { changeOf, deadLetterOf, partitionOf } from './store-harness.ts'
 
 const [url = '', partitions = '1'] = process.argv.slice(2)
 const store = await openStore(url, { groupId: 'group', owner: `process ${process.pid}` })
@@ -27,7 +27,7 @@ async function count(store: Store, number: number): Promise<never> {
           counts: { bug: 8, [`type-${offset % 180}`]: 1 },
           counted: 8,
           duplicates: 1,
-          deadLetters: [letterOf(offset + 9, { value: Buffer.from(`no pokémon ${offset}`) })],
+          deadLetters: [deadLetterOf(offset + 9, { value: Buffer.from(`no pokémon ${offset}`) })],
           lastSequences: { '/counting-process': offset + 10 },
         })
         const outcome = await store.commit(change)

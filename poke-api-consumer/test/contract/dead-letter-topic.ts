@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { describe, type TestContext, test } from 'node:test'
 import type { DeadLetterTopic, KeptDeadLetter } from '../../src/application/ports.ts'
-import { letterOf, partitionOf } from './store-harness.ts'
+import { deadLetterOf, partitionOf } from './store-harness.ts'
 
 export interface DeadLetterTopicHarness {
   readonly topic: DeadLetterTopic
@@ -10,10 +10,10 @@ export interface DeadLetterTopicHarness {
   published(partition: number): Promise<number[]>
 }
 
-/** @param open gives an empty topic with two partitions; called for each test, which tells when it is over */
+/** @param open called for each test, with its context; returns an empty topic with two partitions */
 export function testDeadLetterTopic(name: string, open: (t: TestContext) => Promise<DeadLetterTopicHarness>): void {
   const keptAt = (offset: number, partition = 0): KeptDeadLetter => ({
-    ...letterOf(offset, { value: Buffer.from(`value ${offset}`) }),
+    ...deadLetterOf(offset, { value: Buffer.from(`value ${offset}`) }),
     id: offset + 1,
     partition: partitionOf(partition),
     state: 'kept',

@@ -1,8 +1,8 @@
-/** A store as its first version left it, with dead letters, and what must become of it. */
+/** A store that the first version has written, with dead letters, and what the present version must do with it. */
 import assert from 'node:assert/strict'
 import { replay } from '../../src/application/replay.ts'
 import type { Store } from '../../src/infrastructure/storage/store.ts'
-import { at, changeOf, letterOf, partitionOf, TOPIC_ID } from './store-harness.ts'
+import { at, changeOf, deadLetterOf, partitionOf, TOPIC_ID } from './store-harness.ts'
 
 const GHOST = '{"id":92,"name":"gastly","types":[{"slot":1,"type":{"name":"ghost"}}]}'
 const P0 = partitionOf(0)
@@ -26,11 +26,11 @@ export function rowsOfFirstVersion(time: string, bytes: (hex: string) => string)
     UNION ALL SELECT id, 3, 1, 0, 'null-value', 'kept', ${time}, NULL, ${headers}, NULL FROM partitions;`
 }
 
-/** Everything that is done with dead letters, on a store that was opened by today's version. */
+/** Uses every operation on dead letters, on such a store that the present version has opened. */
 export async function assertBroughtUpToDate(store: Store): Promise<void> {
-  const letters = await store.deadLetters(null, 10)
+  const deadLetters = await store.deadLetters(null, 10)
   assert.deepEqual(
-    letters.map(({ offset, timestamp, state, cut }) => [offset, timestamp, state, cut]),
+    deadLetters.map(({ offset, timestamp, state, cut }) => [offset, timestamp, state, cut]),
     [
       [3, 0n, 'kept', {}],
       [2, 1_700_000_000_000n, 'published', {}],
@@ -45,11 +45,11 @@ export async function assertBroughtUpToDate(store: Store): Promise<void> {
   await store.markPublished(unpublished.map(({ id }) => id))
   const { counted, cut } = await replay(store, () => {})
   assert.deepEqual([counted, cut], [1, 0])
-  // It goes on, and keeps a letter that is cut.
+  // Counting continues, and stores a dead letter that is cut.
   const state = await store.open(P0)
   assert.deepEqual(state.position, at(4, 1))
   const whole = { bytes: 1_048_577, sha256: 'ab'.repeat(32) }
-  const more = [letterOf(4, { reason: 'too-large', value: Buffer.alloc(65_536, 'x'), cut: { value: whole }, leaderEpoch: 1 })]
+  const more = [deadLetterOf(4, { reason: 'too-large', value: Buffer.alloc(65_536, 'x'), cut: { value: whole }, leaderEpoch: 1 })]
   assert.equal(await store.commit(changeOf(P0, state, 5, { deadLetters: more, leaderEpoch: 1 })), 'committed')
   assert.deepEqual((await store.deadLetters(null, 1))[0]?.cut, { value: whole })
 }

@@ -6,7 +6,7 @@ import type { PartitionHandler, PartitionSession, ReadOutcome, RecordReader, Top
 
 export interface RecordReaderHarness {
   readonly reader: RecordReader
-  /** Appends so many records to a partition of the topic's two. */
+  /** Appends so many records to one of the topic's two partitions. */
   append(partition: number, records: number): Promise<void>
 }
 
@@ -64,7 +64,7 @@ class RecordingHandler implements PartitionHandler {
   }
 }
 
-/** @param open gives a reader of an empty topic with two partitions; called for each test, which tells when it is over */
+/** @param open called for each test, with its context; returns a reader of an empty topic with two partitions */
 export function testRecordReader(name: string, open: (t: TestContext) => Promise<RecordReaderHarness>): void {
   const start = async (t: TestContext) => {
     const harness = await open(t)

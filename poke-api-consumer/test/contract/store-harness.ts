@@ -1,4 +1,4 @@
-/** What the contract suites of the stores are run with, and the changes that they make. */
+/** The databases that the contract suites of the stores use, and the changes that they commit. */
 import type { TestContext } from 'node:test'
 import type { FetchPosition, TopicPartition } from '@poke-api-pipeline/kafka-reader'
 import type { PartitionChange, PartitionState } from '../../src/application/ports.ts'
@@ -6,15 +6,15 @@ import type { DeadLetter } from '../../src/entities/dead-letter.ts'
 import type { Store, StoreOptions } from '../../src/infrastructure/storage/store.ts'
 import { headerBytes } from '../header-bytes.ts'
 
-/** One database, empty at first, for the length of one test. */
+/** An empty database for one test. */
 export interface StoreHarness {
-  /** As `openStore` takes it, also in another process. */
+  /** The URL for `openStore`, in this process or another one. */
   readonly url: string
-  /** Opens it as one more instance would; the test closes it. The group is `group`, where nothing else is said. */
+  /** Opens the database as another instance; the end of the test closes it. The default group is `group`. */
   open(options?: Partial<StoreOptions>): Promise<Store>
-  /** What somebody with the database's own tools sees. */
+  /** Runs a query as the database's own tools do. */
   query(sql: string): Promise<Record<string, unknown>[]>
-  /** Lets time pass by the store's clock: everything in it is that much older afterwards, in ms. */
+  /** Makes everything in the store older, by so many ms. */
   age(ms: number): Promise<void>
   /** The store's clock, ms since 1970. */
   now(): number
@@ -29,7 +29,7 @@ export function partitionOf(partition: number, topicId = TOPIC_ID, topic = 'poke
   return { topic, topicId, partition }
 }
 
-/** A commit under `state`, from its position to `to`; what is not said is empty. */
+/** A commit with the token of `state`, from its position to `to`. Everything that is not given is empty. */
 export function changeOf(
   partition: TopicPartition,
   state: Pick<PartitionState, 'token' | 'position'>,
@@ -58,7 +58,7 @@ export function changeOf(
   }
 }
 
-export function letterOf(offset: number, rest: Partial<DeadLetter> = {}): DeadLetter {
+export function deadLetterOf(offset: number, rest: Partial<DeadLetter> = {}): DeadLetter {
   return {
     offset,
     leaderEpoch: 0,
@@ -77,7 +77,7 @@ export function at(offset: number, leaderEpoch = 0): FetchPosition {
   return { offset, leaderEpoch }
 }
 
-/** A commit that must work; gives what the next one goes on from. */
+/** Makes a commit that must succeed. @returns token and position for the next one */
 export async function commitTo(
   store: Store,
   partition: TopicPartition,

@@ -1,4 +1,4 @@
-/** What every store must do with several processes, and with their deaths: real ones, killed with SIGKILL in the middle of commits. */
+/** What every store must do with several processes: real ones, some of which are killed with SIGKILL during commits. */
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -10,12 +10,12 @@ import { type CreateStore, partitionOf } from './store-harness.ts'
 
 const PROGRAM = fileURLToPath(new URL('counting-process.ts', import.meta.url))
 
-/** A process that counts, and how often it has printed each of its words. */
+/** A process that counts into the store (`counting-process.ts`). `printed` has how often it printed each line. */
 class CountingProcess {
-  readonly said = new Map<string, number>()
+  readonly printed = new Map<string, number>()
   readonly #process: ChildProcess
   readonly #exited: Promise<unknown>
-  #heard = () => {}
+  #onLine = () => {}
   #errors = ''
 
   constructor(t: TestContext, url: string, partitions: number) {
@@ -24,23 +24,23 @@ class CountingProcess {
     this.#process.stderr?.on('data', (chunk) => {
       this.#errors += chunk
     })
-    createInterface({ input: this.#process.stdout as NodeJS.ReadableStream }).on('line', (word) => {
-      this.said.set(word, (this.said.get(word) ?? 0) + 1)
-      this.#heard()
+    createInterface({ input: this.#process.stdout as NodeJS.ReadableStream }).on('line', (line) => {
+      this.printed.set(line, (this.printed.get(line) ?? 0) + 1)
+      this.#onLine()
     })
     t.after(() => this.kill())
   }
 
-  /** Waits until it has printed a word that often. */
-  async says(word: string, times: number): Promise<void> {
-    const died = this.#exited.then(() => assert.fail(`the process ended by itself: ${this.#errors}`))
-    const heard = new Promise<void>((resolve) => {
-      this.#heard = () => {
-        if ((this.said.get(word) ?? 0) >= times) resolve()
+  /** Waits until it has printed a line that often. */
+  async prints(line: string, times: number): Promise<void> {
+    const ended = this.#exited.then(() => assert.fail(`the process ended by itself: ${this.#errors}`))
+    const reached = new Promise<void>((resolve) => {
+      this.#onLine = () => {
+        if ((this.printed.get(line) ?? 0) >= times) resolve()
       }
-      this.#heard()
+      this.#onLine()
     })
-    await Promise.race([heard, died])
+    await Promise.race([reached, ended])
   }
 
   async kill(): Promise<void> {
@@ -49,7 +49,7 @@ class CountingProcess {
   }
 }
 
-/** Whatever died: counts, duplicates, letters, last sequence and position of a partition are of one moment. */
+/** Counts, duplicates, dead letters and position of a partition are from the same commit, whichever process was killed. */
 function assertWhole(snapshot: PartitionSnapshot): void {
   const offset = Number(snapshot.position.offset)
   const commits = offset / 10
@@ -74,10 +74,10 @@ export function testStoreProcesses(name: string, create: CreateStore): void {
       let answered = 0
       for (let life = 1; life <= 5; life++) {
         const counting = new CountingProcess(t, url, 2)
-        await counting.says('began', 2)
-        await counting.says('committed', 5 * life + (life % 3))
+        await counting.prints('began', 2)
+        await counting.prints('committed', 5 * life + (life % 3))
         await counting.kill()
-        answered += counting.said.get('committed') ?? 0
+        answered += counting.printed.get('committed') ?? 0
         const snapshots = await store.snapshot()
         assert.equal(snapshots.length, 2)
         for (const snapshot of snapshots) assertWhole(snapshot)
@@ -91,16 +91,16 @@ export function testStoreProcesses(name: string, create: CreateStore): void {
     test('several processes that start at once on an empty store and take over each other’s partitions count exactly', async (t) => {
       const { url, open } = await create(t)
       const processes = Array.from({ length: 4 }, () => new CountingProcess(t, url, 2))
-      await Promise.all(processes.map((counting) => counting.says('began', 2)))
-      await Promise.all(processes.map((counting) => counting.says('committed', 15)))
+      await Promise.all(processes.map((counting) => counting.prints('began', 2)))
+      await Promise.all(processes.map((counting) => counting.prints('committed', 15)))
       await Promise.all(processes.map((counting) => counting.kill()))
-      const answered = processes.reduce((sum, { said }) => sum + (said.get('committed') ?? 0), 0)
-      const fenced = processes.reduce((sum, { said }) => sum + (said.get('fenced') ?? 0), 0)
+      const answered = processes.reduce((sum, { printed }) => sum + (printed.get('committed') ?? 0), 0)
+      const fenced = processes.reduce((sum, { printed }) => sum + (printed.get('fenced') ?? 0), 0)
       const snapshots = await (await open()).snapshot()
       for (const snapshot of snapshots) assertWhole(snapshot)
       const commits = snapshots.reduce((sum, { duplicates }) => sum + duplicates, 0)
       assert.ok(commits >= answered && commits <= answered + 2 * processes.length, `answered ${answered}, in the store ${commits}`)
-      assert.ok(fenced > 0, 'they never met')
+      assert.ok(fenced > 0, 'no process took over a partition of another one, so nothing was tested')
     })
 
     test('twenty instances that create the store at the same time share one store', async (t) => {

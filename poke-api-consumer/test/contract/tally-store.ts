@@ -1,10 +1,10 @@
-/** What every store must do with positions and counts: SQLite and PostgreSQL run this suite by a short file each. */
+/** What every store must do with positions and counts. SQLite and PostgreSQL run this suite. */
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { describe, test } from 'node:test'
 import type { DataLoss } from '@poke-api-pipeline/kafka-reader'
 import type { Store } from '../../src/infrastructure/storage/store.ts'
-import { at, type CreateStore, changeOf, commitTo, letterOf, OTHER_TOPIC_ID, partitionOf } from './store-harness.ts'
+import { at, type CreateStore, changeOf, commitTo, deadLetterOf, OTHER_TOPIC_ID, partitionOf } from './store-harness.ts'
 
 const P0 = partitionOf(0)
 const P1 = partitionOf(1)
@@ -31,7 +31,7 @@ export function testTallyStore(name: string, create: CreateStore): void {
         leaderEpoch: 3,
         counts: { bug: 2, fire: 7 },
         lastSequences: { '/a': 12, '/b': 0 },
-        deadLetters: [letterOf(9)],
+        deadLetters: [deadLetterOf(9)],
         counted: 8,
         duplicates: 3,
       })
@@ -127,7 +127,7 @@ export function testTallyStore(name: string, create: CreateStore): void {
       const stale = await frozen.open(P0)
       const fresh = await successor.open(P0)
       assert.ok(fresh.token > stale.token)
-      assert.equal(await frozen.commit(changeOf(P0, stale, 10, { counts: { bug: 1 }, deadLetters: [letterOf(3)] })), 'fenced')
+      assert.equal(await frozen.commit(changeOf(P0, stale, 10, { counts: { bug: 1 }, deadLetters: [deadLetterOf(3)] })), 'fenced')
       assert.deepEqual(await successor.totals(), { counts: new Map(), revision: 0 })
       assert.deepEqual(await successor.deadLetters(null, 10), [])
       await commitTo(successor, P0, fresh, 10, { counts: { bug: 1 } })
@@ -183,7 +183,7 @@ export function testTallyStore(name: string, create: CreateStore): void {
       const impossible = changeOf(P0, state, 20, {
         counts: { bug: 1, fire: 1 },
         lastSequences: { '/a': 2, '/b': 1 },
-        deadLetters: [letterOf(11), letterOf(12, { reason: null as never })],
+        deadLetters: [deadLetterOf(11), deadLetterOf(12, { reason: null as never })],
         counted: 2,
       })
       await assert.rejects(store.commit(impossible), { name: 'StoreError', retriable: true })
@@ -206,7 +206,7 @@ export function testTallyStore(name: string, create: CreateStore): void {
       await commitTo(again, P0, await again.open(P0), 20)
     })
 
-    test('has an id of its own, which it keeps: two stores under one group are told apart by it (rule S5)', async (t) => {
+    test('has an id of its own that never changes, by which two stores of one group are distinguished (rule S5)', async (t) => {
       const harness = await create(t)
       const store = await harness.open()
       const other = await (await create(t)).open()
@@ -259,7 +259,7 @@ export function testTallyStore(name: string, create: CreateStore): void {
       const store = await (await create(t)).open()
       const other = partitionOf(0, OTHER_TOPIC_ID, 'another-topic')
       const [state, opened] = [await store.open(P0), await store.open(other)]
-      assert.equal(state.token, opened.token, 'which keeps nobody out here')
+      assert.equal(state.token, opened.token, 'the tokens are equal, so they alone would not fence')
       await commitTo(store, P0, state, 10, { counts: { bug: 1 } })
       const standsAt = (await store.partitions()).map(({ topic, position }) => [topic, position.offset])
       assert.deepEqual(standsAt, [
@@ -281,7 +281,7 @@ export function testTallyStore(name: string, create: CreateStore): void {
       )
     })
 
-    test('anybody may read the view type_counts: group_id, type, count', async (t) => {
+    test('other programs can read the view type_counts with group_id, type and count', async (t) => {
       const { open, query } = await create(t)
       const [a, b] = [await open({ groupId: 'a' }), await open({ groupId: 'b' })]
       await commitTo(a, P0, await a.open(P0), 10, { counts: { water: 1, bug: 1 } })
@@ -431,11 +431,11 @@ export function testTallyStore(name: string, create: CreateStore): void {
       const state = await commitTo(store, P0, await store.open(P0), 10, { lastSequences: many })
       await commitTo(store, P0, state, 20, { lastSequences: { '/!': 1 } })
       assert.equal((await query('SELECT * FROM last_sequences')).length, 10)
-      assert.equal((await store.open(P0)).lastSequences.get('/!'), 1, 'whoever has just spoken is not silent')
+      assert.equal((await store.open(P0)).lastSequences.get('/!'), 1, 'a source with a new event is not silent')
     })
   })
 
-  describe(`${name}: a topic made again, and gaps`, () => {
+  describe(`${name}: a topic that was created again, and gaps`, () => {
     const again = partitionOf(0, OTHER_TOPIC_ID)
     const recreated: DataLoss = { kind: 'recreated', message: 'made again', from: null, to: null }
 
@@ -455,20 +455,24 @@ export function testTallyStore(name: string, create: CreateStore): void {
       await commitTo(store, P0, await store.open(P0), 10, { counts: { bug: 1 } })
       const { token, position } = await store.open(again)
       assert.equal(await store.recordGap({ partition: again, token, from: position, loss: recreated }), 'committed')
-      assert.equal(await store.commit(changeOf(again, { token, position }, 5)), 'fenced', 'the old token has no say any more')
+      assert.equal(await store.commit(changeOf(again, { token, position }, 5)), 'fenced', 'the gap has taken a new token')
       const state = await store.open(again)
       assert.deepEqual([state.replacedTopicId, state.position.offset], [null, 'log-start'])
       await commitTo(store, again, state, 5, { counts: { bug: 2 } })
       assert.deepEqual((await store.totals()).counts, new Map([['bug', 3]]))
-      assert.equal((await store.open(partitionOf(1, OTHER_TOPIC_ID))).replacedTopicId, null, 'it is accepted for every partition')
-      assert.equal((await store.open(P0)).replacedTopicId, null, 'the old one is known')
+      assert.equal(
+        (await store.open(partitionOf(1, OTHER_TOPIC_ID))).replacedTopicId,
+        null,
+        'the new topic is accepted for every partition',
+      )
+      assert.equal((await store.open(P0)).replacedTopicId, null, 'the old topic is known')
       assert.deepEqual(
         (await store.snapshot()).map(({ gaps }) => gaps.map(({ kind }) => kind)),
         [[], ['recreated'], []],
       )
     })
 
-    test('a topic made a third time replaces the second', async (t) => {
+    test('a topic that was created a third time replaces the second one', async (t) => {
       const store = await (await create(t)).open()
       const third = partitionOf(0, '00000000-0000-4000-8000-000000000003')
       await store.open(P0)
@@ -484,11 +488,7 @@ export function testTallyStore(name: string, create: CreateStore): void {
       const loss: DataLoss = { kind: 'retention', message: '90 records are gone', from: 10, to: 100 }
       const { revision } = await store.totals()
       assert.equal(await store.recordGap({ partition: P0, token: state.token, from: state.position, loss }), 'committed')
-      assert.equal(
-        await store.commit(changeOf(P0, { ...state, position: at(100, -1) }, 110)),
-        'fenced',
-        'the old token has no say any more',
-      )
+      assert.equal(await store.commit(changeOf(P0, { ...state, position: at(100, -1) }, 110)), 'fenced', 'the gap has taken a new token')
       const after = await store.open(P0)
       assert.deepEqual(after.position, at(100, -1))
       assert.ok((await store.totals()).revision > revision)

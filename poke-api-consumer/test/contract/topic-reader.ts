@@ -5,11 +5,11 @@ import type { ReadableTopic } from '../../src/application/verify.ts'
 
 export interface TopicReaderHarness {
   readonly reader: ReadableTopic
-  /** Appends records with these values to partition 0 of the topic's two. */
+  /** Appends records with these values to partition 0. The topic has two. */
   append(...values: string[]): Promise<void>
 }
 
-/** @param open gives a reader of an empty topic with two partitions; called for each test, which tells when it is over */
+/** @param open called for each test, with its context; returns a reader of an empty topic with two partitions */
 export function testTopicReader(name: string, open: (t: TestContext) => Promise<TopicReaderHarness>): void {
   describe(`${name} as a reader of a topic`, () => {
     test('describes each partition: where its log starts and ends', async (t) => {

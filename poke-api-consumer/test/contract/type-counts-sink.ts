@@ -1,4 +1,4 @@
-/** What every `TypeCountsSink` must do: each implementation runs this suite by a short file of its own. */
+/** What every `TypeCountsSink` must do. Each implementation runs this suite. */
 import assert from 'node:assert/strict'
 import { describe, type TestContext, test } from 'node:test'
 import type { TypeCountsSink } from '../../src/application/ports.ts'
@@ -6,17 +6,17 @@ import type { TypeCounts } from '../../src/entities/tally.ts'
 
 export interface SinkHarness {
   readonly sink: TypeCountsSink
-  /** What a reader finds published, or null. */
+  /** The published document, or null. */
   published(): Promise<string | null> | string | null
   /** Publishes as another instance does. */
   publishElsewhere(counts: TypeCounts): Promise<void>
-  /** From now on writing fails… */
+  /** Makes every write fail. */
   breakIt(): Promise<void>
-  /** …and from now on it works again. */
+  /** Makes writes work again. */
   mendIt(): Promise<void>
 }
 
-/** @param open gives a sink to which nothing was published yet; called for each test, which tells when it is over */
+/** @param open called for each test, with its context; returns a sink to which nothing was published yet */
 export function testTypeCountsSink(name: string, open: (t: TestContext) => Promise<SinkHarness>): void {
   describe(`${name} as a sink of type counts`, () => {
     test('before the first write nothing is published, and no counts match', async (t) => {

@@ -1,4 +1,4 @@
-/** The progress bar: its line, how often it is drawn, and that it stays away where nobody watches. */
+/** The progress bar: its line, how often it is drawn, and that it is not drawn without a terminal. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { ProgressBar, renderProgress } from '../../src/infrastructure/terminal/progress-bar.ts'

@@ -48,26 +48,26 @@ test('a sentence says that there are no counts, or no dead letters', () => {
 })
 
 test('a record without a timestamp shows none', () => {
-  const letter = deadLetter(1, { timestamp: -1n })
-  assert.match(renderDeadLetters([viewDeadLetter(letter)], { columns: 1000, colours: false }), /at 10 +none +not-json/)
+  const shown = deadLetter(1, { timestamp: -1n })
+  assert.match(renderDeadLetters([viewDeadLetter(shown)], { columns: 1000, colours: false }), /at 10 +none +not-json/)
 })
 
 test('a truncated value says how many of its bytes are kept', () => {
   const value = { bytes: 2_000_000, sha256: 'ab'.repeat(32) }
-  const letter = deadLetter(1, { reason: 'too-large', value: Buffer.alloc(65_536, 'v'), cut: { value } })
+  const shown = deadLetter(1, { reason: 'too-large', value: Buffer.alloc(65_536, 'v'), cut: { value } })
   assert.match(
-    renderDeadLetters([viewDeadLetter(letter)], { columns: 1000, colours: false }),
+    renderDeadLetters([viewDeadLetter(shown)], { columns: 1000, colours: false }),
     /v… \(2,000,000 bytes, the first 65,536 kept\)$/,
   )
 })
 
 test('dead letters are a table, cut at the edge of the terminal, without control characters', () => {
-  const letters = [
+  const deadLetters = [
     deadLetter(12, { value: Buffer.from('\u001b[2Jnot json at all, and long enough to be cut somewhere along the line') }),
     deadLetter(3, { reason: 'null-value', value: null, timestamp: 2n ** 63n - 1n }),
-  ].map((letter) => viewDeadLetter(letter))
+  ].map((deadLetter) => viewDeadLetter(deadLetter))
   assert.equal(
-    renderDeadLetters(letters, { columns: 100, colours: true }),
+    renderDeadLetters(deadLetters, { columns: 100, colours: true }),
     [
       'id  record               time                      reason      value',
       '12  poke-topic-0 at 120  2023-11-14T22:13:20.000Z  not-json    \\u001b[2Jnot json at all, and long e…',

@@ -1,10 +1,10 @@
-/** The terminal of a process: whom it can ask, and what counts as a yes. */
+/** The terminal of a process: when it can ask questions, and which answers consent. */
 import assert from 'node:assert/strict'
 import { PassThrough } from 'node:stream'
 import { test } from 'node:test'
 import { processTerminal } from '../../src/infrastructure/terminal/terminal.ts'
 
-/** A process whose streams are terminals, or none. */
+/** A process whose streams are terminals or not. */
 function processWith(isTTY: boolean) {
   const stream = () => Object.assign(new PassThrough(), { isTTY, columns: 72, hasColors: () => true })
   const [stdin, stdout, stderr] = [stream(), stream(), stream()]

@@ -1,4 +1,4 @@
-/** What verify says to people. */
+/** The text of a verdict. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { renderVerdict } from '../../src/infrastructure/terminal/verdict-text.ts'

@@ -1,4 +1,4 @@
-/** Health and the page while clients hold thousands of connections: a visitor cannot take them from others. */
+/** Health and the page answer while clients hold thousands of connections. */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { get, type IncomingMessage } from 'node:http'
@@ -29,7 +29,7 @@ async function serve(t: TestContext): Promise<number> {
   return server.port
 }
 
-/** What the stream of events says, up to the first picture. */
+/** The stream of events up to the first snapshot. */
 async function firstPicture(port: number, localAddress: string): Promise<string> {
   const request = get({ host: '127.0.0.1', port, localAddress, path: '/api/events', agent: false, headers: { host: 'localhost' } })
   const [response] = (await once(request, 'response')) as [IncomingMessage]

@@ -43,7 +43,7 @@ async function serve(t: TestContext, { noise = 0, ...options }: Partial<EventStr
 
 const onlyLinux = process.platform === 'linux' ? false : 'only Linux has addresses beside 127.0.0.1 without being told'
 
-/** A page: resolves with the response once its headers are there, and keeps what came. */
+/** A page: resolves with the response when its headers have arrived, and keeps all received bytes. */
 async function open(
   port: number,
   localAddress = '127.0.0.1',
@@ -115,7 +115,7 @@ async function freeze(port: number): Promise<Socket> {
   return socket
 }
 
-/** As one that a stream is refused gets it. */
+/** The answer to a page that gets no stream. */
 const PICTURE = /^retry: 5000\nevent: full\ndata: 5\n\nevent: beat\ndata: 1234\n\ndata: \{"version":1\}\n\n$/
 
 test('when all streams are taken, a page gets one snapshot and is asked to retry; a page that disconnects frees its stream', async (t) => {
@@ -160,7 +160,7 @@ test('a page that stops reading is disconnected, and the others continue', async
   page.response.on('data', (part: string) => {
     received += part.length
   })
-  // What the kernel buffers for a reader is a matter of the machine; in the end its bound is reached.
+  // The size of the kernel's buffers depends on the machine, but they are bounded.
   while (stream.clients === 2) {
     shown.version++
     await once(page.response, 'data')
@@ -197,7 +197,7 @@ test('pages that read nothing use a bounded part of memory, however many connect
   const frozen = await Promise.all(Array.from({ length: 400 }, () => freeze(port)))
   assert.equal(stream.clients, 50)
   const mostEach = LARGE + 128 * 1024
-  // Far more pictures than what the kernel keeps for all of them.
+  // Far more snapshots than the kernel buffers for all pages.
   for (let i = 0; i < 300; i++) {
     const { serialised } = shown
     shown.version++

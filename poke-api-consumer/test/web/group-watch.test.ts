@@ -1,4 +1,4 @@
-/** The looks at the group's store: once a second, and no oftener than what they cost allows. */
+/** Reading the group's store: once a second, but less often if that is slow. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { PartitionSummary } from '../../src/application/ports.ts'

@@ -27,7 +27,7 @@ function setup() {
     progress.storeRead(partitions)
     state.storeRead(reasons)
   }
-  /** As both observers hear it. */
+  /** Tells both observers. */
   const opened = (n: number, offset = 0) => {
     for (const observer of [progress, state]) observer.opened(partition(n), { offset, leaderEpoch: 0 })
   }

@@ -14,24 +14,24 @@ import { deadLetter } from '../kept-dead-letter.ts'
 const partition = { topic: 'poke-topic', topicId: '2c0e5c7e-6a53-4a5e-8f0b-0d7a51b4f0aa', partition: 0 }
 const document = (counts: TypeCounts) => `${JSON.stringify({ types: Object.fromEntries(counts) })}\n`
 
-/** The page on a server with a probe beside it, as the service has it. */
-async function serve(t: { after: (close: () => Promise<void>) => void }, letters: KeptDeadLetter[] = [], failure: Error | null = null) {
+/** A server with the page and the probes, like the service's. */
+async function serve(t: { after: (close: () => Promise<void>) => void }, deadLetters: KeptDeadLetter[] = [], failure: Error | null = null) {
   const progress = new GroupProgress(() => performance.now())
   const state = new LiveState({ instance: 'me', progress, monotonic: () => performance.now(), timeOfDay: Date.now })
   const reads: number[] = []
   const store = {
     partitions: async () => [
-      { ...partition, position: { offset: 3, leaderEpoch: 0 }, counted: 2, duplicates: 0, deadLetters: letters.length },
+      { ...partition, position: { offset: 3, leaderEpoch: 0 }, counted: 2, duplicates: 0, deadLetters: deadLetters.length },
     ],
     deadLetters: async (before: number | null, limit: number, maxBytes = Number.POSITIVE_INFINITY) => {
       if (failure !== null) throw failure
       reads.push(maxBytes)
-      return letters
+      return deadLetters
         .filter(({ id }) => before === null || id < before)
         .sort((a, b) => b.id - a.id)
         .slice(0, limit)
     },
-    deadLetterReasons: async () => new Map([['not-json', letters.length]]),
+    deadLetterReasons: async () => new Map([['not-json', deadLetters.length]]),
   }
   const app = Fastify()
   app.get('/health/live', () => 'alive')
@@ -52,7 +52,7 @@ test('every file that the page refers to exists on this server', async (t) => {
   assert.ok(named.length > 5)
   for (const url of named) {
     assert.match(url, /^\.\//, 'relative, so that a proxy may put the page into any folder')
-    // What the store must have been read for is tried below; the metrics are the server's.
+    // Paths that need the store are tested below, and the metrics belong to the server.
     if (!/type-counts|partitions|metrics/.test(url)) assert.equal((await get(app, url.slice(1))).statusCode, 200, url)
   }
   const script = await get(app, '/page.js')
@@ -138,8 +138,8 @@ test('/api/dead-letters answers 503 while the store cannot be reached, and 500 a
 })
 
 test('/api/dead-letters returns all dead letters page by page, newest first, and bounds the bytes of a page', async (t) => {
-  const letters = Array.from({ length: 25 }, (_, i) => deadLetter(i + 1))
-  const { app, reads } = await serve(t, letters)
+  const deadLetters = Array.from({ length: 25 }, (_, i) => deadLetter(i + 1))
+  const { app, reads } = await serve(t, deadLetters)
   const seen: number[] = []
   let next: number | null = null
   do {
@@ -149,14 +149,16 @@ test('/api/dead-letters returns all dead letters page by page, newest first, and
     seen.push(...page.deadLetters.map(({ id }) => id))
     next = page.next
   } while (next !== null)
-  assert.deepEqual(seen, letters.map(({ id }) => id).reverse())
+  assert.deepEqual(seen, deadLetters.map(({ id }) => id).reverse())
   assert.ok(Math.max(...reads) <= 16 * 1024 * 1024)
 })
 
 test('/api/dead-letters puts fewer dead letters with large headers on a page, and the rest on later pages', async (t) => {
   const headers = headerBytes(...Array.from({ length: 32 }, (_, i) => [`header-${i}`, Buffer.alloc(1024).toString()] as const))
-  const letters = Array.from({ length: 100 }, (_, i) => deadLetter(i + 1, { headers, key: Buffer.alloc(1024), value: Buffer.alloc(1024) }))
-  const { app } = await serve(t, letters)
+  const deadLetters = Array.from({ length: 100 }, (_, i) =>
+    deadLetter(i + 1, { headers, key: Buffer.alloc(1024), value: Buffer.alloc(1024) }),
+  )
+  const { app } = await serve(t, deadLetters)
   const seen: number[] = []
   let next: number | null = null
   do {
@@ -166,7 +168,7 @@ test('/api/dead-letters puts fewer dead letters with large headers on a page, an
     seen.push(...page.deadLetters.map(({ id }) => id))
     next = page.next
   } while (next !== null)
-  assert.deepEqual(seen, letters.map(({ id }) => id).reverse())
+  assert.deepEqual(seen, deadLetters.map(({ id }) => id).reverse())
 })
 
 test('a limit out of bounds is refused with an explanation', async (t) => {

@@ -60,7 +60,7 @@ export class BrokerConnection {
       connectTimeout: options.timeout,
       requestTimeout: NEVER,
     })
-    // Whoever waits for an answer is told that the connection closed, and not why.
+    // The library rejects requests under way with "closed", and without the reason.
     this.#connection.on('error', (error) => {
       this.#broken ??= error
     })
@@ -76,7 +76,7 @@ export class BrokerConnection {
   }
 
   /**
-   * Sends a request and waits for the answer. Error codes within the answer are left to whoever asked.
+   * Sends a request and waits for the answer. It does not look at error codes within the answer.
    * @throws KafkaError; the connection is closed where the answer was too late
    */
   async ask<Request extends unknown[], Answer>(api: API<Request, Answer>, what: string, ...request: Request): Promise<Answer> {
@@ -91,7 +91,7 @@ export class BrokerConnection {
     }
   }
 
-  /** Closes at once: whoever waits for an answer gets an error. */
+  /** Closes at once. Requests under way reject. */
   destroy(): void {
     // A connection that is still being made ends only at its deadline, unless it is told to close first.
     this.#connection.close(() => {})

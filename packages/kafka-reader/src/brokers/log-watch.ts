@@ -32,14 +32,14 @@ const INTERVAL = 1000
 
 export class LogWatch {
   readonly #options: LogWatchOptions
-  /** Leaders that have not answered yet: one that hangs keeps nobody from asking the others. */
+  /** Leaders that have not answered yet. They are not asked again until they do; the others are. */
   readonly #asked = new Set<number>()
 
   constructor(options: LogWatchOptions) {
     this.#options = options
   }
 
-  /** Asks until the signal is aborted. Never rejects: whoever needs a broker says that it is away. */
+  /** Asks until the signal is aborted. Never rejects: the parts that depend on a broker report that it does not answer. */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       const { partitions } = this.#options.topics.current
@@ -58,7 +58,7 @@ export class LogWatch {
     this.#asked.add(node)
     let known: ReadonlyMap<number, LogBounds> = new Map()
     try {
-      // −1: nobody leads these.
+      // −1: these partitions have no leader.
       if (node >= 0) known = await cluster.endsOf(node, leaders)
     } catch {
       // Below: nothing is known of them.

@@ -1,4 +1,4 @@
-/** Keeps the topic's metadata: waits for the topic, polls it now and then, and refreshes it when somebody requests that. */
+/** Keeps the topic's metadata: waits for the topic, polls its metadata regularly, and refreshes it on request. */
 
 import { BackOff } from '@poke-api-pipeline/service-kit/back-off'
 import type { Clock } from '@poke-api-pipeline/service-kit/clock'

@@ -47,7 +47,7 @@ export class GroupConsumer extends Consumer {
   }
 
   override [kMetadata]({ topics = [] }: MetadataOptions, callback: CallbackWithPromise<ClusterMetadata>): void {
-    // Whoever leads the group hands out what other programs of the group subscribe to, too.
+    // The leader of the group also assigns the topics to which other programs of the group subscribe.
     const others = topics.filter((topic) => topic !== this.#topic)
     if (others.length === 0) {
       callback(null, this.#metadata(new Map()))

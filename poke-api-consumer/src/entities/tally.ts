@@ -104,8 +104,9 @@ interface SourceState {
   last: number
   /** `last` rose since the last drain. */
   hasRisen: boolean
-  /** The last sequence before `last`: no sequence between them was ever read. The same as `last` if it is not known. */
-  before: number
+  /** The last two sequences between which events may be missing: nothing between them was ever read. */
+  gapStart: number
+  gapEnd: number
   /** It is in the next summary’s anomalies, because a record of it leapt or was a new duplicate since the last drain; the next three are of these. */
   isAnomalous: boolean
   leaps: number
@@ -122,7 +123,8 @@ function stateOf(name: string, last: number): SourceState {
     name,
     last,
     hasRisen: false,
-    before: last,
+    gapStart: last,
+    gapEnd: -1,
     isAnomalous: false,
     leaps: 0,
     late: 0,
@@ -281,9 +283,8 @@ export class PartitionTally {
       return
     }
     if (state !== null) {
-      if (record.sequence - state.last > MAX_LEAP) this.#leap(state, record.sequence)
-      else {
-        state.before = state.last
+      const step = record.sequence - state.last
+      if (step === 1 || this.#passesGap(state, record.sequence, step)) {
         state.last = record.sequence
         if (!state.hasRisen) this.#rise(state)
       }
@@ -350,10 +351,16 @@ export class PartitionTally {
     }
   }
 
-  /** The record is counted, but its sequence leaps, so the last sequence of its source stays. */
-  #leap(state: SourceState, sequence: number): void {
-    state.leaps++
-    this.#addAnomaly(state, sequence)
+  /** @returns false if the sequence leaps: then the record is counted, but the last sequence of its source stays */
+  #passesGap(state: SourceState, sequence: number, step: number): boolean {
+    if (step > MAX_LEAP) {
+      state.leaps++
+      this.#addAnomaly(state, sequence)
+      return false
+    }
+    state.gapStart = state.last
+    state.gapEnd = sequence
+    return true
   }
 
   /** A duplicate has a sequence that no duplicate of its source had since the last sequence rose. */
@@ -364,7 +371,7 @@ export class PartitionTally {
     }
     state.highestDuplicate = sequence
     state.newDuplicates++
-    if (sequence > state.before && sequence < state.last) state.late++
+    if (state.gapEnd === state.last && sequence > state.gapStart && sequence < state.gapEnd) state.late++
     this.#addAnomaly(state, sequence)
   }
 

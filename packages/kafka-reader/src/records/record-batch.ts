@@ -47,6 +47,8 @@ const WORK_BETWEEN_PAUSES = 16 * 1024 * 1024
 /** The unit of work is a byte of records; each record counts as this many more. */
 const WORK_OF_RECORD = 64
 
+/** Headers up to an identity are compared with those of the record before if they have at most so many words of eight bytes. */
+const MAX_PREFIX_WORDS = 128
 /** How often the shape of headers is learned while rows are made: records whose shapes alternate are parsed as quickly. */
 const MAX_LESSONS = 4
 
@@ -159,6 +161,7 @@ export class BatchCursor implements RecordCursor {
   #places = new Int32Array(FIRST_ROWS * PLACES)
   #numbers = new Float64Array(FIRST_ROWS * NUMBERS)
   #sources: (EventSource | null)[] = new Array(FIRST_ROWS).fill(null)
+  readonly #prefix = new Float64Array(MAX_PREFIX_WORDS)
   readonly #shape = new HeaderShape()
 
   /**
@@ -559,7 +562,7 @@ export class BatchCursor implements RecordCursor {
     const { sequenceDigits, isUsual, typeLength, typeTail, sourceLength: sourceNameLength, sourceTail } = identity
     const { sequenceLength: sequenceNameLength, sequenceHead, sequenceBody, sequenceTail } = identity
     // The first headers of an earlier record with an identity, up to its type and source. Most records begin with the same bytes.
-    let prefixStart = 0
+    const prefix = this.#prefix
     let prefixLength = 0
     let prefixCount = 0
     let prefixHeaders = 0
@@ -646,10 +649,10 @@ export class BatchCursor implements RecordCursor {
       let identityEnd = 0
       let identityHeaders = 0
       let hasShape = false
-      let begins = prefixLength > 0 && prefixLength <= end - at
-      for (let word = prefixLength - 8; begins && word > -8; word -= 8) {
-        const place = Math.max(word, 0)
-        begins = view.getFloat64(at + place, true) === view.getFloat64(prefixStart + place, true)
+      let begins =
+        prefixLength > 0 && prefixLength <= end - at && view.getFloat64(at + prefixLength - 8, true) === prefix[(prefixLength - 1) >> 3]
+      for (let word = ((prefixLength - 1) >> 3) - 1; begins && word >= 0; word--) {
+        begins = view.getFloat64(at + word * 8, true) === prefix[word]
       }
       if (begins) {
         at += prefixLength
@@ -752,8 +755,7 @@ export class BatchCursor implements RecordCursor {
         sequence = sequenceDigits === 16 ? digits16(view, sequenceStart) : digits(bytes, sequenceStart, sequenceDigits)
         if (source === null && sequence >= 0 && sourceLength > 0) {
           source = identity.sources.find(bytes, view, sourceStart, sourceStart + sourceLength)
-          if (source !== null && identityEnd <= sequenceStart && comparable(view, headersStart, identityEnd)) {
-            prefixStart = headersStart
+          if (source !== null && identityEnd <= sequenceStart && keepWords(view, headersStart, identityEnd, prefix)) {
             prefixLength = identityEnd - headersStart
             prefixCount = headerCount
             prefixHeaders = identityHeaders
@@ -839,12 +841,19 @@ export class BatchCursor implements RecordCursor {
 }
 
 /**
- * Whether bytes can be compared eight at a time as floating-point numbers, which are the widest values that can be read without allocating. Equal
- * numbers have equal bits unless they are zeros, so no eight bytes may be a zero. (A NaN equals nothing: that costs time, but gives no wrong result.)
+ * Copies the bytes in [start, end) to `words`, eight at a time as floating-point numbers, which are the widest values that can be read without
+ * allocating. The last word ends with the bytes, and may overlap the one before. Equal numbers have equal bits unless they are zeros. (A NaN equals
+ * nothing: that costs time, but gives no wrong result.)
+ * @returns whether they can be compared: there are enough of them, not too many, and no word is a zero
  */
-function comparable(view: DataView, start: number, end: number): boolean {
-  if (end - start < 8) return false
-  for (let at = start; at + 8 <= end; at++) if (view.getFloat64(at, true) === 0) return false
+function keepWords(view: DataView, start: number, end: number, words: Float64Array): boolean {
+  const length = end - start
+  if (length < 8 || length > words.length * 8) return false
+  for (let word = 0; word * 8 < length; word++) {
+    const bits = view.getFloat64(start + Math.min(word * 8, length - 8), true)
+    if (bits === 0) return false
+    words[word] = bits
+  }
   return true
 }
 

@@ -67,7 +67,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   })
   app.addHook('onRequest', async (request, reply) => {
     // A proxy may have checked the other header (RFC 9112, 3.2).
-    if (countOf('host', request.raw.rawHeaders) <= 1) return
+    if ((request.raw.headersDistinct.host?.length ?? 0) <= 1) return
     return reply.code(400).send({ statusCode: 400, error: 'Bad Request', message: 'The request has more than one Host header.' })
   })
   addOperatorRoutes(app, options)
@@ -109,12 +109,6 @@ function addOperatorRoutes(app: FastifyInstance, { health, registry, logger }: H
 }
 
 /** How many headers have this name. @param rawHeaders names and values in turns */
-function countOf(name: string, rawHeaders: readonly string[]): number {
-  let count = 0
-  for (let i = 0; i < rawHeaders.length; i += 2) if (rawHeaders[i]?.toLowerCase() === name) count++
-  return count
-}
-
 function addressError(error: NodeJS.ErrnoException, host: string, port: number): Error {
   const failed = (code: OwnErrorCode, message: string) => ownError(code, message, { cause: error })
   switch (error.code) {

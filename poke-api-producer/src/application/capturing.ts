@@ -1,12 +1,11 @@
 /** Steps 1 and 2 of a capture's way: obtains the Pokémon that the capture order names, and hands them to the outbox. */
-import { type BackOff, type Clock, ServiceError } from '@poke-api-pipeline/service-kit'
-import { RandomOrder, SweepOrder, type SweepProgress } from '../entities/capture-order.ts'
+import { ServiceError } from '@poke-api-pipeline/service-kit'
+import { randomOrder, SweepOrder, type SweepProgress } from '../entities/capture-order.ts'
 import type { Capture } from '../entities/pokemon.ts'
 import { PokeApiError } from '../errors.ts'
-import type { CrashHook } from './crash-points.ts'
-import type { Notifier } from './notifier.ts'
+import type { LoopOptions } from './loop-options.ts'
 import type { OutboxWriter } from './outbox-writer.ts'
-import type { CaptureObserver, PokeApi } from './ports.ts'
+import type { PokeApi } from './ports.ts'
 
 export interface CaptureLimits {
   /** Most captures under way at once. */
@@ -19,14 +18,9 @@ export interface CaptureLimits {
   readonly maxAttempts: number
 }
 
-export interface CapturingOptions extends CaptureLimits {
+export interface CapturingOptions extends CaptureLimits, LoopOptions {
   readonly api: PokeApi
   readonly writer: OutboxWriter
-  readonly observer: CaptureObserver
-  readonly notifier: Notifier
-  readonly backoff: BackOff
-  readonly crashPoint: CrashHook
-  readonly clock: Clock
 }
 
 type OnCaptured = (id: number, capture: Capture | null) => void
@@ -60,19 +54,19 @@ export class Capturing {
    */
   async atRandom(interval: number, signal: AbortSignal): Promise<void> {
     const { writer, clock } = this.#options
-    let order: RandomOrder | null = null
+    let next: (() => number) | null = null
     let listed = 0
     let due = clock.now()
     while (!signal.aborted) {
       const waiting = this.#waitUntilAllowed(signal, due)
       if (waiting !== null) {
         await waiting
-      } else if (order === null || clock.now() - listed > LIST_AGE) {
+      } else if (next === null || clock.now() - listed > LIST_AGE) {
         const ids = await this.#list(signal)
-        if (ids !== null) order = new RandomOrder(ids, () => clock.random())
+        if (ids !== null) next = randomOrder(ids, () => clock.random())
         listed = clock.now()
       } else {
-        this.#begin(order.next(), signal, (id, capture) => writer.captured(id, capture))
+        this.#begin(next(), signal, (id, capture) => writer.captured(id, capture))
         // The next point of the grid that is not over yet.
         due = interval > 0 ? due + (Math.floor((clock.now() - due) / interval) + 1) * interval : clock.now()
       }

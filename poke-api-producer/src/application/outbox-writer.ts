@@ -3,21 +3,15 @@
  * transaction costs a sync of the disk (rule P2).
  */
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { type BackOff, type Clock, ServiceError } from '@poke-api-pipeline/service-kit'
+import { ServiceError } from '@poke-api-pipeline/service-kit'
 import type { SweepProgress } from '../entities/capture-order.ts'
 import type { Capture } from '../entities/pokemon.ts'
-import type { CrashHook } from './crash-points.ts'
-import type { Notifier } from './notifier.ts'
-import type { CaptureObserver, EventPublisher, Outbox } from './ports.ts'
+import type { LoopOptions } from './loop-options.ts'
+import type { EventPublisher, Outbox } from './ports.ts'
 
-export interface OutboxWriterOptions {
+export interface OutboxWriterOptions extends LoopOptions {
   readonly outbox: Outbox
   readonly publisher: Pick<EventPublisher, 'partitionOf'>
-  readonly observer: CaptureObserver
-  readonly notifier: Notifier
-  readonly backoff: BackOff
-  readonly crashPoint: CrashHook
-  readonly clock: Pick<Clock, 'wait'>
 }
 
 /** Which captures are under way: single ones, each to be published soon; those of a sweep, whose end matters; the last ones of a sweep. */

@@ -1,20 +1,14 @@
 /** Step 4 of a capture's way: sends the stored events in order, one send at a time (rules P3 and P4). */
-import { type BackOff, type Clock, ServiceError, StateMachine } from '@poke-api-pipeline/service-kit'
+import { ServiceError, StateMachine } from '@poke-api-pipeline/service-kit'
 import { OutboxError, PublishError } from '../errors.ts'
-import type { CrashHook } from './crash-points.ts'
-import type { Notifier } from './notifier.ts'
+import type { LoopOptions } from './loop-options.ts'
 import type { OutboxWriter } from './outbox-writer.ts'
-import type { CaptureObserver, EventPublisher, Outbox, OutboxEvent } from './ports.ts'
+import type { EventPublisher, Outbox, OutboxEvent } from './ports.ts'
 
-export interface PublishingOptions {
+export interface PublishingOptions extends LoopOptions {
   readonly outbox: Outbox
   readonly writer: OutboxWriter
   readonly publisher: EventPublisher
-  readonly observer: CaptureObserver
-  readonly notifier: Notifier
-  readonly backoff: BackOff
-  readonly crashPoint: CrashHook
-  readonly clock: Clock
 }
 
 /** Upper bounds of a send. They keep a batch well below the 1 MiB that a topic accepts by default. */
@@ -67,7 +61,7 @@ export class Publishing {
    * @throws PublishError or OutboxError where retrying cannot help
    */
   async run(stop: AbortSignal): Promise<void> {
-    const { outbox, publisher, notifier, backoff, clock } = this.#options
+    const { outbox, publisher, observer, notifier, backoff, clock } = this.#options
     this.#states.enter('preparing')
     try {
       while (!stop.aborted) {
@@ -83,7 +77,8 @@ export class Publishing {
         } catch (error) {
           if (stop.aborted) return
           if (!(error instanceof ServiceError && error.retriable)) throw error
-          this.#report(error)
+          if (error instanceof OutboxError) observer.storeFailed(error)
+          else observer.publishFailed(error)
           this.#states.enter('backing-off')
           await clock.wait(backoff.next(), stop)
           this.#states.enter('preparing')
@@ -158,10 +153,5 @@ export class Publishing {
     if (isTooMuch) this.#limit = Math.max(1, Math.floor(events / 2))
     // For good: a slow connection may become fast again, but the largest size that a topic accepts stays.
     if (error.kind === 'too-large') this.#highestLimit = this.#limit
-  }
-
-  #report(error: Error): void {
-    if (error instanceof OutboxError) this.#options.observer.storeFailed(error)
-    else this.#options.observer.publishFailed(error)
   }
 }

@@ -1,25 +1,16 @@
 /** The order in which Pokémon are captured: at random for ever, or each of them once. */
 import { type PokemonEvent, typeNames } from './pokemon.ts'
 
-/** Gives Pokémon without end, each with the same probability. */
-export class RandomOrder {
-  readonly #ids: readonly number[]
-  readonly #random: () => number
-
-  /**
-   * @param ids of all Pokémon. They are not one range, so the order draws from the list.
-   * @param random uniform in [0, 1)
-   * @throws RangeError where there is no Pokémon
-   */
-  constructor(ids: readonly number[], random: () => number) {
-    if (ids.length === 0) throw new RangeError('no Pokémon can be drawn from an empty list')
-    this.#ids = ids
-    this.#random = random
-  }
-
-  next(): number {
-    return this.#ids[Math.floor(this.#random() * this.#ids.length)] as number
-  }
+/**
+ * Gives Pokémon without end, each with the same probability.
+ * @param ids of all Pokémon. They are not one range, so the order draws from the list.
+ * @param random uniform in [0, 1)
+ * @returns draws the id of the next Pokémon
+ * @throws RangeError where there is no Pokémon
+ */
+export function randomOrder(ids: readonly number[], random: () => number): () => number {
+  if (ids.length === 0) throw new RangeError('no Pokémon can be drawn from an empty list')
+  return () => ids[Math.floor(random() * ids.length)] as number
 }
 
 /**

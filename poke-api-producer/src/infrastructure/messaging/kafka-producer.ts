@@ -110,18 +110,13 @@ export class KafkaEventPublisher implements EventPublisher {
   async #send(producer: KafkaProducer, messages: readonly Message[]): Promise<void> {
     const { topic } = this.#options
     // The client caches this for some seconds. So added partitions are noticed, and chosen for keys from then on.
-    this.#setPartitions(await this.#topicOf(producer))
+    const metadata = await findTopic(producer, topic)
+    if (metadata === null) throw new PublishError('no-topic', `topic ${topic} was deleted; it is created again`)
+    this.#setPartitions(metadata)
     const highest = Math.max(...messages.map(({ partition }) => partition))
     // The library would choose another partition instead (rule P3).
     if (highest >= this.#partitions) throw new PublishError('fewer-partitions', fewerPartitions(topic, this.#partitions, highest))
     await producer.send({ messages: [...messages], acks: ProduceAcks.ALL })
-  }
-
-  async #topicOf(producer: KafkaProducer): Promise<ClusterTopicMetadata> {
-    const { topic } = this.#options
-    const metadata = await findTopic(producer, topic)
-    if (metadata === null) throw new PublishError('no-topic', `topic ${topic} was deleted; it is created again`)
-    return metadata
   }
 
   #setPartitions(metadata: ClusterTopicMetadata): void {

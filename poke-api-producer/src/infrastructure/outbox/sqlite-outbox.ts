@@ -1,7 +1,7 @@
 /** Stores captures in an SQLite file until Kafka has acknowledged them: rules P1 and P2. */
 import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
-import { DatabaseSync, type StatementSync } from 'node:sqlite'
+import { DatabaseSync } from 'node:sqlite'
 import { encodeKey, encodeValue, SOURCE_PREFIX } from '@poke-api-pipeline/pokemon-event'
 import { keepPrivate, makeFolder, migrate, pragma, readMigrations, SqliteTransactions, schemaVersion } from '@poke-api-pipeline/service-kit'
 import type { Outbox, OutboxChange, OutboxEvent } from '../../application/ports.ts'
@@ -25,7 +25,7 @@ export class SqliteOutbox implements Outbox {
   readonly #dir: string
   readonly #db: DatabaseSync
   readonly #transactions: SqliteTransactions
-  readonly #statements: Statements
+  readonly #statements: ReturnType<typeof prepareStatements>
   #depth: number
   #captured: number
 
@@ -120,18 +120,6 @@ export class SqliteOutbox implements Outbox {
   }
 }
 
-interface Statements {
-  readonly lastSequence: StatementSync
-  readonly setLastSequence: StatementSync
-  readonly insert: StatementSync
-  readonly forget: StatementSync
-  readonly oldest: StatementSync
-  readonly assign: StatementSync
-  readonly sweep: StatementSync
-  readonly setSweep: StatementSync
-  readonly endSweep: StatementSync
-}
-
 /** Locks the file, makes every commit durable, and migrates the schema. */
 function prepareFile(db: DatabaseSync, dir: string): void {
   // The lock is the operating system's, so it ends with the process, also when that is killed. Set before the first access.
@@ -160,7 +148,7 @@ function prepareFile(db: DatabaseSync, dir: string): void {
   migrate(db, migrations)
 }
 
-function prepareStatements(db: DatabaseSync): Statements {
+function prepareStatements(db: DatabaseSync) {
   return {
     lastSequence: db.prepare('SELECT last_sequence FROM counter'),
     setLastSequence: db.prepare('UPDATE counter SET last_sequence = ?'),

@@ -6,7 +6,7 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { Dispatcher } from 'undici'
 import { BodyAssembly } from './body-assembly.ts'
-import { type Controller, type Exchange, type Handler, layer } from './exchange.ts'
+import { type Controller, type Exchange, type ExchangeOptions, type Handler, isConditional, layer } from './exchange.ts'
 import { type AttemptFailureKind, FailedAttempt, failedAttempt, refusedByProxy } from './failed-attempt.ts'
 import { parseRetryAfter } from './retry-after.ts'
 
@@ -29,18 +29,16 @@ export function answerCheck(options: AnswerCheckOptions): Dispatcher.DispatcherC
     exchange.attempts++
     exchange.began = 0
     exchange.status = 0
-    const conditional = request.headers['if-none-match'] !== undefined || request.headers['if-modified-since'] !== undefined
     const headers = exchange.distrusted ? { ...request.headers, 'cache-control': 'no-cache' } : request.headers
-    return below({ ...request, headers }, new AnswerCheck(options, assembly, exchange, request.signal, conditional, handler))
+    return below({ ...request, headers }, new AnswerCheck(options, assembly, request, handler))
   })
 }
 
 class AnswerCheck implements Handler {
   readonly #options: AnswerCheckOptions
   readonly #assembly: BodyAssembly
+  readonly #request: ExchangeOptions
   readonly #exchange: Exchange
-  readonly #signal: AbortSignal
-  readonly #conditional: boolean
   readonly #handler: Handler
   readonly #controller = new AnswerController()
   #timer: NodeJS.Timeout | undefined
@@ -48,19 +46,11 @@ class AnswerCheck implements Handler {
   #headers: IncomingHttpHeaders = {}
   #chunks: Buffer[] = []
 
-  constructor(
-    options: AnswerCheckOptions,
-    assembly: BodyAssembly,
-    exchange: Exchange,
-    signal: AbortSignal,
-    conditional: boolean,
-    handler: Handler,
-  ) {
+  constructor(options: AnswerCheckOptions, assembly: BodyAssembly, request: ExchangeOptions, handler: Handler) {
     this.#options = options
     this.#assembly = assembly
-    this.#exchange = exchange
-    this.#signal = signal
-    this.#conditional = conditional
+    this.#request = request
+    this.#exchange = request.opaque
     this.#handler = handler
   }
 
@@ -89,7 +79,7 @@ class AnswerCheck implements Handler {
     const status = this.#status
     this.#exchange.status = status
     if (status === 200) this.#passReduced()
-    else if (status === 304 && this.#conditional) this.#pass(304, keptHeaders(this.#headers), null)
+    else if (status === 304 && isConditional(this.#request)) this.#pass(304, keptHeaders(this.#headers), null)
     // Without the headers that allow caching, so that a Pokémon that is added later is not missing for a day.
     else if (status === 404) this.#pass(404, {}, null)
     else this.#fail(statusFailure(status, this.#headers, this.#options.date(), this.#exchange.proxy))
@@ -98,7 +88,7 @@ class AnswerCheck implements Handler {
   onResponseError(_controller: Controller | null, error: Error): void {
     clearTimeout(this.#timer)
     // Aborted by the caller: not a failure of the API. The deadline and the decompressor abort the wire as well.
-    const aborted = this.#controller.aborted || this.#signal.aborted
+    const aborted = this.#controller.aborted || this.#request.signal.aborted
     if (aborted) {
       this.#controller.aborted = true
       this.#handler.onResponseError?.(this.#controller, error)

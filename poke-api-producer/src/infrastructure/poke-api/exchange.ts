@@ -29,6 +29,11 @@ export interface ExchangeOptions extends Dispatcher.DispatchOptions {
   readonly signal: AbortSignal
 }
 
+/** Whether the request asks to confirm a cached answer. Only the cache makes requests conditional. */
+export function isConditional({ headers }: ExchangeOptions): boolean {
+  return headers['if-none-match'] !== undefined || headers['if-modified-since'] !== undefined
+}
+
 export type Handler = Dispatcher.DispatchHandler
 export type Controller = Dispatcher.DispatchController
 

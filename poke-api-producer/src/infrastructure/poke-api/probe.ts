@@ -1,12 +1,6 @@
 /** Checks once and quickly whether PokeAPI answers, with the same client as the service. */
 import { PokeApiError } from '../../errors.ts'
-import { PokeApiClient } from './poke-api-client.ts'
-
-export interface ProbeOptions {
-  /** As for the client. */
-  readonly url: string
-  readonly proxy: URL | null
-}
+import { PokeApiClient, type PokeApiClientOptions } from './poke-api-client.ts'
 
 /** In ms; short, because a person is waiting for the start. */
 const LONGEST_ANSWER = 3000
@@ -15,7 +9,7 @@ const LONGEST_ANSWER = 3000
  * Requests a real Pokémon: being reachable is not enough, because captive networks answer any request.
  * @throws PokeApiError where it is not returned
  */
-export async function probePokeApi({ url, proxy }: ProbeOptions): Promise<void> {
+export async function probePokeApi({ url, proxy }: Required<Pick<PokeApiClientOptions, 'url' | 'proxy'>>): Promise<void> {
   const client = new PokeApiClient({
     url,
     proxy,

@@ -5,7 +5,7 @@
  * Losing the cache does no harm: a damaged file is replaced by an empty one, and if it cannot be written, requests go to the API.
  */
 import { rmSync } from 'node:fs'
-import { DatabaseSync, type StatementSync } from 'node:sqlite'
+import { DatabaseSync } from 'node:sqlite'
 import { Writable } from 'node:stream'
 import { keepPrivate, pragma, SQLITE, SqliteTransactions, schemaVersion } from '@poke-api-pipeline/service-kit'
 import type { interceptors } from 'undici'
@@ -50,14 +50,7 @@ const SCHEMA = `
   PRAGMA user_version = ${FORMAT};
 `
 
-interface Database {
-  readonly db: DatabaseSync
-  readonly transactions: SqliteTransactions
-  readonly get: StatementSync
-  readonly set: StatementSync
-  readonly forget: StatementSync
-  readonly prune: StatementSync
-}
+type Database = ReturnType<typeof statementsOf>
 
 /** A stored answer. */
 interface Entry {
@@ -238,7 +231,7 @@ function prepareFile(db: DatabaseSync): void {
   if (format !== FORMAT) throw new UnusableFile(`its format is ${format}, and this version writes ${FORMAT}`)
 }
 
-function statementsOf(db: DatabaseSync): Database {
+function statementsOf(db: DatabaseSync) {
   return {
     db,
     transactions: new SqliteTransactions(db),

@@ -5,13 +5,12 @@
  */
 import type { IncomingHttpHeaders } from 'node:http'
 import type { Dispatcher } from 'undici'
-import { type Handler, layer } from './exchange.ts'
+import { type Handler, isConditional, layer } from './exchange.ts'
 import type { CachedAnswer, ResponseCache } from './response-cache.ts'
 
 export function revalidation(cache: ResponseCache): Dispatcher.DispatcherComposeInterceptor {
   return layer((below) => (request, handler) => {
-    // Only the cache makes requests conditional.
-    if (request.headers['if-none-match'] === undefined && request.headers['if-modified-since'] === undefined) return below(request, handler)
+    if (!isConditional(request)) return below(request, handler)
     const cached = cache.get({ origin: String(request.origin), method: request.method, path: request.path, headers: request.headers })
     return below(request, cached === undefined ? handler : confirming(cached, handler))
   })

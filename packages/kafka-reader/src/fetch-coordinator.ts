@@ -1,32 +1,18 @@
 /** Reads the partitions that the group assigned to this member: a `PartitionFetcher` for each, and a `BrokerFetcher` for each broker that leads any. */
-import type { KafkaSecurity } from '@poke-api-pipeline/kafka-common/kafka-security'
-import type { Clock } from '@poke-api-pipeline/service-kit/clock'
-import type { FailureTracker } from '@poke-api-pipeline/service-kit/failure-tracker'
-import { BrokerFetcher } from './broker-fetcher.ts'
+import { BrokerFetcher, type BrokerFetcherOptions } from './broker-fetcher.ts'
 import type { Cluster, Positions } from './brokers/cluster.ts'
-import type { FetchLimits } from './brokers/fetch-response.ts'
 import type { TopicWatch } from './brokers/topic-watch.ts'
 import { type FetchContext, PartitionFetcher } from './partition-fetcher.ts'
 import type { PartitionHandler } from './ports.ts'
 import type { BatchCursor } from './records/record-batch.ts'
 
-export interface FetchCoordinatorOptions {
+export interface FetchCoordinatorOptions extends Omit<BrokerFetcherOptions, 'node' | 'partitions' | 'topicId' | 'requestRefresh'> {
   readonly cluster: Pick<Cluster, 'ends' | 'address' | 'fetchVersion'>
   readonly topics: Pick<TopicWatch, 'current' | 'leaderOf' | 'requestRefresh'>
   readonly brokers: readonly string[]
-  readonly topic: string
-  readonly clientId: string
-  readonly clientOptions?: KafkaSecurity
-  readonly limits: FetchLimits
   readonly newCursor: () => BatchCursor
-  readonly failures: FailureTracker
-  /** Quotas that make this client wait, by broker. */
-  readonly quotas: FailureTracker
   /** Resolves when the group has lately confirmed that this instance is a member. */
   readonly confirmed: () => Promise<void>
-  readonly clock: Clock
-  /** How long a connection may be silent beyond the broker's own waiting, in ms. */
-  readonly longestSilence?: number
 }
 
 export class FetchCoordinator {
@@ -48,7 +34,9 @@ export class FetchCoordinator {
 
   /** The store's position of each partition that is being read. */
   get positions(): Positions {
-    return positionsOf(this.#partitions.values())
+    const positions = new Map<number, { readonly offset: number; readonly leaderEpoch: number }>()
+    for (const [partition, { position }] of this.#partitions) if (position !== null) positions.set(partition, position)
+    return positions
   }
 
   /** The store's position when a partition was opened; null where it is not being read here. */
@@ -142,11 +130,10 @@ export class FetchCoordinator {
   }
 
   #moveToLeaders(): void {
-    const led = new Map<number, PartitionFetcher[]>()
-    for (const fetcher of this.#partitions.values()) {
-      const { node } = this.#options.topics.leaderOf(fetcher.topicPartition.partition)
-      if (node >= 0) led.set(node, [...(led.get(node) ?? []), fetcher])
-    }
+    const { topics } = this.#options
+    const led = Map.groupBy(this.#partitions.values(), ({ topicPartition }) => topics.leaderOf(topicPartition.partition).node)
+    // Partitions without a leader.
+    led.delete(-1)
     for (const [node, broker] of [...this.#brokers]) {
       if (led.has(node)) continue
       this.#brokers.delete(node)
@@ -176,10 +163,4 @@ export class FetchCoordinator {
   #wake(): void {
     for (const broker of this.#brokers.values()) broker.wake()
   }
-}
-
-function positionsOf(fetchers: Iterable<PartitionFetcher>): Positions {
-  const positions = new Map<number, { readonly offset: number; readonly leaderEpoch: number }>()
-  for (const { topicPartition, position } of fetchers) if (position !== null) positions.set(topicPartition.partition, position)
-  return positions
 }

@@ -1,11 +1,10 @@
 /** One member of a consumer group: waits for the topic, joins the group, and reads the partitions that the group assigns to it. */
 
-import type { KafkaSecurity } from '@poke-api-pipeline/kafka-common/kafka-security'
 import type { Clock } from '@poke-api-pipeline/service-kit/clock'
 import { withDeadline } from '@poke-api-pipeline/service-kit/deadline'
 import { FailureTracker } from '@poke-api-pipeline/service-kit/failure-tracker'
 import { fanOut } from '@poke-api-pipeline/service-kit/fan-out'
-import { Cluster } from './brokers/cluster.ts'
+import { Cluster, type ClusterOptions } from './brokers/cluster.ts'
 import { DEFAULT_MAX_BATCH_BYTES, type FetchLimits } from './brokers/fetch-response.ts'
 import { LogWatch, type LogWatchObserver } from './brokers/log-watch.ts'
 import { checkRights } from './brokers/rights.ts'
@@ -35,17 +34,13 @@ export interface ReaderObserver extends MembershipObserver, OffsetMirrorObserver
   notThrottled(): void
 }
 
-export interface GroupReaderOptions {
-  readonly brokers: readonly string[]
-  readonly topic: string
+export interface GroupReaderOptions extends Omit<ClusterOptions, 'requestTimeout'> {
   readonly groupId: string
   /** Topics that the user of the reader writes to. Where reading is not allowed, the rights that are missing on these are named as well. */
   readonly writableTopics?: readonly string[]
   /** The store that keeps the positions: all instances of a group must use the same one (rule S5). */
   readonly store: StoreIdentity
-  readonly clientId: string
-  readonly clientOptions?: KafkaSecurity
-  /** Without a heartbeat for this long a member's partitions go to others, in ms. */
+  /** Without a heartbeat for this long a member's partitions go to others, in ms. Default: 10 s. */
   readonly sessionTimeout?: number
   readonly limits: FetchLimits
   /** How records identify events; without it no record has an identity. */
@@ -58,12 +53,13 @@ export interface GroupReaderOptions {
 
 /** How long committing the last positions to the group may take, in ms. */
 const LAST_MIRROR = 1000
+const SESSION_TIMEOUT = 10_000
 
 export class GroupReader implements RecordReader {
-  readonly #options: GroupReaderOptions & { readonly observer: ReaderObserver }
+  readonly #options: GroupReaderOptions & { readonly observer: ReaderObserver; readonly sessionTimeout: number }
 
   constructor(options: GroupReaderOptions) {
-    this.#options = { ...options, observer: fanOut<ReaderObserver>([options.observer ?? {}]) }
+    this.#options = { sessionTimeout: SESSION_TIMEOUT, ...options, observer: fanOut<ReaderObserver>([options.observer ?? {}]) }
   }
 
   async run(handler: PartitionHandler, signal: AbortSignal): Promise<void> {
@@ -91,16 +87,6 @@ export class GroupReader implements RecordReader {
     signal: AbortSignal,
   ): Promise<void> {
     const { observer } = this.#options
-    const known = {
-      topic: () => topics.current,
-      partitionsOf: (names: readonly string[]) => cluster.partitionsOf(names),
-      get addresses() {
-        return cluster.addresses
-      },
-      get answering() {
-        return cluster.answering
-      },
-    }
     const storeOfGroup = new StoreOfGroup({
       ...this.#options,
       cluster,
@@ -111,10 +97,10 @@ export class GroupReader implements RecordReader {
     const membership = new Membership({
       ...this.#options,
       storeId: this.#options.store.id,
-      cluster: known,
+      cluster,
+      topics,
       confirmStore: (signal) => storeOfGroup.check(signal),
       describeUsers: async () => usersOf(await cluster.describeGroup(this.#options.groupId)),
-      requestRefresh: () => topics.requestRefresh(),
     })
     const identity = new IdentityHeaders(this.#options.identity ?? null)
     const decompressor = new Decompressor(this.#options.limits.maxBatchBytes ?? DEFAULT_MAX_BATCH_BYTES)

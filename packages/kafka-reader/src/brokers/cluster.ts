@@ -15,20 +15,15 @@ import {
   parseBroker,
 } from '@platformatic/kafka'
 import { errorsIn, rootMessage, unreachableListener } from '@poke-api-pipeline/kafka-common/kafka-connecting'
-import type { KafkaSecurity } from '@poke-api-pipeline/kafka-common/kafka-security'
 import { NOTHING_ALLOWED } from '@poke-api-pipeline/kafka-common/rights'
 import { KafkaError } from '../errors.ts'
 import type { GroupOffset } from '../group/store-claim.ts'
-import { type BrokerAddress, BrokerConnection } from './broker-connection.ts'
+import { type BrokerAddress, BrokerConnection, type BrokerConnectionOptions } from './broker-connection.ts'
 import { NEWEST_FETCH, OLDEST_FETCH } from './fetch-response.ts'
 import { CODE, refusedBy } from './kafka-failure.ts'
 
-export interface ClusterOptions {
+export interface ClusterOptions extends Omit<BrokerConnectionOptions, 'timeout'> {
   readonly brokers: readonly string[]
-  readonly topic: string
-  readonly clientId: string
-  /** How to connect: TLS, SASL. */
-  readonly clientOptions?: KafkaSecurity
   /** The longest time for connecting and for each answer, in ms. */
   readonly requestTimeout?: number
 }

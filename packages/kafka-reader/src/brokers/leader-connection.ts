@@ -1,8 +1,7 @@
 /** Fetches from one broker over a connection that is opened at the first request. A broker that stays silent for too long is given up. */
-import type { KafkaSecurity } from '@poke-api-pipeline/kafka-common/kafka-security'
 import { DeadlinePassed, withSilenceLimit } from '@poke-api-pipeline/service-kit/deadline'
 import type { Cluster } from './cluster.ts'
-import { FetchConnection } from './fetch-connection.ts'
+import { FetchConnection, type FetchConnectionOptions } from './fetch-connection.ts'
 import {
   DEFAULT_MAX_BATCH_BYTES,
   type FetchLimits,
@@ -12,11 +11,9 @@ import {
   readFetchResponse,
 } from './fetch-response.ts'
 
-export interface LeaderConnectionOptions {
+export interface LeaderConnectionOptions extends Pick<FetchConnectionOptions, 'clientId' | 'clientOptions'> {
   readonly node: number
   readonly cluster: Pick<Cluster, 'address' | 'fetchVersion'>
-  readonly clientId: string
-  readonly clientOptions?: KafkaSecurity
   readonly limits: FetchLimits
   /** How long the connection may be silent beyond the broker's own waiting, in ms. Default: 5 s. */
   readonly longestSilence?: number

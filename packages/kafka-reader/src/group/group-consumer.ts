@@ -20,30 +20,24 @@ import {
   kMetadata,
   type MetadataOptions,
 } from '@platformatic/kafka'
-import type { BrokerAddress } from '../brokers/broker-connection.ts'
-import type { Topic } from '../brokers/cluster.ts'
+import type { Cluster, Topic } from '../brokers/cluster.ts'
 import { readableAssignment, readableSubscription } from './consumer-protocol.ts'
 
-export interface KnownCluster {
-  /** As it was looked at last. */
-  topic(): Topic
-  readonly addresses: ReadonlyMap<number, BrokerAddress>
-  /** The broker that answered last. */
-  readonly answering: BrokerAddress
-  /** How many partitions other topics have; those that do not exist, or may not be looked at, are missing. @throws KafkaError */
-  partitionsOf(topics: readonly string[]): Promise<ReadonlyMap<string, number>>
-}
+export type KnownCluster = Pick<Cluster, 'addresses' | 'answering' | 'partitionsOf'>
 
 type Options = ConsumerOptions<Buffer, Buffer, Buffer, Buffer> & { readonly topic: string }
 
 export class GroupConsumer extends Consumer {
   readonly #topic: string
-  readonly #known: KnownCluster
+  readonly #cluster: KnownCluster
+  readonly #lookedAt: () => Topic
 
-  constructor(options: Options, known: KnownCluster) {
+  /** @param lookedAt the topic as it was looked at last */
+  constructor(options: Options, cluster: KnownCluster, lookedAt: () => Topic) {
     super(options)
     this.#topic = options.topic
-    this.#known = known
+    this.#cluster = cluster
+    this.#lookedAt = lookedAt
   }
 
   override [kMetadata]({ topics = [] }: MetadataOptions, callback: CallbackWithPromise<ClusterMetadata>): void {
@@ -53,14 +47,14 @@ export class GroupConsumer extends Consumer {
       callback(null, this.#metadata(new Map()))
       return
     }
-    this.#known.partitionsOf(others).then(
+    this.#cluster.partitionsOf(others).then(
       (counts) => callback(null, this.#metadata(new Map(others.map((topic) => [topic, counts.get(topic) ?? 0])))),
       (error) => callback(error),
     )
   }
 
   #metadata(others: ReadonlyMap<string, number>): ClusterMetadata {
-    const { topicId, partitions } = this.#known.topic()
+    const { topicId, partitions } = this.#lookedAt()
     const leaders = partitions.map(({ node, leaderEpoch }) => ({ leader: node, leaderEpoch, replicas: [], isr: [], offlineReplicas: [] }))
     const topics: ClusterMetadata['topics'] = new Map()
     topics.set(this.#topic, { id: topicId, partitions: leaders, partitionsCount: leaders.length, lastUpdate: 0 })
@@ -69,7 +63,7 @@ export class GroupConsumer extends Consumer {
       id: '',
       controllerId: -1,
       lastUpdate: 0,
-      brokers: new Map([...this.#known.addresses].map(([node, address]) => [node, { ...address, rack: null }])),
+      brokers: new Map([...this.#cluster.addresses].map(([node, address]) => [node, { ...address, rack: null }])),
       topics,
     }
   }
@@ -89,7 +83,7 @@ export class GroupConsumer extends Consumer {
   }
 
   override [kGetBootstrapConnection](callback: Callback<Connection>): void {
-    this[kGetConnection](this.#known.answering, callback)
+    this[kGetConnection](this.#cluster.answering, callback)
   }
 }
 

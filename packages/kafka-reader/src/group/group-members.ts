@@ -33,7 +33,7 @@ export interface GroupMembersOptions {
   readonly topic: string
   readonly clientId: string
   readonly store: Pick<StoreIdentity, 'id'>
-  readonly sessionTimeout?: number
+  readonly sessionTimeout: number
   /** The number of partitions that the topic has. */
   readonly partitions: () => number
   /** This instance as a member; null while it is not in the group. */
@@ -45,17 +45,10 @@ export interface GroupMembersOptions {
 
 /** In ms. */
 const POLL_INTERVAL = 3000
-const SESSION_TIMEOUT = 10_000
 const PART = 'the members of the group'
 /** The most sentences in a report: a group may have thousands of members. */
 const MOST_REASONS = 10
 const LONGEST_NAME = 100
-
-/** Another program in the group. */
-interface Foreign {
-  readonly member: GroupMember
-  readonly partitions: number[]
-}
 
 export class GroupMembers {
   readonly #options: GroupMembersOptions
@@ -100,9 +93,9 @@ export class GroupMembers {
     for (const member of group.members) for (const partition of this.#partitionsOf(group, member)) readers.set(partition, member)
     const now = this.#options.clock.now()
     const unreadSince = new Map<number, number>()
-    const foreign = new Map<GroupMember, Foreign>()
+    const foreign = new Map<GroupMember, number[]>()
     if (group.kind !== 'consumer') {
-      for (const member of group.members) if (this.#storeOf(member) === null) foreign.set(member, { member, partitions: [] })
+      for (const member of group.members) if (this.#storeOf(member) === null) foreign.set(member, [])
     }
     this.#ours = new Set(group.members.filter((member) => this.#isOurs(member)).map(({ memberId }) => memberId))
     const unread: number[] = []
@@ -115,12 +108,10 @@ export class GroupMembers {
       unreadSince.set(partition, since)
       const known = reader === undefined ? undefined : foreign.get(reader)
       // A program that is known to be foreign is reported at once. Another reader may be an instance that has not committed yet.
-      if (known === undefined && now - since <= this.#session) continue
+      if (known === undefined && now - since <= this.#options.sessionTimeout) continue
       unread.push(partition)
       if (reader === undefined) continue
-      const other = known ?? { member: reader, partitions: [] }
-      foreign.set(reader, other)
-      other.partitions.push(partition)
+      foreign.set(reader, [...(known ?? []), partition])
     }
     this.#unreadSince = unreadSince
     const idle = unread.filter((partition) => !readers.has(partition))
@@ -128,7 +119,7 @@ export class GroupMembers {
     this.#seen = {
       foreignMembers: foreign.size,
       unread,
-      reasons: this.#reasons([...foreign.values()], idle, ofOtherStores),
+      reasons: this.#reasons(foreign, idle, ofOtherStores),
       otherStore: idle.length > 0 && ofOtherStores.length > 0,
     }
     observer.groupSeen(this.#seen)
@@ -138,22 +129,18 @@ export class GroupMembers {
   #rebalancing(members: readonly GroupMember[]): void {
     const { clock, groupId, clientId, observer } = this.#options
     this.#rebalancingSince ??= clock.now()
-    if (clock.now() - this.#rebalancingSince <= this.#session) return
+    if (clock.now() - this.#rebalancingSince <= this.#options.sessionTimeout) return
     const unknown = members.filter(({ memberId }) => memberId !== this.#options.member()?.memberId && !this.#ours.has(memberId))
     // Instances that joined after the last rebalance are recognised by their client id alone.
     const others = unknown.filter((member) => member.clientId !== clientId)
     const waitedFor = others.length > 0 ? others : unknown
     const whom = waitedFor.length === 0 ? 'a member' : clientsOf(waitedFor)
-    const reason = `group ${groupId} has been rebalancing for longer than ${this.#session} ms, most likely because it waits for ${whom}: stop or restart the member that hangs; nothing is read until the rebalance is complete`
+    const reason = `group ${groupId} has been rebalancing for longer than ${this.#options.sessionTimeout} ms, most likely because it waits for ${whom}: stop or restart the member that hangs; nothing is read until the rebalance is complete`
     observer.groupSeen({ ...this.#seen, reasons: [reason, ...this.#seen.reasons] })
   }
 
   #ofOtherStores({ members }: DescribedGroup): readonly GroupMember[] {
     return members.filter((member) => ![null, this.#options.store.id].includes(this.#storeOf(member)))
-  }
-
-  get #session(): number {
-    return this.#options.sessionTimeout ?? SESSION_TIMEOUT
   }
 
   #isOurs(member: GroupMember): boolean {
@@ -173,11 +160,11 @@ export class GroupMembers {
   }
 
   /** @param idle partitions that no member reads */
-  #reasons(foreign: readonly Foreign[], idle: readonly number[], ofOtherStores: readonly GroupMember[]): string[] {
+  #reasons(foreign: ReadonlyMap<GroupMember, readonly number[]>, idle: readonly number[], ofOtherStores: readonly GroupMember[]): string[] {
     const { topic, groupId } = this.#options
-    const reasons = foreign
-      .toSorted((a, b) => b.partitions.length - a.partitions.length)
-      .map(({ member, partitions }) => {
+    const reasons = [...foreign]
+      .toSorted(([, a], [, b]) => b.length - a.length)
+      .map(([member, partitions]) => {
         const advice = 'stop it, or give it a consumer group of its own'
         const who = this.#storeOf(member) === null ? 'another program' : 'a member that uses another store'
         if (partitions.length > 0)
@@ -190,7 +177,7 @@ export class GroupMembers {
         : `; it has members that use another store (${clientsOf(ofOtherStores)}), and partitions are assigned only to members of one store: give all instances the same store, or this one a group of its own`
     if (idle.length > 0)
       reasons.unshift(
-        `${named(idle)} of ${topic} ${idle.length === 1 ? 'has' : 'have'} had no reader for longer than ${this.#session} ms: group ${groupId} has assigned ${idle.length === 1 ? 'it' : 'them'} to no member${why}`,
+        `${named(idle)} of ${topic} ${idle.length === 1 ? 'has' : 'have'} had no reader for longer than ${this.#options.sessionTimeout} ms: group ${groupId} has assigned ${idle.length === 1 ? 'it' : 'them'} to no member${why}`,
       )
     return reasons.length <= MOST_REASONS ? reasons : [...reasons.slice(0, MOST_REASONS), `and ${reasons.length - MOST_REASONS} more`]
   }

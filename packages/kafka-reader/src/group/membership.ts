@@ -1,23 +1,19 @@
 import { closeByForce } from '@poke-api-pipeline/kafka-common/close-by-force'
-import type { KafkaSecurity } from '@poke-api-pipeline/kafka-common/kafka-security'
 import { BackOff } from '@poke-api-pipeline/service-kit/back-off'
 import type { Clock } from '@poke-api-pipeline/service-kit/clock'
 import { withDeadline } from '@poke-api-pipeline/service-kit/deadline'
 import { StateMachine } from '@poke-api-pipeline/service-kit/state-machine'
-import type { Member } from '../brokers/cluster.ts'
+import type { ClusterOptions, Member, Topic } from '../brokers/cluster.ts'
 import { kafkaError } from '../brokers/kafka-failure.ts'
+import type { TopicWatch } from '../brokers/topic-watch.ts'
 import { KafkaError } from '../errors.ts'
 import { GroupConsumer, type KnownCluster } from './group-consumer.ts'
 import { assignWithinOneStore, PROTOCOL } from './one-store.ts'
 
-export interface MembershipOptions {
-  readonly brokers: readonly string[]
-  readonly topic: string
+export interface MembershipOptions extends Omit<ClusterOptions, 'requestTimeout'> {
   readonly groupId: string
-  readonly clientId: string
-  readonly clientOptions?: KafkaSecurity
   /** Without a heartbeat for this long a member's partitions go to others, in ms. */
-  readonly sessionTimeout?: number
+  readonly sessionTimeout: number
   /** Of the store that this instance writes to (rule S5). */
   readonly storeId: string
   /** Whether the group is known to use this store; false where the group names no store yet. Rejects where it names another one. */
@@ -25,8 +21,8 @@ export interface MembershipOptions {
   readonly cluster: KnownCluster
   /** Which programs keep this instance out of the group by another protocol, in words; null where that is not known. */
   readonly describeUsers: () => Promise<string | null>
-  /** Asks for new metadata: a broker may have moved, or does not answer. */
-  readonly requestRefresh: () => void
+  /** Is asked for new metadata when a broker may have moved, or does not answer. */
+  readonly topics: { readonly current: Topic } & Pick<TopicWatch, 'requestRefresh'>
   readonly observer: MembershipObserver
   readonly clock: Clock
 }
@@ -38,7 +34,6 @@ export interface MembershipObserver {
   membershipLost(error: Error): void
 }
 
-const SESSION_TIMEOUT = 10_000
 const HEARTBEAT_INTERVAL = 3000
 /** A join waits for the others for as long as a rebalance may take, and then for the answer. */
 const BEYOND_REBALANCE = 2000
@@ -95,7 +90,6 @@ interface Session {
  */
 export class Membership {
   readonly #options: MembershipOptions
-  readonly #sessionTimeout: number
   readonly #heartbeatInterval: number
   readonly #retry: BackOff
   readonly #states = new StateMachine<MembershipState>('membership of the group', MEMBERSHIP_TRANSITIONS, 'outside')
@@ -104,8 +98,7 @@ export class Membership {
 
   constructor(options: MembershipOptions) {
     this.#options = options
-    this.#sessionTimeout = options.sessionTimeout ?? SESSION_TIMEOUT
-    this.#heartbeatInterval = Math.min(HEARTBEAT_INTERVAL, this.#sessionTimeout / 3)
+    this.#heartbeatInterval = Math.min(HEARTBEAT_INTERVAL, options.sessionTimeout / 3)
     this.#retry = new BackOff({ first: 200, longest: 5000, clock: options.clock })
   }
 
@@ -126,7 +119,7 @@ export class Membership {
    * @throws KafkaError where trying again cannot help
    */
   async run(assign: (partitions: ReadonlySet<number>) => void, signal: AbortSignal): Promise<void> {
-    const { observer, requestRefresh, clock } = this.#options
+    const { observer, topics, clock } = this.#options
     while (!signal.aborted) {
       this.#states.enter('joining')
       try {
@@ -137,7 +130,7 @@ export class Membership {
         if (signal.aborted) return
         assign(new Set())
         observer.membershipLost(failure)
-        requestRefresh()
+        topics.requestRefresh()
         await clock.wait(this.#retry.next(), signal)
       }
     }
@@ -174,7 +167,7 @@ export class Membership {
   }
 
   async #joinAndWatch(assign: (partitions: ReadonlySet<number>) => void, signal: AbortSignal): Promise<void> {
-    const { groupId, topic, clock, confirmStore } = this.#options
+    const { groupId, topic, clock, confirmStore, sessionTimeout } = this.#options
     const session = this.#newSession(assign, signal)
     const { consumer, failed } = session
     this.#session = session
@@ -183,7 +176,7 @@ export class Membership {
       // Before joining, so that an instance with another store does not make the group rebalance.
       session.storeConfirmed = await confirmStore(signal)
       session.lastHeard = clock.now()
-      const longest = CONNECT_TIMEOUT + this.#sessionTimeout + BEYOND_REBALANCE
+      const longest = CONNECT_TIMEOUT + sessionTimeout + BEYOND_REBALANCE
       await Promise.race([withDeadline(consumer.joinGroup({}), longest, `joining group ${groupId}`, signal), failed.promise])
       await Promise.race([this.#watch(session, signal), failed.promise])
     } finally {
@@ -198,10 +191,10 @@ export class Membership {
 
   /** Polls the time of the last heartbeat: after some failures of a broker the library stops its heartbeats without an event. */
   async #watch(session: Session, signal: AbortSignal): Promise<void> {
-    const { clock, groupId } = this.#options
+    const { clock, groupId, sessionTimeout } = this.#options
     while (!signal.aborted) {
       await clock.wait(POLL_INTERVAL, signal)
-      const limit = this.#sessionTimeout + (this.#states.is('rebalancing') ? BEYOND_REBALANCE : 0)
+      const limit = sessionTimeout + (this.#states.is('rebalancing') ? BEYOND_REBALANCE : 0)
       if (clock.now() - session.lastHeard <= limit) continue
       throw new KafkaError('membership', `the coordinator of group ${groupId} was not heard of for ${limit} ms; the group is joined anew`)
     }
@@ -214,24 +207,15 @@ export class Membership {
   }
 
   #newSession(assign: (partitions: ReadonlySet<number>) => void, signal: AbortSignal): Session {
-    const { topic, observer, clock, cluster, confirmStore } = this.#options
+    const { topic, observer, clock, topics, confirmStore } = this.#options
     const failed = Promise.withResolvers<never>()
     failed.promise.catch(() => {})
-    const known: KnownCluster = {
-      partitionsOf: (topics) => cluster.partitionsOf(topics),
-      get addresses() {
-        return cluster.addresses
-      },
-      get answering() {
-        return cluster.answering
-      },
-      topic: () => {
-        const topic = cluster.topic()
-        session.knownPartitions = Math.min(session.knownPartitions, topic.partitions.length)
-        return topic
-      },
+    const lookedAt = () => {
+      const { current } = topics
+      session.knownPartitions = Math.min(session.knownPartitions, current.partitions.length)
+      return current
     }
-    const consumer = this.#newConsumer(known, () => session.storeConfirmed, failed.reject)
+    const consumer = this.#newConsumer(lookedAt, () => session.storeConfirmed, failed.reject)
     const session: Session = {
       consumer,
       lastHeard: clock.now(),
@@ -281,17 +265,17 @@ export class Membership {
     return session
   }
 
-  #newConsumer(known: KnownCluster, storeConfirmed: () => boolean, onRefused: (error: KafkaError) => void): GroupConsumer {
-    const { brokers, topic, clientOptions, clientId, groupId, storeId } = this.#options
-    const requestTimeout = this.#sessionTimeout + BEYOND_REBALANCE
+  #newConsumer(lookedAt: () => Topic, storeConfirmed: () => boolean, onRefused: (error: KafkaError) => void): GroupConsumer {
+    const { brokers, topic, clientOptions, clientId, groupId, storeId, cluster, sessionTimeout } = this.#options
+    const requestTimeout = sessionTimeout + BEYOND_REBALANCE
     const options = {
       ...clientOptions,
       topic,
       clientId,
       groupId,
       bootstrapBrokers: [...brokers],
-      sessionTimeout: this.#sessionTimeout,
-      rebalanceTimeout: this.#sessionTimeout,
+      sessionTimeout,
+      rebalanceTimeout: sessionTimeout,
       heartbeatInterval: this.#heartbeatInterval,
       autocommit: false,
       protocols: [{ ...PROTOCOL, metadata: storeId }],
@@ -303,7 +287,7 @@ export class Membership {
       connectTimeout: CONNECT_TIMEOUT,
       requestTimeout,
     }
-    const consumer = new GroupConsumer(options, known)
+    const consumer = new GroupConsumer(options, cluster, lookedAt)
     // Each request reports the errors of its connection. But an `error` event without a listener would end the process.
     consumer.connections.on('connecting', ({ connection }) => void connection.on('error', () => {}))
     return consumer

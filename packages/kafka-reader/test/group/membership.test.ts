@@ -146,19 +146,22 @@ function member(
     storeId: STORE,
     confirmStore: async () => true,
     describeUsers: async () => null,
-    cluster: {
-      topic: () => ({
+    sessionTimeout: 10_000,
+    topics: {
+      current: {
         topicId: '0a1b2c3d-4e5f-4a6b-8c7d-0e1f2a3b4c5d',
         partitions: [
           { node: 1, leaderEpoch: 1 },
           { node: 1, leaderEpoch: 1 },
         ],
-      }),
+      },
+      requestRefresh: () => {},
+    },
+    cluster: {
       addresses: new Map([[1, address]]),
       answering: address,
       partitionsOf: async () => new Map(),
     },
-    requestRefresh: () => {},
     observer: {
       rebalanced: () => {},
       membershipLost: (error) => {

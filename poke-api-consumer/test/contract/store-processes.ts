@@ -14,13 +14,14 @@ const PROGRAM = fileURLToPath(new URL('counting-process.ts', import.meta.url))
 class CountingProcess {
   readonly printed = new Map<string, number>()
   readonly #process: ChildProcess
-  readonly #exited: Promise<unknown>
+  /** Resolves when it has ended and all that it printed was read. */
+  readonly #ended: Promise<unknown>
   #onLine = () => {}
   #errors = ''
 
   constructor(t: TestContext, url: string, partitions: number) {
     this.#process = spawn(process.execPath, [PROGRAM, url, String(partitions)], { stdio: ['ignore', 'pipe', 'pipe'] })
-    this.#exited = once(this.#process, 'exit')
+    this.#ended = once(this.#process, 'close')
     this.#process.stderr?.on('data', (chunk) => {
       this.#errors += chunk
     })
@@ -33,7 +34,7 @@ class CountingProcess {
 
   /** Waits until it has printed a line that often. */
   async prints(line: string, times: number): Promise<void> {
-    const ended = this.#exited.then(() => assert.fail(`the process ended by itself: ${this.#errors}`))
+    const ended = this.#ended.then(() => assert.fail(`the process ended by itself: ${this.#errors}`))
     const reached = new Promise<void>((resolve) => {
       this.#onLine = () => {
         if ((this.printed.get(line) ?? 0) >= times) resolve()
@@ -45,7 +46,7 @@ class CountingProcess {
 
   async kill(): Promise<void> {
     this.#process.kill('SIGKILL')
-    await this.#exited
+    await this.#ended
   }
 }
 

@@ -10,14 +10,20 @@ export function isPortFree(port: number): Promise<boolean> {
   })
 }
 
+/** The ports that were chosen in this process. A port counts as free until a process listens on it, so it could be chosen twice. */
+const chosen = new Set<number>()
+
 /**
- * A free port below the ranges from which systems take the ports of outgoing connections. So a killed broker finds its port free when it is
- * started again: within those ranges, a client that tries to reconnect may get that very port as its own, and connects to itself.
+ * A free port, at each call another one. It is below the ranges from which systems take the ports of outgoing connections. So a killed broker finds
+ * its port free when it is started again: within those ranges, a client that tries to reconnect may get that very port as its own, and connects to
+ * itself.
  * @param random a number from 0 up to, not including, 1
  */
 export async function freePort(random: () => number = Math.random): Promise<number> {
   for (let attempt = 0; attempt < 100; attempt++) {
     const port = 20_000 + Math.floor(random() * 12_000)
+    if (chosen.has(port)) continue
+    chosen.add(port)
     if (await isPortFree(port)) return port
   }
   throw new Error(

@@ -2,13 +2,14 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { freePort } from './free-port.ts'
-import { type BrokerProcess, launchBroker } from './kafka/broker-process.ts'
+import { type BrokerProcess, launchBroker, PortTaken } from './kafka/broker-process.ts'
 import { brokerProperties } from './kafka/broker-properties.ts'
 import { buildClassArchive } from './kafka/class-archive.ts'
 import { getKafka, type KafkaDistribution } from './kafka/distribution.ts'
 
-export { PortTaken } from './kafka/broker-process.ts'
 export { KAFKA_VERSION } from './kafka/distribution.ts'
+
+export { PortTaken }
 
 const toStandardError = (line: string) => void process.stderr.write(`${line}\n`)
 
@@ -69,9 +70,33 @@ export interface Kafka {
  * @throws where Kafka cannot be downloaded, or ends before it answers; the error quotes its log
  */
 export async function startKafka(options: KafkaOptions): Promise<Kafka> {
-  const broker = await singleBroker(await ensureKafka(options.say), options)
-  await broker.restart()
-  return broker
+  const distribution = await ensureKafka(options.say)
+  const start = async () => {
+    const broker = await singleBroker(distribution, options)
+    await broker.restart()
+    return broker
+  }
+  const isGiven = options.port !== undefined || options.controllerPort !== undefined
+  return isGiven ? await start() : await untilPortsAreFree(start)
+}
+
+/**
+ * Starts a broker that listens on so many free ports, and again on others if another program has taken one of them meanwhile.
+ * @throws what `start` throws, except PortTaken
+ */
+export async function onFreePorts<T>(count: number, start: (...ports: number[]) => Promise<T>): Promise<T> {
+  return await untilPortsAreFree(async () => start(...(await freePorts(count))))
+}
+
+/** @param start chooses free ports. A port counts as free until a process listens on it, which takes a broker seconds. */
+async function untilPortsAreFree<T>(start: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await start()
+    } catch (error) {
+      if (!(error instanceof PortTaken)) throw error
+    }
+  }
 }
 
 /** The same broker, downloaded and not started yet: `restart` starts it. */
@@ -81,7 +106,7 @@ export async function embeddedKafka(options: KafkaOptions): Promise<Kafka> {
 
 async function singleBroker(distribution: KafkaDistribution, options: KafkaOptions): Promise<Kafka> {
   const port = options.port ?? (await freePort())
-  const controllerPort = options.controllerPort ?? (await portBeside(port))
+  const controllerPort = options.controllerPort ?? (await freePort())
   return new Broker(distribution, options, 1, port, new Map([[1, controllerPort]]))
 }
 
@@ -102,7 +127,7 @@ export async function startCluster(count: number, options: Pick<KafkaOptions, 'd
   const distribution = await ensureKafka(options.say)
   if (distribution.kind === 'image')
     throw new Error('A cluster of several brokers needs a JDK and Maven: containers here cannot reach each other.')
-  const ports = await distinctPorts(2 * count)
+  const ports = await freePorts(2 * count)
   const controllers = new Map(ports.slice(count).map((port, index) => [index + 1, port]))
   const nodes = ports
     .slice(0, count)
@@ -119,18 +144,10 @@ export async function startCluster(count: number, options: Pick<KafkaOptions, 'd
   return { brokers: nodes.map((node) => node.brokers).join(','), nodes, stop }
 }
 
-/** A port counts as free until a process listens on it, so the same one may be found twice. */
-async function portBeside(port: number): Promise<number> {
-  for (;;) {
-    const other = await freePort()
-    if (other !== port) return other
-  }
-}
-
-async function distinctPorts(count: number): Promise<number[]> {
-  const ports = new Set<number>()
-  while (ports.size < count) ports.add(await freePort())
-  return [...ports]
+async function freePorts(count: number): Promise<number[]> {
+  const ports: number[] = []
+  while (ports.length < count) ports.push(await freePort())
+  return ports
 }
 
 class Broker implements Kafka {

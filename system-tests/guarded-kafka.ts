@@ -4,8 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before } from 'node:test'
 import { Admin } from '@platformatic/kafka'
-import { type Kafka, startKafka } from '@poke-api-pipeline/dev'
-import { freePort } from '@poke-api-pipeline/dev/free-port'
+import { type Kafka, onFreePorts, startKafka } from '@poke-api-pipeline/dev'
 import { Topics } from './topics.ts'
 
 /** By their names: https://kafka.apache.org/43/security/authorization-and-acls/ */
@@ -79,22 +78,23 @@ export class GuardedKafka {
   }
 
   async #start(): Promise<void> {
-    const [port, controllerPort, loginPort] = [await freePort(), await freePort(), await freePort()]
-    this.#login = `localhost:${loginPort}`
-    const users = Object.entries(this.#users).map(([name, password]) => `user_${name}="${password}"`)
-    this.#kafka = await startKafka({
-      dir: join(this.dir, 'kafka'),
-      port,
-      controllerPort,
-      config: {
-        listeners: `PLAINTEXT://127.0.0.1:${port},LOGIN://127.0.0.1:${loginPort},CONTROLLER://127.0.0.1:${controllerPort}`,
-        'advertised.listeners': `PLAINTEXT://localhost:${port},LOGIN://${this.#login}`,
-        'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,LOGIN:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT',
-        'listener.name.login.sasl.enabled.mechanisms': 'PLAIN',
-        'listener.name.login.plain.sasl.jaas.config': `org.apache.kafka.common.security.plain.PlainLoginModule required ${users.join(' ')};`,
-        'authorizer.class.name': 'org.apache.kafka.metadata.authorizer.StandardAuthorizer',
-        'super.users': 'User:ANONYMOUS',
-      },
+    this.#kafka = await onFreePorts(3, (port, controllerPort, loginPort) => {
+      this.#login = `localhost:${loginPort}`
+      const users = Object.entries(this.#users).map(([name, password]) => `user_${name}="${password}"`)
+      return startKafka({
+        dir: join(this.dir, 'kafka'),
+        port,
+        controllerPort,
+        config: {
+          listeners: `PLAINTEXT://127.0.0.1:${port},LOGIN://127.0.0.1:${loginPort},CONTROLLER://127.0.0.1:${controllerPort}`,
+          'advertised.listeners': `PLAINTEXT://localhost:${port},LOGIN://${this.#login}`,
+          'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,LOGIN:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT',
+          'listener.name.login.sasl.enabled.mechanisms': 'PLAIN',
+          'listener.name.login.plain.sasl.jaas.config': `org.apache.kafka.common.security.plain.PlainLoginModule required ${users.join(' ')};`,
+          'authorizer.class.name': 'org.apache.kafka.metadata.authorizer.StandardAuthorizer',
+          'super.users': 'User:ANONYMOUS',
+        },
+      })
     })
     this.#topics = new Topics(this.#kafka.brokers)
     this.#admin = new Admin({ clientId: 'guard', bootstrapBrokers: [this.#kafka.brokers] })
@@ -103,7 +103,7 @@ export class GuardedKafka {
   async #stop(): Promise<void> {
     await this.#topics.close()
     await this.#admin.close()
-    await this.#kafka.stop()
+    await this.#kafka.kill()
     rmSync(this.dir, { recursive: true, force: true })
   }
 }

@@ -1,6 +1,5 @@
 /** A broker behind a network that can fail: services connect through a proxy, and the test has a listener of its own. */
-import { type Kafka, startKafka } from '@poke-api-pipeline/dev'
-import { freePort } from '@poke-api-pipeline/dev/free-port'
+import { type Kafka, type KafkaOptions, onFreePorts, startKafka } from '@poke-api-pipeline/dev'
 import { TcpProxy } from './tcp-proxy.ts'
 
 export interface ProxiedKafka {
@@ -13,13 +12,20 @@ export interface ProxiedKafka {
   stop(): Promise<void>
 }
 
-/** @param dir the broker's data */
-export async function startProxiedKafka(dir: string): Promise<ProxiedKafka> {
-  const [port, directPort, controllerPort] = [await freePort(), await freePort(), await freePort()]
+/** @param dir the broker's data @param settings of the broker */
+export function startProxiedKafka(dir: string, settings: KafkaOptions['config'] = {}): Promise<ProxiedKafka> {
+  return onFreePorts(3, (...ports) => startOn(dir, settings, ports as [number, number, number]))
+}
+
+async function startOn(
+  dir: string,
+  settings: KafkaOptions['config'],
+  [port, directPort, controllerPort]: [number, number, number],
+): Promise<ProxiedKafka> {
   const proxy = await TcpProxy.start({ host: '127.0.0.1', port })
   const brokers = new URL(proxy.urlOf('http://kafka')).host
   const direct = `127.0.0.1:${directPort}`
-  const kafka = await startKafka({
+  const started = startKafka({
     dir,
     port,
     controllerPort,
@@ -28,7 +34,12 @@ export async function startProxiedKafka(dir: string): Promise<ProxiedKafka> {
       'advertised.listeners': `PROXIED://${brokers},PLAINTEXT://${direct}`,
       'listener.security.protocol.map': 'PROXIED:PLAINTEXT,PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT',
       'inter.broker.listener.name': 'PLAINTEXT',
+      ...settings,
     },
+  })
+  const kafka = await started.catch(async (error: unknown) => {
+    await proxy.stop()
+    throw error
   })
   const stop = async () => {
     await kafka.kill()

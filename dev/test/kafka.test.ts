@@ -10,7 +10,7 @@ import { after, describe, test } from 'node:test'
 import { Admin, Consumer, type Producer as KafkaProducer, ListOffsetTimestamps, ProduceAcks, Producer } from '@platformatic/kafka'
 import { freePort } from '../free-port.ts'
 import { answersApiVersions } from '../kafka/readiness.ts'
-import { PortTaken, startCluster, startKafka } from '../kafka.ts'
+import { onFreePorts, PortTaken, startCluster, startKafka } from '../kafka.ts'
 
 /** Folders of brokers, removed at the end, when all brokers have stopped. */
 const folders: string[] = []
@@ -79,6 +79,22 @@ describe('one broker', () => {
     assert.equal(first.running, true)
   })
 
+  test('is tried again on other ports if another program has taken one of them meanwhile, and for no other reason', async () => {
+    const tried: number[][] = []
+    const start = async (...ports: number[]) => {
+      tried.push(ports)
+      if (tried.length === 1) throw new PortTaken('Kafka ended before it answered')
+      return 'started'
+    }
+    assert.equal(await onFreePorts(3, start), 'started')
+    assert.equal(new Set(tried.flat()).size, 6)
+    const broken = new Error('Kafka ended before it answered')
+    await assert.rejects(
+      onFreePorts(1, () => Promise.reject(broken)),
+      broken,
+    )
+  })
+
   test('ends with the process that started it, even if that is killed', async () => {
     const dir = await folder()
     const module = new URL('../kafka.ts', import.meta.url).href
@@ -119,13 +135,13 @@ async function createTopic(brokers: string, topic: string, partitions: number, r
 
 /** Sends until a send is acknowledged: after a kill the partition needs a new leader first. */
 async function send(brokers: string, topic: string, value: string): Promise<void> {
-  for (let deadline = Date.now() + 60_000; ; ) {
+  for (const deadline = performance.now() + 60_000; ; ) {
     const producer: KafkaProducer = new Producer({ clientId: 'test', bootstrapBrokers: brokers.split(','), retries: 0, timeout: 5000 })
     try {
       await producer.send({ messages: [{ topic, value: Buffer.from(value), partition: 0 }], acks: ProduceAcks.ALL })
       return
     } catch (error) {
-      if (Date.now() > deadline) throw error
+      if (performance.now() > deadline) throw error
     } finally {
       await producer.close(true)
     }

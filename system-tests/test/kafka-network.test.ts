@@ -5,8 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, type TestContext, test } from 'node:test'
 import { Admin } from '@platformatic/kafka'
-import { type Kafka, startKafka } from '@poke-api-pipeline/dev'
-import { freePort } from '@poke-api-pipeline/dev/free-port'
+import { type Kafka, onFreePorts, startKafka } from '@poke-api-pipeline/dev'
 import { FakeHandler } from '@poke-api-pipeline/kafka-reader/testing/fake-handler'
 import { KafkaDeadLetterTopic } from '@poke-api-pipeline/poke-api-consumer/dead-letter-topic'
 import { PublishError } from '@poke-api-pipeline/poke-api-producer/errors'
@@ -26,18 +25,19 @@ let dead: string
 let count = 0
 
 before(async () => {
-  const [port, controllerPort, misledPort, deadPort] = [await freePort(), await freePort(), await freePort(), await freePort()]
-  misled = `localhost:${misledPort}`
-  dead = `localhost:${deadPort}`
-  kafka = await startKafka({
-    dir,
-    port,
-    controllerPort,
-    config: {
-      listeners: `PLAINTEXT://127.0.0.1:${port},MISLED://127.0.0.1:${misledPort},CONTROLLER://127.0.0.1:${controllerPort}`,
-      'advertised.listeners': `PLAINTEXT://localhost:${port},MISLED://${dead}`,
-      'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,MISLED:PLAINTEXT,CONTROLLER:PLAINTEXT',
-    },
+  kafka = await onFreePorts(4, (port, controllerPort, misledPort, deadPort) => {
+    misled = `localhost:${misledPort}`
+    dead = `localhost:${deadPort}`
+    return startKafka({
+      dir,
+      port,
+      controllerPort,
+      config: {
+        listeners: `PLAINTEXT://127.0.0.1:${port},MISLED://127.0.0.1:${misledPort},CONTROLLER://127.0.0.1:${controllerPort}`,
+        'advertised.listeners': `PLAINTEXT://localhost:${port},MISLED://${dead}`,
+        'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,MISLED:PLAINTEXT,CONTROLLER:PLAINTEXT',
+      },
+    })
   })
   topics = new Topics(kafka.brokers)
   admin = new Admin({ clientId: 'operator', bootstrapBrokers: [kafka.brokers] })
@@ -45,7 +45,7 @@ before(async () => {
 after(async () => {
   await topics.close()
   await admin.close()
-  await kafka.stop()
+  await kafka.kill()
   rmSync(dir, { recursive: true })
 })
 

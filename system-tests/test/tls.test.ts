@@ -6,8 +6,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, type TestContext, test } from 'node:test'
-import { type Kafka, startKafka } from '@poke-api-pipeline/dev'
-import { freePort } from '@poke-api-pipeline/dev/free-port'
+import { type Kafka, onFreePorts, startKafka } from '@poke-api-pipeline/dev'
 import { KAFKA_SETTINGS, kafkaSecurity } from '@poke-api-pipeline/kafka-common'
 import { FakeHandler } from '@poke-api-pipeline/kafka-reader/testing/fake-handler'
 import { PublishError } from '@poke-api-pipeline/poke-api-producer/errors'
@@ -38,8 +37,17 @@ let topics: Topics
 let count = 0
 
 before(async () => {
-  const [port, controllerPort] = [await freePort(), await freePort()]
-  for (const name of names) ports.set(name, await freePort())
+  kafka = await onFreePorts(2 + names.length, startListening)
+  topics = new Topics(kafka.brokers)
+})
+after(async () => {
+  await topics.close()
+  await kafka.kill()
+  rmSync(dir, { recursive: true })
+})
+
+function startListening(port: number, controllerPort: number, ...others: number[]): Promise<Kafka> {
+  for (const [i, name] of names.entries()) ports.set(name, others[i] as number)
   const listeners = names.map((name) => `${name}://127.0.0.1:${ports.get(name)}`)
   const advertised = names.map((name) => `${name}://localhost:${ports.get(name)}`)
   const protocols = names.map((name) => `${name}:${name === 'LOGIN' ? 'SASL_SSL' : 'SSL'}`)
@@ -47,7 +55,7 @@ before(async () => {
     [`listener.name.${name.toLowerCase()}.ssl.keystore.type`, 'PEM'],
     [`listener.name.${name.toLowerCase()}.ssl.keystore.location`, certificates[name].file],
   ])
-  kafka = await startKafka({
+  return startKafka({
     dir: join(dir, 'kafka'),
     port,
     controllerPort,
@@ -63,13 +71,7 @@ before(async () => {
       'listener.name.login.plain.sasl.jaas.config': 'org.apache.kafka.common.security.plain.PlainLoginModule required user_misty="staryu";',
     },
   })
-  topics = new Topics(kafka.brokers)
-})
-after(async () => {
-  await topics.close()
-  await kafka.stop()
-  rmSync(dir, { recursive: true })
-})
+}
 
 async function newTopic(): Promise<string> {
   const topic = `tls-${++count}`

@@ -30,6 +30,7 @@ test('a send has a deadline, and the next one goes through a client of its own',
   const publisher = publisherOf(t, server.address, 200)
   for (let attempt = 1; attempt <= 3; attempt++) {
     await assert.rejects(publisher.publish([event(1, 0)]), deadline)
+    await server.connected(attempt)
     assert.equal(server.sockets.length, attempt, 'a connection of a failed attempt was used again')
     await closed(server.sockets.at(-1))
   }
@@ -61,6 +62,7 @@ test('preparing the topic has a deadline too', LIMIT, async (t) => {
   const server = await silentServer(t)
   const publisher = publisherOf(t, server.address, 200)
   await assert.rejects(publisher.prepare(never), deadline)
+  await server.connected(1)
   await closed(server.sockets[0])
   assert.equal(publisher.partitionOf, null)
 })

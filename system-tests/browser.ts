@@ -2,6 +2,10 @@
 import { existsSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Browser, chromium, type Page } from 'playwright-core'
+import { patience } from './fault-run.ts'
+
+/** The longest wait for an expression to be true, in ms. */
+const PATIENCE = patience(30_000)
 
 const INSTALLED = [
   '/usr/bin/chromium',
@@ -18,12 +22,12 @@ export async function launchBrowser(): Promise<Browser> {
 
 /**
  * Resolves when an expression is true in the page. (Playwright's own way evaluates text in the page, which the page's security policy forbids.)
- * @throws Error after half a minute
+ * @throws Error after PATIENCE
  */
 export async function until(page: Page, expression: string): Promise<void> {
-  const deadline = performance.now() + 30_000
+  const deadline = performance.now() + PATIENCE
   while (!(await page.evaluate(expression))) {
-    if (performance.now() > deadline) throw new Error(`In the page this was not true within 30 s: ${expression}`)
+    if (performance.now() > deadline) throw new Error(`In the page this was not true within ${PATIENCE / 1000} s: ${expression}`)
     await sleep(20)
   }
 }

@@ -2,9 +2,10 @@
 import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ConsumerProcess } from './consumer-process.ts'
+import { patience } from './fault-run.ts'
 
 /** Within this time all events that were sent are counted, in ms: the group notices a killed member only after its session time-out. */
-const PATIENCE = 60_000
+const PATIENCE = patience(60_000)
 
 /** The sum of counts. */
 export function total(counts: Readonly<Record<string, number>> | null): number {

@@ -15,6 +15,14 @@ export function seeded(name: string, seed = SEED): () => number {
   return () => createHash('sha256').update(`${seed} ${name} ${drawn++}`).digest().readUInt32BE() / 2 ** 32
 }
 
+/**
+ * The longest wait for what is promised within so many ms. In `make test` other tests use the machine too, and it may be slow: everything may take
+ * five times as long.
+ */
+export function patience(ms: number): number {
+  return LONG ? ms : 5 * ms
+}
+
 /** Prints one line for the report of a run: `figure('consumer kills', '50 in a backlog, SQLite, 400,000 events exact')`. */
 export function figure(fault: string, seen: string): void {
   console.log(`figure: ${fault}: ${seen} (SEED=${SEED})`)

@@ -1,6 +1,7 @@
 /** Follows `/api/events` as the page does: requests the stream again when it breaks off, and keeps every snapshot. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Snapshot } from '@poke-api-pipeline/poke-api-consumer/snapshot'
+import { patience } from './fault-run.ts'
 
 /** Pause before the stream is requested again, in ms. */
 const RETRY = 20
@@ -25,7 +26,7 @@ export class Snapshots {
   }
 
   /** Resolves with the first snapshot that satisfies the condition, beginning with the newest one. */
-  async until(what: string, isSo: (snapshot: Snapshot) => boolean, ms = 30_000): Promise<Snapshot> {
+  async until(what: string, isSo: (snapshot: Snapshot) => boolean, ms = patience(30_000)): Promise<Snapshot> {
     const deadline = performance.now() + ms
     for (;;) {
       const { latest } = this

@@ -8,7 +8,7 @@ import { servePokeApi } from '@poke-api-pipeline/dev/poke-api-server'
 import { ConsumerProcess } from '../consumer-process.ts'
 import { EventFeed } from '../event-feed.ts'
 import { assertPublished, assertVerified, total } from '../exactly-once.ts'
-import { figure, LONG, SEED, seeded } from '../fault-run.ts'
+import { figure, LONG, patience, SEED, seeded } from '../fault-run.ts'
 import { ProducerProcess } from '../producer-process.ts'
 import { serversOfFile } from '../servers.ts'
 import { NO_SMALL_DISKS, SmallDisk } from '../small-disk.ts'
@@ -20,7 +20,7 @@ const LONGEST_FAILURE = LONG ? 10_000 : 500
 /** So long, in ms, a reason may be in coming: disks fill slowly on a busy machine. */
 const PATIENCE = 120_000
 /** Within this time after the failure everything goes on, in ms. */
-const RECOVERY = 30_000
+const RECOVERY = patience(30_000)
 /** Events a second. */
 const RATE = LONG ? 1000 : 200
 const MEGABYTE = 2 ** 20

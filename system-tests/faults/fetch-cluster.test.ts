@@ -8,14 +8,14 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Admin, Consumer } from '@platformatic/kafka'
 import { type Cluster, type Kafka, startCluster } from '@poke-api-pipeline/dev'
 import { FakeHandler } from '@poke-api-pipeline/kafka-reader/testing/fake-handler'
-import { figure, LONG } from '../fault-run.ts'
+import { figure, LONG, patience } from '../fault-run.ts'
 import { Fetching } from '../fetching.ts'
 import { Topics } from '../topics.ts'
 
 const PARTITIONS = 6
 const SESSION = 6000
 /** Within this time every partition is read again, in ms. */
-const RECOVERY = 30_000
+const RECOVERY = patience(30_000)
 /** Three brokers that are killed and started take minutes. */
 const IN_FULL = { skip: LONG ? false : 'in full only: make test-faults' }
 

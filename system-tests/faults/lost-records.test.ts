@@ -14,10 +14,10 @@ import type { DataLoss } from '@poke-api-pipeline/kafka-reader'
 import { openStore } from '@poke-api-pipeline/poke-api-consumer/open-store'
 import { ConsumerProcess } from '../consumer-process.ts'
 import { assertPublished } from '../exactly-once.ts'
-import { figure, LONG } from '../fault-run.ts'
+import { figure, LONG, patience } from '../fault-run.ts'
 import { Topics } from '../topics.ts'
 
-const PATIENCE = 60_000
+const PATIENCE = patience(60_000)
 /** Types counted in the two partitions before the loss: one record each, with a type that names it. */
 const COUNTED = 10
 
@@ -214,7 +214,7 @@ before(async () => {
 })
 after(async () => {
   await topics.close()
-  await kafka.stop()
+  await kafka.kill()
   rmSync(dir, { recursive: true })
 })
 

@@ -13,7 +13,7 @@ import { SqliteOutbox } from '@poke-api-pipeline/poke-api-producer/sqlite-outbox
 import { ConsumerProcess } from '../consumer-process.ts'
 import { EventFeed } from '../event-feed.ts'
 import { assertPublished, assertVerified, total } from '../exactly-once.ts'
-import { figure, LONG, SEED, seeded } from '../fault-run.ts'
+import { figure, LONG, patience, SEED, seeded } from '../fault-run.ts'
 import { Inspector } from '../inspector.ts'
 import { type PostgresServer, startPostgres } from '../postgres-server.ts'
 import { ProducerProcess } from '../producer-process.ts'
@@ -27,7 +27,7 @@ const CUTS = LONG ? 30 : 3
 /** Bytes a second. */
 const SLOW = 1000
 /** Within this time after a fault everything goes on, in ms. */
-const RECOVERY = 30_000
+const RECOVERY = patience(30_000)
 /** How long the services work before memory is measured for the first time, in ms. */
 const WARM_UP = 60_000
 const MAX_GROWTH = 16 * 2 ** 20

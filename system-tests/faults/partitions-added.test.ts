@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { ConsumerProcess } from '../consumer-process.ts'
 import { EventFeed } from '../event-feed.ts'
 import { assertPublished, assertVerified } from '../exactly-once.ts'
-import { figure } from '../fault-run.ts'
+import { figure, patience } from '../fault-run.ts'
 import { serversOfFile } from '../servers.ts'
 import { Topics } from '../topics.ts'
 
@@ -15,8 +15,8 @@ const TOPIC = 'partitions-added'
 const MEMBERS = 2
 const BEFORE = 2
 const AFTER = 6
-/** The leader of the group checks the topic every 10 s; then the members join again. In ms, with some more for a busy machine. */
-const PICKED_UP = 30_000
+/** The leader of the group checks the topic every 10 s; then the members join again. In ms. */
+const PICKED_UP = patience(30_000)
 
 const servers = serversOfFile('partitions-added')
 const { dir } = servers

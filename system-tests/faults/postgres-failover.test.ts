@@ -12,14 +12,14 @@ import { type Kafka, startKafka } from '@poke-api-pipeline/dev'
 import { ConsumerProcess } from '../consumer-process.ts'
 import { EventFeed } from '../event-feed.ts'
 import { assertPublished, assertVerified, total } from '../exactly-once.ts'
-import { figure, LONG, SEED, seeded } from '../fault-run.ts'
+import { figure, LONG, patience, SEED, seeded } from '../fault-run.ts'
 import { type OwnPostgresServer, type PostgresStandby, query, startOwnPostgres } from '../postgres-server.ts'
 
 const FAILOVERS = LONG ? 5 : 1
 /** Events a second. */
 const RATE = LONG ? 1000 : 300
 /** Within this time after a promotion counting goes on, in ms. */
-const RECOVERY = 60_000
+const RECOVERY = patience(60_000)
 const TOPIC = 'poke-topic'
 
 const dir = mkdtempSync(join(tmpdir(), 'postgres-failover-'))
@@ -46,7 +46,7 @@ before(async () => {
 after(async () => {
   for (const each of consumers) await each.end('SIGTERM')
   await feed.close()
-  await Promise.all([primary.stop(), standby.stop(), kafka.stop()])
+  await Promise.all([primary.stop(), standby.stop(), kafka.kill()])
   rmSync(dir, { recursive: true })
 })
 

@@ -12,7 +12,7 @@ import { type Kafka, startKafka } from '@poke-api-pipeline/dev'
 import { ConsumerProcess } from '../consumer-process.ts'
 import { EventFeed } from '../event-feed.ts'
 import { assertPublished, assertVerified, total } from '../exactly-once.ts'
-import { figure, LONG, SEED, seeded } from '../fault-run.ts'
+import { figure, LONG, patience, SEED, seeded } from '../fault-run.ts'
 import { type OwnPostgresServer, query, startOwnPostgres } from '../postgres-server.ts'
 import { TcpProxy } from '../tcp-proxy.ts'
 
@@ -22,7 +22,7 @@ const LOST_REPLIES = LONG ? 40 : 4
 /** Events a second. */
 const RATE = LONG ? 1000 : 300
 /** Within this time after a fault counting goes on, in ms. */
-const RECOVERY = 30_000
+const RECOVERY = patience(30_000)
 /** How long PostgreSQL delays a commit before it writes its log, in ms (the longest that it allows), so that it can be killed before that. */
 const COMMIT_DELAY = 100
 const TOPIC = 'poke-topic'
@@ -49,7 +49,7 @@ after(async () => {
   await consumer.end('SIGTERM')
   await feed.close()
   await proxy.stop()
-  await Promise.all([postgres.stop(), kafka.stop()])
+  await Promise.all([postgres.stop(), kafka.kill()])
   rmSync(dir, { recursive: true })
 })
 

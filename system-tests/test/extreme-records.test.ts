@@ -20,7 +20,7 @@ const servers = serversOfFile('extreme-records', { postgres: true })
 const SEED = Number(process.env.SEED ?? 1)
 const BATCHES = 250
 const TOPIC = 'extremes'
-const PATIENCE = 60_000
+const PATIENCE = 300_000
 const PIKACHU = '{"id":25,"name":"pikachu","types":[{"slot":1,"type":{"name":"electric"}}]}'
 
 /** A record as it must be read back. */

@@ -19,7 +19,7 @@ import { RawProducer } from '../raw-producer.ts'
 import { serversOfFile } from '../servers.ts'
 import { Topics } from '../topics.ts'
 
-const PATIENCE = 60_000
+const PATIENCE = 300_000
 /** Brokers notice after 9 s that a leader was killed; where it led the controllers too, these elect their own leader first. In ms. */
 const ELECTED_WITHIN = 60_000
 const RETRY_DELAY = 200

@@ -11,7 +11,7 @@ import { assertPublished, assertVerified } from '../exactly-once.ts'
 import { serversOfFile } from '../servers.ts'
 import { Topics } from '../topics.ts'
 
-const PATIENCE = 60_000
+const PATIENCE = 300_000
 const TOPIC = 'spoofed'
 const SOURCE = '/poke-api-producer/live'
 const servers = serversOfFile('source-anomalies')

@@ -6,14 +6,18 @@ import { join } from 'node:path'
 import { after, before, describe, type TestContext, test } from 'node:test'
 import type { Kafka } from '@poke-api-pipeline/dev'
 import { FakeHandler } from '@poke-api-pipeline/kafka-reader/testing/fake-handler'
+import { patience } from '../fault-run.ts'
 import { Fetching } from '../fetching.ts'
 import { startProxiedKafka } from '../proxied-kafka.ts'
 import type { TcpProxy } from '../tcp-proxy.ts'
 import { Topics } from '../topics.ts'
 
 /** Within this time after a fault is over, records are read again, in ms. */
-const RECOVERY = 30_000
-const SESSION = 6000
+const RECOVERY = patience(30_000)
+/** Within this time the reader ends, in ms. */
+const ENDED = patience(6000)
+/** In ms. The shorter one is for tests that wait until a session has ended. */
+const [SESSION, SHORT_SESSION] = [6000, 3000]
 
 const dir = mkdtempSync(join(tmpdir(), 'fetch-failures-'))
 let kafka: Kafka
@@ -25,7 +29,7 @@ let topics: Topics
 let count = 0
 
 before(async () => {
-  ;({ kafka, proxy, brokers, direct } = await startProxiedKafka(dir))
+  ;({ kafka, proxy, brokers, direct } = await startProxiedKafka(dir, { 'group.min.session.timeout.ms': SHORT_SESSION }))
   // The consumer connects through the proxy; the test has a listener of its own.
   topics = new Topics(direct)
 })
@@ -36,10 +40,10 @@ after(async () => {
   rmSync(dir, { recursive: true })
 })
 
-async function reading(t: TestContext): Promise<{ topic: string; fetching: Fetching; handler: FakeHandler }> {
+async function reading(t: TestContext, sessionTimeout = SESSION): Promise<{ topic: string; fetching: Fetching; handler: FakeHandler }> {
   const topic = `failures-${++count}`
   await topics.make(topic, 3)
-  const fetching = new Fetching({ brokers: [brokers], topic, groupId: topic, sessionTimeout: SESSION })
+  const fetching = new Fetching({ brokers: [brokers], topic, groupId: topic, sessionTimeout })
   t.after(() => fetching.stop())
   await fetching.until(() => fetching.assigned.length === 3)
   await topics.write(topic, 0, 'before')
@@ -58,7 +62,7 @@ async function goesOn(topic: string, handler: FakeHandler, began: number): Promi
 
 describe('the group reader goes on', () => {
   test('after a killed broker was started again', async (t) => {
-    const { topic, fetching, handler } = await reading(t)
+    const { topic, fetching, handler } = await reading(t, SHORT_SESSION)
     await kafka.kill()
     await fetching.until(() => fetching.reports.some((event) => event.startsWith('membership lost')))
     await kafka.restart()
@@ -69,7 +73,7 @@ describe('the group reader goes on', () => {
   })
 
   test('after a broker was frozen for longer than the session', async (t) => {
-    const { topic, fetching, handler } = await reading(t)
+    const { topic, fetching, handler } = await reading(t, SHORT_SESSION)
     await kafka.kill('SIGSTOP')
     t.after(() => kafka.kill('SIGCONT'))
     await fetching.until(() => fetching.reports.some((event) => event.startsWith('membership lost')))
@@ -137,34 +141,39 @@ describe('the group reader ends', () => {
       const began = performance.now()
       await fetching.stop()
       const took = performance.now() - began
-      assert.ok(took < 6000, `it took ${took} ms`)
+      assert.ok(took < ENDED, `it took ${took} ms`)
       assert.equal(handler.events.filter((event) => event.startsWith('close')).length, 3)
     })
   }
 })
 
 describe('rule F1: a log that was truncated while its broker was stopped', () => {
-  const cut = async (topic: string, keep: number) => {
+  const truncated = [
+    { topic: 'truncated', refilled: 0, handler: new FakeHandler() },
+    { topic: 'truncated-and-refilled', refilled: 20, handler: new FakeHandler() },
+  ]
+  before(async () => {
+    for (const { topic, handler } of truncated) {
+      await topics.make(topic)
+      // Each record is a batch of its own, of equal size.
+      for (let i = 0; i < 10; i++) await topics.write(topic, 0, `old ${i}`)
+      const first = new Fetching({ brokers: [brokers], topic, groupId: topic, sessionTimeout: SESSION }, handler)
+      await handler.until(() => handler.counted.length === 10)
+      await first.stop()
+    }
     await kafka.stop()
-    const segment = join(dir, 'log', `${topic}-0`, '00000000000000000000.log')
-    truncateSync(segment, Math.floor((statSync(segment).size / 10) * keep))
+    for (const { topic } of truncated) {
+      const segment = join(dir, 'log', `${topic}-0`, '00000000000000000000.log')
+      truncateSync(segment, Math.floor((statSync(segment).size / 10) * 6))
+    }
     await kafka.restart()
-    await topics.untilThereIs(topic, 1)
-  }
+    for (const { topic } of truncated) await topics.untilThereIs(topic, 1)
+  })
 
-  for (const refilled of [0, 20]) {
+  for (const { topic, refilled, handler } of truncated) {
     test(
       refilled === 0 ? 'ends below the position' : 'and refilled: what is at the position now is not what followed what was counted',
       async (t) => {
-        const topic = `failures-${++count}`
-        await topics.make(topic)
-        // Each record is a batch of its own, of equal size.
-        for (let i = 0; i < 10; i++) await topics.write(topic, 0, `old ${i}`)
-        const handler = new FakeHandler()
-        const first = new Fetching({ brokers: [brokers], topic, groupId: topic, sessionTimeout: SESSION }, handler)
-        await handler.until(() => handler.counted.length === 10)
-        await first.stop()
-        await cut(topic, 6)
         for (let i = 0; i < refilled; i++) await topics.write(topic, 0, `new ${i}`)
         const second = new Fetching({ brokers: [brokers], topic, groupId: topic, sessionTimeout: SESSION }, handler)
         t.after(() => second.stop())

@@ -1,6 +1,6 @@
 /**
  * Interleavings of a service: its real controller under fast-check's scheduler, which decides at every await which process continues and which one is
- * killed there. `INTERLEAVINGS` sets how many schedules are tried (500), and `INTERLEAVINGS_SEED` repeats one run.
+ * killed there. `INTERLEAVINGS` sets how many schedules are tried (250), and `INTERLEAVINGS_SEED` repeats one run.
  */
 import { existsSync, mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import fc from 'fast-check'
 
-export const SCHEDULES = Number(process.env.INTERLEAVINGS ?? 500)
+export const SCHEDULES = Number(process.env.INTERLEAVINGS ?? 250)
 export const SCHEDULES_SEED = Number(process.env.INTERLEAVINGS_SEED ?? Math.floor(Math.random() * 2 ** 31))
 
 /** With this many schedules, every fault almost certainly happens at least once. */

@@ -35,6 +35,9 @@ export class ConsumerProcess {
   readonly #options: ConsumerOptions
   readonly #settings: Readonly<Record<string, string>>
   #process: ChildProcess | null = null
+  /** Resolves when it has ended and all of its output was read. */
+  #ended: Promise<unknown> = Promise.resolve()
+  #running = false
   #output = ''
 
   private constructor(options: ConsumerOptions, port: number) {
@@ -74,9 +77,12 @@ export class ConsumerProcess {
       })
     }
     this.#process = child
+    this.#running = true
+    this.#ended = once(child, 'close').then(() => {
+      this.#running = false
+    })
     while (!(await this.answers())) {
-      const ended = child.exitCode ?? child.signalCode
-      if (ended !== null) throw new Error(`the consumer ended with ${ended}:\n${this.#output}`)
+      if (!this.#running) throw new Error(`the consumer ended with ${child.exitCode ?? child.signalCode}:\n${this.#output}`)
       await sleep(50)
     }
   }
@@ -92,8 +98,9 @@ export class ConsumerProcess {
     return lines.map((line) => JSON.parse(line) as LogLine)
   }
 
+  /** Whether it runs, or has output that was not read yet. */
   get running(): boolean {
-    return this.#process !== null && this.#process.exitCode === null && this.#process.signalCode === null
+    return this.#running
   }
 
   /** Its exit code; null while it runs, and if a signal ended it. */
@@ -139,9 +146,7 @@ export class ConsumerProcess {
 
   /** Sends it a signal and waits for its end. */
   async end(signal: NodeJS.Signals): Promise<void> {
-    const child = this.#process
-    if (child === null || !this.running) return
-    child.kill(signal)
-    await once(child, 'exit')
+    if (this.#running) this.#process?.kill(signal)
+    await this.#ended
   }
 }

@@ -105,6 +105,7 @@ async function startServer({ settings, port, copy }: ServerPlan): Promise<OwnPos
     user: 'poke',
     password: 'pikachu',
     persistent: true,
+    initdbFlags: ['--no-sync'],
     // PostgreSQL refuses to run as root.
     createPostgresUser: process.getuid?.() === 0,
     postgresFlags: ['unix_socket_directories=', 'listen_addresses=127.0.0.1', ...settings].flatMap((setting) => ['-c', setting]),

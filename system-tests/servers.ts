@@ -23,7 +23,8 @@ export function serversOfFile(name: string, { postgres: wanted = false } = {}): 
     ;[kafka, postgres] = await Promise.all([startKafka({ dir: join(dir, 'kafka') }), wanted ? startPostgres() : null])
   })
   after(async () => {
-    await Promise.all([kafka.stop(), postgres?.stop()])
+    // At once, because its data are removed.
+    await Promise.all([kafka.kill(), postgres?.stop()])
     rmSync(dir, { recursive: true, force: true })
   })
   return {

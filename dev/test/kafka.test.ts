@@ -42,18 +42,20 @@ describe('one broker', () => {
     assert.equal(first.running, false)
 
     const second = await startKafka({ dir })
-    t.after(() => second.stop())
+    t.after(() => second.kill())
     assert.equal(await endOf(second.brokers, 'kept'), 2)
   })
 
-  test('creates no topic by itself, and accepts settings', async (t) => {
+  test('creates no topic by itself, accepts settings, and is not mistaken for another one on its port', async (t) => {
     const dir = await folder()
     const kafka = await startKafka({ dir, config: { 'message.max.bytes': 4711 } })
-    t.after(() => kafka.stop())
+    t.after(() => kafka.kill())
     await assert.rejects(endOf(kafka.brokers, 'typo'))
     const settings = await readFile(join(dir, 'server.properties'), 'utf8')
     assert.match(settings, /^message\.max\.bytes=4711$/m)
     assert.match(settings, /^listeners=PLAINTEXT:\/\/127\.0\.0\.1:\d+,CONTROLLER:\/\/127\.0\.0\.1:\d+$/m)
+    await assert.rejects(startKafka({ dir: await folder(), port: kafka.port }), PortTaken)
+    assert.equal(kafka.running, true)
   })
 
   test('that cannot start says why, and quotes its log', async (t) => {
@@ -70,13 +72,6 @@ describe('one broker', () => {
       assert.match(error.message, /Address already in use/)
       return true
     })
-  })
-
-  test('does not mistake another broker on its port for itself', async (t) => {
-    const first = await startKafka({ dir: await folder() })
-    t.after(() => first.stop())
-    await assert.rejects(startKafka({ dir: await folder(), port: first.port }), PortTaken)
-    assert.equal(first.running, true)
   })
 
   test('is tried again on other ports if another program has taken one of them meanwhile, and for no other reason', async () => {

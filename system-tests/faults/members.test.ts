@@ -10,7 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { ConsumerProcess } from '../consumer-process.ts'
 import { EventFeed } from '../event-feed.ts'
 import { assertPublished, assertVerified, total } from '../exactly-once.ts'
-import { figure, LONG, SEED, seeded } from '../fault-run.ts'
+import { figure, LONG, patience, SEED, seeded } from '../fault-run.ts'
 import { serversOfFile } from '../servers.ts'
 
 const MEMBERS = 4
@@ -24,8 +24,8 @@ const SESSION = 6000
 /** How many members are killed, frozen or gone at the same time, at most. */
 const MOST_AWAY = 2
 /** At the end every member's file is right within this time after the first one, in ms: a second, and some more for a busy machine. */
-const MOST_SPREAD = 5000
-const PATIENCE = 60_000
+const MOST_SPREAD = patience(5000)
+const PATIENCE = patience(60_000)
 
 const FAULTS = ['frozen', 'killed', 'left'] as const
 type Fault = (typeof FAULTS)[number]
@@ -50,7 +50,7 @@ async function startMembers(t: TestContext, topic: string, storeUrl: string): Pr
 async function befall(member: ConsumerProcess, fault: Fault, random: () => number): Promise<void> {
   if (fault === 'frozen') {
     member.signal('SIGSTOP')
-    await sleep(SESSION + 2000 + random() * 4000)
+    await sleep(SESSION + (LONG ? 2000 + random() * 4000 : 1000 + random() * 1000))
     member.signal('SIGCONT')
     return
   }

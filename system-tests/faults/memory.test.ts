@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ProduceAcks, Producer } from '@platformatic/kafka'
+import { busyness } from '../busyness.ts'
 import { ConsumerProcess } from '../consumer-process.ts'
 import { EventFeed } from '../event-feed.ts'
 import { assertPublished } from '../exactly-once.ts'
@@ -81,16 +82,6 @@ function probing(consumer: ConsumerProcess): { stop(): Promise<number> } {
       return slowest
     },
   }
-}
-
-/** How many times its processor time something takes now, because other processes use the machine, too. */
-function busyness(): number {
-  const used = process.cpuUsage()
-  const began = performance.now()
-  let elapsed = 0
-  while (elapsed < 40) elapsed = performance.now() - began
-  const { user, system } = process.cpuUsage(used)
-  return Math.max(1, (elapsed * 1000) / (user + system))
 }
 
 /** Probes once, on a connection of its own. @throws if there is no answer */

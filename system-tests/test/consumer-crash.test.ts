@@ -11,6 +11,7 @@ import { openStore } from '@poke-api-pipeline/poke-api-consumer/open-store'
 import { CRASH_POINTS, type CrashPoint } from '@poke-api-pipeline/poke-api-consumer/testing/crash-points'
 import { consumerCommand } from '../cli.ts'
 import { ConsumerProcess } from '../consumer-process.ts'
+import { removeDeadMembers } from '../dead-members.ts'
 import { EventFeed } from '../event-feed.ts'
 import { PROCESS_ENV } from '../process-env.ts'
 import { serversOfFile } from '../servers.ts'
@@ -22,8 +23,8 @@ const GARBAGE = 3
 const NTH: Partial<Record<CrashPoint, number>> = { fetched: 3, walked: 3, committing: 3, committed: 3, exported: 2 }
 /** What differs between the two stores. */
 const AT_THE_STORE: readonly CrashPoint[] = ['opened', 'committing', 'committed']
-/** Most of the time of a test passes until the group notices that the killed member is gone. */
-const AT_ONCE = 6
+/** Tests at the same time: each starts several processes, one after the other. */
+const AT_ONCE = 4
 const servers = serversOfFile('consumer-crash', { postgres: true })
 const { dir } = servers
 
@@ -49,6 +50,7 @@ describe('a consumer killed', { concurrency: AT_ONCE }, () => {
         const options = { brokers: servers.kafka.brokers, topic, dir: folder, env }
 
         assert.equal(await runUntilDeath(options, { at, nth: NTH[at] ?? 1 }), 'SIGKILL')
+        await removeDeadMembers(options.brokers, topic)
         const consumer = await ConsumerProcess.start(options)
         try {
           await published(consumer, feed.counts)

@@ -25,7 +25,7 @@ before(async () => {
 })
 after(async () => {
   await writer?.remove()
-  await kafka.stop()
+  await kafka.kill()
   rmSync(dir, { recursive: true })
 })
 

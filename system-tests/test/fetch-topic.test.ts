@@ -20,7 +20,7 @@ before(async () => {
 })
 after(async () => {
   await topics.close()
-  await kafka.stop()
+  await kafka.kill()
   rmSync(dir, { recursive: true })
 })
 

@@ -87,6 +87,8 @@ describe('a broker that answers and names an address that cannot be reached', ()
 })
 
 describe('a quota', () => {
+  /** Shorter than the quotas make clients wait, and much longer than a request takes, in ms. */
+  const DEADLINE = 3000
   /** Bytes a second, of one client id. */
   async function limit(clientId: string, key: 'producer_byte_rate' | 'consumer_byte_rate', value: number, remove = false): Promise<void> {
     await admin.alterClientQuotas({
@@ -104,7 +106,7 @@ describe('a quota', () => {
       topic,
       partitions: 1,
       replication: 1,
-      sendDeadline: 1500,
+      sendDeadline: DEADLINE,
       throttled: (error) => throttles.push(error),
     })
     await publisher.prepare(never)
@@ -114,7 +116,7 @@ describe('a quota', () => {
     assert.match(quota?.message ?? '', /enforces a quota on this service and makes it wait \d+\.\d s/)
     const began = performance.now()
     await publisher.publish([event(1001, 0)])
-    assert.ok(performance.now() - began > 1500, 'it was not made to wait')
+    assert.ok(performance.now() - began > DEADLINE, 'it was not made to wait')
     const offsets = await admin.listOffsets({ topics: [{ name: topic, partitions: [{ partitionIndex: 0, timestamp: -1n }] }] })
     assert.equal(Number(offsets[0]?.partitions[0]?.offset), 1001)
   })
@@ -123,7 +125,7 @@ describe('a quota', () => {
     const topic = await newTopic()
     await limit('dead-letters', 'producer_byte_rate', 20_000)
     t.after(() => limit('dead-letters', 'producer_byte_rate', 0, true))
-    const publisher = new KafkaDeadLetterTopic({ brokers: [kafka.brokers], topic, clientId: 'dead-letters', deadline: 1500 })
+    const publisher = new KafkaDeadLetterTopic({ brokers: [kafka.brokers], topic, clientId: 'dead-letters', deadline: DEADLINE })
     t.after(() => publisher.close())
     const partition = { topic, topicId: '0a1b2c3d-4e5f-4a6b-8c7d-0e1f2a3b4c5d', partition: 0 }
     const kept = { partition, state: 'kept' as const, leaderEpoch: 0, timestamp: 0n, reason: 'not-json' as const, key: null }
@@ -137,7 +139,7 @@ describe('a quota', () => {
     })
     const began = performance.now()
     await publisher.publish([deadLetter(0), deadLetter(1)])
-    assert.ok(performance.now() - began > 1500, 'they were not made to wait')
+    assert.ok(performance.now() - began > DEADLINE, 'they were not made to wait')
     const name = `${topic}.dead-letters`
     const offsets = await admin.listOffsets({ topics: [{ name, partitions: [{ partitionIndex: 0, timestamp: -1n }] }] })
     assert.equal(Number(offsets[0]?.partitions[0]?.offset), 2)

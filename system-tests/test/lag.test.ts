@@ -8,13 +8,17 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Producer } from '@platformatic/kafka'
 import pg from 'pg'
 import { ConsumerProcess } from '../consumer-process.ts'
+import { removeDeadMembers } from '../dead-members.ts'
 import { EventFeed } from '../event-feed.ts'
 import { assertPublished, assertVerified } from '../exactly-once.ts'
+import { patience } from '../fault-run.ts'
 import { serversOfFile } from '../servers.ts'
 import { Snapshots } from '../snapshots.ts'
 
 const servers = serversOfFile('lag', { postgres: true })
 const PARTITIONS = 2
+/** in ms */
+const PATIENCE = patience(30_000)
 
 interface Seen {
   readonly lag: number | null
@@ -46,7 +50,7 @@ function sum(values: readonly (number | null)[]): number | null {
 /** Waits until all places report these figures. */
 async function eventuallyAllSee(consumer: ConsumerProcess, snapshots: Snapshots, expected: Seen): Promise<void> {
   const wanted = { stream: expected, api: expected, metrics: expected }
-  for (const deadline = performance.now() + 20_000; ; await sleep(50)) {
+  for (const deadline = performance.now() + PATIENCE; ; await sleep(50)) {
     const seen = await seenBy(consumer, snapshots)
     try {
       return assert.deepEqual(seen, wanted)
@@ -157,6 +161,7 @@ test('the page never shows a lower count than before, however often the consumer
     const before = snapshots.latest?.group?.counted ?? 0
     await snapshots.until('it counts', ({ group }) => group !== null && group.counted > before + 100)
     await consumer.end('SIGKILL')
+    await removeDeadMembers(servers.kafka.brokers, 'kills')
     const streams = snapshots.streams
     await consumer.restart()
     await snapshots.until('the stream is back', ({ group }) => snapshots.streams > streams && group !== null)

@@ -23,7 +23,12 @@ describe('make start', () => {
   })
 
   const start = (settings: Record<string, string> = {}, folder = dir) => {
-    const command = new DevCommand('start', folder, { POKE_API_URL: api.url, CAPTURE_INTERVAL: '100ms', ...settings })
+    const command = new DevCommand('start', folder, {
+      POKE_API_URL: api.url,
+      CAPTURE_INTERVAL: '100ms',
+      KAFKA_SESSION_TIMEOUT: '6s',
+      ...settings,
+    })
     commands.push(command)
     return command
   }

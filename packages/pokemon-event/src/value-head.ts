@@ -11,6 +11,8 @@ const QUOTE = 0x22
 const BACKSLASH = 0x5c
 const ZERO = 0x30
 const NINE = 0x39
+/** 1 for each byte that stands for itself in a JSON text and in ASCII: one look instead of four comparisons. */
+const PLAIN = Uint8Array.from({ length: 256 }, (_, byte) => Number(byte >= 0x20 && byte <= 0x7e && byte !== QUOTE && byte !== BACKSLASH))
 /** Digits of an id that is a safe integer whatever the digits are. */
 const SAFE_DIGITS = 15
 
@@ -32,12 +34,8 @@ export function endOfHead(bytes: Uint8Array, view: DataView, start: number, end:
   if (view.getInt32(at, true) !== NAME_START || view.getInt32(at + 4, true) !== NAME_MIDDLE || bytes[at + 8] !== QUOTE) return -1
   at += 9
   const longest = Math.min(end, at + MAX_NAME_LENGTH + 1)
-  for (; at < longest; at++) {
-    const byte = bytes[at] as number
-    if (byte === QUOTE) return at
-    if (byte < 0x20 || byte > 0x7e || byte === BACKSLASH) return -1
-  }
-  return -1
+  while (at < longest && PLAIN[bytes[at] as number] === 1) at++
+  return at < longest && bytes[at] === QUOTE ? at : -1
 }
 
 function isDigit(byte: number): boolean {

@@ -570,6 +570,9 @@ export class BatchCursor implements RecordCursor {
     const shape = this.#shape
     const { offsets: shapeOffsets, values: shapeValues } = shape
     let lessons = MAX_LESSONS
+    // The first half of the last sequence, as bits and as a number. Digits are never zeros, so equal bits are equal digits.
+    let highHalf = Number.NaN
+    let high = -1
     let lastDelta = this.#lastDelta
     let at = this.#at
     let row = 0
@@ -751,8 +754,17 @@ export class BatchCursor implements RecordCursor {
       // 4. The identity (rule C1).
       let sequence = -1
       if (types === 1 && expectedTypes === 1 && sources === 1 && sequences === 1 && sequenceLength === sequenceDigits) {
-        // Sixteen digits, the most that a safe integer has, are decoded in four words.
-        sequence = sequenceDigits === 16 ? digits16(view, sequenceStart) : digits(bytes, sequenceStart, sequenceDigits)
+        // Sixteen digits, the most that a safe integer has, are read in two halves. The first one is mostly that of the record before.
+        if (sequenceDigits === 16) {
+          const half = view.getFloat64(sequenceStart, true)
+          if (half !== highHalf) {
+            highHalf = half
+            high = digits8(view, sequenceStart)
+          }
+          const low = digits8(view, sequenceStart + 8)
+          if (high >= 0 && low >= 0) sequence = high * 100_000_000 + low
+          if (sequence > Number.MAX_SAFE_INTEGER) sequence = -1
+        } else sequence = digits(bytes, sequenceStart, sequenceDigits)
         if (source === null && sequence >= 0 && sourceLength > 0) {
           source = identity.sources.find(bytes, view, sourceStart, sourceStart + sourceLength)
           if (source !== null && identityEnd <= sequenceStart && keepWords(view, headersStart, identityEnd, prefix)) {
@@ -857,15 +869,11 @@ function keepWords(view: DataView, start: number, end: number, words: Float64Arr
   return true
 }
 
-/** Sixteen ASCII digits as a number, or −1 if they are not digits or the number is above 2^53 − 1. */
-function digits16(view: DataView, start: number): number {
+/** Eight ASCII digits as a number, or −1 if they are not digits. */
+function digits8(view: DataView, start: number): number {
   const a = digits4(view.getInt32(start, true))
   const b = digits4(view.getInt32(start + 4, true))
-  const c = digits4(view.getInt32(start + 8, true))
-  const d = digits4(view.getInt32(start + 12, true))
-  if ((a | b | c | d) < 0) return -1
-  const number = (a * 10_000 + b) * 100_000_000 + (c * 10_000 + d)
-  return number <= Number.MAX_SAFE_INTEGER ? number : -1
+  return (a | b) < 0 ? -1 : a * 10_000 + b
 }
 
 /** `count` ASCII digits as a number, or −1 if they are not digits or the number is above 2^53 − 1. */

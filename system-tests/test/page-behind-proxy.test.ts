@@ -42,7 +42,7 @@ async function assertWorks(t: TestContext, url: string, server: Served): Promise
   })
   await page.goto(url)
   await until(page, `document.getElementById('counted').textContent === '2,000'`)
-  await page.waitForSelector('#deadLetters li')
+  await page.waitForSelector('#letters li')
   await page.waitForSelector('#race canvas')
   server.show({ counted: 2001, failing: true })
   await until(page, `document.getElementById('counted').textContent === '2,001'`)

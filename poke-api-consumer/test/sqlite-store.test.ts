@@ -1,12 +1,14 @@
 /** The SQLite store: the contract suites of stores, and cases that only a file has: durability, damage, foreign files, full disks. */
 import assert from 'node:assert/strict'
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { hash } from 'node:crypto'
+import { once } from 'node:events'
 import fs from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { describe, type TestContext, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { StoreError, type StoreErrorKind } from '../src/errors.ts'
 import { storeMigrations } from '../src/infrastructure/storage/migrations.ts'
@@ -310,6 +312,37 @@ describe('SQLite files that were removed or replaced after opening', () => {
     const after = await open(path)
     t.after(() => after.close())
     assert.equal(after.id, before.id)
+  })
+
+  test('a store whose log was removed while another process has it open is opened once that process has ended', async (t) => {
+    const path = join(newFolder(t), 's.db')
+    const program = `
+      import { openStore } from ${JSON.stringify(new URL('../src/infrastructure/storage/open-store.ts', import.meta.url).href)}
+      import { commitTo, partitionOf } from ${JSON.stringify(new URL('contract/store-harness.ts', import.meta.url).href)}
+      const store = await openStore(${JSON.stringify(`sqlite:${path}`)}, { groupId: 'group' })
+      await commitTo(store, partitionOf(0), await store.open(partitionOf(0)), 100)
+      console.log('committed')
+      setInterval(() => {}, 1000)`
+    const other = spawn(process.execPath, ['--input-type=module', '--eval', program], { stdio: ['ignore', 'pipe', 'inherit'] })
+    t.after(() => other.kill('SIGKILL'))
+    const ended = once(other, 'exit').then(() => assert.fail('the process ended before it had committed'))
+    await Promise.race([once(other.stdout, 'data'), ended])
+    ended.catch(() => {})
+    fs.rmSync(`${path}-wal`)
+    let isOpen = false
+    const opening = open(path).then((store) => {
+      isOpen = true
+      return store
+    })
+    // By then it has tried several times.
+    await sleep(200)
+    assert.equal(isOpen, false)
+    other.kill('SIGKILL')
+    const store = await opening
+    t.after(() => store.close())
+    // What was only in the log is gone, with its positions: it is counted again.
+    assert.deepEqual(await store.partitions(), [])
+    await commitTo(store, P0, await store.open(P0), 100)
   })
 
   test('a store that is removed during a commit does not report the commit as done', async (t) => {

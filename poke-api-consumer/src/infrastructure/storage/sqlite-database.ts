@@ -22,6 +22,8 @@ const BUSY_TIMEOUT = 500
 /** How long an instance waits for the others when many open a new file at once, in ms. */
 const OPEN_TIMEOUT = 10_000
 const OPEN_RETRY = 25
+/** SQLITE_IOERR_SHORT_READ (https://www.sqlite.org/rescode.html): the log ends before a frame that its index names. */
+const SHORT_READ = 522
 /** `PRAGMA application_id` of the first migration. */
 const APPLICATION_ID = 0x506f6b65
 
@@ -58,8 +60,10 @@ export class SqliteDatabase {
       } catch (error) {
         if (database?.isOpen) database.close()
         const cause = storeError(absolute, error)
-        // SQLite does not wait for the lock when it changes the journal mode, so this loop does.
-        if (cause.kind !== 'busy' || performance.now() > deadline) throw cause
+        // SQLite does not wait for the lock when it changes the journal mode, so this loop does. It also waits for a process whose log was removed:
+        // its index names frames that the new log does not have, until that process has ended.
+        const isTemporary = cause.kind === 'busy' || (error as { errcode?: number }).errcode === SHORT_READ
+        if (!isTemporary || performance.now() > deadline) throw cause
       }
       await sleep(OPEN_RETRY)
     }
@@ -176,6 +180,8 @@ function prepareFile(path: string, database: DatabaseSync, migrations: readonly 
     database.exec('PRAGMA wal_checkpoint')
   }
   refuseNewerSchema(path, schemaVersion(database), migrations)
+  // Reads the whole log, so that an index which does not belong to it is noticed now: a connection that is open would fail for ever.
+  pragma(database, 'wal_checkpoint(PASSIVE)')
 }
 
 /** Refuses the database of another program, before anything of it is changed. */

@@ -18,8 +18,8 @@ const EVERYTHING = [
   'system-tests/test/**/*.test.ts',
   'system-tests/faults/**/*.test.ts',
 ]
-/** Test files at once: one more than there are processors, because tests often wait; at most four, because brokers need memory. */
-const CONCURRENCY = Math.min(availableParallelism() + 1, 4)
+/** Test files at once: at least two, because tests mostly wait; at most four, because brokers need memory. */
+const CONCURRENCY = Math.min(Math.max(availableParallelism(), 2), 4)
 /** A test or suite that takes longer than so many ms has failed. */
 const LONGEST_TEST = 10 * 60 * 1000
 /** A test that has timed out may keep its process running; after so many ms every process is ended, and the run has failed. */

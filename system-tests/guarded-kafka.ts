@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before } from 'node:test'
 import { Admin } from '@platformatic/kafka'
-import { type Kafka, onFreePorts, startKafka } from '@poke-api-pipeline/dev'
+import type { Kafka } from '@poke-api-pipeline/dev'
+import { startLoginKafka } from './login-kafka.ts'
 import { Topics } from './topics.ts'
 
 /** By their names: https://kafka.apache.org/43/security/authorization-and-acls/ */
@@ -78,24 +79,9 @@ export class GuardedKafka {
   }
 
   async #start(): Promise<void> {
-    this.#kafka = await onFreePorts(3, (port, controllerPort, loginPort) => {
-      this.#login = `localhost:${loginPort}`
-      const users = Object.entries(this.#users).map(([name, password]) => `user_${name}="${password}"`)
-      return startKafka({
-        dir: join(this.dir, 'kafka'),
-        port,
-        controllerPort,
-        config: {
-          listeners: `PLAINTEXT://127.0.0.1:${port},LOGIN://127.0.0.1:${loginPort},CONTROLLER://127.0.0.1:${controllerPort}`,
-          'advertised.listeners': `PLAINTEXT://localhost:${port},LOGIN://${this.#login}`,
-          'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,LOGIN:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT',
-          'listener.name.login.sasl.enabled.mechanisms': 'PLAIN',
-          'listener.name.login.plain.sasl.jaas.config': `org.apache.kafka.common.security.plain.PlainLoginModule required ${users.join(' ')};`,
-          'authorizer.class.name': 'org.apache.kafka.metadata.authorizer.StandardAuthorizer',
-          'super.users': 'User:ANONYMOUS',
-        },
-      })
-    })
+    const { kafka, login } = await startLoginKafka({ dir: join(this.dir, 'kafka'), users: this.#users })
+    this.#kafka = kafka
+    this.#login = login
     this.#topics = new Topics(this.#kafka.brokers)
     this.#admin = new Admin({ clientId: 'guard', bootstrapBrokers: [this.#kafka.brokers] })
   }

@@ -5,10 +5,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, type TestContext, test } from 'node:test'
 import { Admin } from '@platformatic/kafka'
-import { type Kafka, onFreePorts, startKafka } from '@poke-api-pipeline/dev'
+import type { Kafka } from '@poke-api-pipeline/dev'
 import { KafkaError } from '@poke-api-pipeline/kafka-reader'
 import { FakeHandler } from '@poke-api-pipeline/kafka-reader/testing/fake-handler'
 import { Fetching, type FetchingOptions } from '../fetching.ts'
+import { startLoginKafka } from '../login-kafka.ts'
 import { Topics } from '../topics.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'fetch-group-'))
@@ -20,25 +21,7 @@ let topics: Topics
 let count = 0
 
 before(async () => {
-  kafka = await onFreePorts(3, (port, controllerPort, loginPort) => {
-    login = `localhost:${loginPort}`
-    return startKafka({
-      dir,
-      port,
-      controllerPort,
-      config: {
-        // A second listener, where ash may do everything.
-        listeners: `PLAINTEXT://127.0.0.1:${port},LOGIN://127.0.0.1:${loginPort},CONTROLLER://127.0.0.1:${controllerPort}`,
-        'advertised.listeners': `PLAINTEXT://localhost:${port},LOGIN://${login}`,
-        'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,LOGIN:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT',
-        'listener.name.login.sasl.enabled.mechanisms': 'PLAIN',
-        'listener.name.login.plain.sasl.jaas.config':
-          'org.apache.kafka.common.security.plain.PlainLoginModule required user_ash="pikachu";',
-        'authorizer.class.name': 'org.apache.kafka.metadata.authorizer.StandardAuthorizer',
-        'super.users': 'User:ANONYMOUS;User:ash',
-      },
-    })
-  })
+  ;({ kafka, login } = await startLoginKafka({ dir, users: { ash: 'pikachu' }, superUsers: ['ash'] }))
   topics = new Topics(kafka.brokers)
 })
 after(async () => {

@@ -6,12 +6,13 @@ import { join } from 'node:path'
 import { after, before, describe, type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Admin } from '@platformatic/kafka'
-import { type Kafka, onFreePorts, startKafka } from '@poke-api-pipeline/dev'
+import { type Kafka, startKafka } from '@poke-api-pipeline/dev'
 import { PublishError, type PublishErrorKind } from '@poke-api-pipeline/poke-api-producer/errors'
 import { KafkaEventPublisher, type KafkaEventPublisherOptions, type TopicLayout } from '@poke-api-pipeline/poke-api-producer/kafka-producer'
 import { arrivals, event, testEventPublisher } from '@poke-api-pipeline/poke-api-producer/testing/event-publisher'
 import { silentServer } from '@poke-api-pipeline/poke-api-producer/testing/silent-server'
 import { HEADER } from '@poke-api-pipeline/pokemon-event'
+import { startLoginKafka } from '../login-kafka.ts'
 import { createTopic, deleteTopic } from '../topics.ts'
 import { type ReadRecord, readTopic } from './read-topic.ts'
 
@@ -28,26 +29,13 @@ let login: string
 let topics = 0
 
 before(async () => {
-  kafka = await onFreePorts(3, (port, controllerPort, loginPort) => {
-    login = `localhost:${loginPort}`
-    return startKafka({
-      dir,
-      port,
-      controllerPort,
-      config: {
-        'message.max.bytes': 200_000,
-        // A second listener, where ash may do everything and brock nothing.
-        listeners: `PLAINTEXT://127.0.0.1:${port},LOGIN://127.0.0.1:${loginPort},CONTROLLER://127.0.0.1:${controllerPort}`,
-        'advertised.listeners': `PLAINTEXT://localhost:${port},LOGIN://${login}`,
-        'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,LOGIN:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT',
-        'listener.name.login.sasl.enabled.mechanisms': 'PLAIN',
-        'listener.name.login.plain.sasl.jaas.config':
-          'org.apache.kafka.common.security.plain.PlainLoginModule required user_ash="pikachu" user_brock="onix";',
-        'authorizer.class.name': 'org.apache.kafka.metadata.authorizer.StandardAuthorizer',
-        'super.users': 'User:ANONYMOUS;User:ash',
-      },
-    })
-  })
+  // ash may do everything, brock nothing.
+  ;({ kafka, login } = await startLoginKafka({
+    dir,
+    users: { ash: 'pikachu', brock: 'onix' },
+    superUsers: ['ash'],
+    config: { 'message.max.bytes': 200_000 },
+  }))
 })
 after(async () => {
   await kafka.kill()
